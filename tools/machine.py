@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One emulated PC: starts Bochs or QEMU on an ISO, owns its serial line, and knows how it ended.
+
+A Machine belongs to one thread. It ends only the emulator that it started itself, and the kernel
+ends that one too if this process dies first.
+"""
+
+import ctypes
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RUN_DIR = os.path.join(ROOT, "build", "run")
+
+BOCHS_MODELS = {
+    "skylake_x": "corei7_skylake_x",
+    "haswell": "corei7_haswell_4770",
+    "ivy_bridge": "corei7_ivy_bridge_3770k",
+}
+# Bochs 2.7 handles 2 to 15 CPUs, and slows to a crawl with more memory.
+BOCHS_MAX_CORES = 15
+BOCHS_MAX_MEMORY = 2048
+
+# How the kernel says that the machine is done.
+STATUS_OK = 0
+STATUS_VM_KILLED = 1
+STATUS_PANIC = 2
+STATUS_NAMES = {
+    STATUS_OK: "all VMs powered off",
+    STATUS_VM_KILLED: "a VM was killed",
+    STATUS_PANIC: "kernel panic",
+}
+
+# Terminal control sequences say nothing about the text.
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78DMEHc]")
+
+PR_SET_PDEATHSIG = 1
+
+
+class MachineError(Exception):
+    """The emulator could not be started, or ended in a way that is not the kernel's doing."""
+
+
+class Expired(Exception):
+    """What was expected did not come in time."""
+
+
+def nested_vmx():
+    """True if QEMU can give a guest VMX here."""
+    try:
+        with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as file:
+            nested = file.read().strip() in ("Y", "1")
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            vmx = re.search(r"^flags\s*:.*\bvmx\b", file.read(), re.MULTILINE) is not None
+    except OSError:
+        return False
+    return nested and vmx and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def default_emulator():
+    return "qemu" if nested_vmx() else "bochs"
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Machine:
+    """A machine that boots ISO. Use it in a `with` statement: leaving it stops the emulator.
+
+    emulator   bochs | qemu
+    model      CPU model, a short name of BOCHS_MODELS or the emulator's own
+    cores, memory (MB), ips (emulated instructions per second, Bochs)
+    paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
+    breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
+               debugger prints goes to debugger_output
+    """
+
+    def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
+                 paced=False, breaks=None):
+        self.iso = os.path.abspath(iso)
+        self.emulator = emulator
+        self.model = model or ("skylake_x" if emulator == "bochs" else None)
+        self.cores = cores
+        self.memory = memory
+        self.ips = ips
+        self.paced = paced
+        self.breaks = breaks
+        self.data = b""           # every byte received
+        self.times = []           # (offset in data, seconds since start) of every read
+        self.status = None        # the kernel's status, once the machine is off
+        self.ending = ""          # how it ended, for people
+        self.directory = None
+        self.log = None
+        self.debugger_output = None
+        self.keep = False         # keep the run directory whatever happens
+        self._process = None
+        self._line = None
+        self._listener = None
+        self._position = 0        # expect() looks from here on, in the text
+        self._start = None
+        self._stopped = False
+        self._finished = ""       # the text of all complete lines
+        self._rest = b""          # the bytes of the unterminated line
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            self.keep = True
+        self.stop()
+
+    # Life ------------------------------------------------------------------------------------
+
+    def start(self):
+        if not os.path.exists(self.iso):
+            raise MachineError(f"no such ISO: {self.iso}")
+        os.makedirs(RUN_DIR, exist_ok=True)
+        self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        if self.emulator == "bochs":
+            command = self._bochs_command(port)
+        elif self.emulator == "qemu":
+            command = self._qemu_command(port)
+        else:
+            raise MachineError(f"unknown emulator '{self.emulator}': bochs or qemu")
+        if shutil.which(command[0]) is None:
+            raise MachineError(f"{command[0]} is not installed: run ./bulkhead setup")
+        self.debugger_output = os.path.join(self.directory, "output")
+        with open(self.debugger_output, "wb") as output:
+            self._process = subprocess.Popen(  # pylint: disable=consider-using-with
+                command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
+        self._start = time.monotonic()
+        self._accept()
+
+    def _accept(self):
+        while True:
+            if select.select([self._listener], [], [], 0.1)[0]:
+                self._line = self._listener.accept()[0]
+                self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._listener.close()
+                return
+            if self._process.poll() is not None or time.monotonic() - self._start > 30:
+                self.keep = True
+                tail = self._tail(self.debugger_output) or self._tail(self.log)
+                self.stop()
+                raise MachineError(f"{self.emulator} did not start:\n{tail}\n"
+                                   f"its files are in {self.directory}")
+
+    def stop(self):
+        """Ends the emulator if it still runs; forgets the run directory unless it is needed."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        if self._process is not None:
+            self._process.wait()
+        for connection in (self._line, self._listener):
+            if connection is not None:
+                connection.close()
+        if self.keep and self.directory:
+            with open(os.path.join(self.directory, "serial.log"), "wb") as file:
+                file.write(self.data)
+        elif self.directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def fileno(self):
+        """The serial line, for select()."""
+        return self._line.fileno()
+
+    @property
+    def running(self):
+        return self.status is None
+
+    def elapsed(self):
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    # The serial line -------------------------------------------------------------------------
+
+    def read(self, timeout):
+        """Takes what the machine sent within timeout seconds; returns it. Empty and not
+        `running`: the machine is off, and `status` and `ending` are set."""
+        if not self.running:
+            return b""
+        if not select.select([self._line], [], [], max(timeout, 0))[0]:
+            return b""
+        try:
+            chunk = self._line.recv(65536)
+        except ConnectionError:
+            chunk = b""
+        if chunk:
+            self.times.append((len(self.data), self.elapsed()))
+            self.data += chunk
+            lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+            self._finished += self._readable(lines + newline)
+        else:
+            self._ended()
+        return chunk
+
+    def send(self, keys):
+        """Sends bytes, or text, to the machine's serial port."""
+        if isinstance(keys, str):
+            keys = keys.encode()
+        try:
+            self._line.sendall(keys)
+        except OSError:
+            pass  # the machine went off meanwhile: read() finds out
+
+    @property
+    def text(self):
+        """All that was received, as text without carriage returns and escape sequences."""
+        return self._finished + self._readable(self._rest)
+
+    @staticmethod
+    def _readable(data):
+        return ESCAPES.sub("", data.decode("utf-8", "replace").replace("\r", ""))
+
+    @property
+    def lines(self):
+        """The lines of the text; the last one may be unterminated."""
+        return self.text.split("\n")
+
+    def time_of(self, offset):
+        """When the byte at that offset of `data` came, in seconds since the start."""
+        stamp = 0.0
+        for start, when in self.times:
+            if start > offset:
+                break
+            stamp = when
+        return stamp
+
+    def expect(self, pattern, timeout):
+        """Waits for a line that matches the regular expression, after the last match; an
+        unterminated line counts too. Returns the match object."""
+        expression = re.compile(pattern, re.MULTILINE)
+        deadline = time.monotonic() + timeout
+        position = self._position
+        while True:
+            match = expression.search(self.text, position)
+            if match:
+                self._position = match.end()
+                return match
+            # No line spans the seam: what was searched in full need not be searched again.
+            position = max(position, len(self._finished))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._fail(f"no '{pattern}' within {timeout} s")
+            if not self.running:
+                self._fail(f"no '{pattern}' until the machine was off ({self.ending})")
+            self.read(min(left, 0.5))
+
+    def expect_all(self, patterns, timeout):
+        """Waits until each pattern has matched somewhere after the last match, in any order."""
+        start = self._position
+        furthest = start
+        deadline = time.monotonic() + timeout
+        for pattern in patterns:
+            self._position = start
+            self.expect(pattern, max(deadline - time.monotonic(), 0.01))
+            furthest = max(furthest, self._position)
+        self._position = furthest
+
+    def wait(self, timeout):
+        """Waits until the machine is off; returns its status."""
+        deadline = time.monotonic() + timeout
+        while self.running:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._fail(f"the machine was not off within {timeout} s")
+            self.read(min(left, 0.5))
+        return self.status
+
+    def _fail(self, reason):
+        self.keep = True
+        tail = "\n".join(self.lines[-25:])
+        raise Expired(f"{reason}; the log is in {self.directory}; last lines:\n{tail}")
+
+    # How it ended ----------------------------------------------------------------------------
+
+    def _ended(self):
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if self.emulator == "qemu":
+            # isa-debug-exit makes (value << 1) | 1 of the value written; a reset gives 0.
+            self.status = code >> 1 if code > 0 and code & 1 else STATUS_PANIC
+            if self.status == STATUS_PANIC and code != STATUS_PANIC << 1 | 1:
+                self.ending = f"the machine was reset, or QEMU failed (its status was {code})"
+        else:
+            self.status = self._bochs_status()
+        self.ending = self.ending or STATUS_NAMES.get(self.status, f"status {self.status}")
+        if self.status != STATUS_OK:
+            self.keep = True
+
+    def _bochs_status(self):
+        """Bochs always exits with 1: the reason and the kernel's EBX are in its log."""
+        with open(self.log, encoding="latin-1") as file:
+            log = file.read()
+        panic = re.search(r"p\[.*PANIC.*", log)
+        reason = panic.group(0) if panic else ""
+        if "Shutdown port" in reason:
+            register = re.search(r"[ER]BX=([0-9a-fA-F]+)", log[panic.start():])
+            return int(register.group(1)[-2:], 16) if register else STATUS_PANIC
+        if "soft power off" in reason:
+            return STATUS_OK
+        self.ending = reason.strip() or "Bochs ended by itself: " + self._tail(self.log)
+        if "exception" in reason:
+            self.ending = "triple fault: " + self.ending
+        return STATUS_PANIC
+
+    @staticmethod
+    def _tail(path):
+        if not path or not os.path.exists(path):
+            return ""
+        with open(path, encoding="latin-1") as file:
+            return "".join(file.readlines()[-8:]).strip()
+
+    # Emulators -------------------------------------------------------------------------------
+
+    def _bochs_command(self, port):
+        if not 1 <= self.cores <= BOCHS_MAX_CORES:
+            raise MachineError(f"Bochs can have 1 to {BOCHS_MAX_CORES} cores")
+        if not 32 <= self.memory <= BOCHS_MAX_MEMORY:
+            raise MachineError(f"Bochs can have 32 to {BOCHS_MAX_MEMORY} MB of memory")
+        self.log = os.path.join(self.directory, "bochs.log")
+        commands = os.path.join(self.directory, "debugger.rc")
+        with open(commands, "w", encoding="ascii") as file:
+            file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))
+        settings = os.path.join(self.directory, "bochsrc")
+        with open(settings, "w", encoding="ascii") as file:
+            file.write(self._bochs_settings(port))
+        return ["bochs", "-q", "-f", settings, "-rc", commands]
+
+    def _bochs_settings(self, port):
+        model = BOCHS_MODELS.get(self.model, self.model)
+        return f"""config_interface: textconfig
+display_library: rfb, options="timeout=0, hideIPS"
+cpu: model={model}, count={self.cores}, ips={self.ips}, quantum=16, reset_on_triple_fault=0, \
+ignore_bad_msrs=0
+memory: guest={self.memory}, host={self.memory}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+vga: extension=vbe, update_freq=1
+pci: enabled=1, chipset=i440fx
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path="{self.iso}", status=inserted
+boot: cdrom
+clock: sync={'slowdown' if self.paced else 'none'}, time0=946684800, rtc_sync=0
+com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
+port_e9_hack: enabled=0
+magic_break: enabled={1 if self.breaks else 0}
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+log: {self.log}
+logprefix: %t%e%d
+debugger_log: /dev/null
+panic: action=fatal
+error: action=report
+info: action=report
+debug: action=ignore
+"""
+
+    def _qemu_command(self, port):
+        kvm = nested_vmx()
+        self.log = os.path.join(self.directory, "output")
+        model = self.model or ("host" if kvm else "max")
+        return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-monitor", "none",
+                "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
+                "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
+                "-cdrom", self.iso, "-boot", "d",
+                "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
+                "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
+                "-serial", "chardev:com1"]

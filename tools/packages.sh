@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The Debian packages that building, running and testing need.
+#   packages.sh missing    prints those that are not installed
+#   packages.sh install    installs them (root, or sudo)
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+packages=(
+    # build
+    gcc clang libclang-rt-14-dev cmake ninja-build make libc6-dev newlib-source libzycore-dev
+    dpkg-dev acpica-tools libcmocka-dev xz-utils
+    # ISO and images
+    grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools busybox-static
+    # emulators
+    bochs bochsbios vgabios qemu-system-x86
+    # tests
+    python3 python3-pytest python3-pexpect multiboot
+)
+
+missing() {
+    # An unknown package is an error to dpkg-query, and missing to us.
+    printf '%s\n' "${packages[@]}" | sort | comm -23 - <(
+        dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null \
+            | sed -n 's/ installed$//p' | sort -u)
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+case ${1:-} in
+missing)
+    missing
+    ;;
+install)
+    mapfile -t wanted < <(missing)
+    [ ${#wanted[@]} -gt 0 ] || exit 0
+    # sudo may ask for its password, which the progress display would hide.
+    [ "$(id -u)" = 0 ] || as_root true
+    with_progress "$cache/log/packages.log" "installing ${#wanted[@]} packages: ${wanted[*]}" \
+        apt_install "${wanted[@]}"
+    ;;
+*)
+    die "usage: packages.sh missing|install"
+    ;;
+esac

@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""./bulkhead run: boots a config in an emulator, with the terminal or a script at its serial port.
+
+Exit status of --batch: 0 REGEX was seen, or all VMs powered off; 1 a VM was killed, or the machine
+ended before REGEX was seen; 2 the kernel panicked; 3 the emulator failed; 124 the time was over.
+"""
+
+import argparse
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import tty
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from machine import (  # noqa: E402  pylint: disable=wrong-import-position
+    ESCAPES, ROOT, STATUS_NAMES, Machine, MachineError, default_emulator)
+
+STATUS_UNSEEN = 1
+STATUS_EMULATOR = 3
+STATUS_TIMEOUT = 124
+ESCAPE_KEY = 0x01  # Ctrl-A, as QEMU's: Ctrl-] belongs to the machine's own console
+
+
+def say(text):
+    print(f"[bulkhead] {text}", file=sys.stderr, flush=True)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="bulkhead run", description="Boots a config.")
+    parser.add_argument("config", nargs="?", default=os.path.join(ROOT, "config", "demo.conf"))
+    parser.add_argument("--on", choices=("bochs", "qemu"),
+                        help="default: qemu where the host has nested VMX, else bochs")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=1024, metavar="MB")
+    parser.add_argument("--model", help="skylake_x, haswell, ivy_bridge, or an emulator's own name")
+    parser.add_argument("--ips", type=int, default=50_000_000,
+                        help="emulated instructions per second in Bochs (default 50000000)")
+    parser.add_argument("--batch", action="store_true", help="no input; serial output to stdout")
+    parser.add_argument("--until", metavar="REGEX", help="with --batch: end when a line matches")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS",
+                        help="with --batch: give up after so long")
+    parser.add_argument("--iso", metavar="FILE", help="boot this ISO instead of making one")
+    options = parser.parse_args()
+    if not options.batch and (options.until or options.timeout):
+        parser.error("--until and --timeout need --batch")
+    if options.until:
+        try:
+            options.until = re.compile(options.until)
+        except re.error as error:
+            parser.error(f"--until: {error}")
+    return options
+
+
+def make_iso(options, directory):
+    """The ISO to boot. A batch run without a goal ends when the last VM has."""
+    if options.iso:
+        return options.iso
+    iso = os.path.join(directory, "bulkhead.iso")
+    command = [os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso]
+    if options.batch and not options.until:
+        command += ["--option", "batch"]
+    result = subprocess.run(command, check=False)
+    if result.returncode:
+        sys.exit(STATUS_EMULATOR)
+    return iso
+
+
+class Watch:
+    """Looks for a regular expression in a byte stream, line by line, in the unfinished line too."""
+
+    def __init__(self, expression):
+        self.expression = expression
+        self.rest = b""
+
+    def feed(self, chunk):
+        """True when a line matches."""
+        if self.expression is None:
+            return False
+        lines = (self.rest + chunk).split(b"\n")
+        self.rest = lines[-1]
+        return any(self.expression.search(self._text(line)) for line in lines)
+
+    @staticmethod
+    def _text(line):
+        return ESCAPES.sub("", line.decode("utf-8", "replace").replace("\r", ""))
+
+
+def run_batch(machine, options):
+    watch = Watch(options.until)
+    deadline = time.monotonic() + options.timeout if options.timeout else None
+    while machine.running:
+        left = 1.0 if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            machine.keep = True
+            say(f"not done after {options.timeout:g} s")
+            return STATUS_TIMEOUT
+        chunk = machine.read(min(left, 1.0))
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        if chunk and watch.feed(chunk):
+            return 0
+    say(f"the machine is off: {machine.ending}")
+    if options.until:
+        return machine.status or STATUS_UNSEEN
+    return machine.status if machine.status in STATUS_NAMES else STATUS_EMULATOR
+
+
+class Terminal:
+    """The user's terminal in raw mode, or whatever stands in for it on stdin."""
+
+    def __init__(self):
+        self.input = sys.stdin.fileno()
+        self.is_tty = os.isatty(self.input)
+        self.saved = termios.tcgetattr(self.input) if self.is_tty else None
+        self.open = True
+        self.escaped = False
+
+    def __enter__(self):
+        if self.is_tty:
+            tty.setraw(self.input)
+        return self
+
+    def __exit__(self, *_):
+        if self.is_tty:
+            termios.tcsetattr(self.input, termios.TCSADRAIN, self.saved)
+
+    def keys(self):
+        """Bytes for the machine, or None when the user wants to leave."""
+        data = os.read(self.input, 4096)
+        if not data:
+            self.open = False
+            return b""
+        if not self.is_tty:
+            return data
+        out = bytearray()
+        for byte in data:
+            if self.escaped:
+                self.escaped = False
+                if byte in b"xX":
+                    return None
+                if byte in b"aA\x01":
+                    out.append(ESCAPE_KEY)
+            elif byte == ESCAPE_KEY:
+                self.escaped = True
+            else:
+                out.append(byte)
+        return bytes(out)
+
+
+def run_terminal(machine):
+    say("Ctrl-A x ends the machine, Ctrl-A a sends Ctrl-A; Ctrl-] is the machine's console key")
+    with Terminal() as terminal:
+        while machine.running:
+            sources = [machine] + ([terminal.input] if terminal.open else [])
+            ready = select.select(sources, [], [], 1.0)[0]
+            if machine in ready:
+                sys.stdout.buffer.write(machine.read(0))
+                sys.stdout.buffer.flush()
+            if terminal.input in ready:
+                keys = terminal.keys()
+                if keys is None:
+                    return 0
+                machine.send(keys)
+    say(f"the machine is off: {machine.ending}")
+    return machine.status
+
+
+def interrupted(number, _frame):
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def main():
+    options = parse_arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    with tempfile.TemporaryDirectory(prefix="bulkhead-") as directory:
+        iso = make_iso(options, directory)
+        machine = Machine(iso, emulator=options.on or default_emulator(), model=options.model,
+                          cores=options.cores, memory=options.memory, ips=options.ips,
+                          paced=not options.batch)
+        try:
+            machine.start()
+            say(f"{machine.emulator}, {machine.cores} cores, {machine.memory} MB, "
+                f"model {machine.model or 'default'}")
+            status = run_batch(machine, options) if options.batch else run_terminal(machine)
+        except MachineError as error:
+            say(str(error))
+            status = STATUS_EMULATOR
+        except KeyboardInterrupt:
+            status = 130
+        finally:
+            machine.stop()
+    if machine.keep and machine.directory:
+        say(f"the emulator's log and the serial output are in {machine.directory}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

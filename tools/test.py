@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""./bulkhead test: builds with both compilers, then unit tests, fuzzers and boot tests.
+
+Every test has a name: build.gcc, build.clang, check.style, unit.NAME, fuzz.NAME, boot.FILE.TEST.
+The last line printed is `N passed, N failed`.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+RESULTS = os.path.join(BUILD, "test")
+PYTHON = "/usr/bin/python3"
+QUICK_BOOT = "boot.hello.quick"
+
+
+class Suite:
+    """Names of the tests that passed and failed, and which were asked for."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+        self.passed = []
+        self.failed = []
+
+    def wants(self, name):
+        return not self.wanted or any(word in name for word in self.wanted)
+
+    def add(self, name, passed, seconds, detail=""):
+        (self.passed if passed else self.failed).append(name)
+        print(f"{'PASS' if passed else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
+        if detail and not passed:
+            print("    " + detail.strip().replace("\n", "\n    "), flush=True)
+
+    def command(self, name, command):
+        """Runs a command as a test."""
+        print(f"[bulkhead] {name}", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        result = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, errors="replace")
+        self.add(name, result.returncode == 0, time.monotonic() - start,
+                 "\n".join(result.stdout.split("\n")[-60:]))
+        return result.returncode == 0
+
+
+def ctest(suite, directory, label):
+    """Runs the ctest tests with a label that are asked for, in a build tree."""
+    listing = subprocess.run(["ctest", "-N", "-L", label], cwd=directory, check=True,
+                             capture_output=True, text=True).stdout
+    names = [name for name in re.findall(r": (\S+)$", listing, re.MULTILINE) if suite.wants(name)]
+    for name in names:
+        start = time.monotonic()
+        result = subprocess.run(["ctest", "--output-on-failure", "-R", f"^{re.escape(name)}$"],
+                                cwd=directory, check=False, capture_output=True, text=True,
+                                errors="replace")
+        suite.add(name, result.returncode == 0, time.monotonic() - start,
+                  "\n".join(result.stdout.split("\n")[-60:]))
+
+
+def boot_name(case):
+    """boot.FILE.TEST of a pytest case."""
+    module = case.get("classname").rsplit(".", 1)[-1].removeprefix("test_")
+    return f"boot.{module}.{case.get('name').removeprefix('test_')}"
+
+
+def boot_tests(suite, quick):
+    """Runs the boot tests that are asked for; pytest prints its progress as it goes."""
+    report = os.path.join(RESULTS, "boot.xml")
+    command = [PYTHON, "-m", "pytest", "-v", "-ra", "-p", "no:cacheprovider", "--tb=short",
+               "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/boot"]
+    words = [QUICK_BOOT] if quick else suite.wanted
+    command += [f"--only={word}" for word in words]
+    if os.path.exists(report):
+        os.remove(report)
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
+    status = subprocess.run(command, cwd=ROOT, check=False, env=environment,
+                            stdout=sys.stderr).returncode
+    cases = list(xml.parse(report).iter("testcase")) if os.path.exists(report) else []
+    for case in cases:
+        trouble = case.find("failure") if case.find("failure") is not None else case.find("error")
+        detail = trouble.get("message", "") if trouble is not None else ""
+        if case.find("skipped") is None:
+            suite.add(boot_name(case), trouble is None, float(case.get("time", 0)), detail)
+    if status not in (0, 1, 5) or (quick and not cases):
+        suite.add("boot", False, 0, f"pytest ended with status {status}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bulkhead test")
+    parser.add_argument("--quick", action="store_true",
+                        help="build with gcc, unit tests, two hello guests in Bochs")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="only tests whose name contains NAME")
+    options = parser.parse_args()
+    start = time.monotonic()
+    suite = Suite(options.names)
+    os.makedirs(RESULTS, exist_ok=True)
+    bulkhead = os.path.join(ROOT, "bulkhead")
+
+    # What the named tests run is built in any case; the builds count when they are asked for.
+    built = suite.command("build.gcc", [bulkhead, "build"])
+    if suite.wants("check.style"):
+        suite.command("check.style", [PYTHON, os.path.join(ROOT, "tools", "lines.py"), "--check"])
+    if built:
+        ctest(suite, BUILD, "unit")
+    fuzzers = any(word.startswith(("fuzz", "build.clang")) for word in options.names)
+    if not options.quick and (not options.names or fuzzers):
+        if suite.command("build.clang", [bulkhead, "build", "clang"]):
+            ctest(suite, os.path.join(BUILD, "clang"), "fuzz")
+    if built:
+        boot_tests(suite, options.quick)
+
+    print(f"[bulkhead] {time.monotonic() - start:.0f} s", file=sys.stderr)
+    for name in suite.failed:
+        print(f"failed: {name}")
+    print(f"{len(suite.passed)} passed, {len(suite.failed)} failed", flush=True)
+    return 1 if suite.failed or not suite.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
