@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the kernel tells the manager, the first process. One page, mapped read-only at BOOT_INFO_VA;
+// RDI holds that address at the manager's entry point. Its stack is STACK_TOP downwards.
+#pragma once
+#include <stdint.h>
+#include "kernel/abi/syscall.h"
+
+#define BOOT_INFO_VA    0x200000ull
+#define BOOT_STACK_TOP  0x7fff00000000ull
+#define BOOT_STACK_SIZE 0x20000ull
+#define BOOT_MODULE_MAX 64
+#define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
+
+// Slots of the manager's handle table that the kernel fills. Modules follow from BOOT_HANDLE_MODULE.
+enum boot_handle {
+    BOOT_HANDLE_SYSTEM = 2, // authority for system_*
+    BOOT_HANDLE_COM1_PORTS, // ioports 0x3f8..0x3ff
+    BOOT_HANDLE_COM1_IRQ,
+    BOOT_HANDLE_MODULE = 16,
+};
+
+struct boot_module {
+    char name[48]; // as grub.cfg gives it: "bin:vmm", "config:demo.conf", "image:vmlinuz"
+    handle_t handle;
+    uint32_t reserved;
+    uint64_t bytes; // the file's length; the handle's memory is rounded up to pages
+};
+
+struct boot_info {
+    uint64_t magic;
+    uint64_t tsc_hz;      // measured
+    uint64_t entry_tsc;   // TSC at the kernel's entry
+    uint64_t wall_seconds; // UTC since 1970 at wall_tsc, from the host's RTC
+    uint64_t wall_tsc;
+    uint32_t cores;
+    uint32_t modules;
+    struct boot_module module[BOOT_MODULE_MAX];
+};
+_Static_assert(sizeof(struct boot_info) <= 4608, "fits its mapping");
+#define BOOT_INFO_SIZE 8192ull

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The system calls: numbers, status codes, rights. With vcpu.h, boot.h and stats.h this is all that
+// ring 3 may know of the kernel.
+//
+// Calling convention (SYSCALL): number in RAX; arguments in RDI, RSI, RDX, R10, R8, R9.
+// Result: RAX is >= 0 (often a handle) or a negative status; RDX is a second result where one is
+// named below. RCX, R11, the unused argument registers and all vector registers are clobbered;
+// RBX, RBP, RSP, R12-R15 are kept.
+//
+// Every call checks all of its arguments before it changes anything. A call that has much to do
+// (zeroing, freeing) works in pieces and can be preempted between them.
+#pragma once
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+// A handle is an index into the calling process's table; 0 is never valid.
+typedef uint32_t handle_t;
+
+enum status {
+    OK = 0,
+    ERR_CALL = -1,    // no such system call
+    ERR_HANDLE = -2,  // the handle is empty, stale or of another type
+    ERR_RIGHTS = -3,  // the handle lacks a right
+    ERR_RANGE = -4,   // a number, an alignment or an address is out of range
+    ERR_MEMORY = -5,  // no frames left that fit
+    ERR_QUOTA = -6,   // the process's quota does not allow it
+    ERR_BUSY = -7,    // in use, or overlaps what is there
+    ERR_TIMEOUT = -8, // event_wait: the deadline passed
+    ERR_FULL = -9,    // the handle table or the object table is full
+    ERR_STATE = -10,  // not possible in the object's present state
+    ERR_DEAD = -11,   // the object died while the call used it
+};
+#endif
+
+// name, number
+#define SYSCALLS(X)                                                                                \
+    X(null, 0)                                                                                     \
+    X(log_write, 1)       /* va, len                       -> bytes taken */                       \
+    X(handle_copy, 2)     /* process, h, rights, slot|0    -> slot in that process */              \
+    X(handle_close, 3)    /* h */                                                                  \
+    X(object_destroy, 4)  /* h (RIGHT_CONTROL) */                                                  \
+    X(mem_create, 5)      /* bytes, align, flags           -> h; zeroed */                         \
+    X(mem_slice, 6)       /* h, offset, bytes              -> h of the part */                     \
+    X(mem_map, 7)         /* process, mem, offset, bytes, va, prot */                              \
+    X(mem_unmap, 8)       /* process, va, bytes  (exactly one earlier mapping) */                  \
+    X(process_create, 9)  /* quota bytes, event|0, bits    -> h; event signalled at its end */     \
+    X(process_status, 10) /* process, va of struct process_status */                               \
+    X(thread_create, 11)  /* process, core, entry, stack pointer, argument -> h; not started */    \
+    X(thread_start, 12)   /* thread */                                                             \
+    X(thread_kill, 13)    /* thread */                                                             \
+    X(thread_sched, 14)   /* thread, priority, budget|0  (before thread_start) */                  \
+    X(thread_exit, 15)    /* status (ends the process when it is the last thread) */               \
+    X(thread_yield, 16)   /* to the end of this priority's queue */                                \
+    X(budget_create, 17)  /* core, share in 1/1000, period in us -> h */                           \
+    X(event_create, 18)   /*                               -> h */                                 \
+    X(event_signal, 19)   /* h, bits */                                                            \
+    X(event_wait, 20)     /* h, mask, TSC deadline|0       -> RDX = bits taken (and cleared) */    \
+    X(timer_create, 21)   /* event, bits                   -> h; lives on the caller's core */     \
+    X(timer_arm, 22)      /* h, TSC deadline|0 to disarm */                                        \
+    X(irq_bind, 23)       /* irq, event, bits */                                                   \
+    X(irq_ack, 24)        /* irq  (unmasks it again) */                                            \
+    X(ioports_grant, 25)  /* process, ioports */                                                   \
+    X(vm_create, 26)      /* flags (0)                     -> h */                                 \
+    X(vm_map, 27)         /* vm, mem, offset, bytes, gpa, prot */                                  \
+    X(vm_unmap, 28)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
+    X(vm_msi, 29)         /* vm, address, data, level(0|1) */                                      \
+    X(vm_cpuid, 30)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
+    X(vcpu_create, 31)    /* vm, apic id, page memory, event|0 -> h; runs on the caller's core */  \
+    X(vcpu_run, 32)       /* vcpu                          -> 0, see vcpu.h */                     \
+    X(vcpu_kick, 33)      /* vcpu */                                                               \
+    X(vcpu_intr, 34)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 35)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 36)   /* system                        -> RDX = frames checked */              \
+    X(system_stats, 37)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 38)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 39)    /* system, va of struct system_info */                                   \
+    X(system_off, 40)     /* system, status 0..2: powers the machine off */
+#define SYSCALL_COUNT 41
+
+#ifndef __ASSEMBLER__
+enum syscall_number {
+#define X(name, number) SYS_##name = number,
+    SYSCALLS(X)
+#undef X
+};
+#endif
+
+// Rights on a handle; handle_copy can only take some away.
+#define RIGHT_READ    0x01 // memory: map readable; others: look at it
+#define RIGHT_WRITE   0x02 // memory: map writable
+#define RIGHT_EXEC    0x04 // memory: map executable
+#define RIGHT_USE     0x08 // signal, arm, run, map into, create threads in, ...
+#define RIGHT_WAIT    0x10 // event: wait
+#define RIGHT_CONTROL 0x20 // destroy, kill, set scheduling
+#define RIGHT_COPY    0x40 // give it to another process
+#define RIGHT_ALL     0x7f
+
+// mem_map and vm_map. PROT_WRITE with PROT_EXEC is refused for processes. A device mapping
+// (uncached) is for memory objects of device frames only.
+#define PROT_READ  1
+#define PROT_WRITE 2
+#define PROT_EXEC  4
+
+// mem_create: flags, and the alignments it takes.
+#define PAGE_SIZE 4096ull
+#define PAGE_2M   (1ull << 21)
+#define PAGE_1G   (1ull << 30)
+
+// Process address space: user addresses are below USER_END.
+#define USER_START 0x10000ull
+#define USER_END   0x7ffffffff000ull
+
+// Fixed slots of a new process's table: its own process object is put there by the kernel.
+#define HANDLE_SELF 1
+#define HANDLE_MAX  512
+
+// Priorities: a higher number runs first; threads without a budget must be best effort or system.
+#define PRIO_BEST_EFFORT 1
+#define PRIO_BUDGET      2
+#define PRIO_SYSTEM      3
+#define PRIO_COUNT       4
+
+#ifndef __ASSEMBLER__
+enum process_end { PROCESS_ALIVE, PROCESS_EXITED, PROCESS_FAULT, PROCESS_KILLED };
+
+struct process_status {
+    uint32_t end;     // enum process_end
+    int32_t status;   // argument of thread_exit, or the exception vector
+    uint64_t rip;     // of the fault
+    uint64_t address; // CR2 of a page fault
+    uint64_t error;   // error code of the exception
+    uint32_t id;      // as in struct vcpu_stats
+    uint32_t threads; // alive
+    uint64_t quota;   // bytes
+    uint64_t used;    // bytes charged now
+};
+#endif

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a VMM and the kernel say to each other about one vCPU. No number of a CPU vendor is in here.
+//
+// struct vcpu_page is one page of ordinary memory that the VMM creates and maps; the kernel keeps
+// the guest's general registers in it, so no exit copies them. Only the thread that calls
+// vcpu_run() may touch the page, and only while it is not inside that call. The kernel trusts
+// nothing in it: what the VMM writes here can harm this guest only.
+#pragma once
+#include <stdint.h>
+
+// Why vcpu_run() returned.
+enum vm_exit_kind {
+    VM_EXIT_EVENT = 1,  // the vCPU's event has bits (they are in `event.bits` and were cleared)
+    VM_EXIT_PIO,        // IN, OUT, INS, OUTS
+    VM_EXIT_MMIO,       // access to a guest-physical address that is not mapped that way
+    VM_EXIT_INTR_ACK,   // the guest takes the INTR line's interrupt: run an acknowledge cycle
+    VM_EXIT_EOI,        // end of interrupt for a level-triggered vector
+    VM_EXIT_LAPIC_READ, // the answer to VM_ENTRY_LAPIC with a read
+    VM_EXIT_SHUTDOWN,   // triple fault
+    VM_EXIT_HYPERCALL,  // a hypercall that the kernel does not know; RIP is already behind it
+    VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
+};
+
+enum vm_access { VM_ACCESS_READ = 1, VM_ACCESS_WRITE = 2, VM_ACCESS_EXEC = 4 };
+
+struct vm_exit_pio {
+    uint16_t port;
+    uint8_t size;      // 1, 2 or 4 bytes
+    uint8_t in;        // 1: IN, INS
+    uint8_t string;    // 1: INS, OUTS
+    uint8_t rep;       // 1: with a REP prefix
+    uint8_t addr_size; // string: 2, 4 or 8 bytes of RCX, RSI, RDI are used
+    uint8_t reserved;
+    uint32_t data;     // OUT: the value, zero-extended
+    uint64_t gva;      // string: linear address of the first element
+};
+
+struct vm_exit_mmio {
+    uint64_t gpa;
+    uint64_t gva;      // linear address, when gva_valid
+    uint8_t access;    // enum vm_access
+    uint8_t gva_valid; // 0: the access came from elsewhere than the instruction's own operand
+    uint8_t page_walk; // 1: the guest's page tables themselves lie there
+};
+
+struct vm_exit_killed {
+    uint32_t code;      // enum vm_killed
+    uint32_t reason;    // the CPU's own number, for the record only
+    uint64_t detail[4]; // likewise
+};
+enum vm_killed { VM_KILLED_ENTRY = 1, VM_KILLED_UNKNOWN, VM_KILLED_MACHINE_CHECK };
+
+// Facts for decoding the instruction; filled for PIO (string) and MMIO.
+struct vm_exit_cpu {
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cs_base;
+    uint8_t code_size; // 2, 4 or 8: the default operand width of the code segment (8: 64-bit mode)
+    uint8_t cpl;
+};
+
+struct vm_exit {
+    uint32_t kind;     // enum vm_exit_kind
+    uint32_t insn_len; // bytes, 0 when not known (MMIO)
+    uint64_t rip, rflags, rsp;
+    union {
+        struct vm_exit_pio pio;
+        struct vm_exit_mmio mmio;
+        struct vm_exit_killed killed;
+        struct { uint64_t bits; } event;
+        struct { uint32_t vector; } eoi;
+        struct { uint32_t value; } lapic;
+        struct { uint64_t number; } hypercall; // arguments: gpr
+    };
+    struct vm_exit_cpu cpu;
+};
+
+// What vcpu_run() shall do before it enters the guest again. The kernel clears `flags`.
+#define VM_ENTRY_SKIP   1u  // the instruction is done: advance RIP by skip_len
+#define VM_ENTRY_INTR   2u  // deliver intr_vector: the answer to INTR_ACK
+#define VM_ENTRY_LAPIC  4u  // do this access to the local APIC (see lapic)
+#define VM_ENTRY_FAULT  8u  // raise this exception (see fault); RIP stays
+#define VM_ENTRY_RFLAGS 16u // set RFLAGS' status flags to `rflags` (an emulated CMP, AND, ...)
+#define VM_ENTRY_RSP    32u // set RSP to `rsp` (an emulated PUSH, POP)
+
+struct vm_entry {
+    uint32_t flags;
+    uint8_t skip_len; // 1..15
+    uint8_t intr_vector;
+    uint16_t reserved;
+    struct {
+        uint16_t offset; // from the APIC page's start; 4-byte registers, 16-byte aligned
+        uint8_t write;
+        uint8_t reserved;
+        uint32_t value;
+    } lapic;
+    struct {
+        uint8_t vector;
+        uint8_t has_error;
+        uint16_t reserved;
+        uint32_t error;
+        uint64_t address; // CR2 for a page fault
+    } fault;
+    uint64_t rflags, rsp;
+};
+
+struct vm_segment {
+    uint64_t base;
+    uint32_t limit;
+    uint16_t selector;
+    uint16_t access; // bits 0-7: descriptor bits 40-47; 12-15: G, D/B, L, AVL as descriptor 55-52
+                     // (bit 12 AVL, 13 L, 14 D/B, 15 G); bit 8: unusable
+};
+
+// Everything that is not a general register. Read and written as a whole by vcpu_sregs().
+struct vcpu_sregs {
+    uint64_t rip, rflags, rsp;
+    uint64_t cr0, cr2, cr3, cr4, efer, dr7;
+    struct vm_segment cs, ss, ds, es, fs, gs, ldtr, tr;
+    uint64_t gdtr_base, idtr_base;
+    uint32_t gdtr_limit, idtr_limit;
+};
+
+// Indices into gpr: the numbers of the instruction encoding.
+enum vcpu_gpr {
+    GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+    GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15,
+};
+
+struct vcpu_page {
+    uint64_t gpr[16]; // gpr[GPR_RSP] is not used: see exit.rsp and VM_ENTRY_RSP
+    struct vm_exit exit;
+    struct vm_entry entry;
+    struct vcpu_sregs sregs;
+};
+_Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");
+
+// Hypercalls (VMCALL/VMMCALL): number in RAX, result in RAX.
+#define HYPERCALL_NULL  0 // result 0
+#define HYPERCALL_YIELD 1 // let another vCPU of equal priority run; result 0
+// Numbers from HYPERCALL_VMM on go to the VMM; others give -1.
+#define HYPERCALL_VMM   0x1000

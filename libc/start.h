@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the manager tells a process that it starts: one block, mapped read-only at START_VA, whose
+// address is also in RDI at the entry point. Written once before the process runs; never changed.
+#pragma once
+#include <stdint.h>
+#include "kernel/abi/syscall.h"
+
+#define START_VA         0x200000ull
+#define START_SIZE       16384ull
+#define START_STACK_TOP  0x7fff00000000ull
+#define START_STACK_SIZE 0x20000ull
+#define START_MAGIC      0x7472617473686bull
+#define START_NAME_MAX   16
+#define START_VM_MAX     60
+
+enum start_role { START_VMM = 1, START_CONSOLE };
+
+// A console line between one VM (or the manager) and the console process: struct ring, twice, in
+// one memory object that both map; made once by the manager and kept over restarts of the VM.
+struct start_line {
+    char name[START_NAME_MAX];
+    handle_t memory; // CONSOLE_LINE_BYTES: output ring (to the console), then input ring
+    handle_t event;  // to the other side: signal after writing, or after making room for a waiter
+    uint64_t bits;   // the bits to signal there
+};
+
+// Bits of the event that a VMM waits for; the manager creates it, once per VM.
+#define VMM_BIT_TIMER   1ull // the VMM's own kernel timer
+#define VMM_BIT_CONSOLE 2ull // input is there, or room in the output ring
+#define VMM_BIT_STOP    4ull // the manager asks for an orderly power-off (ACPI power button)
+
+struct start_vmm {
+    char name[START_NAME_MAX];
+    char cmdline[2048];
+    uint64_t memory;       // bytes of guest RAM
+    handle_t event;        // wait here (RIGHT_USE | RIGHT_WAIT)
+    handle_t image;        // boot module, read-only
+    uint64_t image_bytes;
+    char image_name[48];
+    handle_t initrd;       // 0: none
+    uint32_t reserved;
+    uint64_t initrd_bytes;
+    struct start_line console;
+};
+
+struct start_console {
+    handle_t event;        // wait here; line i signals bit i; the IRQ signals CONSOLE_BIT_IRQ
+    handle_t irq;
+    uint32_t lines;        // line 0 is the manager's (the monitor)
+    struct start_line line[START_VM_MAX];
+};
+#define CONSOLE_BIT_IRQ   (1ull << 63)
+#define CONSOLE_BIT_TIMER (1ull << 62)
+
+struct start_block {
+    uint64_t magic;
+    uint64_t tsc_hz, entry_tsc, wall_seconds, wall_tsc; // as in struct boot_info
+    uint32_t role;
+    uint32_t reserved;
+    union {
+        struct start_vmm vmm;
+        struct start_console console;
+    };
+};
+_Static_assert(sizeof(struct start_block) <= START_SIZE, "fits its mapping");
+
+// Exit status of a VMM process, for the manager.
+enum vmm_end {
+    VMM_END_POWEROFF = 0, // the guest powered itself off
+    VMM_END_RESET = 1,    // the guest asked for a reset
+    VMM_END_KILLED = 2,   // the guest was killed (triple fault, unknown exit, ...)
+    VMM_END_SETUP = 3,    // the image or the memory could not be set up
+};
