@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Holds a parsed config against the machine: files, cores, shares, memory, and then gives every
+// good VM a core. VMs are served in the order of the file, so that adding one at the end never
+// takes anything from those above it. State is a struct checker on the stack of config_check.
+#include "config/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SIZE_TEXT 24    // bytes of a format_size result
+
+// What has been promised of one core.
+struct core_load {
+    uint16_t share;    // percent
+    uint16_t vms;
+};
+
+struct checker {
+    struct config *config;
+    const struct config_host *host;
+    struct config_log log;
+    uint32_t n_cores;    // that exist; 0: not known
+    struct core_load cores[CONFIG_MAX_CORES];
+};
+
+// One of the two files of a VM.
+struct file_ref {
+    const char *path;
+    const char *key;
+    struct config_pos pos;
+};
+
+#define FILES_PER_VM 2
+
+static struct file_ref vm_file(const struct config_vm *vm, unsigned which)
+{
+    if (which == 0)
+        return (struct file_ref){vm->image, "image", vm->value_pos[CONFIG_KEY_IMAGE]};
+    return (struct file_ref){vm->initrd, "initrd", vm->value_pos[CONFIG_KEY_INITRD]};
+}
+
+// Exact in the largest unit that divides it, or else rounded down to MB or KB.
+static const char *format_size(char *buffer, uint64_t size)
+{
+    if (size >= UINT64_C(1) << 30 && size % (UINT64_C(1) << 30) == 0)
+        snprintf(buffer, SIZE_TEXT, "%" PRIu64 "G", size >> 30);
+    else if (size % (1 << 20) == 0 || size >= UINT64_C(16) << 20)
+        snprintf(buffer, SIZE_TEXT, "%" PRIu64 "M", size >> 20);
+    else
+        snprintf(buffer, SIZE_TEXT, "%" PRIu64 "K", size >> 10);
+    return buffer;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
+// Steps over what does not change where a path leads: "./" and doubled slashes.
+static const char *skip_idle(const char *path, bool at_start)
+{
+    for (;;) {
+        if (path[0] == '/' && !at_start)
+            path++;
+        else if (path[0] == '.' && path[1] == '/')
+            path += 2;
+        else
+            return path;
+        at_start = false;
+    }
+}
+
+static bool same_path(const char *a, const char *b)
+{
+    a = skip_idle(a, true);
+    b = skip_idle(b, true);
+    while (*a != '\0' && *a == *b) {
+        bool slash = *a == '/';
+        a++;
+        b++;
+        if (slash) {
+            a = skip_idle(a, false);
+            b = skip_idle(b, false);
+        }
+    }
+    return *a == *b;
+}
+
+// At boot a file is a module with only its last name: two that share it cannot be told apart.
+static bool name_is_taken(struct checker *checker, uint32_t vm_index, unsigned which)
+{
+    const struct config *config = checker->config;
+    struct file_ref file = vm_file(&config->vms[vm_index], which);
+    char quote[CONFIG_QUOTE_SIZE], other_quote[CONFIG_QUOTE_SIZE];
+
+    for (uint32_t i = 0; i < vm_index * FILES_PER_VM + which; i++) {
+        struct file_ref other = vm_file(&config->vms[i / FILES_PER_VM], i % FILES_PER_VM);
+        if (!same_text(config_module_name(file.path), config_module_name(other.path)) ||
+            same_path(file.path, other.path))
+            continue;
+        config_error(&checker->log, file.pos,
+                     "%s '%s' has the same file name as '%s' at line %u: rename one", file.key,
+                     config_quote(quote, file.path, strlen(file.path)),
+                     config_quote(other_quote, other.path, strlen(other.path)),
+                     (unsigned)other.pos.line);
+        return true;
+    }
+    return false;
+}
+
+// Says what keeps a file from being used. `image` is filled in when the answer is true.
+static bool file_is_good(struct checker *checker, const struct file_ref *file,
+                         struct config_image *image)
+{
+    const struct config_host *host = checker->host;
+    char quote[CONFIG_QUOTE_SIZE];
+
+    memset(image, 0, sizeof(*image));
+    config_quote(quote, file->path, strlen(file->path));
+    switch (host->find(host->ctx, file->path, image)) {
+    case CONFIG_FOUND:
+        break;
+    case CONFIG_MISSING:
+        config_error(&checker->log, file->pos, "%s '%s' not found%s%s", file->key, quote,
+                     host->looked_in != NULL ? " " : "",
+                     host->looked_in != NULL ? host->looked_in : "");
+        return false;
+    case CONFIG_UNREADABLE:
+    default:
+        config_error(&checker->log, file->pos, "%s '%s' cannot be read: %s", file->key, quote,
+                     image->problem != NULL ? image->problem : "unknown reason");
+        return false;
+    }
+    if (image->size == 0) {
+        config_error(&checker->log, file->pos, "%s '%s' is empty", file->key, quote);
+        return false;
+    }
+    return true;
+}
+
+static void check_format(struct checker *checker, struct config_vm *vm,
+                         const struct config_image *image)
+{
+    struct file_ref file = vm_file(vm, 0);
+    char quote[CONFIG_QUOTE_SIZE];
+    bool elf = image->head_size >= 4 && memcmp(image->head, "\177ELF", 4) == 0;
+
+    vm->format = config_image_format(image->head, image->head_size);
+    if (vm->format != CONFIG_FORMAT_UNKNOWN)
+        return;
+    vm->bad = true;
+    config_error(&checker->log, file.pos,
+                 "image '%s' has an unknown format%s: multiboot 1 ELF and Linux bzImage are known",
+                 config_quote(quote, file.path, strlen(file.path)),
+                 elf ? " (ELF, but no multiboot 1 header in its first 8 KB)" : "");
+}
+
+static struct config_pos memory_pos(const struct config_vm *vm)
+{
+    return vm->key_pos[CONFIG_KEY_MEMORY].line != 0 ? vm->value_pos[CONFIG_KEY_MEMORY] : vm->pos;
+}
+
+// Also for VMs that are bad already: whoever mends one mistake wants to know the next.
+static void check_files(struct checker *checker, uint32_t vm_index)
+{
+    struct config_vm *vm = &checker->config->vms[vm_index];
+    struct config_image image;
+    uint64_t size = 0;
+    char need[SIZE_TEXT], have[SIZE_TEXT];
+
+    for (unsigned which = 0; which < FILES_PER_VM; which++) {
+        struct file_ref file = vm_file(vm, which);
+        if (file.path[0] == '\0')
+            continue;
+        if (name_is_taken(checker, vm_index, which)) {
+            vm->bad = true;
+            continue;
+        }
+        if (checker->host->find == NULL)
+            continue;
+        if (!file_is_good(checker, &file, &image)) {
+            vm->bad = true;
+            continue;
+        }
+        if (which == 0)
+            check_format(checker, vm, &image);
+        size = image.size < UINT64_MAX - size ? size + image.size : UINT64_MAX;
+    }
+    if (size <= vm->memory)
+        return;
+    config_error(&checker->log, memory_pos(vm), "memory = %s is less than the size of %s: %s",
+                 format_size(have, vm->memory),
+                 vm->initrd[0] != '\0' ? "image and initrd" : "the image",
+                 format_size(need, size));
+    vm->bad = true;
+}
+
+static void check_cores_exist(struct checker *checker, struct config_vm *vm)
+{
+    if (checker->n_cores == 0)
+        return;
+    for (uint32_t i = 0; i < vm->n_cores; i++) {
+        if (vm->cores[i] < checker->n_cores)
+            continue;
+        char range[24] = "only core 0";
+        if (checker->n_cores > 1)
+            snprintf(range, sizeof(range), "cores 0 to %u", (unsigned)(checker->n_cores - 1));
+        config_error(&checker->log, vm->value_pos[CONFIG_KEY_CORES],
+                     "core %u does not exist: this machine has %s", (unsigned)vm->cores[i], range);
+        vm->bad = true;
+        return;
+    }
+}
+
+// A share is a budget on each core of the list.
+static void check_share(struct checker *checker, struct config_vm *vm)
+{
+    if (vm->bad || vm->share == 0)
+        return;
+    for (uint32_t i = 0; i < vm->n_cores; i++) {
+        unsigned taken = checker->cores[vm->cores[i]].share;
+        if (taken + vm->share <= 100)
+            continue;
+        config_error(&checker->log, vm->value_pos[CONFIG_KEY_SHARE],
+                     "shares of core %u add up to %u%% with [vm %s]: "
+                     "%u%% are taken by the VMs above",
+                     (unsigned)vm->cores[i], taken + (unsigned)vm->share, vm->name, taken);
+        vm->bad = true;
+        return;
+    }
+}
+
+// Counts what a VM that has passed all checks was promised.
+static void take_share(struct checker *checker, const struct config_vm *vm)
+{
+    if (vm->bad)
+        return;
+    for (uint32_t i = 0; i < vm->n_cores; i++)
+        checker->cores[vm->cores[i]].share += (uint16_t)vm->share;
+}
+
+// Takes the VM's memory from *left, if it is there.
+static void check_memory(struct checker *checker, struct config_vm *vm, uint64_t *left)
+{
+    const struct config_host *host = checker->host;
+    char want[SIZE_TEXT], rest[SIZE_TEXT], total[SIZE_TEXT];
+    const char *origin = vm->key_pos[CONFIG_KEY_MEMORY].line != 0 ? "" : " (the default)";
+
+    if (host->memory == 0)
+        return;
+    format_size(want, vm->memory);
+    format_size(total, host->memory);
+    if (vm->memory > host->memory) {
+        config_error(&checker->log, memory_pos(vm), "memory = %s%s is more than there is: %s",
+                     want, origin, total);
+        vm->bad = true;
+        return;
+    }
+    if (vm->bad)
+        return;
+    if (*left < host->vm_overhead || vm->memory > *left - host->vm_overhead) {
+        uint64_t usable = *left > host->vm_overhead ? *left - host->vm_overhead : 0;
+        config_error(&checker->log, memory_pos(vm), "memory = %s%s is more than is left: %s of %s",
+                     want, origin, format_size(rest, usable), total);
+        vm->bad = true;
+        return;
+    }
+    *left -= vm->memory + host->vm_overhead;
+}
+
+// Fewer VMs first, then less promised; a lower number if all is equal.
+static bool is_emptier(const struct core_load *a, const struct core_load *b)
+{
+    return a->vms < b->vms || (a->vms == b->vms && a->share < b->share);
+}
+
+static void place_listed(struct checker *checker, struct config_vm *vm)
+{
+    int best = vm->cores[0];
+
+    for (uint32_t i = 1; i < vm->n_cores; i++) {
+        if (is_emptier(&checker->cores[vm->cores[i]], &checker->cores[best]))
+            best = vm->cores[i];
+    }
+    vm->core = best;
+    checker->cores[best].vms++;
+}
+
+static void place_anywhere(struct checker *checker, struct config_vm *vm)
+{
+    int best = -1;
+    unsigned most_free = 0;
+
+    for (uint32_t i = 0; i < checker->n_cores; i++) {
+        const struct core_load *core = &checker->cores[i];
+        unsigned free_share = 100u - core->share;
+        if (free_share > most_free)
+            most_free = free_share;
+        if (vm->share > free_share)
+            continue;
+        if (best < 0 || is_emptier(core, &checker->cores[best]))
+            best = (int)i;
+    }
+    if (best < 0) {
+        config_error(&checker->log, vm->value_pos[CONFIG_KEY_SHARE],
+                     "share = %u%% of [vm %s] fits on no core: at most %u%% of one is left",
+                     (unsigned)vm->share, vm->name, most_free);
+        vm->bad = true;
+        return;
+    }
+    vm->core = best;
+    checker->cores[best].share += (uint16_t)vm->share;
+    checker->cores[best].vms++;
+}
+
+// VMs with a list come first: those without one are to spread over what these leave.
+static void place_vms(struct checker *checker)
+{
+    struct config *config = checker->config;
+
+    for (uint32_t i = 0; i < config->n_vms; i++) {
+        if (!config->vms[i].bad && config->vms[i].n_cores != 0)
+            place_listed(checker, &config->vms[i]);
+    }
+    if (checker->n_cores == 0)
+        return;
+    for (uint32_t i = 0; i < config->n_vms; i++) {
+        if (!config->vms[i].bad && config->vms[i].n_cores == 0)
+            place_anywhere(checker, &config->vms[i]);
+    }
+}
+
+uint32_t config_check(struct config *config, const struct config_host *host,
+                      const struct config_sink *sink)
+{
+    struct checker checker = {.config = config, .host = host};
+    uint64_t left = host->memory;
+
+    checker.log = (struct config_log){.file = config->file, .sink = sink};
+    checker.n_cores = host->cores < CONFIG_MAX_CORES ? host->cores : CONFIG_MAX_CORES;
+    for (uint32_t i = 0; i < config->n_vms; i++) {
+        struct config_vm *vm = &config->vms[i];
+        check_files(&checker, i);
+        check_cores_exist(&checker, vm);
+        check_share(&checker, vm);
+        check_memory(&checker, vm, &left);
+        take_share(&checker, vm);
+    }
+    place_vms(&checker);
+    config_log_finish(&checker.log);
+    return checker.log.errors;
+}
+
+uint32_t config_good_vms(const struct config *config)
+{
+    uint32_t good = 0;
+
+    for (uint32_t i = 0; i < config->n_vms; i++)
+        good += !config->vms[i].bad;
+    return good;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The config file: what it says (struct config), how it is read (config_parse) and how it is
+// held against the machine it is to run on (config_check). The manager uses both at boot;
+// the host program bulkhead-check uses the very same code before an ISO is made.
+//
+// All state lies in the caller's struct config (about 150 KB: static storage, not a stack).
+// Nothing here allocates, locks or keeps state of its own; one thread at a time per struct.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_MAX_VMS 64
+#define CONFIG_MAX_CORES 256      // host cores are numbered 0 to 255
+#define CONFIG_MAX_VM_CORES 64    // in one `cores` list
+#define CONFIG_MAX_VCPUS 1        // of one VM
+#define CONFIG_NAME_MAX 15        // bytes of a VM's name
+#define CONFIG_PATH_MAX 255       // bytes of an image's or initrd's path
+#define CONFIG_CMDLINE_MAX 2047   // bytes; Linux on x86 takes no more
+#define CONFIG_FILE_MAX (16u << 20)
+#define CONFIG_MAX_MESSAGES 20    // per phase; one more then says how many were left out
+#define CONFIG_IMAGE_HEAD 8192    // bytes of an image that tell its format
+
+#define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
+#define CONFIG_MEMORY_MAX (UINT64_C(1) << 46)
+#define CONFIG_MEMORY_DEFAULT (UINT64_C(128) << 20)
+
+// A place in the file, both counted from 1, columns in bytes. 0 means: not known.
+struct config_pos {
+    uint32_t line;
+    uint32_t column;
+};
+
+enum config_severity {
+    CONFIG_ERROR,
+    CONFIG_NOTE,      // about the messages themselves: how many were left out
+};
+
+// One message. The strings live only during the call of `report`.
+struct config_diag {
+    const char *file;
+    struct config_pos pos;
+    enum config_severity severity;
+    const char *message;
+};
+
+struct config_sink {
+    void (*report)(void *ctx, const struct config_diag *diag);
+    void *ctx;
+};
+
+enum config_log_level { CONFIG_LOG_QUIET, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+
+enum config_restart { CONFIG_RESTART_NEVER };
+
+enum config_format {
+    CONFIG_FORMAT_UNKNOWN,
+    CONFIG_FORMAT_MULTIBOOT1,   // ELF with a multiboot 1 header
+    CONFIG_FORMAT_LINUX,        // bzImage
+};
+
+// Every key of the file, in the order of the table in schema.c.
+enum config_key {
+    CONFIG_KEY_LOG,
+    CONFIG_KEY_IMAGE,
+    CONFIG_KEY_INITRD,
+    CONFIG_KEY_CMDLINE,
+    CONFIG_KEY_MEMORY,
+    CONFIG_KEY_VCPUS,
+    CONFIG_KEY_CORES,
+    CONFIG_KEY_SHARE,
+    CONFIG_KEY_RESTART,
+    CONFIG_KEYS,
+};
+
+struct config_vm {
+    char name[CONFIG_NAME_MAX + 1];
+    bool bad;                           // has a mistake: do not start it
+    char image[CONFIG_PATH_MAX + 1];    // as written; at boot the module config_module_name(image)
+    char initrd[CONFIG_PATH_MAX + 1];   // "" for none
+    char cmdline[CONFIG_CMDLINE_MAX + 1];
+    uint64_t memory;                    // bytes, a multiple of 4 KB
+    uint32_t vcpus;                     // 1 to CONFIG_MAX_VCPUS
+    uint32_t n_cores;                   // 0: spread
+    uint8_t cores[CONFIG_MAX_VM_CORES]; // in the order of the file, no number twice
+    uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
+    enum config_restart restart;
+
+    // Filled in by config_check for a VM that is not bad.
+    enum config_format format;
+    int core;                           // where its vCPU starts; -1 while cores are not known
+
+    struct config_pos pos;                    // of the section header
+    struct config_pos key_pos[CONFIG_KEYS];   // line 0: the key is absent
+    struct config_pos value_pos[CONFIG_KEYS];
+};
+
+struct config {
+    const char *file;                       // for messages; the caller's string
+    enum config_log_level log;
+    struct config_pos system_pos[CONFIG_KEYS];
+    uint32_t n_vms;                         // bad ones too
+    // In the order of the file. The one behind the last takes the keys of sections that are no
+    // VM (a bad or repeated name), so that these are checked like any other's.
+    struct config_vm vms[CONFIG_MAX_VMS + 1];
+};
+
+enum config_find { CONFIG_FOUND, CONFIG_MISSING, CONFIG_UNREADABLE };
+
+// What is known of one image. `head` stays valid until the next call of `find`.
+struct config_image {
+    uint64_t size;            // bytes
+    const uint8_t *head;      // its first bytes: CONFIG_IMAGE_HEAD, or all if it has fewer
+    size_t head_size;
+    const char *problem;      // when CONFIG_UNREADABLE: why
+};
+
+// The facts about the machine. Whatever is zero or NULL is not known and not checked.
+struct config_host {
+    enum config_find (*find)(void *ctx, const char *path, struct config_image *image);
+    void *ctx;
+    const char *looked_in;    // ends "image 'x' not found", for instance "among the boot modules"
+    uint64_t memory;          // bytes that all VMs together may have
+    uint64_t vm_overhead;     // bytes that each VM costs besides its own memory
+    uint32_t cores;           // cores 0 to cores-1 exist
+};
+
+// Reads `length` bytes of text, which may hold anything and need not end in NUL, into *config.
+// Every mistake goes to `sink`; the VM it lies in is marked bad, the others are good. Keys that
+// are absent have their defaults. `file` must live as long as *config. Returns the number of
+// mistakes, also of those that were not reported because there were too many.
+uint32_t config_parse(struct config *config, const char *file, const char *text, size_t length,
+                      const struct config_sink *sink);
+
+// Holds the parsed file against the facts: images exist, have a known format and fit, cores
+// exist, shares and memory suffice. VMs are served in the order of the file; the one that goes
+// too far is marked bad. Then gives each good VM its format and core. Returns the number of
+// mistakes found here.
+uint32_t config_check(struct config *config, const struct config_host *host,
+                      const struct config_sink *sink);
+
+// The VMs that may be started.
+uint32_t config_good_vms(const struct config *config);
+
+// The last component of a path: the name of the boot module. Points into `path`.
+const char *config_module_name(const char *path);
+
+// The format that the first bytes of an image show (Multiboot Specification 0.6.96, "OS image
+// format"; Linux, "The Linux/x86 Boot Protocol").
+enum config_format config_image_format(const uint8_t *head, size_t size);
+
+// "FILE:LINE:COLUMN: MESSAGE", without the parts of the position that are not known. Always
+// NUL-terminated, cut to `size`.
+void config_diag_format(char *buffer, size_t size, const struct config_diag *diag);

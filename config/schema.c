@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What keys there are, and what their values mean. Adding a key is one row in config_schema, one
+// function that stores it, one member of struct config_vm. No state of its own.
+#include "config/schema.h"
+
+#include <string.h>
+
+enum number_result { NUMBER_OK, NUMBER_BAD, NUMBER_TOO_LARGE };
+
+static bool value_is(const struct config_value *value, const char *word)
+{
+    return value->length == strlen(word) && memcmp(value->text, word, value->length) == 0;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+// Decimal digits and nothing else. Every number in the file is far below 2^60.
+static enum number_result parse_number(const char *text, size_t length, uint64_t *number)
+{
+    uint64_t sum = 0;
+    bool too_large = false;
+
+    if (length == 0)
+        return NUMBER_BAD;
+    for (size_t i = 0; i < length; i++) {
+        if (!is_digit(text[i]))
+            return NUMBER_BAD;
+        sum = sum * 10 + (uint64_t)(text[i] - '0');
+        if (sum >= UINT64_C(1) << 60) {
+            too_large = true;
+            sum = 0;
+        }
+    }
+    *number = sum;
+    return too_large ? NUMBER_TOO_LARGE : NUMBER_OK;
+}
+
+static void set_log(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (value_is(value, "quiet"))
+        target->config->log = CONFIG_LOG_QUIET;
+    else if (value_is(value, "info"))
+        target->config->log = CONFIG_LOG_INFO;
+    else if (value_is(value, "debug"))
+        target->config->log = CONFIG_LOG_DEBUG;
+    else
+        config_error(target->log, value->pos, "unknown log level '%s': quiet, info or debug",
+                     config_quote(quote, value->text, value->length));
+}
+
+static void set_path(const struct config_target *target, const struct config_value *value,
+                     const char *key, char *path)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (value->length > CONFIG_PATH_MAX) {
+        config_error(target->log, value->pos, "path of %s is longer than %d bytes", key,
+                     CONFIG_PATH_MAX);
+        return;
+    }
+    memcpy(path, value->text, value->length);
+    path[value->length] = '\0';
+    const char *name = config_module_name(path);
+    if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        path[0] = '\0';
+        config_error(target->log, value->pos, "%s '%s' names a folder, not a file", key,
+                     config_quote(quote, value->text, value->length));
+    }
+}
+
+static void set_image(const struct config_target *target, const struct config_value *value)
+{
+    set_path(target, value, "image", target->vm->image);
+}
+
+static void set_initrd(const struct config_target *target, const struct config_value *value)
+{
+    set_path(target, value, "initrd", target->vm->initrd);
+}
+
+static void set_cmdline(const struct config_target *target, const struct config_value *value)
+{
+    struct config_vm *vm = target->vm;
+
+    memcpy(vm->cmdline, value->text, value->length);
+    vm->cmdline[value->length] = '\0';
+}
+
+static unsigned suffix_shift(char suffix)
+{
+    switch (suffix) {
+    case 'K':
+    case 'k':
+        return 10;
+    case 'M':
+    case 'm':
+        return 20;
+    case 'G':
+    case 'g':
+        return 30;
+    default:
+        return 0;
+    }
+}
+
+static void set_memory(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint64_t number = 0;
+    unsigned shift = suffix_shift(value->text[value->length - 1]);
+    size_t digits = value->length - (shift != 0);
+    enum number_result result = parse_number(value->text, digits, &number);
+
+    config_quote(quote, value->text, value->length);
+    if (result == NUMBER_BAD) {
+        config_error(target->log, value->pos,
+                     "bad size '%s': write digits and K, M or G, such as 256M", quote);
+        return;
+    }
+    if (result == NUMBER_TOO_LARGE || number > CONFIG_MEMORY_MAX >> shift) {
+        config_error(target->log, value->pos, "memory = %s is more than any machine has", quote);
+        return;
+    }
+    uint64_t size = number << shift;
+    if (size < CONFIG_MEMORY_MIN) {
+        const char *hint = shift == 0 && number != 0 ? "; a number alone means bytes" : "";
+        config_error(target->log, value->pos, "memory = %s is too little: at least 1M%s", quote,
+                     hint);
+        return;
+    }
+    if (size % 4096 != 0) {
+        config_error(target->log, value->pos, "memory = %s is not a multiple of 4K", quote);
+        return;
+    }
+    target->vm->memory = size;
+}
+
+static void set_vcpus(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint64_t number = 0;
+    enum number_result result = parse_number(value->text, value->length, &number);
+
+    config_quote(quote, value->text, value->length);
+    if (result == NUMBER_BAD) {
+        config_error(target->log, value->pos, "bad number '%s' for vcpus", quote);
+        return;
+    }
+    if (result == NUMBER_TOO_LARGE || number > CONFIG_MAX_VCPUS) {
+        config_error(target->log, value->pos,
+                     "vcpus = %s is too many: one vCPU per VM is supported", quote);
+        return;
+    }
+    if (number == 0) {
+        config_error(target->log, value->pos, "vcpus = 0: a VM needs one vCPU");
+        return;
+    }
+    target->vm->vcpus = (uint32_t)number;
+}
+
+static void add_core(const struct config_target *target, struct config_pos pos, const char *text,
+                     size_t length)
+{
+    struct config_vm *vm = target->vm;
+    char quote[CONFIG_QUOTE_SIZE];
+    uint64_t number = 0;
+    enum number_result result = parse_number(text, length, &number);
+
+    config_quote(quote, text, length);
+    if (result == NUMBER_BAD) {
+        config_error(target->log, pos,
+                     "bad core number '%s': cores is a list of numbers, such as 0 1", quote);
+        return;
+    }
+    if (result == NUMBER_TOO_LARGE || number >= CONFIG_MAX_CORES) {
+        config_error(target->log, pos, "core %s is too large: cores are numbered 0 to %d", quote,
+                     CONFIG_MAX_CORES - 1);
+        return;
+    }
+    for (uint32_t i = 0; i < vm->n_cores; i++) {
+        if (vm->cores[i] == number) {
+            config_error(target->log, pos, "core %s is listed twice", quote);
+            return;
+        }
+    }
+    if (vm->n_cores == CONFIG_MAX_VM_CORES) {
+        config_error(target->log, pos, "more than %d cores in one list", CONFIG_MAX_VM_CORES);
+        return;
+    }
+    vm->cores[vm->n_cores++] = (uint8_t)number;
+}
+
+static bool separates_cores(char c)
+{
+    return c == ' ' || c == '\t' || c == ',';
+}
+
+static void set_cores(const struct config_target *target, const struct config_value *value)
+{
+    uint32_t errors = target->log->errors;
+    size_t at = 0;
+
+    // One bad core is reported, not each: a long list of noise is one mistake.
+    while (at < value->length && target->log->errors == errors) {
+        if (separates_cores(value->text[at])) {
+            at++;
+            continue;
+        }
+        size_t start = at;
+        while (at < value->length && !separates_cores(value->text[at]))
+            at++;
+        struct config_pos pos = value->pos;
+        pos.column += (uint32_t)start;
+        add_core(target, pos, value->text + start, at - start);
+    }
+    if (target->vm->n_cores == 0 && target->log->errors == errors)
+        config_error(target->log, value->pos, "cores lists no core");
+}
+
+static void set_share(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint64_t number = 0;
+    size_t digits = value->length;
+
+    if (value->text[digits - 1] == '%')
+        digits--;
+    while (digits > 0 && value->text[digits - 1] == ' ')
+        digits--;
+    enum number_result result = parse_number(value->text, digits, &number);
+    config_quote(quote, value->text, value->length);
+    if (result == NUMBER_BAD) {
+        config_error(target->log, value->pos, "bad share '%s': write a percentage, such as 25%%",
+                     quote);
+        return;
+    }
+    if (result == NUMBER_TOO_LARGE || number < 1 || number > 100) {
+        config_error(target->log, value->pos, "share = %s is not from 1%% to 100%%", quote);
+        return;
+    }
+    target->vm->share = (uint32_t)number;
+}
+
+static void set_restart(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (value_is(value, "never")) {
+        target->vm->restart = CONFIG_RESTART_NEVER;
+        return;
+    }
+    config_quote(quote, value->text, value->length);
+    if (value_is(value, "on-failure") || value_is(value, "always"))
+        config_error(target->log, value->pos,
+                     "restart = %s is not supported: a VM that has ended stays so; write never",
+                     quote);
+    else
+        config_error(target->log, value->pos, "unknown restart policy '%s': write never", quote);
+}
+
+const struct config_schema config_schema[CONFIG_KEYS] = {
+    [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, set_log},
+    [CONFIG_KEY_IMAGE]   = {"image",   CONFIG_SECTION_VM,     false, set_image},
+    [CONFIG_KEY_INITRD]  = {"initrd",  CONFIG_SECTION_VM,     false, set_initrd},
+    [CONFIG_KEY_CMDLINE] = {"cmdline", CONFIG_SECTION_VM,     true,  set_cmdline},
+    [CONFIG_KEY_MEMORY]  = {"memory",  CONFIG_SECTION_VM,     false, set_memory},
+    [CONFIG_KEY_VCPUS]   = {"vcpus",   CONFIG_SECTION_VM,     false, set_vcpus},
+    [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, set_cores},
+    [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, set_share},
+    [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, set_restart},
+};
+
+enum config_key config_schema_find(enum config_section section, const char *name, size_t length)
+{
+    for (unsigned key = 0; key < CONFIG_KEYS; key++) {
+        const struct config_schema *row = &config_schema[key];
+        if (row->section == section && strlen(row->name) == length &&
+            memcmp(row->name, name, length) == 0)
+            return (enum config_key)key;
+    }
+    return CONFIG_KEYS;
+}
+
+void config_schema_unknown(struct config_log *log, struct config_pos pos,
+                           enum config_section section, const char *section_text,
+                           const char *name, size_t length)
+{
+    char quote[CONFIG_QUOTE_SIZE], hint[CONFIG_QUOTE_SIZE];
+    const char *words[CONFIG_KEYS];
+    size_t count = 0;
+    enum config_section other =
+        section == CONFIG_SECTION_VM ? CONFIG_SECTION_SYSTEM : CONFIG_SECTION_VM;
+
+    config_quote(quote, name, length);
+    if (config_schema_find(other, name, length) != CONFIG_KEYS) {
+        config_error(log, pos, "key '%s' does not belong in %s but in %s", quote, section_text,
+                     other == CONFIG_SECTION_VM ? "a [vm NAME] section" : "[system]");
+        return;
+    }
+    for (unsigned key = 0; key < CONFIG_KEYS; key++) {
+        if (config_schema[key].section == section)
+            words[count++] = config_schema[key].name;
+    }
+    config_error(log, pos, "unknown key '%s' in %s%s", quote, section_text,
+                 config_suggest(hint, name, length, words, count));
+}
+
+void config_schema_defaults(struct config_vm *vm)
+{
+    memset(vm, 0, sizeof(*vm));
+    vm->memory = CONFIG_MEMORY_DEFAULT;
+    vm->vcpus = 1;
+    vm->restart = CONFIG_RESTART_NEVER;
+    vm->format = CONFIG_FORMAT_UNKNOWN;
+    vm->core = -1;
+}
