@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the portable kernel needs of an architecture. kernel/arch/x86 gives the real thing,
+// kernel/arch/fake one for tests on the host. All run with interrupts off.
+#pragma once
+#include "kernel/core/boot.h"
+#include "kernel/core/vm.h"
+
+struct cpu *this_cpu(void);
+uint64_t arch_now(void);                   // TSC
+uint64_t arch_tsc_hz(void);
+void arch_set_deadline(uint64_t tsc);      // this core's timer interrupt; UINT64_MAX: none
+void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
+void *arch_ptr(struct hpa a);              // the kernel's mapping of physical memory
+void arch_zero(void *p, size_t bytes);     // multiple of 64
+
+// Page tables. arch_map: kernel_lock held; uses the largest pages that alignment allows; takes frames for
+// tables by frames_alloc() and charges them to space->payer; on failure nothing stays mapped.
+bool arch_space_init(struct space *s) MUST_CHECK;
+void arch_space_free(struct space *s);     // all table frames, not what they map
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
+                     uint8_t prot);
+// Clears the entries, frees no tables and flushes nothing: see space.c.
+void arch_unmap(struct space *s, uint64_t address, uint64_t bytes);
+// Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False: nowhere.
+bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left);
+// For the audit: the next leaf or table at or after *cursor (0 first; opaque), which moves behind it;
+// false at the end. Of a process only what is below USER_END. kernel_lock held.
+struct audit_item {
+    struct hpa frame;
+    uint64_t bytes;
+    bool table;
+    uint64_t address; // where the leaf, or what the table covers, begins
+};
+bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item);
+// Drops what this core's TLB holds of the space: of a process (it is loaded) or of a VM.
+void arch_space_flush(struct space *s);
+void arch_space_none(void);                // this core loads the kernel's own tables: no process
+
+void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg);
+void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx);
+// Makes t's process, ports, stack the core's; then goes to ring 3 or into the guest.
+NORETURN void arch_resume_user(struct thread *t);
+NORETURN void arch_resume_guest(struct vcpu *v);
+void arch_switch_to(struct thread *t);     // before either: address space, I/O permission, TSS
+void arch_thread_gone(struct thread *t);   // on its core: forget cached state of it (FPU owner)
+// Fresh stack, interrupts on, halt; handlers end in sched_run().
+NORETURN void arch_idle(void);
+// Between the pieces of long work: interrupts on for one instruction. A handler that comes may end in
+// sched_run() with a fresh stack, as from idle; nothing is lost by not returning.
+void arch_interrupt_window(void);
+
+bool arch_vm_init(struct vm *vm) MUST_CHECK;
+void arch_vm_free(struct vm *vm);
+enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4]);
+enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
+void arch_vcpu_free(struct vcpu *v);       // on its core, not running
+enum status arch_vcpu_sregs(struct vcpu *v, bool write);
+// Applies page->entry (all checks first); true: enter the guest; false: page->exit is an answer.
+bool arch_vcpu_answer(struct vcpu *v);
+void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s);
+// MSI address/data as a guest's local APICs decode them: calls vcpu_post and friends.
+enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
+
+enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count);
+void arch_irq_mask(uint32_t gsi, bool masked);
+enum status arch_irq_route(uint32_t gsi, uint32_t core);
+// Polled serial, until the console process has the port.
+void arch_log(const char *text, size_t bytes);
+NORETURN void arch_off(int status);        // powers the machine off, as far as it can
+NORETURN void arch_panic_halt(void);       // stops the other cores, ends with status 2
+
+// frames.c. Runs of 4 KB frames; owner: an object id, or FRAME_KERNEL. `align` is in bytes, a power of
+// two. Any core; takes its own lock. Contents are not zeroed.
+#define FRAME_FREE     0u
+#define FRAME_KERNEL   0xfffffffeu
+#define FRAME_RESERVED 0xffffffffu
+void frames_init(struct hpa table, uint64_t frames); // table: uint32_t per frame, all FRAME_RESERVED
+void frames_add(struct hpa base, uint64_t frames);   // usable RAM
+bool frames_alloc(uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out) MUST_CHECK;
+void frames_free(struct hpa base, uint64_t frames);
+void frames_set_owner(struct hpa base, uint64_t frames, uint32_t owner);
+uint32_t frames_owner(struct hpa frame);
+uint64_t frames_run(struct hpa frame, uint64_t most); // how many in a row have the same owner
+uint64_t frames_count_free(void);
+uint64_t frames_count_total(void);
+
+// log.c
+void log_init(void);
+void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_text(const char *text, size_t bytes);
+size_t log_read(char *to, size_t bytes);   // what has not been read yet
+void log_detach(void);                     // a process owns the port from now on
+void log_attach(void);                     // that process has ended
+
+// What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The caller's
+// registers are saved before, for a call may not return: then the saved ones hold the result. The
+// entry stub checks the number against SYSCALL_COUNT.
+struct syscall_result { int64_t status; uint64_t value; };
+typedef struct syscall_result syscall_fn(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+                                         uint64_t a4, uint64_t a5);
+extern syscall_fn *const syscall_table[];
+// Boot core, all cores up and idle in sched_run(): makes the manager and runs it.
+NORETURN void core_start(const struct boot_facts *facts);

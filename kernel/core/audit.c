@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The isolation audit: walks the page tables of all VMs and processes against the owner table and the
+// mapping records, and proves that
+//   - a table's frame belongs to that VM or process itself, and a leaf never leads to such a frame;
+//   - a leaf leads to a frame of a memory object, by a record of exactly that mapping: so no frame of
+//     the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
+//   - a VM has no boot module, and no process but the VM's own has the VM's memory.
+// In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again.
+#include "kernel/core/syscall.h"
+
+#define PIECE_ENTRIES 4096
+#define PIECE_FRAMES  32768
+#define RETRIES_MAX   64
+#define REPORTS_MAX   8
+
+// op_state.w[]; ref: the process or VM that is being walked, or none yet
+enum { ID, CURSOR, SKIP, CHANGES, RETRIES, TOTAL, HERE, FAILURES };
+
+struct walk {
+    uint64_t *w;
+    struct space *space;
+    struct object *holder;
+    struct mapping *last;  // the record that matched last
+    uint64_t entries, frames; // left in this piece
+};
+
+static struct space *space_of(struct object *o)
+{
+    return o->type == OBJ_VM ? &object_as(o, vm)->space : &object_as(o, process)->space;
+}
+
+static void fail(struct walk *k, const char *why, uint64_t address, struct hpa frame)
+{
+    if (k->w[FAILURES]++ >= REPORTS_MAX)
+        return;
+    log_print("audit: %s %u: %s: frame 0x%lx at 0x%lx, owner %u\n",
+              k->space->is_vm ? "vm" : "process", k->holder->id, why, frame.v, address,
+              frames_owner(frame));
+}
+
+static struct memory *root_of(struct memory *m)
+{
+    while (m->parent)
+        m = m->parent;
+    return m;
+}
+
+static struct mapping *record_at(struct walk *k, uint64_t address)
+{
+    if (k->last && address - k->last->address < k->last->bytes)
+        return k->last;
+    list_for_each(l, &k->space->mappings) {
+        struct mapping *m = list_entry(l, struct mapping, in_space);
+        k->entries -= k->entries ? 1 : 0; // searching counts as work of this piece
+        if (address - m->address < m->bytes)
+            return k->last = m;
+    }
+    return NULL;
+}
+
+// Is the memory, or a part of it, some VM's? Then only that VM's process may have it as well.
+static bool vm_memory_of_others(const struct memory *m, const struct process *p, bool *mine)
+{
+    bool used = false;
+    list_for_each(l, &m->mappings) {
+        const struct space *s = list_entry(l, struct mapping, in_memory)->space;
+        if (!s->is_vm)
+            continue;
+        used = true;
+        if (container_of(s, struct vm, space)->object.owner == p)
+            *mine = true;
+    }
+    list_for_each(l, &m->slices)
+        if (vm_memory_of_others(list_entry(l, struct memory, in_parent), p, mine))
+            used = true;
+    return used && !*mine;
+}
+
+// Frames of one owner, mapped in a row by one leaf.
+static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address, uint64_t bytes)
+{
+    uint32_t owner = frames_owner(frame);
+    bool mine = false;
+    if (owner == k->space->owner_id)
+        return k->space->is_vm && frame.v == object_as(k->holder, vm)->own_page.v &&
+               bytes == PAGE_SIZE ? NULL : "a table of its own";
+    struct object *o = object_by_id(owner);
+    if (!o || o->type != OBJ_MEMORY)
+        return "not a memory object's";
+    struct mapping *record = record_at(k, address);
+    if (!record || address + bytes > record->address + record->bytes)
+        return "mapped by no one";
+    const struct memory *m = record->memory;
+    if (root_of(record->memory) != object_as(o, memory) ||
+        m->base.v + record->offset + (address - record->address) != frame.v)
+        return "not what was mapped";
+    if (k->space->is_vm)
+        return (m->flags & MEM_MODULE) ? "a boot module" : NULL;
+    if (vm_memory_of_others(object_as(o, memory), object_as(k->holder, process), &mine))
+        return "memory of another's vm";
+    return NULL;
+}
+
+static void check_table(struct walk *k, const struct audit_item *item)
+{
+    if (frames_owner(item->frame) != k->space->owner_id)
+        fail(k, "a table not its own", item->address, item->frame);
+    k->w[HERE]++;
+}
+
+// A part of a leaf, as much as this piece allows; true: the leaf is done.
+static bool check_item(struct walk *k, const struct audit_item *item)
+{
+    if (item->table) {
+        check_table(k, item);
+        return true;
+    }
+    while (k->w[SKIP] < item->bytes) {
+        if (!k->frames || !k->entries)
+            return false;
+        struct hpa frame = HPA(item->frame.v + k->w[SKIP]);
+        uint64_t address = item->address + k->w[SKIP];
+        uint64_t most = min_u64((item->bytes - k->w[SKIP]) / PAGE_SIZE, k->frames);
+        uint64_t run = frames_run(frame, most);
+        const char *why = check_leaf(k, frame, address, run * PAGE_SIZE);
+        if (why)
+            fail(k, why, address, frame);
+        k->w[SKIP] += run * PAGE_SIZE;
+        k->w[HERE] += run;
+        k->frames -= run;
+        k->entries -= k->entries ? 1 : 0;
+    }
+    k->w[SKIP] = 0;
+    return true;
+}
+
+// True: the space is done.
+static bool walk_piece(struct walk *k)
+{
+    while (k->entries && k->frames) {
+        struct audit_item item;
+        uint64_t before = k->w[CURSOR];
+        if (!arch_space_next(k->space, &k->w[CURSOR], &item))
+            return true;
+        if (!check_item(k, &item))
+            k->w[CURSOR] = before;
+        k->entries -= k->entries ? 1 : 0;
+    }
+    return false;
+}
+
+static void begin(uint64_t *w, struct space *s)
+{
+    w[CURSOR] = 0;
+    w[SKIP] = 0;
+    w[HERE] = 0;
+    w[CHANGES] = s->changes;
+}
+
+// The next process or VM from w[ID] on; NULL: none among the ids of this piece.
+static struct object *next_holder(uint64_t *w)
+{
+    for (unsigned i = 0; i < PIECE_ENTRIES && w[ID] < object_id_end(); i++, w[ID]++) {
+        struct object *o = object_by_id((uint32_t)w[ID]);
+        if (o && o->dying == OBJECT_ALIVE && (o->type == OBJ_VM || o->type == OBJ_PROCESS))
+            return o;
+    }
+    return NULL;
+}
+
+static struct op_result end(const uint64_t *w)
+{
+    return (struct op_result){ OP_DONE, w[FAILURES] ? ERR_STATE : OK, w[TOTAL] };
+}
+
+static struct op_result locked_piece(struct thread *t)
+{
+    const struct op_result again = { OP_AGAIN, OK, 0 };
+    uint64_t *w = t->op_state.w;
+    struct object *o = ref_get(t->op_state.ref);
+    if (!o) { // the first, or the last one was destroyed
+        o = next_holder(w);
+        if (!o)
+            return w[ID] < object_id_end() ? again : end(w);
+        t->op_state.ref = ref_to(o);
+        w[RETRIES] = 0;
+        begin(w, space_of(o));
+    }
+    struct walk k = { w, space_of(o), o, NULL, PIECE_ENTRIES, PIECE_FRAMES };
+    if (w[CHANGES] != k.space->changes) {
+        if (++w[RETRIES] > RETRIES_MAX)
+            return (struct op_result){ OP_DONE, ERR_BUSY, w[TOTAL] };
+        begin(w, k.space);
+    }
+    if (walk_piece(&k)) {
+        w[TOTAL] += w[HERE];
+        w[ID]++;
+        t->op_state.ref = (struct ref){ NULL, 0 };
+    }
+    return again;
+}
+
+struct op_result audit_piece(struct thread *t)
+{
+    spin_lock(&kernel_lock);
+    struct op_result r = locked_piece(t);
+    spin_unlock(&kernel_lock);
+    return r;
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The boot core's last steps: the manager is made from its module and started. Nothing else runs yet,
+// so locks are taken for the assertions' sake only; every failure is the end, with a message.
+#include "kernel/core/syscall.h"
+#include "kernel/lib/string.h"
+
+#define MANAGER_MODULE "bin:manager"
+#define SEGMENTS_MAX   16
+
+// The parts of the ELF-64 format that a static executable has (System V ABI, "Object Files").
+struct elf_header {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version;
+    uint64_t entry, phoff, shoff;
+    uint32_t flags;
+    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct elf_segment {
+    uint32_t type, flags;
+    uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+#define ELF_IDENT   "\177ELF\2\1\1" // 64-bit, little-endian, version 1
+#define ELF_EXEC    2
+#define SEGMENT_LOAD 1
+#define SEGMENT_X    1u
+#define SEGMENT_W    2u
+
+static struct process *manager;
+
+static void must(bool good, const char *what)
+{
+    if (!good)
+        panic("cannot start the manager: %s", what);
+}
+
+static const struct boot_module_fact *find_module(const struct boot_facts *facts)
+{
+    for (uint32_t i = 0; i < facts->modules; i++)
+        if (strcmp(facts->module[i].name, MANAGER_MODULE) == 0)
+            return &facts->module[i];
+    panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
+}
+
+// A memory object with the given contents and zeros behind them, mapped into the manager.
+static void place(uint64_t va, const void *from, uint64_t filled, uint64_t offset,
+                  uint64_t bytes, uint8_t prot)
+{
+    enum status status;
+    struct memory *m = memory_make(manager, bytes, PAGE_SIZE, &status);
+    must(m, "no memory for a segment");
+    while (!memory_zero_piece(m))
+        continue;
+    memcpy((char *)arch_ptr(m->base) + offset, from, filled);
+    status = space_map(&manager->space, m, 0, bytes, va, prot);
+    must(status == OK, "a segment overlaps another");
+}
+
+static void load_segment(const char *file, uint64_t size, const struct elf_segment *s)
+{
+    must(s->filesz <= s->memsz && s->offset <= size && s->filesz <= size - s->offset,
+         "a segment lies outside of its file");
+    must(s->vaddr >= USER_START && s->vaddr < USER_END && s->memsz <= USER_END - s->vaddr,
+         "a segment lies outside of user addresses");
+    must((s->flags & (SEGMENT_W | SEGMENT_X)) != (SEGMENT_W | SEGMENT_X),
+         "a segment is writable and executable");
+    uint64_t start = align_down(s->vaddr, PAGE_SIZE);
+    uint64_t end = align_up(s->vaddr + s->memsz, PAGE_SIZE);
+    uint8_t prot = PROT_READ | ((s->flags & SEGMENT_W) ? PROT_WRITE : 0) |
+                   ((s->flags & SEGMENT_X) ? PROT_EXEC : 0);
+    place(start, file + s->offset, s->filesz, s->vaddr - start, end - start, prot);
+}
+
+static uint64_t load_elf(const struct boot_module_fact *module)
+{
+    const char *file = arch_ptr(module->hpa);
+    struct elf_header h;
+    struct elf_segment s;
+    must(module->bytes >= sizeof(h), "its file is too short");
+    memcpy(&h, file, sizeof(h));
+    must(memcmp(h.ident, ELF_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
+    must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= module->bytes &&
+         h.phnum * sizeof(s) <= module->bytes - h.phoff, "bad ELF headers");
+    for (unsigned i = 0; i < h.phnum; i++) {
+        memcpy(&s, file + h.phoff + i * sizeof(s), sizeof(s));
+        if (s.type == SEGMENT_LOAD && s.memsz)
+            load_segment(file, module->bytes, &s);
+    }
+    must(h.entry >= USER_START && h.entry < USER_END, "bad entry point");
+    return h.entry;
+}
+
+static void give(uint64_t slot, struct object *o, uint8_t rights, enum status status)
+{
+    must(o, status == ERR_MEMORY ? "no memory" : "no quota");
+    must(handle_set(manager, slot, o, rights) == (int)slot, "its handle table is full");
+}
+
+static void give_module(const struct boot_module_fact *f, unsigned index, struct boot_info *info)
+{
+    struct boot_module *b = &info->module[index];
+    enum status status;
+    memcpy(b->name, f->name, sizeof(b->name));
+    if (!f->bytes)
+        return; // an empty file: there is nothing to have a handle of
+    struct memory *m =
+        memory_wrap(manager, f->hpa, align_up(f->bytes, PAGE_SIZE), MEM_MODULE, &status);
+    b->handle = BOOT_HANDLE_MODULE + index;
+    b->bytes = f->bytes;
+    give(b->handle, m ? &m->object : NULL, RIGHT_READ | RIGHT_USE | RIGHT_COPY, status);
+}
+
+static void give_devices(const struct boot_facts *facts)
+{
+    enum status status;
+    struct object *o = object_alloc(OBJ_SYSTEM, manager, &status);
+    give(BOOT_HANDLE_SYSTEM, o, RIGHT_READ | RIGHT_USE | RIGHT_CONTROL | RIGHT_COPY, status);
+    o = object_alloc(OBJ_IOPORTS, manager, &status);
+    give(BOOT_HANDLE_COM1_PORTS, o, RIGHT_USE | RIGHT_COPY, status);
+    object_to(o, ioports)->first = facts->log_port;
+    object_to(o, ioports)->count = 8;
+    struct irq *irq = irq_make(manager, facts->log_gsi, &status);
+    give(BOOT_HANDLE_COM1_IRQ, irq ? &irq->object : NULL, RIGHT_USE | RIGHT_COPY, status);
+}
+
+static void give_info(const struct boot_facts *facts)
+{
+    static struct boot_info info;
+    info = (struct boot_info){
+        .magic = BOOT_MAGIC, .tsc_hz = arch_tsc_hz(), .entry_tsc = facts->entry_tsc,
+        .wall_seconds = facts->wall_seconds, .wall_tsc = facts->wall_tsc, .cores = cpu_count,
+    };
+    for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
+        give_module(&facts->module[i], info.modules++, &info);
+    place(BOOT_INFO_VA, &info, sizeof(info), 0, BOOT_INFO_SIZE, PROT_READ);
+}
+
+void core_start(const struct boot_facts *facts)
+{
+    const struct boot_module_fact *module = find_module(facts);
+    enum status status;
+    objects_init();
+    budgets_init();
+    spin_lock(&kernel_lock);
+    manager = process_make(NULL, frames_count_free() * PAGE_SIZE, &status);
+    must(manager, "no memory");
+    give_devices(facts);
+    give_info(facts);
+    place(BOOT_STACK_TOP - BOOT_STACK_SIZE, "", 0, 0, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
+    uint64_t entry = load_elf(module);
+    struct thread *t = thread_make(manager, this_cpu()->id, PRIO_SYSTEM, &status);
+    must(t, "no memory");
+    arch_thread_init(t, entry, BOOT_STACK_TOP, BOOT_INFO_VA);
+    t->started = 1;
+    spin_unlock(&kernel_lock);
+    thread_wake(t);
+    sched_run();
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Budgets: `amount` ticks of one core in each period, shared by the threads that have it. A budget's
+// time is touched by its core alone; the shares that were promised per core are under kernel_lock.
+//
+// A budget that is used up parks its threads until the next period begins. What it overdrew (the
+// kernel finishes what it does) is a debt that the next period pays.
+#include "kernel/core/syscall.h"
+
+#define SHARE_ALL     1000u
+#define PERIOD_MIN_US 100u
+#define PERIOD_MAX_US 1000000u
+
+static uint32_t promised[CPU_MAX]; // sum of shares, at most SHARE_ALL
+
+void budgets_init(void)
+{
+    for (unsigned i = 0; i < CPU_MAX; i++)
+        promised[i] = 0;
+}
+
+bool budget_has_time(struct budget *b, uint64_t now)
+{
+    if (now - b->period_start >= b->period) {
+        uint64_t periods = (now - b->period_start) / b->period;
+        b->period_start += periods * b->period;
+        if (b->left < 0 && periods == 1)
+            b->left += (int64_t)b->amount;
+        else
+            b->left = (int64_t)b->amount; // a debt is far smaller than two periods' time
+    }
+    return b->left > 0;
+}
+
+void budget_park(struct budget *b, struct thread *t)
+{
+    t->state = THREAD_PARKED;
+    list_push_back(&b->parked, &t->queue);
+    if (!b->refill.deadline)
+        timer_arm(&b->refill, b->period_start + b->period);
+}
+
+static void unpark_all(struct budget *b)
+{
+    while (!list_empty(&b->parked)) {
+        struct thread *t = list_entry(b->parked.next, struct thread, queue);
+        list_remove(&t->queue);
+        sched_ready(this_cpu(), t);
+    }
+}
+
+void budget_refill(struct budget *b, uint64_t now)
+{
+    if (budget_has_time(b, now))
+        unpark_all(b);
+    else if (!list_empty(&b->parked))
+        timer_arm(&b->refill, b->period_start + b->period);
+}
+
+// Its references are dead already, so the threads go on as best effort.
+void budget_stop(struct budget *b)
+{
+    timer_arm(&b->refill, 0);
+    unpark_all(b);
+}
+
+void budget_release(struct budget *b) { promised[b->core] -= b->share; }
+
+static enum status decode_create(uint64_t core, uint64_t share, uint64_t period)
+{
+    if (this_cpu()->current->priority != PRIO_SYSTEM)
+        return ERR_RIGHTS;
+    if (core >= cpu_count || share < 1 || share > SHARE_ALL)
+        return ERR_RANGE;
+    if (period < PERIOD_MIN_US || period > PERIOD_MAX_US)
+        return ERR_RANGE;
+    return promised[core] + share <= SHARE_ALL ? OK : ERR_BUSY;
+}
+
+SYSCALL(budget_create)
+{
+    struct process *self = caller_process();
+    spin_lock(&kernel_lock);
+    enum status status = decode_create(a0, a1, a2);
+    if (status != OK)
+        return unlock_result(status);
+    struct budget *b = object_to(object_alloc(OBJ_BUDGET, self, &status), budget);
+    if (!b)
+        return unlock_result(status);
+    b->core = (uint8_t)a0;
+    b->share = (uint32_t)a1;
+    b->period = arch_tsc_hz() / 1000 * a2 / 1000;
+    b->amount = b->period * a1 / SHARE_ALL;
+    b->period_start = arch_now();
+    b->left = (int64_t)b->amount;
+    timer_init(&b->refill, TIMER_BUDGET, b->core);
+    list_init(&b->parked);
+    int64_t slot = handle_give(self, &b->object, RIGHT_ALL);
+    if (slot > 0)
+        promised[b->core] += b->share;
+    return unlock_result(slot);
+}

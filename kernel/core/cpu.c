@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What cores ask of each other: requests by inter-processor interrupt, wake-ups, grace periods.
+// Everything here is atomic words of struct cpu; no locks.
+#include "kernel/core/arch.h"
+
+static uint64_t grace_number; // atomic: the last grace period that was begun
+
+void cpu_request(uint32_t core, uint32_t request)
+{
+    __atomic_fetch_or(&cpus[core]->ipi_requests, request, __ATOMIC_SEQ_CST);
+    arch_send_ipi(core);
+}
+
+void cpu_kick(uint32_t core) { arch_send_ipi(core); }
+
+uint64_t grace_begin(void)
+{
+    uint64_t number = __atomic_add_fetch(&grace_number, 1, __ATOMIC_SEQ_CST);
+    for (uint32_t core = 0; core < cpu_count; core++)
+        if (core != this_cpu()->id)
+            cpu_request(core, CPU_IPI_GRACE);
+    return number;
+}
+
+bool grace_over(uint64_t number)
+{
+    for (uint32_t core = 0; core < cpu_count; core++)
+        if (core != this_cpu()->id &&
+            __atomic_load_n(&cpus[core]->grace_seen, __ATOMIC_ACQUIRE) < number)
+            return false;
+    return true;
+}
+
+bool cpu_stop(struct object *o, uint32_t core, uint64_t *asked)
+{
+    struct object *none = NULL;
+    if (core == this_cpu()->id) {
+        destroy_stop_on_core(o);
+        return true;
+    }
+    if (*asked)
+        return __atomic_load_n(&cpus[core]->stop_request, __ATOMIC_ACQUIRE) != o;
+    if (__atomic_compare_exchange_n(&cpus[core]->stop_request, &none, o, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED)) {
+        *asked = 1;
+        cpu_request(core, CPU_IPI_STOP);
+    }
+    return false;
+}
+
+static void flush_requested(struct cpu *cpu)
+{
+    cpu_leave_dead();
+    if (cpu->space)
+        space_sync(cpu->space, cpu->id);
+    if (cpu->guest_space)
+        space_sync(cpu->guest_space, cpu->id);
+}
+
+// The interrupt came from ring 3, a guest, idling or an interrupt window: this core is inside no
+// other kernel function, so it holds no pointer that it found before.
+void cpu_ipi(void)
+{
+    struct cpu *cpu = this_cpu();
+    uint32_t requests = __atomic_exchange_n(&cpu->ipi_requests, 0, __ATOMIC_SEQ_CST);
+    cpu_drain(cpu);
+    if (requests & CPU_IPI_FLUSH)
+        flush_requested(cpu);
+    if (requests & CPU_IPI_STOP) {
+        destroy_stop_on_core(cpu->stop_request);
+        __atomic_store_n(&cpu->stop_request, NULL, __ATOMIC_RELEASE);
+    }
+    if (requests & CPU_IPI_GRACE) {
+        uint64_t number = __atomic_load_n(&grace_number, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&cpu->grace_seen, number, __ATOMIC_RELEASE);
+    }
+}
+
+// From any core: t may be ready now; its own core looks (cpu_drain). On its own core this is used
+// for threads that must die, which cannot be done under the caller's locks.
+static void push(struct thread *t)
+{
+    struct cpu *cpu = cpus[t->core];
+    if (__atomic_exchange_n(&t->remote_pending, 1, __ATOMIC_SEQ_CST))
+        return; // is on the list and will be looked at
+    struct thread *head = __atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED);
+    do
+        t->remote_next = head;
+    while (!__atomic_compare_exchange_n(&cpu->remote_wake, &head, t, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED));
+    if (cpu == this_cpu())
+        cpu->work |= CPU_WORK_RESCHED;
+    else if (!head)
+        arch_send_ipi(t->core);
+}
+
+void thread_kill(struct thread *t)
+{
+    __atomic_store_n(&t->killed, 1, __ATOMIC_SEQ_CST);
+    push(t);
+}
+
+void thread_wake(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    if (t->core == cpu->id)
+        thread_check(cpu, t);
+    else
+        push(t);
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// object_destroy: one operation that takes an object apart with all that hangs on it: a process's
+// objects and children, a memory's slices, a VM's vCPU. Under kernel_lock where it says so.
+//
+// Per object: (1) its generation changes, so handles and references are dead; (2) a grace period:
+// whoever had looked it up is out of the kernel; (3) what still uses it is told to stop; (4) wait
+// until it has; (5) a second grace period, for those who found it through a user; (6) it is taken
+// apart. An object in the middle of this is `dying`; one that needs another first goes down to that
+// one and comes back by `up`. Waiting always goes downwards, so no two destroyers wait for each other,
+// and a destroyer that is killed leaves its chain `abandoned`, to be begun again by the next one.
+#include "kernel/core/syscall.h"
+
+#define UNMAP_BATCH 64
+
+enum step { STEP_GRACE, STEP_STOP, STEP_DRAIN, STEP_GRACE_USERS, STEP_APART };
+
+// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; w[2]: generation to
+// wait for, w[3]: wait for it; ref: mapping.
+#define AGAIN ((struct op_result){ OP_AGAIN, OK, 0 })
+#define WAIT  ((struct op_result){ OP_WAIT, OK, 0 })
+
+void destroy_claim(struct object *o, struct object *up)
+{
+    o->dying = OBJECT_DYING;
+    o->up = up;
+    object_retire(o);
+    if (o->type == OBJ_VCPU) {
+        struct vcpu *v = object_as(o, vcpu);
+        if (v->vm->vcpu == v)
+            v->vm->vcpu = NULL;
+    }
+    if (o->type == OBJ_MEMORY)
+        object_as(o, memory)->zeroed = 0;
+}
+
+static void begin(struct thread *t, struct object *o)
+{
+    t->op_state.object = o;
+    t->op_state.step = STEP_GRACE;
+    t->op_state.w[0] = grace_begin();
+    t->op_state.w[1] = 0;
+    t->op_state.w[3] = 0;
+}
+
+// kernel_lock held. Another destroyer may be at work on the same object: then wait for its end.
+static enum op_progress descend(struct thread *t, struct object *o)
+{
+    if (o->dying == OBJECT_DYING)
+        return OP_WAIT;
+    destroy_claim(o, t->op_state.object);
+    begin(t, o);
+    return OP_AGAIN;
+}
+
+void destroy_abandon(struct thread *t)
+{
+    for (struct object *o = t->op_state.object; o; o = o->up)
+        o->dying = OBJECT_ABANDONED;
+}
+
+static void kill_threads(struct process *p)
+{
+    spin_lock(&kernel_lock);
+    list_for_each(l, &p->threads)
+        thread_kill(list_entry(l, struct thread, in_process));
+    spin_unlock(&kernel_lock);
+}
+
+static void stop_users(struct object *o)
+{
+    switch (o->type) {
+    case OBJ_THREAD:
+        thread_kill(object_as(o, thread));
+        break;
+    case OBJ_PROCESS:
+        kill_threads(object_as(o, process));
+        break;
+    case OBJ_VCPU:
+        vcpu_raise(object_as(o, vcpu), VCPU_WORK_KICK);
+        break;
+    case OBJ_EVENT:
+        event_end(object_as(o, event));
+        break;
+    }
+}
+
+void destroy_stop_on_core(struct object *o)
+{
+    switch (o->type) {
+    case OBJ_TIMER:
+        timer_arm(&object_as(o, timer_object)->timer, 0);
+        break;
+    case OBJ_BUDGET:
+        budget_stop(object_as(o, budget));
+        break;
+    case OBJ_VCPU:
+        vcpu_stop(object_as(o, vcpu));
+        break;
+    }
+}
+
+static bool drained(struct thread *t, struct object *o)
+{
+    struct thread *victim;
+    switch (o->type) {
+    case OBJ_THREAD:
+        victim = object_as(o, thread);
+        return __atomic_load_n(&victim->state, __ATOMIC_ACQUIRE) == THREAD_DEAD &&
+               !__atomic_load_n(&victim->remote_pending, __ATOMIC_ACQUIRE);
+    case OBJ_PROCESS:
+        return __atomic_load_n(&object_as(o, process)->threads_alive, __ATOMIC_ACQUIRE) == 0;
+    case OBJ_VCPU:
+        return !__atomic_load_n(&object_as(o, vcpu)->thread, __ATOMIC_ACQUIRE) &&
+               cpu_stop(o, object_as(o, vcpu)->core, &t->op_state.w[1]);
+    case OBJ_TIMER:
+        return cpu_stop(o, object_as(o, timer_object)->timer.core, &t->op_state.w[1]);
+    case OBJ_BUDGET:
+        return cpu_stop(o, object_as(o, budget)->core, &t->op_state.w[1]);
+    default:
+        return true;
+    }
+}
+
+static struct mapping *first_mapping(struct list *in_memory)
+{
+    return list_entry(in_memory->next, struct mapping, in_memory);
+}
+
+static enum op_progress memory_unmap(struct thread *t, struct memory *m)
+{
+    if (t->op_state.w[3]) {
+        struct mapping *map = object_to(ref_get(t->op_state.ref), mapping);
+        if (map && !space_acknowledged(map->space, t->op_state.w[2]))
+            return OP_WAIT;
+        if (map)
+            mapping_free(map);
+        t->op_state.w[3] = 0;
+        return OP_AGAIN;
+    }
+    struct mapping *map = first_mapping(&m->mappings);
+    if (mapping_clear_piece(map)) {
+        t->op_state.ref = ref_to(&map->object);
+        t->op_state.w[2] = map->space->generation;
+        t->op_state.w[3] = 1;
+    }
+    return OP_AGAIN;
+}
+
+static void memory_give_back(struct memory *m)
+{
+    uint64_t frames = m->bytes / PAGE_SIZE;
+    if (m->flags & MEM_SLICE) {
+        list_remove(&m->in_parent);
+    } else if (m->flags & MEM_MODULE) {
+        frames_set_owner(m->base, frames, FRAME_RESERVED);
+    } else {
+        frames_free(m->base, frames);
+        process_uncharge(m->object.owner, m->bytes);
+    }
+}
+
+// OP_DONE: nothing is left but the object. kernel_lock held, but for the zeroing.
+static enum op_progress memory_apart(struct thread *t, struct memory *m)
+{
+    if (!list_empty(&m->slices))
+        return descend(t, &list_entry(m->slices.next, struct memory, in_parent)->object);
+    if (!list_empty(&m->mappings) || t->op_state.w[3])
+        return memory_unmap(t, m);
+    if (m->pins)
+        return OP_WAIT;
+    if (!(m->flags & (MEM_SLICE | MEM_MODULE)) && m->zeroed < m->bytes) {
+        spin_unlock(&kernel_lock);
+        memory_zero_piece(m);
+        spin_lock(&kernel_lock);
+        return OP_AGAIN;
+    }
+    memory_give_back(m);
+    return OP_DONE;
+}
+
+static enum op_progress space_apart(struct space *s)
+{
+    if (!space_drop(s))
+        return OP_WAIT;
+    for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++)
+        mapping_free(list_entry(s->mappings.next, struct mapping, in_space));
+    return list_empty(&s->mappings) ? OP_DONE : OP_AGAIN;
+}
+
+static enum op_progress vm_apart(struct thread *t, struct vm *vm)
+{
+    if (vm->vcpu)
+        return descend(t, &vm->vcpu->object);
+    if (vm->vcpus)
+        return OP_WAIT;
+    enum op_progress progress = space_apart(&vm->space);
+    if (progress == OP_DONE) {
+        arch_vm_free(vm);
+        arch_space_free(&vm->space);
+    }
+    return progress;
+}
+
+// The newest first: a vCPU before its VM and its page, a part before the whole.
+static enum op_progress process_apart(struct thread *t, struct process *p)
+{
+    if (!list_empty(&p->objects))
+        return descend(t, list_entry(p->objects.prev, struct object, owned));
+    enum op_progress progress = space_apart(&p->space);
+    if (progress == OP_DONE)
+        process_unmake(p);
+    return progress;
+}
+
+static enum op_progress take_apart(struct thread *t, struct object *o)
+{
+    switch (o->type) {
+    case OBJ_MEMORY:
+        return memory_apart(t, object_as(o, memory));
+    case OBJ_PROCESS:
+        return process_apart(t, object_as(o, process));
+    case OBJ_VM:
+        return vm_apart(t, object_as(o, vm));
+    case OBJ_VCPU:
+        vcpu_release(object_as(o, vcpu));
+        return OP_DONE;
+    case OBJ_BUDGET:
+        budget_release(object_as(o, budget));
+        return OP_DONE;
+    case OBJ_THREAD:
+        if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
+            t->op_state.step = STEP_DRAIN; // somebody tried to wake it while it died
+            return OP_WAIT;
+        }
+        list_remove(&object_as(o, thread)->in_process);
+        return OP_DONE;
+    default:
+        return OP_DONE;
+    }
+}
+
+static struct op_result apart_piece(struct thread *t)
+{
+    struct object *o = t->op_state.object, *up = o->up;
+    spin_lock(&kernel_lock);
+    enum op_progress progress = take_apart(t, o);
+    if (progress == OP_DONE) {
+        object_free(o);
+        t->op_state.object = up; // it waits in its own STEP_APART
+        progress = up ? OP_AGAIN : OP_DONE;
+    }
+    spin_unlock(&kernel_lock);
+    return (struct op_result){ progress, OK, 0 };
+}
+
+struct op_result destroy_piece(struct thread *t)
+{
+    struct object *o = t->op_state.object;
+    switch (t->op_state.step) {
+    case STEP_GRACE:
+    case STEP_GRACE_USERS:
+        if (!grace_over(t->op_state.w[0]))
+            return WAIT;
+        t->op_state.step++;
+        return AGAIN;
+    case STEP_STOP:
+        stop_users(o);
+        t->op_state.step = STEP_DRAIN;
+        return AGAIN;
+    case STEP_DRAIN:
+        if (!drained(t, o))
+            return WAIT;
+        t->op_state.w[0] = grace_begin();
+        t->op_state.step = STEP_GRACE_USERS;
+        return AGAIN;
+    default:
+        return apart_piece(t);
+    }
+}
+
+// A process is ended by those above it only: else two could wait for each other.
+static bool is_below(const struct process *p, const struct process *above)
+{
+    for (p = p->parent; p; p = p->parent)
+        if (p == above)
+            return true;
+    return false;
+}
+
+static enum status decode_destroy(struct object **out, uint64_t h)
+{
+    const struct thread *t = this_cpu()->current;
+    uint8_t rights;
+    struct object *o = *out = handle_any(t->process, h, &rights);
+    if (!o)
+        return ERR_HANDLE;
+    if (!(rights & RIGHT_CONTROL))
+        return ERR_RIGHTS;
+    switch (o->type) {
+    case OBJ_PROCESS:
+        return is_below(object_as(o, process), t->process) ? OK : ERR_STATE;
+    case OBJ_THREAD:
+        return object_as(o, thread) == t ? ERR_STATE : OK;
+    case OBJ_MEMORY:
+        return object_as(o, memory)->pins ? ERR_BUSY : OK;
+    case OBJ_BUDGET:
+    case OBJ_EVENT:
+    case OBJ_TIMER:
+    case OBJ_VM:
+    case OBJ_VCPU:
+        return OK;
+    default: // of the kernel's own
+        return ERR_STATE;
+    }
+}
+
+SYSCALL(object_destroy)
+{
+    struct thread *t = this_cpu()->current;
+    struct object *o;
+    spin_lock(&kernel_lock);
+    enum status status = decode_destroy(&o, a0);
+    if (status != OK)
+        return unlock_result(status);
+    destroy_claim(o, NULL);
+    begin(t, o);
+    spin_unlock(&kernel_lock);
+    op_begin(t, OP_DESTROY);
+}

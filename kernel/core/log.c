@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The kernel's log: a ring that the manager reads, and the polled serial line as long as no process
+// owns it. Any core, under log_lock. A panic goes around both.
+#include <stdarg.h>
+#include "kernel/core/arch.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+
+#define LOG_BYTES 32768u
+#define LINE_MAX  256
+
+static struct spinlock log_lock;
+static char ring[LOG_BYTES];
+static uint64_t written, taken; // bytes ever; what is older than LOG_BYTES is gone
+static bool detached;
+
+void log_init(void)
+{
+    written = 0;
+    taken = 0;
+    detached = false;
+}
+
+void log_text(const char *text, size_t bytes)
+{
+    spin_lock(&log_lock);
+    for (size_t i = 0; i < bytes; i++)
+        ring[written++ % LOG_BYTES] = text[i];
+    if (!detached)
+        arch_log(text, bytes);
+    spin_unlock(&log_lock);
+}
+
+void log_print(const char *format, ...)
+{
+    char line[LINE_MAX];
+    va_list args;
+    va_start(args, format);
+    size_t bytes = format_text(line, sizeof(line), format, args);
+    va_end(args);
+    log_text(line, bytes);
+}
+
+size_t log_read(char *to, size_t bytes)
+{
+    size_t got = 0;
+    spin_lock(&log_lock);
+    if (written - taken > LOG_BYTES)
+        taken = written - LOG_BYTES;
+    while (got < bytes && taken != written)
+        to[got++] = ring[taken++ % LOG_BYTES];
+    spin_unlock(&log_lock);
+    return got;
+}
+
+void log_detach(void) { __atomic_store_n(&detached, true, __ATOMIC_RELAXED); }
+void log_attach(void) { __atomic_store_n(&detached, false, __ATOMIC_RELAXED); }
+
+// Takes no lock: whoever panics may hold any of them.
+void panic(const char *format, ...)
+{
+    static const char head[] = "\nKERNEL PANIC: ";
+    char line[LINE_MAX];
+    va_list args;
+    va_start(args, format);
+    size_t bytes = format_text(line, sizeof(line), format, args);
+    va_end(args);
+    arch_log(head, sizeof(head) - 1);
+    arch_log(line, bytes);
+    arch_log("\n", 1);
+    arch_panic_halt();
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Memory objects, address spaces (of processes and VMs), mappings, processes and their quotas.
+//
+// State is guarded by kernel_lock. A space's page tables are written under kernel_lock on any core and
+// walked by hardware on the cores of its `running` mask.
+#pragma once
+#include "kernel/core/cpu.h"
+#include "kernel/core/object.h"
+
+// Shoot-down: whoever removes an entry raises `generation`, kicks the cores in `running` and waits
+// until each has left the mask or has seen[core] == generation. A core enters the mask and then (full
+// barrier) compares generations before it uses the tables.
+struct space {
+    struct arch_space arch;
+    uint32_t owner_id;        // object id: owner of the page-table frames
+    uint8_t is_vm;            // guest-physical, else a process
+    uint8_t dead;             // atomic: whoever is in it must leave it at CPU_IPI_FLUSH
+    uint32_t running;         // atomic mask of cores
+    uint32_t changes;         // maps and unmaps, for the audit
+    uint64_t generation;      // atomic
+    uint64_t seen[CPU_MAX];   // each written by its core
+    struct list mappings;     // struct mapping.in_space
+    struct process *payer;    // page tables are charged to it
+};
+
+struct memory {
+    struct object object;
+    struct hpa base;
+    uint64_t bytes;        // multiple of PAGE_SIZE
+    uint8_t flags;         // MEM_*
+    struct memory *parent; // of a slice; slices die with it
+    struct list slices, in_parent;
+    struct list mappings;  // struct mapping.in_memory
+    uint64_t zeroed;       // bytes done, while it is made or destroyed
+    uint32_t pins;         // the kernel itself uses the frames (a vCPU's page)
+};
+#define MEM_MODULE 1 // a boot module: read-only for ever
+#define MEM_SLICE  2 // frames belong to the parent
+
+struct mapping { // from the slab, charged to the space's payer
+    struct object object; // type OBJ_NONE: has no handle
+    struct memory *memory;
+    struct space *space;
+    uint64_t address;      // va or gpa
+    uint64_t offset, bytes;
+    uint64_t unmapped;     // bytes from the start whose entries are cleared already
+    uint8_t prot;
+    struct list in_space, in_memory;
+};
+
+struct process {
+    struct object object;
+    struct space space;
+    struct handle_table *handles;
+    struct list objects;     // struct object.owned
+    struct list threads;     // struct thread.in_process
+    uint32_t threads_alive;
+    uint64_t quota, used;    // bytes: frames of memory objects, page tables and kernel objects
+    uint32_t objects_owned;
+    struct process *parent;  // its quota was taken from there and returns there
+    struct ref end_event;
+    uint64_t end_bits;
+    struct process_status status;
+    uint8_t has_ports;
+};
+
+// Looks up a handle of `process`; on failure NULL and *status (ERR_HANDLE, ERR_RIGHTS). No lock, but
+// what a call changes under kernel_lock it must look up under kernel_lock.
+static inline struct object *handle_get(const struct process *process, uint64_t h,
+                                        enum object_type type, uint8_t rights,
+                                        enum status *status)
+{
+    *status = ERR_HANDLE;
+    if (unlikely(h >= HANDLE_MAX))
+        return NULL;
+    uint64_t entry = __atomic_load_n(&process->handles->entry[h], __ATOMIC_RELAXED);
+    struct object *o = handle_object(entry);
+    if (unlikely(!o || o->type != type))
+        return NULL;
+    *status = ERR_RIGHTS;
+    if (unlikely(~(entry >> 24) & rights))
+        return NULL;
+    return o;
+}
+
+// Quota. kernel_lock held.
+bool process_charge(struct process *p, uint64_t bytes) MUST_CHECK;
+void process_uncharge(struct process *p, uint64_t bytes);
+// Makes a process: parent NULL only for the first. kernel_lock held. NULL and *status on failure.
+struct process *process_make(struct process *parent, uint64_t quota, enum status *status);
+// Frees what is left of it besides the object itself. kernel_lock held.
+void process_unmake(struct process *p);
+// Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or NULL.
+struct event *process_ended(struct process *p);
+// Copies between the kernel and a process without ever faulting: walks its tables; false where the
+// range is not mapped (or not writable). At most a few pages; kernel_lock not needed by callers on the
+// process's own thread.
+bool copy_from_user(struct process *p, void *to, uint64_t va, size_t bytes) MUST_CHECK;
+bool copy_to_user(struct process *p, uint64_t va, const void *from, size_t bytes) MUST_CHECK;
+
+// memory.c. Frames that the caller found; not zeroed, not charged. kernel_lock held.
+struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t bytes, uint8_t flags,
+                           enum status *status);
+// Takes frames from the allocator and charges them; not zeroed. kernel_lock held.
+struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align,
+                           enum status *status);
+// Zeroes at most MEM_PIECE bytes more; true: all done. No lock: nobody else can reach the frames.
+bool memory_zero_piece(struct memory *m);
+#define MEM_PIECE (1ull << 20)
+
+// space.c. Mappings and the shoot-down protocol. kernel_lock held for all but what is inline.
+bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer) MUST_CHECK;
+enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
+                      uint64_t address, uint8_t prot);
+struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes); // exactly this
+// Clears the entries of the next SPACE_PIECE bytes; true: all are cleared, and the cores were told.
+bool mapping_clear_piece(struct mapping *map);
+#define SPACE_PIECE (64ull << 20)
+// True when no core can hold what was cleared up to `generation` any more.
+bool space_acknowledged(struct space *s, uint64_t generation);
+void mapping_free(struct mapping *map);
+// This core compares generations and flushes if it must.
+void space_sync(struct space *s, uint32_t core);
+void cpu_leave_dead(void); // this core leaves spaces that are marked dead
+// Makes every core leave the space; true: all have. Then nothing of it is in any TLB.
+bool space_drop(struct space *s);
+
+// The core's side. To use a space: space_enter(); flush this core's TLB of it if `stale` (loading a
+// root without tags flushes as well); space_synced(); use. When it is no longer loaded: space_leave().
+struct space_turn { uint64_t generation; bool stale; };
+
+static inline struct space_turn space_enter(struct space *s, uint32_t core)
+{
+    struct space_turn turn;
+    __atomic_fetch_or(&s->running, 1u << core, __ATOMIC_SEQ_CST);
+    turn.generation = __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST);
+    turn.stale = s->seen[core] != turn.generation;
+    return turn;
+}
+
+// After the flush: tells those who wait.
+static inline void space_synced(struct space *s, uint32_t core, struct space_turn turn)
+{
+    __atomic_store_n(&s->seen[core], turn.generation, __ATOMIC_RELEASE);
+}
+
+static inline void space_leave(struct space *s, uint32_t core)
+{
+    __atomic_fetch_and(&s->running, ~(1u << core), __ATOMIC_RELEASE);
+}

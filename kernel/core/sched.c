@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The scheduler of one core; each core runs it on its own queues and needs no lock.
+//
+// A thread is RUNNABLE (in a queue, or the core's current one), BLOCKED until thread_ready() says
+// otherwise, PARKED because its budget is used up, NEW or DEAD. `current` is in no queue while it
+// runs; sched_yield_current() puts it there early, and pick() puts it back when something better came.
+// Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel comes here.
+#include "kernel/core/arch.h"
+
+static uint64_t quantum(void) { return arch_tsc_hz() / 1000000 * QUANTUM_US; }
+
+void sched_init_cpu(struct cpu *cpu)
+{
+    for (unsigned i = 0; i < PRIO_COUNT; i++)
+        list_init(&cpu->queue[i]);
+    list_init(&cpu->timers);
+    cpu->queue_bits = 0;
+    cpu->current = NULL;
+    cpu->deadline = UINT64_MAX;
+    cpu->armed = UINT64_MAX;
+    cpu->run_limit = UINT64_MAX;
+    cpu->switch_tsc = arch_now();
+}
+
+static void enqueue(struct cpu *cpu, struct thread *t, bool front)
+{
+    if (t->priority == PRIO_BUDGET && unlikely(!thread_budget(t)))
+        t->priority = PRIO_BEST_EFFORT; // its budget was destroyed
+    struct list *queue = &cpu->queue[t->priority];
+    if (front)
+        list_push_front(queue, &t->queue);
+    else
+        list_push_back(queue, &t->queue);
+    cpu->queue_bits |= 1u << t->priority;
+}
+
+static void dequeue(struct cpu *cpu, struct thread *t)
+{
+    list_remove(&t->queue);
+    if (list_empty(&cpu->queue[t->priority]))
+        cpu->queue_bits &= ~(1u << t->priority);
+}
+
+void sched_charge(uint64_t now)
+{
+    struct cpu *cpu = this_cpu();
+    struct thread *t = cpu->current;
+    uint64_t ticks = now - cpu->switch_tsc;
+    cpu->switch_tsc = now;
+    if (!t) {
+        cpu->idle_tsc += ticks;
+        return;
+    }
+    t->run_tsc += ticks;
+    struct budget *b = thread_budget(t);
+    if (b)
+        b->left -= (int64_t)ticks;
+}
+
+// The hardware timer is written only when it would come too late: one that comes too early finds
+// nothing to do and is set again then.
+void sched_refresh_deadline(struct cpu *cpu, uint64_t now)
+{
+    struct thread *t = cpu->current;
+    uint64_t limit = UINT64_MAX;
+    if (t && !(cpu->work & CPU_WORK_RESCHED)) { // else its limit has passed, and pick() comes next
+        struct budget *b = thread_budget(t);
+        if (b)
+            limit = b->left > 0 ? cpu->switch_tsc + (uint64_t)b->left : cpu->switch_tsc;
+        if (cpu->queue_bits >> t->priority & 1)
+            limit = min_u64(limit, t->quantum_end);
+    }
+    cpu->run_limit = limit;
+    if (!list_empty(&cpu->timers))
+        limit = min_u64(limit, list_entry(cpu->timers.next, struct timer, link)->deadline);
+    cpu->deadline = limit;
+    if (limit < cpu->armed || cpu->armed <= now) {
+        cpu->armed = limit;
+        arch_set_deadline(limit);
+    }
+}
+
+void sched_ready(struct cpu *cpu, struct thread *t)
+{
+    uint64_t now = arch_now();
+    struct budget *b = thread_budget(t);
+    if (b && !budget_has_time(b, now)) {
+        budget_park(b, t);
+        return;
+    }
+    t->state = THREAD_RUNNABLE;
+    enqueue(cpu, t, false);
+    if (!cpu->current || t->priority > cpu->current->priority)
+        cpu->work |= CPU_WORK_RESCHED;
+    else if (t->priority == cpu->current->priority)
+        sched_refresh_deadline(cpu, now); // now its quantum counts
+}
+
+// Does what t waits for hold? Others may say so in vain.
+static bool thread_ready(const struct thread *t)
+{
+    if (t->state == THREAD_NEW)
+        return __atomic_load_n(&t->started, __ATOMIC_ACQUIRE);
+    if (t->state != THREAD_BLOCKED)
+        return false;
+    if (t->mode == THREAD_GUEST)
+        return __atomic_load_n(&t->vcpu->work, __ATOMIC_ACQUIRE) != 0;
+    if (t->mode == THREAD_OP)
+        return t->wait_timer.deadline == 0;
+    return __atomic_load_n(&t->waiting, __ATOMIC_ACQUIRE) == NULL;
+}
+
+void thread_check(struct cpu *cpu, struct thread *t)
+{
+    if (!thread_ready(t))
+        return;
+    if (t->wait_timer.deadline)
+        timer_arm(&t->wait_timer, 0);
+    if (t->mode == THREAD_GUEST)
+        vcpu_woken(t->vcpu);
+    sched_ready(cpu, t);
+}
+
+void thread_block(struct thread *t) { t->state = THREAD_BLOCKED; }
+
+// t ends, on its core. Behind the last store another core may free it.
+static void thread_end(struct cpu *cpu, struct thread *t)
+{
+    struct event *e = NULL;
+    uint64_t bits = 0;
+    if (t->state == THREAD_RUNNABLE && !list_empty(&t->queue))
+        dequeue(cpu, t);
+    else
+        list_remove(&t->queue);
+    timer_arm(&t->wait_timer, 0);
+    event_leave(t, ERR_DEAD);
+    arch_thread_gone(t);
+    if (t->vcpu)
+        vcpu_detach(t->vcpu, t);
+    if (cpu->current == t)
+        cpu->current = NULL;
+    spin_lock(&kernel_lock);
+    if (t->op != OP_NONE)
+        op_abandon(t);
+    if (--t->process->threads_alive == 0) {
+        e = process_ended(t->process);
+        bits = t->process->end_bits;
+    }
+    spin_unlock(&kernel_lock);
+    if (e)
+        event_signal(e, bits);
+    __atomic_store_n(&t->state, THREAD_DEAD, __ATOMIC_RELEASE);
+}
+
+void cpu_drain(struct cpu *cpu)
+{
+    struct thread *next, *t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
+    for (; t; t = next) {
+        next = t->remote_next;
+        __atomic_store_n(&t->remote_pending, 0, __ATOMIC_SEQ_CST); // from here on others push again
+        if (t->state == THREAD_DEAD)
+            continue;
+        if (!__atomic_load_n(&t->killed, __ATOMIC_SEQ_CST))
+            thread_check(cpu, t);
+        else if (t == cpu->current)
+            cpu->work |= CPU_WORK_RESCHED;
+        else
+            thread_end(cpu, t);
+    }
+}
+
+void sched_yield_current(void)
+{
+    struct cpu *cpu = this_cpu();
+    struct thread *t = cpu->current;
+    if (!(cpu->queue_bits >> t->priority) || !list_empty(&t->queue))
+        return;
+    enqueue(cpu, t, false);
+    cpu->work |= CPU_WORK_RESCHED;
+}
+
+static struct thread *take(struct cpu *cpu)
+{
+    if (!cpu->queue_bits)
+        return NULL;
+    unsigned priority = 31u - (unsigned)__builtin_clz(cpu->queue_bits);
+    struct thread *t = list_entry(cpu->queue[priority].next, struct thread, queue);
+    dequeue(cpu, t);
+    return t;
+}
+
+// A thread that is preempted goes on first among its equals, with the rest of its quantum.
+static void put_back(struct cpu *cpu, struct thread *t, uint64_t now)
+{
+    bool rest = now < t->quantum_end;
+    t->quantum_left = rest ? t->quantum_end - now : 0;
+    enqueue(cpu, t, rest);
+}
+
+// Chooses the core's next thread; NULL: none.
+static struct thread *pick(struct cpu *cpu)
+{
+    uint64_t now = arch_now();
+    struct thread *prev = cpu->current, *t;
+    sched_charge(now);
+    cpu->work &= ~CPU_WORK_RESCHED;
+    if (prev && unlikely(prev->killed))
+        thread_end(cpu, prev);
+    else if (prev && prev->state == THREAD_RUNNABLE && list_empty(&prev->queue))
+        put_back(cpu, prev, now);
+    cpu->current = NULL;
+    while ((t = take(cpu))) {
+        struct budget *b = thread_budget(t);
+        if (!b || budget_has_time(b, now))
+            break;
+        budget_park(b, t);
+    }
+    cpu->current = t;
+    if (t && (t != prev || now >= t->quantum_end)) {
+        t->quantum_end = now + (t->quantum_left ? t->quantum_left : quantum());
+        t->quantum_left = 0;
+    }
+    sched_refresh_deadline(cpu, now);
+    return t;
+}
+
+void sched_run(void)
+{
+    struct cpu *cpu = this_cpu();
+    for (;;) {
+        if (unlikely(__atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED)))
+            cpu_drain(cpu);
+        struct thread *prev = cpu->current, *t = prev;
+        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->killed)
+            t = pick(cpu);
+        if (!t)
+            arch_idle();
+        if (t != prev)
+            arch_switch_to(t);
+        if (t->mode == THREAD_USER)
+            arch_resume_user(t);
+        if (t->mode == THREAD_GUEST)
+            arch_resume_guest(t->vcpu);
+        op_run(t);
+    }
+}
+
+void cpu_deadline_passed(uint64_t now)
+{
+    struct cpu *cpu = this_cpu();
+    sched_charge(now);
+    timers_run(cpu, now);
+    struct thread *t = cpu->current;
+    if (t && now >= cpu->run_limit && !(cpu->work & CPU_WORK_RESCHED)) {
+        struct budget *b = thread_budget(t);
+        if (b && !budget_has_time(b, now))
+            cpu->work |= CPU_WORK_RESCHED;
+        else if (now >= t->quantum_end)
+            sched_yield_current();
+    }
+    sched_refresh_deadline(cpu, now);
+}

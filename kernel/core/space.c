@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Address spaces of processes and VMs: mapping records and the shoot-down protocol. All under
+// kernel_lock but for what a core does with its own TLB (inline in process.h, and cpu_ipi()).
+//
+// Unmapping: clear the entries; raise the generation; send CPU_IPI_FLUSH to the cores in `running`;
+// wait until each has left the mask or has seen the generation. Only then the record goes, and with
+// it the last thing that keeps the frames from being freed and the address from being used again. A
+// core that enters the mask later compares generations before it uses the tables.
+#include "kernel/core/syscall.h"
+
+bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
+{
+    list_init(&s->mappings);
+    s->owner_id = owner_id;
+    s->is_vm = is_vm;
+    s->payer = payer;
+    s->generation = 1; // no core has seen any
+    return arch_space_init(s);
+}
+
+static struct mapping *in_space(struct list *l) { return list_entry(l, struct mapping, in_space); }
+
+static bool overlaps(struct space *s, uint64_t address, uint64_t bytes)
+{
+    list_for_each(l, &s->mappings) {
+        struct mapping *m = in_space(l);
+        if (address < m->address + m->bytes && m->address < address + bytes)
+            return true;
+    }
+    return false;
+}
+
+enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
+                      uint64_t address, uint8_t prot)
+{
+    enum status status;
+    if (overlaps(s, address, bytes))
+        return ERR_BUSY;
+    struct mapping *map = object_to(object_alloc(OBJ_NONE, s->payer, &status), mapping);
+    if (!map)
+        return status;
+    status = arch_map(s, address, HPA(m->base.v + offset), bytes, prot);
+    if (status != OK) {
+        object_retire(&map->object);
+        object_free(&map->object);
+        return status;
+    }
+    map->memory = m;
+    map->space = s;
+    map->address = address;
+    map->offset = offset;
+    map->bytes = bytes;
+    map->prot = prot;
+    list_push_back(&s->mappings, &map->in_space);
+    list_push_back(&m->mappings, &map->in_memory);
+    s->changes++;
+    return OK;
+}
+
+struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
+{
+    list_for_each(l, &s->mappings) {
+        struct mapping *m = in_space(l);
+        if (m->address == address && m->bytes == bytes)
+            return m;
+    }
+    return NULL;
+}
+
+// Tells the cores of the mask to compare generations; this core does so at once.
+static void shoot(struct space *s)
+{
+    uint32_t me = this_cpu()->id;
+    uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+    for (uint32_t core = 0; core < cpu_count; core++)
+        if (core != me && (mask >> core & 1))
+            cpu_request(core, CPU_IPI_FLUSH);
+    if (mask >> me & 1)
+        space_sync(s, me);
+}
+
+void space_sync(struct space *s, uint32_t core)
+{
+    struct space_turn turn = { __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST), true };
+    if (s->seen[core] == turn.generation)
+        return;
+    arch_space_flush(s);
+    space_synced(s, core, turn);
+}
+
+bool mapping_clear_piece(struct mapping *m)
+{
+    uint64_t bytes = min_u64(m->bytes - m->unmapped, SPACE_PIECE);
+    m->object.dying = OBJECT_DYING;
+    if (bytes) {
+        arch_unmap(m->space, m->address + m->unmapped, bytes);
+        m->unmapped += bytes;
+        m->space->changes++;
+    }
+    if (m->unmapped < m->bytes)
+        return false;
+    __atomic_fetch_add(&m->space->generation, 1, __ATOMIC_SEQ_CST);
+    shoot(m->space);
+    return true;
+}
+
+bool space_acknowledged(struct space *s, uint64_t generation)
+{
+    for (uint32_t core = 0; core < cpu_count; core++) {
+        uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+        if ((mask >> core & 1) &&
+            __atomic_load_n(&s->seen[core], __ATOMIC_ACQUIRE) < generation)
+            return false;
+    }
+    return true;
+}
+
+void mapping_free(struct mapping *m)
+{
+    m->space->changes++;
+    list_remove(&m->in_space);
+    list_remove(&m->in_memory);
+    object_retire(&m->object);
+    object_free(&m->object);
+}
+
+bool space_drop(struct space *s)
+{
+    __atomic_store_n(&s->dead, 1, __ATOMIC_SEQ_CST);
+    uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+    for (uint32_t core = 0; core < cpu_count; core++) {
+        if (!(mask >> core & 1))
+            continue;
+        if (core == this_cpu()->id)
+            cpu_leave_dead();
+        else
+            cpu_request(core, CPU_IPI_FLUSH);
+    }
+    return __atomic_load_n(&s->running, __ATOMIC_SEQ_CST) == 0;
+}
+
+// This core leaves the spaces that are being destroyed. Its TLB is flushed first: once it is out of
+// the mask the tables and frames may be used again.
+void cpu_leave_dead(void)
+{
+    struct cpu *cpu = this_cpu();
+    struct space *s = cpu->space;
+    if (s && __atomic_load_n(&s->dead, __ATOMIC_SEQ_CST)) {
+        arch_space_flush(s);
+        arch_space_none();
+        cpu->space = NULL;
+        space_leave(s, cpu->id);
+    }
+    s = cpu->guest_space;
+    if (s && __atomic_load_n(&s->dead, __ATOMIC_SEQ_CST)) {
+        arch_space_flush(s);
+        cpu->guest_space = NULL;
+        space_leave(s, cpu->id);
+    }
+}
+
+// Where all is acknowledged at once, as with one core, the call ends here.
+struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64_t bytes)
+{
+    struct thread *t = this_cpu()->current;
+    struct mapping *m = space_find(s, address, bytes);
+    if (!m)
+        return unlock_result(ERR_RANGE);
+    if (m->object.dying)
+        return unlock_result(ERR_BUSY);
+    bool cleared = mapping_clear_piece(m);
+    if (cleared && space_acknowledged(s, s->generation)) {
+        mapping_free(m);
+        return unlock_result(OK);
+    }
+    t->op_state.ref = ref_to(&m->object);
+    t->op_state.w[0] = cleared;
+    t->op_state.w[1] = s->generation;
+    spin_unlock(&kernel_lock);
+    op_begin(t, OP_UNMAP);
+}

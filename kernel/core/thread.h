@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Threads, budgets, events, timers and the per-core scheduler.
+//
+// A core's run queues, its threads' states and its timers are touched by that core alone; other cores
+// push onto cpu->remote_wake or raise cpu->ipi_requests and send an IPI. The kernel has one stack per
+// core and never switches it: a thread is either in ring 3, in its guest, or waiting; what is left to
+// do for it in the kernel is its `op`.
+//
+// Scheduling: the highest priority with a runnable thread runs; round robin within it. A thread with a
+// budget runs while the budget has time left in its period; the budget is charged by TSC at every
+// switch with all that ran on its behalf, kernel included.
+#pragma once
+#include "kernel/core/process.h"
+
+enum thread_state { THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_PARKED, THREAD_DEAD };
+// What it goes on with when it is picked.
+enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
+// Long work of the kernel on a thread's behalf, done piece by piece (op.c).
+enum thread_op { OP_NONE, OP_MEM_CREATE, OP_DESTROY, OP_UNMAP, OP_AUDIT, OP_COUNT };
+
+enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_BUDGET, TIMER_VLAPIC };
+
+struct timer { // in cpu->timers of core `core`; only that core touches it
+    struct list link;
+    uint64_t deadline; // TSC; 0: not armed
+    uint8_t kind;
+    uint8_t core;
+};
+
+struct budget {
+    struct object object;
+    uint8_t core;
+    uint64_t period, amount;  // TSC ticks
+    int64_t left;             // in this period; negative is a debt
+    uint64_t period_start;
+    struct timer refill;
+    struct list parked;       // struct thread.queue
+    uint32_t share;           // in 1/1000 of the core
+};
+
+struct vcpu;
+
+struct thread {
+    struct arch_thread arch;  // first: assembly saves the user registers here
+    struct object object;
+    struct process *process;
+    struct list in_process;
+    struct list queue;        // run queue or budget->parked
+    uint8_t state, mode, core, priority;
+    uint8_t op;               // enum thread_op
+    uint8_t killed;           // atomic: must die at the next chance
+    uint8_t started;          // atomic: thread_start() came
+    struct ref budget;
+    struct vcpu *vcpu;        // mode THREAD_GUEST
+    struct thread *remote_next;
+    uint32_t remote_pending;  // atomic: is on a remote_wake list
+    struct event *waiting;    // blocked in event_wait
+    struct timer wait_timer;
+    uint64_t quantum_end;
+    uint64_t quantum_left;    // what a preempted thread still has; 0: a whole one
+    uint64_t run_tsc;         // charged so far
+    struct {
+        struct object *object; // what it works on
+        struct ref ref;        // likewise, where it may vanish meanwhile
+        int step;
+        uint64_t w[8];         // see op.c, destroy.c, audit.c
+    } op_state;
+};
+
+struct event {
+    struct object object;
+    struct spinlock lock;    // guards all below; innermost but for nothing
+    uint64_t bits;
+    struct thread *waiter;   // one at a time
+    uint64_t mask;
+    struct ref vcpu;         // signalled: that vCPU returns to its VMM
+};
+
+struct timer_object { struct object object; struct timer timer; struct ref event; uint64_t bits; };
+
+struct irq {
+    struct object object;
+    uint32_t gsi;
+    uint8_t core, bound;
+    struct ref event;
+    uint64_t bits;
+};
+
+struct ioports { struct object object; uint16_t first, count; };
+struct system { struct object object; };
+
+#define QUANTUM_US 1000
+
+// sched.c
+void sched_init_cpu(struct cpu *cpu);
+NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
+void sched_charge(uint64_t now);        // charges `current` up to now
+void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
+void thread_block(struct thread *t);    // on its core: `current` stops being runnable
+void sched_yield_current(void);         // current goes to the end of its queue, CPU_WORK_RESCHED set
+void cpu_deadline_passed(uint64_t now); // runs due timers, quantum, budget; sets the next deadline
+void cpu_ipi(void);                     // in the IPI's handler, on every core
+void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer: queue it or park it
+// cpu.c
+void cpu_request(uint32_t core, uint32_t request); // CPU_IPI_*, of another core
+void cpu_kick(uint32_t core);           // makes that core pass through the kernel soon
+// A grace period is over when every other core has been outside of the kernel since it began.
+uint64_t grace_begin(void);
+bool grace_over(uint64_t number);
+// Has destroy_stop_on_core(o) run on that core. *asked is 0 first; true when it is done.
+bool cpu_stop(struct object *o, uint32_t core, uint64_t *asked);
+void cpu_drain(struct cpu *cpu);        // wakes what others pushed onto remote_wake
+void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
+void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
+void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD
+void budgets_init(void);
+// budget.c, on the budget's core
+static inline struct budget *thread_budget(const struct thread *t)
+{
+    return object_to(ref_get(t->budget), budget);
+}
+bool budget_has_time(struct budget *b, uint64_t now); // starts a new period when one is due
+void budget_park(struct budget *b, struct thread *t);
+void budget_refill(struct budget *b, uint64_t now);   // its timer: unparks
+void budget_stop(struct budget *b);                   // is destroyed: its core
+void budget_release(struct budget *b);                // is freed: kernel_lock held
+// event.c / timer.c / irq.c
+void event_signal(struct event *e, uint64_t bits); // any core, interrupts off
+void event_timeout(struct thread *t);   // on its core: wait_timer
+void event_leave(struct thread *t, enum status status); // any core: it waits no longer
+void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
+void timer_init(struct timer *t, enum timer_kind kind, uint8_t core);
+void timer_arm(struct timer *t, uint64_t deadline); // on its core; 0 disarms
+void timers_run(struct cpu *cpu, uint64_t now);     // all that are due
+void irq_fired(uint32_t gsi);                       // arch: a host interrupt came (and was masked)
+struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status);
+#define IRQ_MAX 256
+// op.c: long work. op_begin: from a system call,
+// whose caller then gets what the last piece says.
+NORETURN void op_begin(struct thread *t, enum thread_op op);
+void op_run(struct thread *t);          // one piece, from sched_run()
+void op_abandon(struct thread *t);      // t dies; kernel_lock held
+void destroy_claim(struct object *o, struct object *up); // kernel_lock held
+// What a piece says: call again, call again after a while (it waits for other cores), or the end.
+enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
+struct op_result { enum op_progress progress; int64_t status; uint64_t value; };
+struct op_result destroy_piece(struct thread *t); // destroy.c
+void destroy_abandon(struct thread *t);
+void destroy_stop_on_core(struct object *o);      // in the IPI of the core that o's use is on
+struct op_result audit_piece(struct thread *t);   // audit.c
+// thread end: current ends with `status`; never returns
+struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
+                           enum status *status); // kernel_lock held
+NORETURN void thread_exit_current(enum process_end end, const struct process_status *why);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// VMs and vCPUs as the portable kernel sees them; how a guest is run is behind struct hvm_ops.
+//
+// A vCPU's registers and its hardware state are touched only on the core of its thread. Others
+// raise bits in `work` (atomic) and kick: the bits are looked at before every entry.
+#pragma once
+#include "kernel/abi/stats.h"
+#include "kernel/abi/vcpu.h"
+#include "kernel/core/thread.h"
+
+struct vm {
+    struct object object;
+    struct space space;        // guest-physical; shared page tables of all its vCPUs
+    struct arch_vm arch;       // CPUID policy, APIC-access page, ...
+    struct hpa own_page;       // a frame of the VM's own that the arch maps into it; 0: none
+    struct vcpu *vcpu;         // one for now; NULL once it is being destroyed
+    uint32_t vcpus;            // until their memory is freed
+};
+
+// vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
+// keep vcpu_halt() from blocking.
+#define VCPU_WORK_PENDING 1u  // pending[] has new vectors
+#define VCPU_WORK_EVENT   2u  // its event has bits
+#define VCPU_WORK_INTR    4u  // the INTR line is up
+#define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
+#define VCPU_WORK_KICK    32u // return to the VMM (VM_EXIT_EVENT with no bits)
+#define VCPU_WORK_NMI     64u // an NMI for the guest
+#define VCPU_WORK_KILL    128u // its thread must die
+
+struct vcpu {
+    struct arch_vcpu arch;      // first: assembly uses its offsets
+    struct object object;
+    struct vm *vm;
+    uint32_t work;              // atomic, VCPU_WORK_*
+    uint64_t pending[4];        // atomic: vectors asked for from elsewhere
+    uint64_t pending_level[4];  // atomic: those of them that are level-triggered
+    uint8_t core;
+    uint8_t intr_line;          // atomic
+    struct thread *thread;      // inside vcpu_run()
+    struct vcpu_page *page;     // kernel's mapping of the shared page
+    struct memory *page_memory; // pinned
+    uint8_t stopped;            // arch_vcpu_free() is done
+    struct ref event;
+    struct timer apic_timer;
+    uint64_t halt_since, halt_tsc;
+    const struct thread *runner; // last in vcpu_run(), for its run_tsc only
+    uint64_t injected;
+};
+
+// Any core. Raises bits and makes the vCPU look at them soon: wakes it from HLT, or sends an IPI.
+void vcpu_raise(struct vcpu *v, uint32_t work);
+// Any core: a fixed interrupt for the vCPU's local APIC.
+void vcpu_post(struct vcpu *v, uint8_t vector, bool level);
+// On its core, from the arch: the guest halts. Blocks the thread unless there is work; never returns.
+NORETURN void vcpu_halt(struct vcpu *v);
+// On its core: leaves the guest, vcpu_run() returns to the VMM with what stands in page->exit.
+NORETURN void vcpu_return(struct vcpu *v);
+// On its core, when VCPU_WORK_EVENT or VCPU_WORK_KICK is seen: clears both and takes the bits of its
+// event, for VM_EXIT_EVENT.
+uint64_t vcpu_take_event(struct vcpu *v);
+// On its core: its thread was woken from vcpu_halt().
+void vcpu_woken(struct vcpu *v);
+// vcpu_stop: on its core, it is destroyed; vcpu_release: it is freed, kernel_lock held.
+void vcpu_stop(struct vcpu *v);
+void vcpu_release(struct vcpu *v);
+// On its core: its thread leaves vcpu_run() or dies in it.
+static inline void vcpu_detach(struct vcpu *v, struct thread *t)
+{
+    __atomic_store_n(&v->thread, NULL, __ATOMIC_RELEASE);
+    t->vcpu = NULL;
+}
