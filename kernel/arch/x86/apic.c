@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC registers
+// are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM "Advanced
+// Programmable Interrupt Controller".)
+#include "kernel/arch/x86/x86.h"
+
+#define X2APIC_EOI  0x80b
+#define X2APIC_SVR  0x80f
+#define X2APIC_ICR  0x830
+#define X2APIC_TIMER 0x832
+#define X2APIC_LINT0 0x835
+#define X2APIC_LINT1 0x836
+#define X2APIC_ERROR 0x837
+#define X2APIC_TPR  0x808
+#define LVT_MASKED  0x10000u
+#define LVT_NMI     0x400u
+#define LVT_TSC_DEADLINE (2u << 17)
+
+#define REDIR_MASKED (1u << 16)
+#define REDIR_LEVEL  (1u << 15)
+#define REDIR_LOW    (1u << 13)
+
+static struct spinlock io_lock;
+
+void apic_init_cpu(void)
+{
+    wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 11));
+    wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 10)); // x2APIC
+    wrmsr(X2APIC_TPR, 0);
+    wrmsr(X2APIC_SVR, 0x100 | VECTOR_SPURIOUS);
+    wrmsr(X2APIC_LINT0, LVT_MASKED);
+    wrmsr(X2APIC_LINT1, LVT_NMI);
+    wrmsr(X2APIC_ERROR, LVT_MASKED);
+    wrmsr(X2APIC_TIMER, VECTOR_TIMER | LVT_TSC_DEADLINE);
+    __asm__ volatile("mfence" : : : "memory"); // SDM: between the LVT and the first deadline
+}
+
+void apic_eoi(void) { wrmsr(X2APIC_EOI, 0); }
+
+void apic_icr(uint32_t apic_id, uint32_t command)
+{
+    __asm__ volatile("mfence; lfence" : : : "memory"); // x2APIC writes do not order stores
+    wrmsr(X2APIC_ICR, (uint64_t)apic_id << 32 | command);
+}
+
+void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }
+
+void arch_set_deadline(uint64_t tsc) { wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc); }
+
+static volatile uint32_t *ioapic_of(uint32_t gsi, uint32_t *pin)
+{
+    for (uint32_t i = 0; i < acpi.ioapics; i++) {
+        if (gsi < acpi.ioapic[i].gsi_base || gsi - acpi.ioapic[i].gsi_base >= acpi.ioapic[i].pins)
+            continue;
+        *pin = gsi - acpi.ioapic[i].gsi_base;
+        return acpi.ioapic[i].regs;
+    }
+    return NULL;
+}
+
+static uint32_t io_read(volatile uint32_t *regs, uint32_t index)
+{
+    regs[0] = index;
+    return regs[4];
+}
+
+static void io_write(volatile uint32_t *regs, uint32_t index, uint32_t value)
+{
+    regs[0] = index;
+    regs[4] = value;
+}
+
+static void pic_off(void)
+{
+    out8(0x20, 0x11); // initialise, so that a spurious vector is none of the exceptions'
+    out8(0xa0, 0x11);
+    out8(0x21, 0x20);
+    out8(0xa1, 0x28);
+    out8(0x21, 4);
+    out8(0xa1, 2);
+    out8(0x21, 1);
+    out8(0xa1, 1);
+    out8(0x21, 0xff);
+    out8(0xa1, 0xff);
+}
+
+void apic_init_io(void)
+{
+    pic_off();
+    for (uint32_t i = 0; i < acpi.ioapics; i++) {
+        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address), 0x20);
+        acpi.ioapic[i].pins = (io_read(acpi.ioapic[i].regs, 1) >> 16 & 0xff) + 1;
+        for (uint32_t pin = 0; pin < acpi.ioapic[i].pins; pin++)
+            io_write(acpi.ioapic[i].regs, 0x10 + 2 * pin, REDIR_MASKED);
+    }
+}
+
+enum status arch_irq_route(uint32_t gsi, uint32_t core)
+{
+    uint32_t pin, flags = 0;
+    volatile uint32_t *regs = ioapic_of(gsi, &pin);
+    if (!regs || gsi >= VECTOR_GSI_MAX || cpus[core]->arch.apic_id > 0xff)
+        return ERR_RANGE;
+    for (uint32_t i = 0; i < 16; i++)
+        if (acpi.isa[i].gsi == gsi)
+            flags = acpi.isa[i].flags;
+    uint32_t low = VECTOR_GSI_BASE + gsi;
+    if ((flags & 3) == 3)
+        low |= REDIR_LOW;
+    if ((flags >> 2 & 3) == 3 || gsi >= 16)
+        low |= REDIR_LEVEL;
+    spin_lock(&io_lock);
+    io_write(regs, 0x11 + 2 * pin, cpus[core]->arch.apic_id << 24);
+    io_write(regs, 0x10 + 2 * pin, low);
+    spin_unlock(&io_lock);
+    return OK;
+}
+
+// An edge that comes while its pin is masked is lost, so only level-triggered pins are masked; an edge
+// cannot storm.
+void arch_irq_mask(uint32_t gsi, bool masked)
+{
+    uint32_t pin;
+    volatile uint32_t *regs = ioapic_of(gsi, &pin);
+    if (!regs)
+        return;
+    spin_lock(&io_lock);
+    uint32_t low = io_read(regs, 0x10 + 2 * pin);
+    if (low & REDIR_LEVEL)
+        io_write(regs, 0x10 + 2 * pin, masked ? low | REDIR_MASKED : low & ~REDIR_MASKED);
+    spin_unlock(&io_lock);
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The x86 parts of the portable kernel's structures. Assembly knows some of the offsets: they are
+// generated (offsets.c), so fields may move.
+#pragma once
+#include "kernel/arch/x86/cpuid_policy.h"
+#include "kernel/arch/x86/msr_policy.h"
+#include "kernel/arch/x86/vlapic.h"
+#include "kernel/lib/types.h"
+
+// A thread's ring-3 registers. TSS.RSP0 points at the end of this, so a trap from ring 3 saves them
+// in place. `vector` is REGS_SYSCALL when SYSCALL saved only what a call keeps.
+struct regs {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
+    uint64_t vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+#define REGS_SYSCALL (~0ull)
+
+// XSAVE area, standard format: legacy 512, header 64, AVX 256, MPX 128, AVX-512 1600, PKRU 8.
+#define FPU_SIZE 2816
+struct fpu { uint8_t area[FPU_SIZE]; } __attribute__((aligned(64)));
+
+struct arch_thread {
+    struct regs regs;
+    struct fpu fpu;
+};
+
+struct tss {
+    uint32_t reserved0;
+    uint64_t rsp0, rsp1, rsp2;
+    uint64_t reserved1;
+    uint64_t ist[7];
+    uint64_t reserved2;
+    uint16_t reserved3;
+    uint16_t iomap_base;
+} __attribute__((packed));
+#define TSS_IOMAP_OFFSET 0x68
+#define TSS_IOMAP_SIZE   8193
+
+struct vcpu;
+struct thread;
+struct process;
+
+struct cpu;
+struct arch_cpu {
+    struct cpu *self;       // GS base points here
+    uint64_t stack_top;     // of the core's only kernel stack
+    uint64_t scratch;       // user RSP during SYSCALL's first instructions
+    struct regs *regs;      // current thread's
+    struct vcpu *vcpu;      // the vCPU whose VMCS is loaded
+    struct fpu *fpu_loaded; // whose state is in the FPU registers
+    struct regs *fpu_regs;  // its thread's registers; NULL for a vCPU
+    uint64_t fpu_xcr0;      // XCR0 now
+    struct vcpu *msrs;      // whose SYSCALL MSRs are loaded; NULL: the host's
+    struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
+    uint64_t tsc_aux;       // in the MSR; the host does not use it
+    struct process *ports;  // whose ports are in the I/O bitmap
+    uint32_t apic_id;
+    uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
+    uint8_t online;
+    struct tss *tss;
+    uint64_t *gdt;          // writable view
+    uint64_t gdt_base;      // what GDTR holds
+    struct hpa vmxon;
+};
+
+struct arch_space {
+    struct hpa root;
+    struct io_range { uint16_t first, count; } io[4]; // a process's ports
+    uint32_t io_count;
+};
+
+struct cpuid_policy;
+struct arch_vm {
+    struct cpuid_policy *cpuid; // a frame run of its own
+    struct hpa apic_page;       // APIC-access page, when the CPU virtualises the APIC
+};
+
+struct arch_vcpu {
+    uint64_t gpr_end;       // HOST_RSP: end of page->gpr
+    struct hpa vmcs;
+    struct hpa virtual_apic;
+    struct hpa fpu_frame;
+    struct fpu *fpu;
+    uint8_t launched;
+    uint8_t halted;         // HLT: not entered until an interrupt can be taken
+    uint8_t inject;         // look at the local APIC's state before the next entry
+    uint8_t dr_armed;       // the guest uses DR0-3: they are switched
+    uint8_t window;         // interrupt-window exiting is on
+    uint8_t nmi_pending;
+    uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
+    uint8_t apic_mode;      // enum vlapic mode that the controls are set for
+    uint16_t vpid;
+    uint8_t eoi_exit_stale; // TMR changed
+    uint64_t xcr0;
+    uint64_t efer;
+    uint64_t star, lstar, cstar, fmask, kernel_gs;
+    uint64_t cr2;
+    uint64_t dr[4], dr6;
+    uint32_t controls[3];   // pin, primary, secondary: as they stand in the VMCS
+    uint32_t exceptions;
+    uint64_t exits[72];     // by basic exit reason
+    struct vlapic vlapic;
+    struct msr_state msrs;
+    struct cpuid_vcpu cpuid;
+};

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2, KERNEL_GS_BASE,
+// DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An exit to the VMM and back thus
+// moves almost none of it; switching to another VM moves all. Per core, on that core.
+#include "kernel/arch/x86/x86.h"
+
+void context_save(struct cpu *cpu)
+{
+    struct vcpu *v = cpu->arch.context;
+    if (!v)
+        return;
+    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
+    v->arch.cr2 = read_cr2();
+    if (v->arch.dr_armed) {
+        v->arch.dr[0] = read_dr0();
+        v->arch.dr[1] = read_dr1();
+        v->arch.dr[2] = read_dr2();
+        v->arch.dr[3] = read_dr3();
+        v->arch.dr6 = read_dr6();
+    }
+    cpu->arch.context = NULL;
+}
+
+void context_load(struct cpu *cpu, struct vcpu *v)
+{
+    if (cpu->arch.context == v)
+        return;
+    context_save(cpu);
+    wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
+    write_cr2(v->arch.cr2);
+    if (cpu->arch.tsc_aux != v->arch.msrs.tsc_aux) {
+        cpu->arch.tsc_aux = v->arch.msrs.tsc_aux;
+        wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux);
+    }
+    if (v->arch.dr_armed) {
+        write_dr0(v->arch.dr[0]);
+        write_dr1(v->arch.dr[1]);
+        write_dr2(v->arch.dr[2]);
+        write_dr3(v->arch.dr[3]);
+        write_dr6(v->arch.dr6);
+    }
+    cpu->arch.context = v;
+}
+
+// v NULL: the host's, for ring 3. Most guests and the host agree on STAR and FMASK (regs.h).
+void context_syscall_msrs(struct cpu *cpu, struct vcpu *v)
+{
+    const struct vcpu *old = cpu->arch.msrs;
+    uint64_t old_star = old ? old->arch.star : HOST_STAR, star = v ? v->arch.star : HOST_STAR;
+    uint64_t old_fmask = old ? old->arch.fmask : HOST_FMASK, fmask = v ? v->arch.fmask : HOST_FMASK;
+    if (star != old_star)
+        wrmsr(MSR_STAR, star);
+    if (fmask != old_fmask)
+        wrmsr(MSR_FMASK, fmask);
+    wrmsr(MSR_LSTAR, v ? v->arch.lstar : (uint64_t)syscall_entry);
+    if ((v ? v->arch.cstar : 0) != (old ? old->arch.cstar : 0))
+        wrmsr(MSR_CSTAR, v ? v->arch.cstar : 0);
+    cpu->arch.msrs = v;
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// One core's own things: descriptor tables, TSS, stacks, control registers. Filled on the core itself
+// while it comes up, then only its own (TSS.RSP0 and the I/O bitmap change at switches).
+//
+// A VM exit leaves GDTR's and IDTR's limits at 0xffff and TR's at 0x67 (SDM, "Loading Host Segment
+// and Descriptor-Table Registers"). Each table therefore begins a window of 64 KB whose other pages
+// are one read-only page of zeros: a descriptor from behind the table is not present, and neither
+// register needs reloading. TR is reloaded when a process with ports comes next.
+#include "kernel/arch/x86/x86.h"
+#include "kernel/arch/x86/hvm.h"
+
+struct features features;
+struct cpu *cpus[CPU_MAX];
+uint32_t cpu_count;
+
+struct idt_entry { uint16_t low; uint16_t selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
+
+struct cpu_block { // everything of one core, page by page
+    uint8_t guard[4096]; // unmapped by paging.c
+    uint8_t stack[KERNEL_STACK_SIZE];
+    uint8_t ist[3][IST_STACK_SIZE];
+    uint64_t gdt[512];
+    uint8_t tss[3 * 4096];
+    struct cpu cpu __attribute__((aligned(4096)));
+} __attribute__((aligned(4096)));
+
+struct cpu_block cpu_blocks[CPU_MAX];
+const uint64_t cpu_block_size = sizeof(struct cpu_block);
+struct idt_entry idt[256] __attribute__((aligned(4096)));
+
+extern char trap_stubs[];
+
+struct cpu *this_cpu(void) { return x86_this_cpu(); }
+
+static void idt_fill(void)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        uint64_t a = (uint64_t)trap_stubs + i * 16;
+        uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3 : 0;
+        idt[i] = (struct idt_entry){ (uint16_t)a, SEL_KERNEL_CODE, ist, 0x8e, (uint16_t)(a >> 16),
+                                     (uint32_t)(a >> 32), 0 };
+    }
+}
+
+static void gdt_fill(struct cpu_block *b)
+{
+    uint64_t t = (uint64_t)b->tss;
+    uint64_t limit = TSS_IOMAP_OFFSET + TSS_IOMAP_SIZE - 1;
+    b->gdt[SEL_KERNEL_CODE / 8] = 0x00af9b000000ffff;
+    b->gdt[SEL_KERNEL_DATA / 8] = 0x00cf93000000ffff;
+    b->gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffff;
+    b->gdt[SEL_USER_CODE / 8] = 0x00affb000000ffff;
+    b->gdt[SEL_TSS / 8] = (limit & 0xffff) | (t & 0xffffff) << 16 | 0x89ull << 40 |
+                          (limit >> 16) << 48 | (t >> 24 & 0xff) << 56;
+    b->gdt[SEL_TSS / 8 + 1] = t >> 32;
+}
+
+// The CPU marks a TSS busy when TR is loaded and refuses a busy one.
+void cpu_reload_tr(struct cpu *cpu)
+{
+    cpu->arch.gdt[SEL_TSS / 8] &= ~(2ull << 40);
+    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
+    cpu->arch.tr_stale = 0;
+}
+
+static void tss_fill(struct cpu_block *b)
+{
+    struct tss *tss = (struct tss *)b->tss;
+    for (unsigned i = 0; i < 3; i++) {
+        // trap_paranoid finds the core's struct cpu behind the frame.
+        uint64_t *top = (uint64_t *)(b->ist[i] + IST_STACK_SIZE - 16);
+        *top = (uint64_t)&b->cpu;
+        tss->ist[i] = (uint64_t)top;
+    }
+    tss->iomap_base = 0xffff;
+    __builtin_memset(b->tss + TSS_IOMAP_OFFSET, 0xff, TSS_IOMAP_SIZE);
+}
+
+static uint64_t host_cr4(void)
+{
+    return CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE |
+           (features.smep ? CR4_SMEP : 0) | (features.smap ? CR4_SMAP : 0) |
+           (features.umip ? CR4_UMIP : 0);
+}
+
+void cpu_init(uint32_t id, uint32_t apic_id)
+{
+    struct cpu_block *b = &cpu_blocks[id];
+    struct cpu *cpu = &b->cpu;
+    cpu->id = id;
+    cpu->arch.self = cpu;
+    cpu->arch.apic_id = apic_id;
+    cpu->arch.stack_top = (uint64_t)(b->stack + KERNEL_STACK_SIZE);
+    cpu->arch.tss = (struct tss *)b->tss;
+    cpu->arch.gdt = b->gdt;
+    cpu->arch.gdt_base = GDT_WINDOW + id * 0x10000ull;
+    if (id == 0)
+        idt_fill();
+    gdt_fill(b);
+    tss_fill(b);
+    struct table_register gdtr = { 0xffff, cpu->arch.gdt_base }, idtr = { 0xffff, IDT_WINDOW };
+    __asm__ volatile("lgdt %0" : : "m"(gdtr));
+    load_segments();
+    __asm__ volatile("lidt %0" : : "m"(idtr));
+    cpu_reload_tr(cpu);
+    wrmsr(MSR_GS_BASE, (uint64_t)cpu);
+    wrmsr(MSR_KERNEL_GS_BASE, 0);
+    wrmsr(MSR_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+    wrmsr(MSR_STAR, HOST_STAR);
+    wrmsr(MSR_LSTAR, (uint64_t)syscall_entry);
+    wrmsr(MSR_CSTAR, 0);
+    wrmsr(MSR_FMASK, HOST_FMASK);
+    wrmsr(MSR_PAT, HOST_PAT);
+    write_cr0(CR0_PG | CR0_WP | CR0_PE | CR0_NE | CR0_ET | CR0_MP);
+    write_cr4(host_cr4());
+    fpu_init_cpu();
+    cpus[id] = cpu;
+}
+
+static void read_features(struct features *f)
+{
+    uint32_t r[4], max;
+    __builtin_memset(f, 0, sizeof(*f));
+    cpuid(0, 0, r);
+    max = r[0];
+    cpuid(1, 0, r);
+    f->leaf1_ecx = r[2];
+    f->leaf1_edx = r[3];
+    if (max >= 7) {
+        cpuid(7, 0, r);
+        f->leaf7_ebx = r[1];
+        f->leaf7_ecx = r[2];
+        f->leaf7_edx = r[3];
+    }
+    if (max >= 13) {
+        cpuid(13, 0, r);
+        f->xcr0 = (r[0] | (uint64_t)r[3] << 32) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
+        cpuid(13, 1, r);
+        f->xsave1_eax = r[0];
+    }
+    cpuid(0x80000001, 0, r);
+    f->ext1_edx = r[3];
+    f->page_1g = r[3] & (1u << 26);
+    f->smep = f->leaf7_ebx & (1u << 7);
+    f->smap = f->leaf7_ebx & (1u << 20);
+    f->umip = f->leaf7_ecx & (1u << 2);
+    f->xsaveopt = f->xsave1_eax & 1;
+    f->ibpb = f->leaf7_edx & (1u << 26);
+    if (f->leaf7_edx & (1u << 29))
+        f->arch_caps = rdmsr(MSR_ARCH_CAPS);
+    f->md_clear = (f->leaf7_edx & (1u << 10)) && !(f->arch_caps & (1u << 5)); // not MDS_NO
+    // L1TF: flush unless RDCL_NO or "skip L1D flush on VM entry".
+    f->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
+}
+
+bool cpu_check_features(void)
+{
+    static const struct { uint8_t word, bit; const char *name, *why; } need[] = {
+        { 0, 21, "x2APIC", "one way to reach the local APIC on every core" },
+        { 0, 24, "TSC-deadline timer", "one exact deadline per core" },
+        { 0, 26, "XSAVE", "the vector registers of guests and processes are switched with it" },
+        { 0, 5, "VT-x (VMX)", "guests run in it" },
+        { 1, 16, "PAT", "memory types of guests" },
+        { 2, 20, "NX", "no data page is executable" },
+        { 2, 29, "64-bit mode", "the kernel runs in it" },
+    };
+    read_features(&features);
+    const uint32_t words[3] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx };
+    bool ok = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(need); i++) {
+        if (words[need[i].word] & (1u << need[i].bit))
+            continue;
+        if (ok)
+            log_print("This CPU lacks what Bulkhead needs:\n");
+        log_print("  %s: %s\n", need[i].name, need[i].why);
+        ok = false;
+    }
+    if (words[0] & (1u << 5))
+        ok = hvm->check(ok) && ok;
+    return ok;
+}
+
+const char *cpu_compare_features(void)
+{
+    struct features mine;
+    read_features(&mine);
+    // OSXSAVE mirrors CR4 and is not a property of the core.
+    uint32_t osxsave = 1u << 27;
+    if ((mine.leaf1_ecx ^ features.leaf1_ecx) & ~osxsave)
+        return "CPUID.1 ECX";
+    if (mine.leaf1_edx != features.leaf1_edx)
+        return "CPUID.1 EDX";
+    if (mine.leaf7_ebx != features.leaf7_ebx)
+        return "CPUID.7 EBX";
+    if (mine.ext1_edx != features.ext1_edx)
+        return "CPUID.80000001h EDX";
+    return mine.xcr0 != features.xcr0 ? "CPUID.0Dh" : NULL;
+}

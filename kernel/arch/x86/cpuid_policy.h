@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a guest's CPUID says ("CPUID—CPU Identification"): the host's answers, narrowed to what
+// Bulkhead really gives, and the leaves that it makes itself.
+//
+// struct cpuid_policy is plain data that belongs to its VM; it is made once and may be copied (a
+// template made at boot serves all VMs). Written only before the VM's vCPUs run (kernel_lock), read
+// without a lock on every core afterwards. struct cpuid_vcpu belongs to its vCPU, on its core.
+#pragma once
+#include "kernel/lib/types.h"
+
+// The kernel's part of what a feature needs; without it the feature is hidden.
+#define CPUID_CAN_RDTSCP    1u // RDTSCP and RDPID do not fault, TSC_AUX is switched
+#define CPUID_CAN_INVPCID   2u // INVPCID does not fault
+#define CPUID_CAN_SPEC_CTRL 4u // IA32_SPEC_CTRL and IA32_PRED_CMD reach the CPU
+#define CPUID_CAN_ARCH_CAPS 8u // IA32_ARCH_CAPABILITIES can be read
+
+struct cpuid_facts {
+    uint64_t tsc_hz;   // as measured
+    uint64_t xcr0;     // state components that the kernel switches for guests
+    uint32_t features; // CPUID_CAN_*
+    void (*read)(uint32_t leaf, uint32_t sub, uint32_t out[4]); // the host's: EAX, EBX, ECX, EDX
+};
+
+// Bits that depend on a vCPU's state are 0 in the policy and or-ed in at look-up.
+enum cpuid_live {
+    CPUID_LIVE_NONE,
+    CPUID_LIVE_1,     // APIC id, APIC enabled, OSXSAVE
+    CPUID_LIVE_7,     // OSPKE
+    CPUID_LIVE_B,     // x2APIC id
+    CPUID_LIVE_XSAVE, // leaf 0DH.0: size for XCR0
+    CPUID_LIVE_XSAVEC, // leaf 0DH.1: compacted
+    CPUID_LIVE_COUNT,
+};
+
+struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
+
+struct cpuid_entry {
+    struct cpuid_regs regs;
+    uint32_t leaf, sub;
+    uint32_t live; // enum cpuid_live
+    uint32_t reserved;
+};
+
+#define CPUID_BASIC_MAX   0x16u       // the highest basic leaf there is
+#define CPUID_BASIC_SLOTS 0x21u       // 0 to 0x20
+#define CPUID_HYPERVISOR  0x40000000u // two leaves
+#define CPUID_EXTENDED    0x80000000u // nine leaves
+#define CPUID_HYPERVISOR_SLOTS 2u
+#define CPUID_EXTENDED_SLOTS   9u
+#define CPUID_ENTRIES     48u
+
+struct cpuid_policy {
+    uint64_t tsc_hz;
+    uint64_t xcr0;        // what a guest may set in XCR0; 0: no XSAVE
+    uint32_t timer_ratio; // for vlapic_init()
+    uint32_t count;       // of entries; entry 0 is all zeroes
+    // Where a leaf's entries begin; subs: how many there are, 0 when ECX does not matter.
+    struct cpuid_slot { uint8_t first, subs; }
+        slot[CPUID_BASIC_SLOTS + CPUID_HYPERVISOR_SLOTS + CPUID_EXTENDED_SLOTS];
+    struct cpuid_entry entry[CPUID_ENTRIES];
+};
+
+struct cpuid_vcpu { struct cpuid_regs live[CPUID_LIVE_COUNT]; };
+
+void cpuid_policy_init(struct cpuid_policy *p, const struct cpuid_facts *facts);
+// Takes away the bits that are 0 in and_mask (EAX, EBX, ECX, EDX); live bits stay. False: no such
+// leaf.
+bool cpuid_policy_narrow(struct cpuid_policy *p, uint32_t leaf, uint32_t sub,
+                         const uint32_t and_mask[4]) MUST_CHECK;
+// The registers of a leaf, without live bits; zeroes when it is not there.
+struct cpuid_regs cpuid_policy_get(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub);
+
+// What follows from it. Bits of CR4 and EFER that the guest may set:
+uint64_t cpuid_policy_cr4(const struct cpuid_policy *p);
+uint64_t cpuid_policy_efer(const struct cpuid_policy *p);
+// XSETBV: is this value one that XCR0 may have ("XSAVE-Supported Features and State Components")?
+bool cpuid_policy_xcr0_valid(const struct cpuid_policy *p, uint64_t xcr0);
+// Physical-address width in bits.
+uint8_t cpuid_policy_maxphyaddr(const struct cpuid_policy *p);
+
+// To be called at creation and whenever guest CR4, IA32_APIC_BASE or XCR0 changed.
+void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_policy *p, uint32_t apic_id,
+                       uint64_t cr4, uint64_t apic_base, uint64_t xcr0);
+
+// cpuid_emulate() for leaves and subleaves that have no entry.
+void cpuid_other(const struct cpuid_policy *p, const struct cpuid_vcpu *c, uint64_t gpr[4]);
+
+// The entry for these, or NULL: then cpuid_other() knows the answer.
+static inline const struct cpuid_entry *cpuid_entry_for(const struct cpuid_policy *p,
+                                                        uint32_t leaf, uint32_t sub)
+{
+    uint32_t slot = leaf;
+    if (unlikely(leaf >= CPUID_BASIC_SLOTS)) {
+        if (leaf - CPUID_EXTENDED < CPUID_EXTENDED_SLOTS)
+            slot = leaf - CPUID_EXTENDED + CPUID_BASIC_SLOTS + CPUID_HYPERVISOR_SLOTS;
+        else if (leaf - CPUID_HYPERVISOR < CPUID_HYPERVISOR_SLOTS)
+            slot = leaf - CPUID_HYPERVISOR + CPUID_BASIC_SLOTS;
+        else
+            return NULL;
+    }
+    const struct cpuid_entry *e = &p->entry[p->slot[slot].first];
+    if (!p->slot[slot].subs)
+        return e;
+    return likely(sub < p->slot[slot].subs) ? e + sub : NULL;
+}
+
+// The instruction: gpr in the CPU's numbering (RAX, RCX, RDX, RBX), as in struct vcpu_page.
+static inline void cpuid_emulate(const struct cpuid_policy *p, const struct cpuid_vcpu *c,
+                                 uint64_t gpr[4])
+{
+    const struct cpuid_entry *e = cpuid_entry_for(p, (uint32_t)gpr[0], (uint32_t)gpr[1]);
+    if (unlikely(!e)) {
+        cpuid_other(p, c, gpr);
+        return;
+    }
+    const struct cpuid_regs *live = &c->live[e->live];
+    gpr[0] = e->regs.eax | live->eax;
+    gpr[1] = e->regs.ecx | live->ecx;
+    gpr[2] = e->regs.edx | live->edx;
+    gpr[3] = e->regs.ebx | live->ebx;
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The vendor seam: all that the rest of the kernel knows of how this CPU runs a guest. One table, chosen
+// once at boot by the boot core. What the CPU reports is turned into architectural terms behind it.
+#pragma once
+#include "kernel/core/arch.h"
+
+struct hvm_ops {
+    const char *name;
+    // Boot core: prints each missing feature with its reason; `more`: the heading stands already.
+    bool (*check)(bool more);
+    // Each core: NULL, or what failed or differs from the boot core.
+    const char *(*enable_core)(struct cpu *cpu);
+    bool (*vm_init)(struct vm *vm);
+    void (*vm_free)(struct vm *vm);
+    enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
+    void (*vcpu_free)(struct vcpu *v);
+    // Does the work that waits for the vCPU and enters its guest.
+    NORETURN void (*resume)(struct vcpu *v);
+    // page->entry: checks, then applies. False: page->exit is the answer already.
+    bool (*answer)(struct vcpu *v);
+    enum status (*sregs)(struct vcpu *v, bool write);
+    // This core forgets its translations of a VM's tables.
+    void (*flush)(struct space *s);
+    void (*stats)(struct vcpu *v, struct vcpu_stats *s);
+};
+extern const struct hvm_ops *hvm;
+extern const struct hvm_ops vmx_ops;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The boot story, one step a line.
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/x86.h"
+#include "kernel/core/boot.h"
+
+NORETURN void boot_main(uint32_t magic, uint32_t info);
+
+static struct boot_facts facts;
+
+NORETURN static void stop_unsupported(void)
+{
+    log_print("Bulkhead cannot run here; the machine stops.\n");
+    arch_off(2);
+}
+
+// The table of frame owners goes where the first usable run is large enough for it.
+static void frames_setup(void)
+{
+    uint64_t frames = boot_memory.ram_end / PAGE_SIZE;
+    uint64_t bytes = align_up(frames * sizeof(uint32_t), PAGE_SIZE);
+    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
+        struct ram_range *r = &boot_memory.usable[i];
+        if (r->end - r->base < bytes || r->end > 4ull << 30)
+            continue;
+        frames_init(HPA(r->base), frames);
+        r->base += bytes;
+        return;
+    }
+    panic("no room for the frame table of %lu bytes", bytes);
+}
+
+// boot.S maps the first 4 GB; frames above can be touched after paging_init().
+static void frames_add_range(bool above)
+{
+    const uint64_t split = 4ull << 30;
+    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
+        uint64_t base = boot_memory.usable[i].base, end = boot_memory.usable[i].end;
+        if (above)
+            base = max_u64(base, split);
+        else
+            end = min_u64(end, split);
+        if (base < end)
+            frames_add(HPA(base), (end - base) / PAGE_SIZE);
+    }
+}
+
+void boot_main(uint32_t magic, uint32_t info)
+{
+    serial_init();
+    log_init();
+    log_print("Bulkhead\n");
+    facts.entry_tsc = boot_tsc;
+    multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
+    acpi_parse(boot_memory.rsdp);            // cores, IOAPICs, ISA interrupts
+    bool fit = cpu_check_features();         // before anything is switched on
+    if (!fit)
+        stop_unsupported();
+    frames_setup();
+    frames_add_range(false);
+    paging_init(max_u64(boot_memory.ram_end, 4ull << 30));
+    frames_add_range(true);
+    uint32_t r[4];
+    cpuid(0xb, 0, r);
+    cpu_init(0, r[3]);                       // GDT, TSS, IDT, control registers, MSRs
+    apic_init_cpu();
+    apic_init_io();
+    clock_calibrate();                       // TSC against the PIT
+    facts.wall_seconds = clock_wall_seconds(&facts.wall_tsc);
+    const char *failed = hvm->enable_core(this_cpu());
+    if (failed)
+        panic("%s could not be switched on: %s", hvm->name, failed);
+    sched_init_cpu(this_cpu());
+    smp_start();                             // all others, each compared with this one
+    facts.log_port = 0x3f8;
+    facts.log_gsi = acpi.isa[4].gsi;
+    log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry\n", cpu_count,
+              frames_count_free() >> 8, clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc);
+    if (!(features.arch_caps & 1))
+        log_print("boot: this CPU does not claim RDCL_NO: ring 3 is not confined against Meltdown\n");
+    core_start(&facts);                      // the manager; does not return
+}

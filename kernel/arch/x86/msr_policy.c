@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A guest's MSRs. The state is its vCPU's, on its core; see msr_policy.h. What a guest writes is
+// checked as the CPU would, so that no value from here makes a VM entry or a WRMSR of ours fail.
+#include "kernel/arch/x86/msr_policy.h"
+#include "kernel/arch/x86/regs.h"
+
+#define IA32_TIME_STAMP_COUNTER    0x10u
+#define IA32_PLATFORM_ID           0x17u
+#define IA32_SMI_COUNT             0x34u
+#define IA32_TSC_ADJUST            0x3bu
+#define IA32_BIOS_SIGN_ID          0x8bu
+#define IA32_PLATFORM_INFO         0xceu
+#define IA32_MTRRCAP               0xfeu
+#define IA32_MISC_FEATURES_ENABLES 0x140u
+#define IA32_MCG_CAP               0x179u
+#define IA32_MCG_STATUS            0x17au
+#define IA32_MISC_ENABLE           0x1a0u
+#define IA32_DEBUGCTL              0x1d9u
+#define IA32_MTRR_PHYSBASE0        0x200u // base and mask in turn
+#define IA32_MTRR_DEF_TYPE         0x2ffu
+#define IA32_X2APIC_LAST           0x8ffu
+
+#define FEATURE_CONTROL_LOCK 1u      // locked with VMX and SMX off
+#define MISC_ENABLE_FAST_STRINGS 1u
+#define MISC_ENABLE_FIXED 0x1800u    // branch trace storage and PEBS are unavailable
+#define DEBUGCTL_IGNORED 3u          // LBR, BTF: no CPUID bit says that they are missing
+#define MTRRCAP_WC       0x400u
+#define MTRRCAP_FIXED    0x100u
+#define MTRR_DEF_BITS    0xcffu      // type, fixed-range enable, enable
+#define MTRR_VALID       0x800u      // of a variable range's mask
+#define TYPE_WB          6u
+#define PAT_RESET        0x0007040600070406ull
+#define MICROCODE_UNKNOWN (1ull << 32)
+#define SPEC_IBRS  1u
+#define SPEC_STIBP 2u
+#define SPEC_SSBD  4u
+// Only what tells of immunity; nothing that promises another MSR.
+#define ARCH_CAPS_KEEP 0x1fe17fu
+
+const uint32_t msr_passed[MSR_PASSED_COUNT] = {
+    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+    MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE,
+};
+
+static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
+    0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
+};
+
+static bool canonical(uint64_t x)
+{
+    return (uint64_t)((int64_t)(x << 16) >> 16) == x;
+}
+
+// "Memory Types That Can Be Encoded": allowed is a mask of type numbers, for each of eight bytes.
+static bool types_valid(uint64_t types, uint32_t allowed)
+{
+    for (int i = 0; i < 64; i += 8) {
+        uint32_t type = types >> i & 0xff;
+        if (type > 7 || !(allowed >> type & 1))
+            return false;
+    }
+    return true;
+}
+#define MTRR_TYPES 0x73u // UC, WC, WT, WP, WB
+#define PAT_TYPES  0xf3u // and UC-
+
+static uint64_t guest_tsc(const struct msr_state *s, uint64_t now)
+{
+    return now + s->vlapic->tsc_offset;
+}
+
+// Both ways to set the TSC move IA32_TSC_ADJUST by as much ("IA32_TSC_ADJUST MSR").
+static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
+{
+    s->tsc_adjust += delta;
+    vlapic_set_tsc_offset(s->vlapic, s->vlapic->tsc_offset + delta);
+    return MSR_TSC;
+}
+
+static uint64_t *mtrr(struct msr_state *s, uint32_t index)
+{
+    if (index == IA32_MTRR_DEF_TYPE)
+        return &s->mtrr_def_type;
+    uint32_t variable = index - IA32_MTRR_PHYSBASE0;
+    if (variable < 2 * MSR_MTRR_VARIABLE)
+        return variable & 1 ? &s->mtrr_mask[variable / 2] : &s->mtrr_base[variable / 2];
+    for (uint32_t i = 0; i < MSR_MTRR_FIXED; i++) {
+        if (index == mtrr_fixed_index[i])
+            return &s->mtrr_fixed[i];
+    }
+    return NULL;
+}
+
+static bool mtrr_valid(const struct msr_state *s, uint32_t index, uint64_t value)
+{
+    if (index == IA32_MTRR_DEF_TYPE)
+        return !(value & ~(uint64_t)MTRR_DEF_BITS) && types_valid(value & 0xff, MTRR_TYPES);
+    if (index - IA32_MTRR_PHYSBASE0 >= 2 * MSR_MTRR_VARIABLE)
+        return types_valid(value, MTRR_TYPES);
+
+    uint64_t address = (1ull << cpuid_policy_maxphyaddr(s->cpuid)) - 0x1000;
+    if (index & 1)
+        return !(value & ~(address | MTRR_VALID));
+    return !(value & ~(address | 0xff)) && types_valid(value & 0xff, MTRR_TYPES);
+}
+
+static enum msr_result mtrr_write(struct msr_state *s, uint32_t index, uint64_t value)
+{
+    uint64_t *reg = mtrr(s, index);
+    if (!reg || !mtrr_valid(s, index, value))
+        return MSR_GP;
+    *reg = value; // kept for the guest to read: EPT decides the host's side of the memory type
+    return MSR_DONE;
+}
+
+static uint64_t spec_ctrl_bits(const struct msr_state *s)
+{
+    uint32_t edx = cpuid_policy_get(s->cpuid, 7, 0).edx;
+    return (edx >> 26 & 1 ? SPEC_IBRS : 0) | (edx >> 27 & 1 ? SPEC_STIBP : 0) |
+           (edx >> 31 & 1 ? SPEC_SSBD : 0);
+}
+
+static bool has_tsc_aux(const struct msr_state *s)
+{
+    return cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1 ||
+           cpuid_policy_get(s->cpuid, 7, 0).ecx >> 22 & 1;
+}
+
+static bool has_arch_caps(const struct msr_state *s)
+{
+    return cpuid_policy_get(s->cpuid, 7, 0).edx >> 29 & 1;
+}
+
+// True: it is one of those that only give a number.
+static bool constant(const struct msr_state *s, uint32_t index, uint64_t *value)
+{
+    switch (index) {
+    case IA32_PLATFORM_ID:
+    case IA32_SMI_COUNT:
+    case IA32_MISC_FEATURES_ENABLES:
+    case IA32_MCG_CAP: // no banks
+    case IA32_MCG_STATUS:
+    case IA32_DEBUGCTL:
+        *value = 0;
+        return true;
+    case MSR_FEATURE_CONTROL:
+        *value = FEATURE_CONTROL_LOCK;
+        return true;
+    case IA32_BIOS_SIGN_ID:
+        *value = s->microcode;
+        return true;
+    case IA32_PLATFORM_INFO: // maximum non-turbo ratio, in 100 MHz
+        *value = (s->cpuid->tsc_hz / 100000000 & 0xff) << 8;
+        return true;
+    case IA32_MTRRCAP:
+        *value = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE;
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint64_t *value)
+{
+    switch (index) {
+    case MSR_APIC_BASE:
+    case MSR_TSC_DEADLINE:
+    case MSR_X2APIC ... IA32_X2APIC_LAST:
+        return vlapic_rdmsr(s->vlapic, index, now, value) ? MSR_APIC : MSR_GP;
+    case IA32_TIME_STAMP_COUNTER:
+        *value = guest_tsc(s, now);
+        return MSR_DONE;
+    case IA32_TSC_ADJUST:
+        *value = s->tsc_adjust;
+        return MSR_DONE;
+    case MSR_EFER:
+        return MSR_EFER_REG;
+    case MSR_STAR ... MSR_FMASK:
+        return MSR_SYSCALL_REG;
+    case MSR_SYSENTER_CS ... MSR_SYSENTER_EIP:
+    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
+        return MSR_CPU;
+    case MSR_PAT:
+        *value = s->pat;
+        return MSR_DONE;
+    case IA32_MISC_ENABLE:
+        *value = s->misc_enable;
+        return MSR_DONE;
+    case MSR_SPEC_CTRL:
+        *value = s->spec_ctrl;
+        return spec_ctrl_bits(s) ? MSR_DONE : MSR_GP;
+    case MSR_ARCH_CAPS:
+        *value = s->arch_caps;
+        return has_arch_caps(s) ? MSR_DONE : MSR_GP;
+    case MSR_TSC_AUX:
+        *value = s->tsc_aux;
+        return has_tsc_aux(s) ? MSR_DONE : MSR_GP;
+    }
+    if (constant(s, index, value))
+        return MSR_DONE;
+    const uint64_t *reg = mtrr(s, index);
+    if (!reg)
+        return MSR_GP;
+    *value = *reg;
+    return MSR_DONE;
+}
+
+// Those whose value is checked and kept here, or goes to the CPU.
+static enum msr_result checked_write(struct msr_state *s, uint32_t index, uint64_t value)
+{
+    switch (index) {
+    case MSR_PAT:
+        if (!types_valid(value, PAT_TYPES))
+            return MSR_GP;
+        s->pat = value;
+        return MSR_PAT_REG;
+    case MSR_SPEC_CTRL:
+        if (!spec_ctrl_bits(s) || value & ~spec_ctrl_bits(s))
+            return MSR_GP;
+        s->spec_ctrl = value;
+        return MSR_SPEC_REG;
+    case MSR_PRED_CMD: // bit 0 is IBPB; writing 0 does nothing
+        if (!(cpuid_policy_get(s->cpuid, 7, 0).edx >> 26 & 1) || value > 1)
+            return MSR_GP;
+        return value ? MSR_IBPB : MSR_DONE;
+    case MSR_TSC_AUX:
+        if (!has_tsc_aux(s) || value >> 32)
+            return MSR_GP;
+        s->tsc_aux = value;
+        return MSR_AUX_REG;
+    case IA32_MISC_ENABLE: // the other bits are fixed: what they would switch is not there
+        s->misc_enable = (value & MISC_ENABLE_FAST_STRINGS) | MISC_ENABLE_FIXED;
+        return MSR_DONE;
+    case IA32_BIOS_SIGN_ID: // written with 0 before CPUID is asked to load it
+        return MSR_DONE;
+    case IA32_DEBUGCTL:
+        return value & ~(uint64_t)DEBUGCTL_IGNORED ? MSR_GP : MSR_DONE;
+    case IA32_MISC_FEATURES_ENABLES:
+    case IA32_MCG_STATUS:
+        return value ? MSR_GP : MSR_DONE;
+    default:
+        return mtrr_write(s, index, value);
+    }
+}
+
+enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, uint64_t now)
+{
+    switch (index) {
+    case MSR_APIC_BASE:
+    case MSR_TSC_DEADLINE:
+    case MSR_X2APIC ... IA32_X2APIC_LAST:
+        return vlapic_wrmsr(s->vlapic, index, value, now) ? MSR_APIC : MSR_GP;
+    case IA32_TIME_STAMP_COUNTER:
+        return tsc_move(s, value - guest_tsc(s, now));
+    case IA32_TSC_ADJUST:
+        return tsc_move(s, value - s->tsc_adjust);
+    case MSR_EFER:
+        return value & ~cpuid_policy_efer(s->cpuid) ? MSR_GP : MSR_EFER_REG;
+    case MSR_STAR:
+        return MSR_SYSCALL_REG;
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+        return canonical(value) ? MSR_SYSCALL_REG : MSR_GP;
+    case MSR_FMASK:
+        return value >> 32 ? MSR_GP : MSR_SYSCALL_REG;
+    case MSR_SYSENTER_CS:
+        return MSR_CPU;
+    case MSR_SYSENTER_ESP:
+    case MSR_SYSENTER_EIP:
+    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
+        return canonical(value) ? MSR_CPU : MSR_GP;
+    default:
+        return checked_write(s, index, value);
+    }
+}
+
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
+              uint64_t microcode, uint64_t arch_caps)
+{
+    *s = (struct msr_state){
+        .vlapic = vlapic,
+        .cpuid = cpuid,
+        .pat = PAT_RESET,
+        .misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_FIXED,
+        .microcode = microcode ? microcode : MICROCODE_UNKNOWN,
+        .arch_caps = arch_caps & ARCH_CAPS_KEEP,
+        .mtrr_def_type = 0xc00 | TYPE_WB, // with that no variable range is needed
+    };
+    // Below 1 MB: RAM to 640 KB, then video memory, then ROM.
+    for (uint32_t i = 0; i < MSR_MTRR_FIXED; i++)
+        s->mtrr_fixed[i] = i < 2 ? 0x0606060606060606 : i < 3 ? 0 : 0x0505050505050505;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// RDMSR and WRMSR of a guest ("Model-Specific Registers"): which there are, what they hold, what
+// may be written. Any other MSR is #GP.
+//
+// struct msr_state belongs to its vCPU and is touched on its core only; no lock. Registers that the
+// CPU itself must hold stay with the caller: the result says which, after all checks.
+#pragma once
+#include "kernel/arch/x86/cpuid_policy.h"
+#include "kernel/arch/x86/vlapic.h"
+#include "kernel/lib/types.h"
+
+enum msr_result {
+    MSR_DONE,     // read: *value is it. Write: it is in the state
+    MSR_GP,       // #GP(0); nothing changed
+    MSR_APIC,     // done by the local APIC: look at vlapic->actions (read: *value)
+    MSR_TSC,      // write, done: vlapic->tsc_offset changed, tell the CPU
+    MSR_CPU,      // one of msr_passed[]: read or write what the CPU has for the guest
+    MSR_SYSCALL_REG, // STAR, LSTAR, CSTAR, FMASK: kept by the caller. Write: the value is good
+    // EFER: kept by the caller. Write: no reserved bit is set; the caller still refuses (#GP) a
+    // change of LME while CR0.PG is set, and keeps LMA as it is.
+    MSR_EFER_REG,
+    MSR_PAT_REG,  // write, done: load `pat` into the guest's PAT
+    MSR_SPEC_REG, // write, done: load `spec_ctrl`
+    MSR_IBPB,     // write: issue an indirect branch prediction barrier
+    MSR_AUX_REG,  // write, done: load `tsc_aux`
+};
+
+#define MSR_MTRR_VARIABLE 8
+#define MSR_MTRR_FIXED    11
+
+struct msr_state {
+    struct vlapic *vlapic;
+    const struct cpuid_policy *cpuid;
+    uint64_t pat;
+    uint64_t spec_ctrl;
+    uint64_t tsc_aux;
+    uint64_t tsc_adjust;
+    uint64_t misc_enable;
+    uint64_t microcode;  // IA32_BIOS_SIGN_ID
+    uint64_t arch_caps;  // as the guest sees it
+    uint64_t mtrr_def_type;
+    uint64_t mtrr_fixed[MSR_MTRR_FIXED];
+    uint64_t mtrr_base[MSR_MTRR_VARIABLE], mtrr_mask[MSR_MTRR_VARIABLE];
+};
+
+// MSRs that the guest reads and writes without an exit; the CPU or the caller switches them.
+#define MSR_PASSED_COUNT 6
+extern const uint32_t msr_passed[MSR_PASSED_COUNT];
+
+// The state after a PC's reset and BIOS. microcode, arch_caps: the host's IA32_BIOS_SIGN_ID and
+// IA32_ARCH_CAPABILITIES, or 0. Both pointers must outlive the state.
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
+              uint64_t microcode, uint64_t arch_caps);
+// `now`: the host's TSC. *value is set where the results above say so.
+enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now,
+                         uint64_t *value) MUST_CHECK;
+enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value,
+                          uint64_t now) MUST_CHECK;

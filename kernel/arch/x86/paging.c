@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs is
+// in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so an
+// entry is always written whole.
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/x86.h"
+
+#define PTE_P  1ull
+#define PTE_W  2ull
+#define PTE_U  4ull
+#define PTE_PCD (1ull << 4)
+#define PTE_PWT (1ull << 3)
+#define PTE_PS (1ull << 7)
+#define PTE_G  (1ull << 8)
+#define PTE_NX (1ull << 63)
+#define EPT_WB (6ull << 3)
+#define PTE_ADDRESS 0x000ffffffffff000ull
+
+struct pt_format {
+    uint64_t table;   // bits of an entry that leads to a table
+    uint64_t present; // any of these: the entry is in use
+    uint64_t leaf;    // bits that every leaf has
+    uint64_t read, write, exec, no_exec;
+    uint64_t limit;   // first address that is not translated
+};
+
+static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U, 0,
+                                                 PTE_W, 0, PTE_NX, 1ull << 47 };
+static const struct pt_format format_guest = { 7, 7, EPT_WB, 1, 2, 4, 0, 1ull << 48 };
+
+struct hpa kernel_root;
+static uint64_t mmio_next = MMIO_WINDOW;
+
+extern uint8_t cpu_blocks[];
+extern const uint64_t cpu_block_size;
+extern uint8_t idt[];
+extern char kernel_start[], kernel_rodata[], kernel_data[], kernel_end[];
+static const uint8_t zero_page[4096] __attribute__((aligned(4096)));
+
+void *arch_ptr(struct hpa a) { return (void *)(DIRECT_MAP + a.v); }
+
+void arch_zero(void *p, size_t bytes)
+{
+    size_t n = bytes / 8;
+    __asm__ volatile("rep stosq" : "+D"(p), "+c"(n) : "a"(0) : "memory");
+}
+
+static const struct pt_format *format_of(const struct space *s)
+{
+    return s->is_vm ? &format_guest : &format_process;
+}
+
+static unsigned index_at(uint64_t address, unsigned level) { return address >> (12 + 9 * level) & 511; }
+static uint64_t span(unsigned level) { return 1ull << (12 + 9 * level); }
+static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDRESS)); }
+
+static bool is_leaf(uint64_t e, unsigned level) { return level == 0 || (e & PTE_PS); }
+
+static bool table_new(struct space *s, uint64_t *out)
+{
+    struct hpa f;
+    if (!process_charge(s->payer, PAGE_SIZE))
+        return false;
+    if (!frames_alloc(1, 1, s->owner_id, &f)) {
+        process_uncharge(s->payer, PAGE_SIZE);
+        return false;
+    }
+    arch_zero(arch_ptr(f), PAGE_SIZE);
+    *out = f.v;
+    return true;
+}
+
+bool arch_space_init(struct space *s)
+{
+    uint64_t root;
+    if (!table_new(s, &root))
+        return false;
+    s->arch.root = HPA(root);
+    if (!s->is_vm)
+        __builtin_memcpy((uint64_t *)arch_ptr(s->arch.root) + 256,
+                         (uint64_t *)arch_ptr(kernel_root) + 256, 2048);
+    return true;
+}
+
+static void table_free(struct space *s, uint64_t *table, unsigned level, unsigned entries)
+{
+    for (unsigned i = 0; level && i < entries; i++) {
+        uint64_t e = table[i];
+        if ((e & format_of(s)->present) && !is_leaf(e, level))
+            table_free(s, table_of(e), level - 1, 512);
+    }
+    frames_free(HPA((uint64_t)table - DIRECT_MAP), 1);
+    process_uncharge(s->payer, PAGE_SIZE);
+}
+
+void arch_space_free(struct space *s)
+{
+    if (s->arch.root.v)
+        table_free(s, arch_ptr(s->arch.root), 3, s->is_vm ? 512 : 256);
+    s->arch.root = HPA(0);
+}
+
+// The entry for `address` at `level`, tables made on the way; NULL when there is no room for one.
+static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
+{
+    const struct pt_format *f = format_of(s);
+    uint64_t *table = arch_ptr(s->arch.root);
+    for (unsigned l = 3; l > level; l--) {
+        uint64_t *e = &table[index_at(address, l)];
+        if (!(*e & f->present)) {
+            uint64_t frame;
+            if (!table_new(s, &frame))
+                return NULL;
+            __atomic_store_n(e, frame | f->table, __ATOMIC_RELEASE);
+        }
+        table = table_of(*e);
+    }
+    return &table[index_at(address, level)];
+}
+
+static uint64_t leaf_bits(const struct pt_format *f, uint8_t prot)
+{
+    return f->leaf | ((prot & PROT_READ) ? f->read : 0) | ((prot & PROT_WRITE) ? f->write : 0) |
+           ((prot & PROT_EXEC) ? f->exec : f->no_exec);
+}
+
+static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
+{
+    for (unsigned l = features.page_1g ? 2 : 1; l; l--)
+        if (is_aligned(address | hpa, span(l)) && bytes >= span(l))
+            return l;
+    return 0;
+}
+
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes, uint8_t prot)
+{
+    uint64_t bits = leaf_bits(format_of(s), prot), done = 0;
+    while (done < bytes) {
+        unsigned level = level_for(address + done, hpa.v + done, bytes - done);
+        uint64_t *e = entry_make(s, address + done, level);
+        // A table where the leaf should go was left by smaller pages: use those again.
+        while (e && level && (*e & format_of(s)->present)) {
+            level--;
+            e = entry_make(s, address + done, level);
+        }
+        if (!e) {
+            arch_unmap(s, address, done);
+            return ERR_MEMORY;
+        }
+        __atomic_store_n(e, (hpa.v + done) | bits | (level ? PTE_PS : 0), __ATOMIC_RELEASE);
+        done += span(level);
+    }
+    return OK;
+}
+
+// The entry that ends the walk for `address`: a leaf, or one that leads nowhere.
+static uint64_t *entry_find(struct space *s, uint64_t address, unsigned *level)
+{
+    uint64_t *table = arch_ptr(s->arch.root);
+    for (unsigned l = 3;; l--) {
+        uint64_t *e = &table[index_at(address, l)];
+        if (!(*e & format_of(s)->present) || is_leaf(*e, l)) {
+            *level = l;
+            return e;
+        }
+        table = table_of(*e);
+    }
+}
+
+void arch_unmap(struct space *s, uint64_t address, uint64_t bytes)
+{
+    uint64_t end = address + bytes;
+    while (address < end) {
+        unsigned level;
+        uint64_t *e = entry_find(s, address, &level);
+        __atomic_store_n(e, 0, __ATOMIC_RELEASE);
+        address = align_down(address, span(level)) + span(level);
+    }
+}
+
+bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left)
+{
+    const struct pt_format *f = format_of(s);
+    unsigned level;
+    if (address >= f->limit)
+        return false;
+    uint64_t e = *entry_find(s, address, &level), offset = address & (span(level) - 1);
+    if (!(e & f->present))
+        return false;
+    hpa->v = (e & PTE_ADDRESS & ~(span(level) - 1)) + offset;
+    *left = span(level) - offset;
+    *prot = (!f->read || (e & f->read) ? PROT_READ : 0) | ((e & f->write) ? PROT_WRITE : 0) |
+            ((f->exec ? e & f->exec : !(e & PTE_NX)) ? PROT_EXEC : 0);
+    return true;
+}
+
+// The cursor is an address and, in its low bits, how many tables at that address were already given.
+bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
+{
+    const struct pt_format *f = format_of(s);
+    uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff;
+    while (address < f->limit) {
+        uint64_t *table = arch_ptr(s->arch.root);
+        for (unsigned l = 3, depth = 0;; l--, depth++) {
+            uint64_t e = table[index_at(address, l)];
+            bool used = e & f->present;
+            if (!used || is_leaf(e, l)) {
+                uint64_t next = align_down(address, span(l)) + span(l);
+                *item = (struct audit_item){ HPA(e & PTE_ADDRESS & ~(span(l) - 1)), span(l), false,
+                                              align_down(address, span(l)) };
+                *cursor = next;
+                if (used)
+                    return true;
+                address = next;
+                given = 0;
+                break;
+            }
+            if (is_aligned(address, span(l)) && depth >= given) {
+                *item = (struct audit_item){ HPA(e & PTE_ADDRESS), PAGE_SIZE, true, address };
+                *cursor = address | (depth + 1);
+                return true;
+            }
+            table = table_of(e);
+        }
+    }
+    return false;
+}
+
+void arch_space_flush(struct space *s)
+{
+    if (s->is_vm)
+        hvm->flush(s);
+    else
+        write_cr3(s->arch.root.v);
+}
+
+void arch_space_none(void) { write_cr3(kernel_root.v); }
+
+// The kernel's own tables, made once at boot.
+static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bits, unsigned level)
+{
+    uint64_t *table = arch_ptr(kernel_root);
+    for (unsigned l = 3; l > level; l--) {
+        uint64_t *e = &table[index_at(va, l)];
+        if (!(*e & PTE_P)) {
+            struct hpa frame;
+            if (!frames_alloc(1, 1, FRAME_KERNEL, &frame))
+                panic("no memory for the kernel's page tables");
+            arch_zero(arch_ptr(frame), PAGE_SIZE);
+            *e = frame.v | PTE_P | PTE_W;
+        }
+        table = table_of(*e);
+    }
+    table[index_at(va, level)] = hpa | bits | PTE_P | (level ? PTE_PS : 0);
+}
+
+static void map_image(void)
+{
+    for (uint64_t a = (uint64_t)kernel_start; a < (uint64_t)kernel_end; a += PAGE_SIZE) {
+        uint64_t bits = a < (uint64_t)kernel_rodata ? PTE_G
+                        : a < (uint64_t)kernel_data ? PTE_G | PTE_NX
+                                                    : PTE_G | PTE_NX | PTE_W;
+        uint64_t in_block = a - (uint64_t)cpu_blocks;
+        if (a >= (uint64_t)cpu_blocks && in_block < CPU_MAX * cpu_block_size &&
+            in_block % cpu_block_size == 0)
+            continue; // the guard page below a core's stack
+        kernel_map(a, a - KERNEL_VMA, bits, 0);
+    }
+}
+
+static void map_windows(void)
+{
+    uint64_t zero = (uint64_t)zero_page - KERNEL_VMA;
+    for (unsigned c = 0; c < CPU_MAX; c++)
+        for (unsigned p = 0; p < 16; p++) {
+            // GDT: behind guard, stack and IST stacks in struct cpu_block.
+            uint64_t gdt = (uint64_t)cpu_blocks - KERNEL_VMA + c * cpu_block_size + 4096 +
+                           KERNEL_STACK_SIZE + 3 * IST_STACK_SIZE;
+            kernel_map(GDT_WINDOW + c * 0x10000ull + p * 4096, p ? zero : gdt,
+                       PTE_G | PTE_NX | (p ? 0 : PTE_W), 0);
+        }
+    for (unsigned p = 0; p < 16; p++)
+        kernel_map(IDT_WINDOW + p * 4096, p ? zero : (uint64_t)idt - KERNEL_VMA, PTE_G | PTE_NX, 0);
+}
+
+void paging_init(uint64_t ram_end)
+{
+    if (!frames_alloc(1, 1, FRAME_KERNEL, &kernel_root))
+        panic("no memory for the kernel's page tables");
+    arch_zero(arch_ptr(kernel_root), PAGE_SIZE);
+    unsigned level = features.page_1g ? 2 : 1;
+    for (uint64_t a = 0; a < ram_end; a += span(level))
+        kernel_map(DIRECT_MAP + a, a, PTE_G | PTE_NX | PTE_W, level);
+    map_image();
+    map_windows();
+    kernel_map(MMIO_WINDOW, 0, PTE_NX, 0); // so that the window's table exists in every process
+    write_cr3(kernel_root.v);
+}
+
+void *paging_map_mmio(struct hpa hpa, uint64_t bytes)
+{
+    uint64_t offset = hpa.v & (PAGE_SIZE - 1);
+    uint64_t va = mmio_next;
+    for (uint64_t a = 0; a < bytes + offset; a += PAGE_SIZE) {
+        kernel_map(mmio_next, hpa.v - offset + a, PTE_W | PTE_NX | PTE_PCD | PTE_PWT, 0);
+        invlpg(mmio_next);
+        mmio_next += PAGE_SIZE;
+    }
+    return (void *)(va + offset);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Names of architectural bits and of the host's fixed choices. Grouped as in the SDM's chapters
+// "Control Registers", "Extended Feature Enable Register", "Model-Specific Registers".
+#pragma once
+
+#define CR0_PE (1ull << 0)
+#define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
+#define CR0_TS (1ull << 3)
+#define CR0_ET (1ull << 4)
+#define CR0_NE (1ull << 5)
+#define CR0_WP (1ull << 16)
+#define CR0_AM (1ull << 18)
+#define CR0_NW (1ull << 29)
+#define CR0_CD (1ull << 30)
+#define CR0_PG (1ull << 31)
+
+#define CR4_VME        (1ull << 0)
+#define CR4_PVI        (1ull << 1)
+#define CR4_TSD        (1ull << 2)
+#define CR4_DE         (1ull << 3)
+#define CR4_PSE        (1ull << 4)
+#define CR4_PAE        (1ull << 5)
+#define CR4_MCE        (1ull << 6)
+#define CR4_PGE        (1ull << 7)
+#define CR4_PCE        (1ull << 8)
+#define CR4_OSFXSR     (1ull << 9)
+#define CR4_OSXMMEXCPT (1ull << 10)
+#define CR4_UMIP       (1ull << 11)
+#define CR4_LA57       (1ull << 12)
+#define CR4_VMXE       (1ull << 13)
+#define CR4_SMXE       (1ull << 14)
+#define CR4_FSGSBASE   (1ull << 16)
+#define CR4_PCIDE      (1ull << 17)
+#define CR4_OSXSAVE    (1ull << 18)
+#define CR4_SMEP       (1ull << 20)
+#define CR4_SMAP       (1ull << 21)
+#define CR4_PKE        (1ull << 22)
+
+#define EFER_SCE (1ull << 0)
+#define EFER_LME (1ull << 8)
+#define EFER_LMA (1ull << 10)
+#define EFER_NXE (1ull << 11)
+
+#define RFLAGS_FIXED 0x2ull
+#define RFLAGS_TF    (1ull << 8)
+#define RFLAGS_IF    (1ull << 9)
+#define RFLAGS_VM    (1ull << 17)
+
+#define MSR_APIC_BASE       0x1b
+#define MSR_FEATURE_CONTROL 0x3a
+#define MSR_SPEC_CTRL       0x48
+#define MSR_PRED_CMD        0x49
+#define MSR_ARCH_CAPS       0x10a
+#define MSR_FLUSH_CMD       0x10b
+#define MSR_SYSENTER_CS     0x174
+#define MSR_SYSENTER_ESP    0x175
+#define MSR_SYSENTER_EIP    0x176
+#define MSR_PAT             0x277
+#define MSR_TSC_DEADLINE    0x6e0
+#define MSR_X2APIC          0x800
+#define MSR_EFER            0xc0000080
+#define MSR_STAR            0xc0000081
+#define MSR_LSTAR           0xc0000082
+#define MSR_CSTAR           0xc0000083
+#define MSR_FMASK           0xc0000084
+#define MSR_TSC_AUX         0xc0000103
+#define MSR_FS_BASE         0xc0000100
+#define MSR_GS_BASE         0xc0000101
+#define MSR_KERNEL_GS_BASE  0xc0000102
+
+// PAT as the power-on value but for entry 1 (write-combining is not used by the host).
+#define HOST_PAT 0x0007040600070406ull
+
+// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has the
+// same STAR and FMASK as the host, and they need no switching.
+#define SEL_KERNEL_CODE 0x10
+#define SEL_KERNEL_DATA 0x18
+#define SEL_USER_DATA   0x2b
+#define SEL_USER_CODE   0x33
+#define SEL_TSS         0x40
+#define HOST_STAR  ((0x23ull << 48) | (0x10ull << 32))
+#define HOST_FMASK 0x257fd5ull
+
+// Vectors of the host.
+#define VECTOR_NMI      2
+#define VECTOR_DF       8
+#define VECTOR_PF       14
+#define VECTOR_MC       18
+#define VECTOR_GSI_BASE 0x30 // host IOAPIC pins, up to 24
+#define VECTOR_GSI_MAX  24
+#define VECTOR_TIMER    0xec
+#define VECTOR_IPI      0xf2
+#define VECTOR_SPURIOUS 0xff
+
+#define KERNEL_STACK_SIZE 16384
+#define IST_STACK_SIZE    4096

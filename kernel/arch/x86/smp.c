@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared with
+// the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/x86.h"
+
+#define ICR_INIT 0x4500u
+#define ICR_SIPI 0x4600u
+
+extern char ap_trampoline[], ap_trampoline_end[], ap_params[];
+extern uint64_t ap_stack;
+void ap_high(void);
+NORETURN void ap_main(void);
+
+static uint32_t ap_id;         // the one that is coming up
+static uint32_t ap_state;      // atomic: AP_*
+enum { AP_WAITING, AP_READY, AP_BAD };
+static uint32_t ap_go;         // atomic: all cores are up, start scheduling
+
+extern uint8_t cpu_blocks[];
+extern const uint64_t cpu_block_size;
+
+NORETURN void ap_main(void)
+{
+    cpu_init(ap_id, acpi.apic_id[ap_id]);
+    apic_init_cpu();
+    const char *differs = cpu_compare_features();
+    if (!differs)
+        differs = hvm->enable_core(this_cpu());
+    if (differs) {
+        log_print("core %u: %s differs from core 0 or fails: it is not used\n", ap_id, differs);
+        __atomic_store_n(&ap_state, AP_BAD, __ATOMIC_RELEASE);
+        for (;;)
+            __asm__ volatile("cli; hlt");
+    }
+    sched_init_cpu(this_cpu());
+    __atomic_store_n(&ap_state, AP_READY, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&ap_go, __ATOMIC_ACQUIRE))
+        __builtin_ia32_pause();
+    sched_run();
+}
+
+static bool start_one(uint32_t slot, uint32_t apic_id)
+{
+    ap_id = slot;
+    acpi.apic_id[slot] = apic_id;
+    ap_stack = (uint64_t)cpu_blocks + slot * cpu_block_size + 4096 + KERNEL_STACK_SIZE;
+    __atomic_store_n(&ap_state, AP_WAITING, __ATOMIC_RELEASE);
+    for (unsigned attempt = 0; attempt < 2; attempt++) {
+        apic_icr(apic_id, ICR_SIPI | (uint32_t)(boot_memory.trampoline >> 12));
+        uint64_t end = rdtsc() + clock_tsc_hz / 10; // 100 ms
+        while (rdtsc() < end && __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) == AP_WAITING)
+            __builtin_ia32_pause();
+        if (__atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) != AP_WAITING)
+            return __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) == AP_READY;
+    }
+    log_print("core with APIC id %u does not start: it is not used\n", apic_id);
+    return false;
+}
+
+static void place_trampoline(uint64_t *root)
+{
+    uint8_t *page = arch_ptr(HPA(boot_memory.trampoline));
+    uint64_t params[2] = { boot_memory.trampoline + PAGE_SIZE, 0 };
+    size_t size = (size_t)(ap_trampoline_end - ap_trampoline);
+    ASSERT(size <= PAGE_SIZE);
+    params[0] = (uint64_t)root;
+    params[1] = (uint64_t)ap_high;
+    __builtin_memcpy(page, ap_trampoline, size);
+    __builtin_memcpy(page + (ap_params - ap_trampoline), params, sizeof(params));
+}
+
+void smp_start(void)
+{
+    uint32_t self = this_cpu()->arch.apic_id, found = acpi.cores, up = 1;
+    uint32_t others[CPU_MAX], n = 0;
+    for (uint32_t i = 0; i < found; i++)
+        if (acpi.apic_id[i] != self)
+            others[n++] = acpi.apic_id[i];
+    cpu_count = 1;
+    acpi.apic_id[0] = self;
+    if (n && !boot_memory.trampoline) {
+        log_print("no free page below 640 KB: only core 0 is used\n");
+        n = 0;
+    }
+    if (n) {
+        // The tables that boot.S made: identity-mapped low memory, and the kernel's address.
+        extern char boot_pml4[];
+        uint64_t *identity = arch_ptr(HPA((uint64_t)boot_pml4 - KERNEL_VMA));
+        __builtin_memcpy(identity + 256, (uint64_t *)arch_ptr(kernel_root) + 256, 2048);
+        place_trampoline((uint64_t *)((uint64_t)boot_pml4 - KERNEL_VMA));
+        for (uint32_t i = 0; i < n; i++)
+            apic_icr(others[i], ICR_INIT);
+        clock_delay_us(10000);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (start_one(up, others[i]))
+            up++;
+    cpu_count = up;
+    __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
+}

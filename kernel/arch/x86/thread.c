@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Threads and processes as x86 sees them: registers, address space, ports, idling.
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/x86.h"
+
+void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)
+{
+    struct regs *r = &t->arch.regs;
+    __builtin_memset(r, 0, sizeof(*r));
+    // As after a system call: the FPU starts in its initial state.
+    r->vector = REGS_SYSCALL;
+    r->rip = entry;
+    r->rflags = RFLAGS_FIXED | RFLAGS_IF;
+    r->rsp = sp;
+    r->cs = SEL_USER_CODE;
+    r->ss = SEL_USER_DATA;
+    r->rdi = arg;
+}
+
+void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx)
+{
+    t->arch.regs.rax = (uint64_t)rax;
+    t->arch.regs.rdx = rdx;
+}
+
+// The I/O bitmap is one per core; it holds the ranges of the last process with ports that ran here.
+static void use_ports(struct cpu *cpu, struct process *p)
+{
+    uint8_t *map = (uint8_t *)cpu->arch.tss + TSS_IOMAP_OFFSET;
+    if (!p->has_ports) {
+        cpu->arch.tss->iomap_base = 0xffff;
+        return;
+    }
+    if (cpu->arch.ports != p) {
+        __builtin_memset(map, 0xff, TSS_IOMAP_SIZE);
+        for (uint32_t i = 0; i < p->space.arch.io_count; i++)
+            for (uint32_t k = 0; k < p->space.arch.io[i].count; k++) {
+                uint32_t port = p->space.arch.io[i].first + k;
+                map[port / 8] &= (uint8_t)~(1u << (port % 8));
+            }
+        cpu->arch.ports = p;
+    }
+    cpu->arch.tss->iomap_base = TSS_IOMAP_OFFSET;
+    if (cpu->arch.tr_stale)
+        cpu_reload_tr(cpu);
+}
+
+enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
+{
+    struct arch_space *a = &p->space.arch;
+    if (a->io_count == ARRAY_SIZE(a->io))
+        return ERR_FULL;
+    a->io[a->io_count++] = (struct io_range){ first, count };
+    for (uint32_t i = 0; i < cpu_count; i++) // atomic enough: a core that misses it fills anew
+        if (cpus[i]->arch.ports == p)
+            cpus[i]->arch.ports = NULL;
+    return OK;
+}
+
+// Without PCIDs, loading CR3 drops all that this core has cached of any process.
+static void use_space(struct cpu *cpu, struct space *s)
+{
+    struct space *old = cpu->space;
+    if (old == s)
+        return;
+    struct space_turn turn = space_enter(s, cpu->id);
+    write_cr3(s->arch.root.v);
+    space_synced(s, cpu->id, turn);
+    cpu->space = s;
+    if (old)
+        space_leave(old, cpu->id);
+}
+
+void arch_interrupt_window(void) { irq_window(); }
+
+void arch_switch_to(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    use_space(cpu, &t->process->space);
+    cpu->arch.regs = &t->arch.regs;
+    cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
+    // A fault of another process's code would overwrite CR2, which may be this guest's.
+    if (cpu->arch.context && cpu->arch.context->object.owner != t->process)
+        context_save(cpu);
+    use_ports(cpu, t->process);
+}
+
+void arch_resume_user(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    fpu_use_thread(cpu, t);
+    if (cpu->arch.msrs)
+        context_syscall_msrs(cpu, NULL);
+    if (t->arch.regs.vector == REGS_SYSCALL)
+        resume_syscall(&t->arch.regs);
+    resume_trap(&t->arch.regs);
+}
+
+void arch_resume_guest(struct vcpu *v) { hvm->resume(v); }
+
+void arch_thread_gone(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    if (cpu->arch.fpu_loaded == &t->arch.fpu) {
+        cpu->arch.fpu_loaded = NULL;
+        cpu->arch.fpu_regs = NULL;
+    }
+    if (cpu->arch.regs == &t->arch.regs)
+        cpu->arch.regs = NULL;
+}
+
+void arch_idle(void)
+{
+    cpu_idle(this_cpu()->arch.stack_top);
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Traps and interrupts in C. From ring 3 they end in resuming a thread; from the kernel they come only
+// in the places that open a window (the idle loop, the exit path) and return there; any exception in
+// the kernel is a bug and a panic.
+#include "kernel/arch/x86/x86.h"
+
+NORETURN void trap_from_user(struct regs *regs);
+void trap_from_kernel(struct regs *regs);
+void trap_paranoid_c(struct regs *regs);
+void idle_wakeup(void);
+NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx);
+
+extern bool panic_begun;
+
+void trap_dispatch(uint8_t vector)
+{
+    struct cpu *cpu = this_cpu();
+    if (vector == VECTOR_TIMER) {
+        apic_eoi();
+        cpu->armed = UINT64_MAX;
+        cpu_deadline_passed(rdtsc());
+    } else if (vector == VECTOR_IPI) {
+        apic_eoi();
+        cpu_ipi();
+    } else if (vector >= VECTOR_GSI_BASE && vector < VECTOR_GSI_BASE + VECTOR_GSI_MAX) {
+        uint32_t gsi = vector - VECTOR_GSI_BASE;
+        arch_irq_mask(gsi, true);
+        apic_eoi();
+        irq_fired(gsi);
+    } else if (vector != VECTOR_SPURIOUS && vector >= 32) {
+        apic_eoi(); // nobody's: a leftover of the firmware
+    }
+}
+
+NORETURN static void thread_fault(struct regs *regs)
+{
+    struct process_status why = { .status = (int32_t)regs->vector, .rip = regs->rip,
+                                  .error = regs->error };
+    if (regs->vector == VECTOR_PF)
+        why.address = read_cr2();
+    thread_exit_current(PROCESS_FAULT, &why);
+}
+
+void trap_from_user(struct regs *regs)
+{
+    struct cpu *cpu = this_cpu();
+    if (regs->vector < 32)
+        thread_fault(regs);
+    trap_dispatch((uint8_t)regs->vector);
+    if (cpu->work)
+        sched_run();
+    resume_trap(regs);
+}
+
+static void print_regs(const struct regs *r)
+{
+    log_attach(); // straight to the port: nobody will read the log any more
+    log_print("core %u vector %lu error %lx rip %lx cs %lx rflags %lx rsp %lx cr2 %lx cr3 %lx\n",
+              this_cpu()->id, r->vector, r->error, r->rip, r->cs, r->rflags, r->rsp, read_cr2(),
+              read_cr3());
+    log_print("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx rbp %lx\n", r->rax, r->rbx, r->rcx,
+              r->rdx, r->rsi, r->rdi, r->rbp);
+    log_print("r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", r->r8, r->r9, r->r10,
+              r->r11, r->r12, r->r13, r->r14, r->r15);
+}
+
+void trap_from_kernel(struct regs *regs)
+{
+    if (regs->vector >= 32) {
+        trap_dispatch((uint8_t)regs->vector);
+        return;
+    }
+    print_regs(regs);
+    panic("exception %lu in the kernel at %lx", regs->vector, regs->rip);
+}
+
+// NMI, #DF, #MC, each on a stack of its own. An NMI comes from a core that panics or powers off, or from
+// hardware that reports an error which nobody here can handle.
+void trap_paranoid_c(struct regs *regs)
+{
+    if (regs->vector == VECTOR_NMI && !panic_begun) {
+        log_print("core %u: NMI\n", this_cpu()->id);
+        return;
+    }
+    if (regs->vector == VECTOR_NMI)
+        for (;;)
+            __asm__ volatile("cli; hlt");
+    print_regs(regs);
+    panic(regs->vector == VECTOR_DF ? "double fault" : "machine check");
+}
+
+void idle_wakeup(void)
+{
+    if (this_cpu()->work)
+        sched_run();
+}
+
+void syscall_reschedule(int64_t rax, uint64_t rdx)
+{
+    arch_thread_set_result(this_cpu()->current, rax, rdx);
+    sched_run();
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The virtual local APIC: priorities, IPIs and the timer. The vCPU owns the state; only its core
+// comes here, with interrupts off, so there is no lock.
+#include "kernel/arch/x86/vlapic_internal.h"
+
+// "Error Handling"
+#define ESR_SEND_ACCEPT     0x04u
+#define ESR_SEND_ILLEGAL    0x20u
+#define ESR_RECEIVE_ILLEGAL 0x40u
+
+#define ICR_ASSERT  0x4000u
+#define DIVIDE_BITS 0xbu
+
+// A periodic timer faster than this is slowed to it (late periods coalesce anyway): the host pays
+// for these interrupts even while another VM has the core.
+#define PERIOD_MIN 20000u
+
+// Vector bitmaps: 32 vectors per register.
+static uint32_t *vector_word(const struct vlapic *v, uint32_t map, uint8_t vector)
+{
+    return &v->regs[map / 4 + (vector / 32) * 4];
+}
+
+static int map_max(const struct vlapic *v, uint32_t map)
+{
+    for (int word = 7; word >= 0; word--) {
+        uint32_t bits = reg_get(v, map + (uint32_t)word * 16);
+        if (bits)
+            return word * 32 + 31 - __builtin_clz(bits);
+    }
+    return -1;
+}
+
+int vlapic_irr_max(const struct vlapic *v)
+{
+    return map_max(v, APIC_IRR);
+}
+
+int vlapic_isr_max(const struct vlapic *v)
+{
+    return map_max(v, APIC_ISR);
+}
+
+uint8_t vlapic_ppr(struct vlapic *v)
+{
+    int isr = vlapic_isr_max(v);
+    uint8_t ppr = (uint8_t)reg_get(v, APIC_TPR);
+    if (isr >= 0 && isr >> 4 > ppr >> 4)
+        ppr = (uint8_t)(isr & 0xf0);
+    reg_set(v, APIC_PPR, ppr);
+    return ppr;
+}
+
+int vlapic_highest(struct vlapic *v)
+{
+    int irr = v->apic_base & APIC_BASE_ENABLE ? vlapic_irr_max(v) : -1;
+    return irr >= 0 && irr >> 4 > vlapic_ppr(v) >> 4 ? irr : -1;
+}
+
+uint8_t vlapic_tpr_threshold(const struct vlapic *v)
+{
+    int irr = vlapic_irr_max(v);
+    if (irr < 0 || irr >> 4 > (int)(reg_get(v, APIC_TPR) & 0xff) >> 4)
+        return 0;
+    return (uint8_t)(irr >> 4);
+}
+
+void vlapic_inject(struct vlapic *v, uint8_t vector)
+{
+    *vector_word(v, APIC_IRR, vector) &= ~(1u << vector % 32);
+    *vector_word(v, APIC_ISR, vector) |= 1u << vector % 32;
+    vlapic_ppr(v);
+}
+
+int vlapic_eoi(struct vlapic *v)
+{
+    int vector = vlapic_isr_max(v);
+    if (vector < 0)
+        return -1;
+    *vector_word(v, APIC_ISR, (uint8_t)vector) &= ~(1u << vector % 32);
+    vlapic_ppr(v);
+    v->actions |= VLAPIC_ACT_IRR;
+    return *vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1 ? vector : -1;
+}
+
+void vlapic_eoi_written(struct vlapic *v)
+{
+    int vector = vlapic_eoi(v);
+    reg_set(v, APIC_EOI, 0);
+    if (vector < 0)
+        return;
+    v->eoi_vector = (uint8_t)vector;
+    v->actions |= VLAPIC_ACT_EOI;
+}
+
+void vlapic_eoi_exit_bitmap(const struct vlapic *v, uint64_t bitmap[4])
+{
+    for (uint32_t i = 0; i < 4; i++)
+        bitmap[i] = (uint64_t)reg_get(v, APIC_TMR + i * 32 + 16) << 32 |
+                    reg_get(v, APIC_TMR + i * 32);
+}
+
+static void irr_set(struct vlapic *v, uint8_t vector, bool level)
+{
+    uint32_t bit = 1u << vector % 32;
+    uint32_t *tmr = vector_word(v, APIC_TMR, vector);
+    if (!(*tmr & bit) == level) {
+        *tmr ^= bit;
+        v->actions |= VLAPIC_ACT_TMR;
+    }
+    *vector_word(v, APIC_IRR, vector) |= bit;
+    v->actions |= VLAPIC_ACT_IRR;
+}
+
+// An interrupt of the APIC's own from an entry of the local vector table.
+static void lvt_deliver(struct vlapic *v, uint32_t lvt)
+{
+    if (lvt & LVT_MASKED)
+        return;
+    if ((lvt & 0xff) < 16)
+        vlapic_error(v, ESR_RECEIVE_ILLEGAL);
+    else
+        irr_set(v, (uint8_t)lvt, false);
+}
+
+// Only the first error since the last write of ESR interrupts; so this cannot recurse twice.
+void vlapic_error(struct vlapic *v, uint32_t bit)
+{
+    bool first = !v->errors;
+    v->errors |= bit;
+    if (first)
+        lvt_deliver(v, reg_get(v, APIC_LVT_ERROR));
+}
+
+bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level)
+{
+    if (!(v->apic_base & APIC_BASE_ENABLE) || !(reg_get(v, APIC_SVR) & SVR_ENABLE))
+        return false;
+    if (vector < 16) {
+        vlapic_error(v, ESR_RECEIVE_ILLEGAL);
+        return false;
+    }
+    irr_set(v, vector, level);
+    return true;
+}
+
+// --- Destinations and IPIs ---
+
+bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool msi)
+{
+    enum vlapic_mode mode = vlapic_mode(v);
+    uint32_t ldr = reg_get(v, APIC_LDR);
+
+    if (mode == VLAPIC_DISABLED)
+        return false;
+    if (mode == VLAPIC_X2APIC) {
+        if (dest == UINT32_MAX || (msi && dest == 0xff))
+            return true;
+        return logical ? dest >> 16 == ldr >> 16 && (dest & ldr & 0xffff) : dest == v->id;
+    }
+    if (dest == 0xff)
+        return true;
+    if (!logical)
+        return dest == v->id;
+    ldr >>= 24;
+    switch (reg_get(v, APIC_DFR) >> 28) {
+    case 0xf: // flat
+        return dest & ldr;
+    case 0x0: // cluster
+        return dest >> 4 == ldr >> 4 && (dest & ldr & 0xf);
+    default:
+        return false;
+    }
+}
+
+bool vlapic_decode_msi(uint64_t address, uint32_t data, struct vlapic_msi *msi)
+{
+    if (address >> 20 != 0xfee)
+        return false;
+    *msi = (struct vlapic_msi){
+        .dest = (uint8_t)(address >> 12),
+        .vector = (uint8_t)data,
+        .logical = address >> 2 & 1,
+        .delivery = (enum vlapic_delivery)(data >> 8 & 7),
+    };
+    return true;
+}
+
+// This vCPU is its VM's only one: what is not for itself is for nobody.
+void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
+{
+    enum vlapic_delivery delivery = icr >> 8 & 7;
+    uint32_t shorthand = icr >> 18 & 3; // destination, self, all, all but self
+    bool fixed = delivery == VLAPIC_FIXED || delivery == VLAPIC_LOWEST;
+
+    if (fixed && (icr & 0xff) < 16) {
+        vlapic_error(v, ESR_SEND_ILLEGAL);
+        return;
+    }
+    if (delivery == VLAPIC_INIT && !(icr & ICR_ASSERT))
+        return; // de-assert: only synchronised arbitration ids, long ago
+    if (shorthand == 3 || (!shorthand && !vlapic_match_dest(v, dest, icr >> 11 & 1, false)))
+        return;
+    if (fixed)
+        (void)vlapic_accept(v, (uint8_t)icr, false); // software-disabled: it is lost, as on a CPU
+    else if (delivery == VLAPIC_NMI)
+        v->actions |= VLAPIC_ACT_NMI;
+    else if (delivery == VLAPIC_INIT || delivery == VLAPIC_SIPI)
+        vlapic_error(v, ESR_SEND_ACCEPT); // not valid to oneself
+}
+
+void vlapic_self_ipi(struct vlapic *v, uint8_t vector)
+{
+    if (vector < 16)
+        vlapic_error(v, ESR_SEND_ILLEGAL);
+    else
+        (void)vlapic_accept(v, vector, false);
+}
+
+// --- Timer ---
+
+// TSC ticks per count.
+static uint64_t timer_unit(const struct vlapic *v)
+{
+    return (uint64_t)v->ratio << v->timer_shift;
+}
+
+uint64_t vlapic_timer_deadline(const struct vlapic *v)
+{
+    if (v->lvt_timer & LVT_MASKED)
+        return 0;
+    if (vlapic_timer_mode(v) != LVT_DEADLINE)
+        return v->timer_next;
+    if (!v->tsc_deadline)
+        return 0;
+
+    uint64_t host = v->tsc_deadline - v->tsc_offset;
+    if ((int64_t)v->tsc_offset >= 0) // the guest is ahead: its deadline may be before the host's 0
+        return v->tsc_deadline > v->tsc_offset ? host : 1;
+    return host >= v->tsc_deadline ? host : UINT64_MAX;
+}
+
+void vlapic_timer_fired(struct vlapic *v, uint64_t now)
+{
+    if (vlapic_timer_mode(v) == LVT_DEADLINE) {
+        if (!v->tsc_deadline || v->tsc_deadline > now + v->tsc_offset)
+            return;
+        v->tsc_deadline = 0;
+    } else {
+        if (!v->timer_next || v->timer_next > now)
+            return;
+        uint64_t period = vlapic_timer_mode(v) == LVT_PERIODIC ? v->timer_period : 0;
+        uint64_t ahead = period < PERIOD_MIN ? now + PERIOD_MIN : now;
+        if (period)
+            v->timer_next += ((ahead - v->timer_next) / period + 1) * period;
+        else
+            v->timer_next = 0;
+    }
+    v->actions |= VLAPIC_ACT_TIMER;
+    lvt_deliver(v, v->lvt_timer);
+}
+
+uint32_t vlapic_timer_current(const struct vlapic *v, uint64_t now)
+{
+    bool periodic = vlapic_timer_mode(v) == LVT_PERIODIC;
+    uint64_t left;
+
+    if (!v->timer_next)
+        return 0;
+    if (v->timer_next > now)
+        left = v->timer_next - now;
+    else if (periodic)
+        left = v->timer_period - (now - v->timer_next) % v->timer_period;
+    else
+        return 0;
+    if (periodic)
+        left = (left - 1) % v->timer_period + 1;
+    return (uint32_t)((left + timer_unit(v) - 1) / timer_unit(v));
+}
+
+void vlapic_timer_stop(struct vlapic *v)
+{
+    v->tsc_deadline = v->timer_next = v->timer_period = 0;
+    reg_set(v, APIC_TIMER_INITIAL, 0);
+    v->actions |= VLAPIC_ACT_TIMER;
+}
+
+// What was due before the write is settled first, by the entry it was due under.
+void vlapic_lvt_timer_written(struct vlapic *v, uint32_t value, uint64_t now)
+{
+    vlapic_timer_fired(v, now);
+    bool deadline = vlapic_timer_mode(v) == LVT_DEADLINE;
+    v->lvt_timer = value;
+    reg_set(v, APIC_LVT_TIMER, value);
+    if (deadline != (vlapic_timer_mode(v) == LVT_DEADLINE))
+        vlapic_timer_stop(v);
+    v->actions |= VLAPIC_ACT_TIMER;
+}
+
+void vlapic_timer_initial_written(struct vlapic *v, uint32_t value, uint64_t now)
+{
+    if (vlapic_timer_mode(v) == LVT_DEADLINE) { // not writable then
+        reg_set(v, APIC_TIMER_INITIAL, 0);
+        return;
+    }
+    vlapic_timer_fired(v, now);
+    reg_set(v, APIC_TIMER_INITIAL, value);
+    v->timer_period = value * timer_unit(v);
+    v->timer_next = value ? now + v->timer_period : 0;
+    v->actions |= VLAPIC_ACT_TIMER;
+}
+
+// The count goes on from where it is, at the new speed.
+void vlapic_timer_divide_written(struct vlapic *v, uint32_t value, uint64_t now)
+{
+    vlapic_timer_fired(v, now);
+    uint32_t current = vlapic_timer_current(v, now);
+    value &= DIVIDE_BITS;
+    reg_set(v, APIC_TIMER_DIVIDE, value);
+    v->timer_shift = ((value & 3) + (value >> 1 & 4) + 1) & 7;
+    v->timer_period = reg_get(v, APIC_TIMER_INITIAL) * timer_unit(v);
+    v->timer_next = current ? now + current * timer_unit(v) : 0;
+    v->actions |= VLAPIC_ACT_TIMER;
+}
+
+void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset)
+{
+    v->tsc_offset = tsc_offset;
+    v->actions |= VLAPIC_ACT_TIMER;
+}

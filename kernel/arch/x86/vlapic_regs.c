@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The virtual local APIC as the guest sees it: registers in memory, MSRs, IA32_APIC_BASE, reset.
+// The vCPU owns the state; only its core comes here, with interrupts off, so there is no lock.
+#include "kernel/arch/x86/regs.h"
+#include "kernel/arch/x86/vlapic_internal.h"
+
+#define VERSION  0x00050014u // integrated APIC, six LVT entries
+#define SVR_BITS 0x3ffu
+#define LVT_STATUS     0x1000u // delivery status: reads 0, writes are ignored
+#define LVT_REMOTE_IRR 0x4000u // likewise
+#define ICR_BITS   0xcdfffu    // with the delivery status
+#define ICR_STATUS 0x1000u
+#define ESR_ILLEGAL_ADDRESS 0x80u
+
+#define BIT(offset)       (1ull << ((offset) / 16))
+#define REGISTERS_X2APIC                                                                           \
+    (BIT(APIC_ID) | BIT(APIC_VERSION) | BIT(APIC_TPR) | BIT(APIC_PPR) | BIT(APIC_LDR) |            \
+     BIT(APIC_SVR) | 0xffffffull << (APIC_ISR / 16) | BIT(APIC_ESR) | BIT(APIC_ICR) |              \
+     0x3full << (APIC_LVT_TIMER / 16) | BIT(APIC_TIMER_INITIAL) | BIT(APIC_TIMER_CURRENT) |        \
+     BIT(APIC_TIMER_DIVIDE))
+#define REGISTERS_XAPIC (REGISTERS_X2APIC | BIT(APIC_EOI) | BIT(APIC_DFR) | BIT(APIC_ICR2))
+
+static uint32_t lvt_bits(uint32_t offset)
+{
+    switch (offset) {
+    case APIC_LVT_TIMER:
+        return 0x700ff;
+    case APIC_LVT_LINT0:
+    case APIC_LVT_LINT1:
+        return 0x1a7ff;
+    case APIC_LVT_ERROR:
+        return 0x100ff;
+    default:
+        return 0x107ff;
+    }
+}
+
+static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
+{
+    value &= lvt_bits(offset);
+    if (!(reg_get(v, APIC_SVR) & SVR_ENABLE))
+        value |= LVT_MASKED;
+    if (offset == APIC_LVT_TIMER)
+        vlapic_lvt_timer_written(v, value, now);
+    else
+        reg_set(v, offset, value);
+}
+
+static void svr_written(struct vlapic *v, uint32_t value, uint64_t now)
+{
+    reg_set(v, APIC_SVR, value & SVR_BITS);
+    if (value & SVR_ENABLE)
+        return;
+    for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 16)
+        lvt_written(v, lvt, reg_get(v, lvt), now);
+}
+
+// A write of an existing register; read-only ones keep their value.
+static void reg_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
+{
+    switch (offset) {
+    case APIC_ID:
+        reg_set(v, APIC_ID, v->id << 24); // not writable here, as on recent CPUs
+        break;
+    case APIC_TPR:
+        reg_set(v, APIC_TPR, value & 0xff);
+        vlapic_ppr(v);
+        v->actions |= VLAPIC_ACT_IRR;
+        break;
+    case APIC_EOI:
+        vlapic_eoi_written(v);
+        break;
+    case APIC_LDR:
+    case APIC_ICR2:
+        reg_set(v, offset, value & 0xff000000);
+        break;
+    case APIC_DFR:
+        reg_set(v, APIC_DFR, value | 0x0fffffff);
+        break;
+    case APIC_SVR:
+        svr_written(v, value, now);
+        break;
+    case APIC_ESR:
+        reg_set(v, APIC_ESR, v->errors);
+        v->errors = 0;
+        break;
+    case APIC_ICR:
+        reg_set(v, APIC_ICR, value & ICR_BITS & ~ICR_STATUS);
+        vlapic_icr_send(v, value, reg_get(v, APIC_ICR2) >> 24);
+        break;
+    case APIC_LVT_TIMER ... APIC_LVT_ERROR:
+        lvt_written(v, offset, value, now);
+        break;
+    case APIC_TIMER_INITIAL:
+        vlapic_timer_initial_written(v, value, now);
+        break;
+    case APIC_TIMER_DIVIDE:
+        vlapic_timer_divide_written(v, value, now);
+        break;
+    }
+}
+
+static bool reg_exists(uint64_t registers, uint32_t offset)
+{
+    return offset < 0x400 && offset % 16 == 0 && registers & BIT(offset);
+}
+
+static uint32_t reg_read(struct vlapic *v, uint32_t offset, uint64_t now)
+{
+    switch (offset) {
+    case APIC_PPR:
+        return vlapic_ppr(v);
+    case APIC_TIMER_CURRENT:
+        return vlapic_timer_current(v, now);
+    default:
+        return reg_get(v, offset);
+    }
+}
+
+uint32_t vlapic_read(struct vlapic *v, uint32_t offset, uint64_t now)
+{
+    if (vlapic_mode(v) != VLAPIC_XAPIC)
+        return UINT32_MAX;
+    if (reg_exists(REGISTERS_XAPIC, offset))
+        return reg_read(v, offset, now);
+    vlapic_error(v, ESR_ILLEGAL_ADDRESS);
+    return 0;
+}
+
+void vlapic_write(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
+{
+    if (vlapic_mode(v) != VLAPIC_XAPIC)
+        return;
+    if (reg_exists(REGISTERS_XAPIC, offset))
+        reg_written(v, offset, value, now);
+    else
+        vlapic_error(v, ESR_ILLEGAL_ADDRESS);
+}
+
+void vlapic_written(struct vlapic *v, uint32_t offset, uint64_t now)
+{
+    if (offset >= 0x400 || offset % 16)
+        return;
+    if (vlapic_mode(v) == VLAPIC_XAPIC)
+        reg_written(v, offset, reg_get(v, offset), now);
+    else if (offset == APIC_SELF_IPI)
+        vlapic_self_ipi(v, (uint8_t)reg_get(v, offset));
+}
+
+// --- MSRs ---
+
+// "x2APIC Register Address Space": is it writable, and which bits may be set.
+static bool x2apic_writable(uint32_t offset, uint64_t *bits)
+{
+    switch (offset) {
+    case APIC_EOI:
+    case APIC_ESR:
+        *bits = 0;
+        return true;
+    case APIC_TPR:
+    case APIC_SELF_IPI:
+        *bits = 0xff;
+        return true;
+    case APIC_SVR:
+        *bits = SVR_BITS;
+        return true;
+    case APIC_ICR:
+        *bits = 0xffffffffull << 32 | ICR_BITS;
+        return true;
+    case APIC_LVT_TIMER ... APIC_LVT_ERROR:
+        *bits = lvt_bits(offset) | LVT_STATUS;
+        if (offset == APIC_LVT_LINT0 || offset == APIC_LVT_LINT1)
+            *bits |= LVT_REMOTE_IRR;
+        return true;
+    case APIC_TIMER_INITIAL:
+        *bits = UINT32_MAX;
+        return true;
+    case APIC_TIMER_DIVIDE:
+        *bits = 0xb;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool x2apic_write(struct vlapic *v, uint32_t offset, uint64_t value, uint64_t now)
+{
+    uint64_t bits;
+
+    if (vlapic_mode(v) != VLAPIC_X2APIC || !x2apic_writable(offset, &bits) || value & ~bits)
+        return false;
+    if (offset == APIC_ICR) {
+        reg_set(v, APIC_ICR, (uint32_t)value & ~ICR_STATUS);
+        reg_set(v, APIC_ICR + 4, (uint32_t)(value >> 32));
+        vlapic_icr_send(v, (uint32_t)value, (uint32_t)(value >> 32));
+    } else if (offset == APIC_SELF_IPI) {
+        vlapic_self_ipi(v, (uint8_t)value);
+    } else {
+        reg_written(v, offset, (uint32_t)value, now);
+    }
+    return true;
+}
+
+// The state after power-up, for whatever mode comes next; no timer runs.
+static void power_up(struct vlapic *v)
+{
+    for (uint32_t i = 0; i < 1024; i++)
+        v->regs[i] = 0;
+    v->errors = 0;
+    v->timer_shift = 1; // divide register 0
+    v->lvt_timer = LVT_MASKED;
+    vlapic_timer_stop(v);
+    reg_set(v, APIC_ID, v->id << 24);
+    reg_set(v, APIC_VERSION, VERSION);
+    reg_set(v, APIC_DFR, UINT32_MAX);
+    reg_set(v, APIC_SVR, 0xff);
+    for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 16)
+        reg_set(v, lvt, LVT_MASKED);
+    v->actions |= VLAPIC_ACT_IRR | VLAPIC_ACT_TMR | VLAPIC_ACT_MODE;
+}
+
+// "Local APIC State Transitions": off <-> xAPIC -> x2APIC -> off, and nothing else.
+static bool base_write(struct vlapic *v, uint64_t value)
+{
+    uint32_t both = APIC_BASE_ENABLE | APIC_BASE_X2APIC;
+    uint32_t old = (uint32_t)v->apic_base & both, new = (uint32_t)value & both;
+
+    if ((value & ~(uint64_t)(both | APIC_BASE_BSP)) != APIC_BASE_ADDRESS)
+        return false;
+    if (new == APIC_BASE_X2APIC || (old == 0 && new == both) ||
+        (old == both && new == APIC_BASE_ENABLE))
+        return false;
+    if (old == new)
+        return true;
+    v->apic_base = APIC_BASE_ADDRESS | (v->apic_base & APIC_BASE_BSP) | new;
+    v->actions |= VLAPIC_ACT_MODE;
+    if (!new) {
+        power_up(v);
+    } else if (new == both) { // all else is kept
+        reg_set(v, APIC_ID, v->id);
+        reg_set(v, APIC_LDR, v->id >> 4 << 16 | 1u << (v->id & 15));
+        reg_set(v, APIC_DFR, UINT32_MAX);
+        reg_set(v, APIC_ICR2, 0);
+    }
+    return true;
+}
+
+static void deadline_write(struct vlapic *v, uint64_t value, uint64_t now)
+{
+    if (vlapic_timer_mode(v) != LVT_DEADLINE)
+        return; // ignored, as the manual has it
+    vlapic_timer_fired(v, now);
+    v->tsc_deadline = value;
+    v->actions |= VLAPIC_ACT_TIMER;
+    vlapic_timer_fired(v, now);
+}
+
+bool vlapic_rdmsr(struct vlapic *v, uint32_t index, uint64_t now, uint64_t *value)
+{
+    uint32_t offset = (index - MSR_X2APIC) * 16;
+
+    if (index == MSR_APIC_BASE) {
+        *value = v->apic_base;
+        return true;
+    }
+    if (index == MSR_TSC_DEADLINE) {
+        vlapic_timer_fired(v, now);
+        *value = v->tsc_deadline;
+        return true;
+    }
+    if (index - MSR_X2APIC > 0xff || vlapic_mode(v) != VLAPIC_X2APIC ||
+        !reg_exists(REGISTERS_X2APIC, offset))
+        return false;
+    *value = reg_read(v, offset, now);
+    if (offset == APIC_ICR)
+        *value |= (uint64_t)reg_get(v, APIC_ICR + 4) << 32;
+    return true;
+}
+
+bool vlapic_wrmsr(struct vlapic *v, uint32_t index, uint64_t value, uint64_t now)
+{
+    if (index == MSR_APIC_BASE)
+        return base_write(v, value);
+    if (index == MSR_TSC_DEADLINE) {
+        deadline_write(v, value, now);
+        return true;
+    }
+    return index - MSR_X2APIC <= 0xff && x2apic_write(v, (index - MSR_X2APIC) * 16, value, now);
+}
+
+void vlapic_reset(struct vlapic *v)
+{
+    v->apic_base = APIC_BASE_ADDRESS | (v->apic_base & APIC_BASE_BSP) | APIC_BASE_ENABLE;
+    power_up(v);
+    reg_set(v, APIC_SVR, 0x10f);
+    reg_set(v, APIC_LVT_LINT0, 0x700);
+    reg_set(v, APIC_LVT_LINT1, 0x400);
+}
+
+void vlapic_init(struct vlapic *v, uint32_t *regs, uint32_t id, bool bsp, uint32_t ratio,
+                 uint64_t tsc_offset)
+{
+    *v = (struct vlapic){
+        .regs = regs,
+        .id = id,
+        .ratio = ratio,
+        .tsc_offset = tsc_offset,
+        .apic_base = bsp ? APIC_BASE_BSP : 0,
+    };
+    vlapic_reset(v);
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// VMs and vCPUs, the part that is x86 but no vendor's: CPUID policy, MSIs, the seam's callers.
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/x86.h"
+
+#define POLICY_FRAMES ((sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
+
+static void host_cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4]) { cpuid(leaf, sub, out); }
+
+bool arch_vm_init(struct vm *vm)
+{
+    struct hpa frames;
+    if (!frames_alloc(POLICY_FRAMES, 1, vm->object.id, &frames))
+        return false;
+    vm->arch.cpuid = arch_ptr(frames);
+    const struct cpuid_facts facts = {
+        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = host_cpuid,
+        .features = CPUID_CAN_RDTSCP | CPUID_CAN_INVPCID,
+    };
+    cpuid_policy_init(vm->arch.cpuid, &facts);
+    if (hvm->vm_init(vm))
+        return true;
+    frames_free(frames, POLICY_FRAMES);
+    return false;
+}
+
+void arch_vm_free(struct vm *vm)
+{
+    hvm->vm_free(vm);
+    frames_free(HPA((uint64_t)vm->arch.cpuid - DIRECT_MAP), POLICY_FRAMES);
+}
+
+enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
+{
+    return cpuid_policy_narrow(vm->arch.cpuid, leaf, sub, mask) ? OK : ERR_RANGE;
+}
+
+enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_init(v, apic_id); }
+void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
+enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
+bool arch_vcpu_answer(struct vcpu *v) { return hvm->answer(v); }
+void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { hvm->stats(v, s); }
+
+enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
+{
+    struct vlapic_msi msi;
+    struct vcpu *v = vm->vcpu;
+    if (!vlapic_decode_msi(address, data, &msi))
+        return ERR_RANGE;
+    if (!v || !vlapic_match_dest(&v->arch.vlapic, msi.dest, msi.logical, true))
+        return OK; // nobody listens there: as on a PC, it is lost
+    switch (msi.delivery) {
+    case VLAPIC_FIXED:
+    case VLAPIC_LOWEST:
+        vcpu_post(v, msi.vector, level);
+        return OK;
+    case VLAPIC_NMI:
+        vcpu_raise(v, VCPU_WORK_NMI);
+        return OK;
+    default:
+        return OK; // SMI, INIT, ExtINT by message: not on this board
+    }
+}

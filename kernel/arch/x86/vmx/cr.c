@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
+#include "kernel/arch/x86/vmx/vmx.h"
+
+static uint64_t gpr_read(struct vcpu *v, unsigned n)
+{
+    return n == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[n];
+}
+
+static enum exit_action gp(struct vcpu *v)
+{
+    vmx_inject_fault(v, VECTOR_GP, true, 0);
+    return EXIT_RESUME;
+}
+
+static enum exit_action mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
+{
+    // In 64-bit mode the whole register counts; elsewhere its lower half.
+    if (!(vmread(GUEST_CS_ACCESS) & (1u << 13)))
+        value &= 0xffffffff;
+    if (cr == 0)
+        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : gp(v);
+    if (cr == 4)
+        return vmx_guest_sets_cr4(v, value) ? EXIT_SKIP : gp(v);
+    vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR);
+}
+
+enum exit_action vmx_exit_cr(struct vcpu *v)
+{
+    uint64_t q = vmread(EXIT_QUALIFICATION);
+    unsigned cr = q & 15, gpr = q >> 8 & 15;
+    switch (q >> 4 & 3) {
+    case 0:
+        return mov_to_cr(v, cr, gpr_read(v, gpr));
+    case 2: // CLTS: TS is the guest's, so only the mask's odd corners come here
+        vmwrite(GUEST_CR0, vmread(GUEST_CR0) & ~CR0_TS);
+        vmwrite(CR0_SHADOW, vmread(CR0_SHADOW) & ~CR0_TS);
+        return EXIT_SKIP;
+    case 3: { // LMSW writes bits 3-0 and cannot clear PE
+        uint64_t old = (vmread(GUEST_CR0) & ~vmx.cr0_host_owned) |
+                       (vmread(CR0_SHADOW) & vmx.cr0_host_owned);
+        uint64_t value = (old & ~0xeull) | (q >> 16 & 0xf);
+        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : gp(v);
+    }
+    }
+    vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR); // a read: none is asked for
+}
+
+// The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.
+static void arm_debug_registers(struct vcpu *v)
+{
+    v->arch.dr_armed = 1;
+    vmx_set_primary(v, 0, PRI_DR);
+    write_dr0(v->arch.dr[0]);
+    write_dr1(v->arch.dr[1]);
+    write_dr2(v->arch.dr[2]);
+    write_dr3(v->arch.dr[3]);
+    write_dr6(v->arch.dr6);
+}
+
+enum exit_action vmx_exit_dr(struct vcpu *v)
+{
+    arm_debug_registers(v);
+    return EXIT_RESUME; // the instruction runs again, now on the real registers
+}
+
+enum exit_action vmx_exit_xsetbv(struct vcpu *v)
+{
+    uint64_t value = (v->page->gpr[GPR_RAX] & 0xffffffff) | v->page->gpr[GPR_RDX] << 32;
+    if ((uint32_t)v->page->gpr[GPR_RCX] != 0 ||
+        !cpuid_policy_xcr0_valid(v->vm->arch.cpuid, value))
+        return gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
+    v->arch.xcr0 = value;
+    this_cpu()->arch.fpu_xcr0 = value;
+    xsetbv(value);
+    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, vmread(CR4_SHADOW),
+                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    return EXIT_SKIP;
+}
+
+enum exit_action vmx_exit_exception(struct vcpu *v)
+{
+    uint64_t info = vmread(EXIT_INTR_INFO);
+    uint8_t vector = (uint8_t)info;
+    // An event that was being delivered and met this exception: the exception comes first, unless
+    // together they are a double fault; the CPU says so by itself, so the exception just goes on.
+    if (vector == VECTOR_MC)
+        vmx_kill(v, VM_KILLED_MACHINE_CHECK, EXIT_REASON_NMI);
+    if (vector == VECTOR_DB) {
+        if (!v->arch.dr_armed)
+            arm_debug_registers(v);
+        // The exit did not update DR6 as delivery would have: pending bits are in the qualification.
+        write_dr6((read_dr6() & ~0xeull & ~1ull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
+        if (info & (1u << 12)) // IRET had unblocked NMIs
+            vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
+        vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);
+        if (INTR_TYPE(info) >= INTR_SOFT_INT) // INT1
+            vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
+        return EXIT_RESUME;
+    }
+    if (vector == VECTOR_AC) {
+        vmx_inject_fault(v, VECTOR_AC, true, (uint32_t)vmread(EXIT_ERROR_CODE));
+        return EXIT_RESUME;
+    }
+    vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_NMI);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the guest is to receive: exceptions, NMIs, interrupts from its local APIC and from the PIC; and
+// the slow half of an entry, in which all work that others have left for this vCPU is done. On its core.
+// (SDM, "Event Injection", "Virtual-Interrupt Delivery", "Information for VM Exits That Occur During
+// Event Delivery".)
+#include "kernel/arch/x86/vmx/vmx.h"
+
+static bool contributory(uint8_t vector)
+{
+    return vector == 0 || (vector >= 10 && vector <= 13);
+}
+
+static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
+{
+    vmwrite(ENTRY_INTR_INFO, INTR_VALID | type << 8 | vector);
+    v->injected++;
+    v->arch.halted = 0;
+}
+
+void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+    uint64_t waiting = vmread(ENTRY_INTR_INFO);
+    if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION) {
+        uint8_t first = (uint8_t)waiting;
+        if (first == VECTOR_DF) {
+            v->page->exit.kind = VM_EXIT_SHUTDOWN;
+            vcpu_return(v);
+        }
+        if ((contributory(first) && contributory(vector)) ||
+            (first == VECTOR_PF && (contributory(vector) || vector == VECTOR_PF))) {
+            vector = VECTOR_DF;
+            has_error = true;
+            error = 0;
+        }
+    }
+    inject(v, INTR_EXCEPTION, vector);
+    if (has_error && (vmread(GUEST_CR0) & CR0_PE)) {
+        vmwrite(ENTRY_INTR_INFO, vmread(ENTRY_INTR_INFO) | INTR_ERROR_CODE);
+        vmwrite(ENTRY_ERROR_CODE, error);
+    }
+}
+
+// The exit came in the middle of delivering an event: deliver it again with the next entry, whenever
+// that is.
+void vmx_replay(void)
+{
+    uint64_t info = vmread(IDT_INFO);
+    if (!(info & INTR_VALID))
+        return;
+    vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);
+    if (info & INTR_ERROR_CODE)
+        vmwrite(ENTRY_ERROR_CODE, vmread(IDT_ERROR_CODE));
+    if (INTR_TYPE(info) >= INTR_SOFT_INT)
+        vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
+    if (INTR_TYPE(info) == INTR_NMI) // it is not delivered yet, so it does not block
+        vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
+}
+
+static void take_posted(struct vcpu *v)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t bits = __atomic_exchange_n(&v->pending[i], 0, __ATOMIC_ACQ_REL);
+        uint64_t level = bits ? __atomic_fetch_and(&v->pending_level[i], ~bits, __ATOMIC_ACQ_REL) : 0;
+        for (; bits; bits &= bits - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(bits);
+            vlapic_accept(&v->arch.vlapic, (uint8_t)(i * 64 + bit), level >> bit & 1);
+        }
+    }
+}
+
+// Virtual-interrupt delivery: the CPU takes the highest vector by itself when the guest can.
+static void update_rvi(const struct vcpu *v)
+{
+    int irr = vlapic_irr_max(&v->arch.vlapic), isr = vlapic_isr_max(&v->arch.vlapic);
+    vmwrite(GUEST_INTR_STATUS, (uint64_t)(isr < 0 ? 0 : isr) << 8 | (uint64_t)(irr < 0 ? 0 : irr));
+}
+
+static bool virtual_delivery(const struct vcpu *v) { return v->arch.controls[2] & SEC_VINTR; }
+
+// One pass over NMI, PIC and local APIC in their order of priority; asks for a window when something
+// cannot be taken yet.
+static void inject_interrupts(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    uint64_t block = vmread(GUEST_INTERRUPTIBILITY);
+    bool busy = vmread(ENTRY_INTR_INFO) & INTR_VALID, want_nmi = false, want_intr = false;
+    bool open = !busy && !(block & (BLOCK_STI | BLOCK_SS)) && (vmread(GUEST_RFLAGS) & RFLAGS_IF);
+    if (v->arch.nmi_pending) {
+        if (!busy && !(block & (BLOCK_STI | BLOCK_SS | BLOCK_NMI))) {
+            v->arch.nmi_pending = 0;
+            inject(v, INTR_NMI, VECTOR_NMI);
+            open = false;
+        } else {
+            want_nmi = true;
+        }
+    }
+    if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
+        if (open) {
+            v->arch.extint_wait = 1;
+            v->page->exit.kind = VM_EXIT_INTR_ACK;
+            vcpu_return(v);
+        }
+        want_intr = true;
+    }
+    int vector = vlapic_highest(a);
+    if (virtual_delivery(v)) {
+        update_rvi(v);
+        if (vector >= 0 && open)
+            v->arch.halted = 0;
+    } else {
+        if (vector >= 0 && open && !want_intr) {
+            vlapic_inject(a, (uint8_t)vector);
+            inject(v, INTR_EXTERNAL, (uint8_t)vector);
+            vector = vlapic_highest(a);
+        }
+        want_intr = want_intr || vector >= 0;
+        vmwrite(TPR_THRESHOLD, vlapic_tpr_threshold(a));
+    }
+    vmx_set_primary(v, (want_nmi ? PRI_NMI_WINDOW : 0) | (want_intr ? PRI_INTR_WINDOW : 0),
+                    (want_nmi ? 0 : PRI_NMI_WINDOW) | (want_intr ? 0 : PRI_INTR_WINDOW));
+}
+
+void vmx_inject_pending(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
+    v->arch.inject = 0;
+    if (work & VCPU_WORK_KILL)
+        sched_run();
+    if (work & VCPU_WORK_PENDING)
+        take_posted(v);
+    if (work & VCPU_WORK_TIMER)
+        vlapic_timer_fired(a, rdtsc());
+    if (work & VCPU_WORK_NMI)
+        v->arch.nmi_pending = 1;
+    vmx_vlapic_actions(v);
+    v->arch.inject = 0;
+    if (work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
+        v->arch.inject = 1; // the interrupts accepted above wait for the next entry
+        v->page->exit.event.bits = vcpu_take_event(v);
+        v->page->exit.kind = VM_EXIT_EVENT;
+        vcpu_return(v);
+    }
+    if (a->actions & VLAPIC_ACT_EOI) {
+        a->actions &= ~VLAPIC_ACT_EOI;
+        v->arch.inject = 1;
+        v->page->exit.kind = VM_EXIT_EOI;
+        v->page->exit.eoi.vector = a->eoi_vector;
+        vcpu_return(v);
+    }
+    v->arch.inject = 1; // until it is done: the acknowledge cycle leaves in the middle
+    inject_interrupts(v);
+    v->arch.inject = 0;
+    if (v->arch.halted)
+        vcpu_halt(v);
+}

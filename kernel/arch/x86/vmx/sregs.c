@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Registers that are more than a number: what a guest may set in CR0, CR4 and EFER and what follows
+// from it, and the register file as the VMM reads and writes it. On the vCPU's core.
+// (SDM, "Control Registers", "Initializing IA-32e Mode", "Checks on the Guest State Area".)
+#include "kernel/arch/x86/vmx/vmx.h"
+
+static void set_lma(struct vcpu *v, bool on)
+{
+    uint64_t efer = vmread(GUEST_EFER);
+    v->arch.efer = on ? efer | EFER_LMA : efer & ~EFER_LMA;
+    vmwrite(GUEST_EFER, v->arch.efer);
+    vmwrite(ENTRY_CONTROLS, on ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
+}
+
+// With PAE paging the CPU loads four entries at once and checks them. ("PDPTE Registers")
+static bool load_pdptes(struct vcpu *v, uint64_t cr3)
+{
+    uint64_t at = cr3 & 0xffffffe0, left, pdpte[4];
+    uint64_t reserved = ~0ull << cpuid_policy_maxphyaddr(v->vm->arch.cpuid) | 0x1e6;
+    struct hpa hpa;
+    uint8_t prot;
+    if (!arch_walk(&v->vm->space, at, &hpa, &prot, &left))
+        return false;
+    __builtin_memcpy(pdpte, arch_ptr(hpa), sizeof(pdpte)); // 32 bytes, aligned: one page
+    for (unsigned i = 0; i < 4; i++)
+        if ((pdpte[i] & 1) && (pdpte[i] & reserved))
+            return false;
+    for (unsigned i = 0; i < 4; i++)
+        vmcs_write((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), pdpte[i], __func__);
+    return true;
+}
+
+bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
+{
+    uint64_t old = vmread(GUEST_CR0), cr4 = vmread(GUEST_CR4), efer = vmread(GUEST_EFER);
+    bool pg = value & CR0_PG, was_pg = old & CR0_PG;
+    if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
+        return false;
+    if (pg && !was_pg && (efer & EFER_LME) &&
+        (!(cr4 & CR4_PAE) || (vmread(GUEST_CS_ACCESS) & (1u << 13))))
+        return false;
+    if (!pg && was_pg && ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & (1u << 13)))))
+        return false;
+    if (pg && !(efer & EFER_LME) && (cr4 & CR4_PAE) && !load_pdptes(v, vmread(GUEST_CR3)))
+        return false;
+    if (pg != was_pg && (efer & EFER_LME))
+        set_lma(v, pg);
+    value |= CR0_ET;
+    vmwrite(GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE);
+    vmwrite(CR0_SHADOW, value);
+    vmx_invvpid(v->arch.vpid);
+    return true;
+}
+
+bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
+{
+    uint64_t old = vmread(GUEST_CR4), cr0 = vmread(GUEST_CR0), efer = vmread(GUEST_EFER);
+    uint64_t allowed = cpuid_policy_cr4(v->vm->arch.cpuid);
+    const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
+    if (value & ~(allowed & ~CR4_VMXE))
+        return false;
+    if ((efer & EFER_LMA) && !(value & CR4_PAE))
+        return false;
+    if ((value & CR4_PCIDE) && !(old & CR4_PCIDE) &&
+        (!(efer & EFER_LMA) || (vmread(GUEST_CR3) & 0xfff)))
+        return false;
+    if ((cr0 & CR0_PG) && (value & CR4_PAE) && !(efer & EFER_LMA) && ((value ^ old) & paging) &&
+        !load_pdptes(v, vmread(GUEST_CR3)))
+        return false;
+    vmwrite(GUEST_CR4, value | CR4_VMXE | CR4_MCE);
+    vmwrite(CR4_SHADOW, value);
+    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, value,
+                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    vmx_invvpid(v->arch.vpid);
+    return true;
+}
+
+bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
+{
+    uint64_t old = vmread(GUEST_EFER);
+    if (value & ~(cpuid_policy_efer(v->vm->arch.cpuid) | EFER_LMA))
+        return false;
+    if (((value ^ old) & EFER_LME) && (vmread(GUEST_CR0) & CR0_PG))
+        return false;
+    v->arch.efer = (value & ~EFER_LMA) | (old & EFER_LMA);
+    vmwrite(GUEST_EFER, v->arch.efer);
+    struct cpu *cpu = this_cpu();
+    if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
+        context_syscall_msrs(cpu, v);
+    if ((value ^ old) & EFER_NXE)
+        vmx_invvpid(v->arch.vpid);
+    return true;
+}
+
+// The eight segment registers have their fields in the same order, two apart.
+static void segment_read(struct vm_segment *s, unsigned index)
+{
+    unsigned step = 2 * index;
+    s->selector = (uint16_t)vmcs_read((enum vmcs_field)(GUEST_ES + step), __func__);
+    s->base = vmcs_read((enum vmcs_field)(GUEST_ES_BASE + step), __func__);
+    s->limit = (uint32_t)vmcs_read((enum vmcs_field)(GUEST_ES_LIMIT + step), __func__);
+    uint64_t access = vmcs_read((enum vmcs_field)(GUEST_ES_ACCESS + step), __func__);
+    s->access = (uint16_t)((access & 0xf0ff) | (access >> 16 & 1) << 8);
+}
+
+static void segment_write(const struct vm_segment *s, unsigned index)
+{
+    unsigned step = 2 * index;
+    uint64_t access = (s->access & 0xf0ffu) | (uint64_t)(s->access >> 8 & 1) << 16;
+    vmcs_write((enum vmcs_field)(GUEST_ES + step), s->selector, __func__);
+    vmcs_write((enum vmcs_field)(GUEST_ES_BASE + step), s->base, __func__);
+    vmcs_write((enum vmcs_field)(GUEST_ES_LIMIT + step), s->limit, __func__);
+    vmcs_write((enum vmcs_field)(GUEST_ES_ACCESS + step), access, __func__);
+}
+
+static struct vm_segment *segment_at(struct vcpu_sregs *s, unsigned index)
+{
+    struct vm_segment *order[8] = { &s->es, &s->cs, &s->ss, &s->ds, &s->fs, &s->gs, &s->ldtr, &s->tr };
+    return order[index];
+}
+
+static void read_all(struct vcpu *v, struct vcpu_sregs *s)
+{
+    uint64_t cr0 = vmread(GUEST_CR0), cr4 = vmread(GUEST_CR4);
+    const uint64_t own0 = vmx.cr0_host_owned, own4 = vmread(CR4_MASK);
+    s->rip = vmread(GUEST_RIP);
+    s->rflags = vmread(GUEST_RFLAGS);
+    s->rsp = vmread(GUEST_RSP);
+    s->cr0 = (cr0 & ~own0) | (vmread(CR0_SHADOW) & own0);
+    s->cr2 = this_cpu()->arch.context == v ? read_cr2() : v->arch.cr2;
+    s->cr3 = vmread(GUEST_CR3);
+    s->cr4 = (cr4 & ~own4) | (vmread(CR4_SHADOW) & own4);
+    s->efer = vmread(GUEST_EFER);
+    s->dr7 = vmread(GUEST_DR7);
+    for (unsigned i = 0; i < 8; i++)
+        segment_read(segment_at(s, i), i);
+    s->gdtr_base = vmread(GUEST_GDTR_BASE);
+    s->gdtr_limit = (uint32_t)vmread(GUEST_GDTR_LIMIT);
+    s->idtr_base = vmread(GUEST_IDTR_BASE);
+    s->idtr_limit = (uint32_t)vmread(GUEST_IDTR_LIMIT);
+}
+
+static void write_all(struct vcpu *v, const struct vcpu_sregs *s)
+{
+    bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
+    vmwrite(GUEST_RIP, s->rip);
+    vmwrite(GUEST_RFLAGS, (s->rflags & 0x3f7fd7) | RFLAGS_FIXED);
+    vmwrite(GUEST_RSP, s->rsp);
+    vmwrite(GUEST_CR3, s->cr3);
+    vmwrite(GUEST_DR7, (s->dr7 & 0xffffffff) | 0x400);
+    for (unsigned i = 0; i < 8; i++)
+        segment_write(segment_at((struct vcpu_sregs *)s, i), i);
+    vmwrite(GUEST_GDTR_BASE, s->gdtr_base);
+    vmwrite(GUEST_GDTR_LIMIT, s->gdtr_limit & 0xffff);
+    vmwrite(GUEST_IDTR_BASE, s->idtr_base);
+    vmwrite(GUEST_IDTR_LIMIT, s->idtr_limit & 0xffff);
+    // CR0, CR4 and EFER without the order that an instruction stream needs.
+    v->arch.efer = (s->efer & cpuid_policy_efer(v->vm->arch.cpuid)) | (lma ? EFER_LMA : 0);
+    vmwrite(GUEST_EFER, v->arch.efer);
+    vmwrite(ENTRY_CONTROLS, lma ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
+    uint64_t cr4 = s->cr4 & cpuid_policy_cr4(v->vm->arch.cpuid) & ~CR4_VMXE;
+    vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);
+    vmwrite(CR4_SHADOW, cr4);
+    vmwrite(GUEST_CR0, ((s->cr0 & 0xffffffff & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET));
+    vmwrite(CR0_SHADOW, s->cr0 | CR0_ET);
+    v->arch.cr2 = s->cr2;
+    if (this_cpu()->arch.context == v)
+        write_cr2(s->cr2);
+    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, cr4,
+                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    vmx_invvpid(v->arch.vpid);
+}
+
+enum status vmx_sregs(struct vcpu *v, bool write)
+{
+    vmx_load(v);
+    struct vcpu_sregs copy;
+    if (write) {
+        __builtin_memcpy(&copy, &v->page->sregs, sizeof(copy)); // once: the VMM may be writing
+        write_all(v, &copy);
+    } else {
+        read_all(v, &copy);
+        __builtin_memcpy(&v->page->sregs, &copy, sizeof(copy));
+    }
+    return OK;
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the files of vmx/ share. A vCPU's VMCS is current on at most one core, the one its thread is
+// pinned to, and only that core touches it.
+#pragma once
+#include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/vmx/vmcs.h"
+#include "kernel/arch/x86/x86.h"
+
+// Basic exit reasons (SDM, appendix "VMX Basic Exit Reasons").
+enum exit_reason {
+    EXIT_REASON_NMI = 0, EXIT_REASON_EXTINT = 1, EXIT_REASON_TRIPLE = 2, EXIT_REASON_INIT = 3,
+    EXIT_REASON_SIPI = 4, EXIT_REASON_INTR_WINDOW = 7, EXIT_REASON_NMI_WINDOW = 8,
+    EXIT_REASON_TASK = 9, EXIT_REASON_CPUID = 10, EXIT_REASON_GETSEC = 11, EXIT_REASON_HLT = 12,
+    EXIT_REASON_INVD = 13, EXIT_REASON_INVLPG = 14, EXIT_REASON_RDPMC = 15, EXIT_REASON_VMCALL = 18,
+    EXIT_REASON_VMCLEAR = 19, EXIT_REASON_VMXON = 27, EXIT_REASON_CR = 28, EXIT_REASON_DR = 29,
+    EXIT_REASON_IO = 30, EXIT_REASON_RDMSR = 31, EXIT_REASON_WRMSR = 32,
+    EXIT_REASON_ENTRY_STATE = 33, EXIT_REASON_ENTRY_MSR = 34, EXIT_REASON_MWAIT = 36,
+    EXIT_REASON_MONITOR = 39, EXIT_REASON_PAUSE = 40, EXIT_REASON_ENTRY_MC = 41,
+    EXIT_REASON_TPR = 43, EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45,
+    EXIT_REASON_GDTR = 46, EXIT_REASON_LDTR = 47, EXIT_REASON_EPT_VIOLATION = 48,
+    EXIT_REASON_EPT_MISCONFIG = 49, EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52,
+    EXIT_REASON_INVVPID = 53, EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55,
+    EXIT_REASON_APIC_WRITE = 56, EXIT_REASON_INVPCID = 58, EXIT_REASON_VMFUNC = 59,
+    EXIT_REASON_COUNT = 72,
+};
+
+#define PIN_EXTINT      (1u << 0)
+#define PIN_NMI         (1u << 3)
+#define PIN_VIRTUAL_NMI (1u << 5)
+#define PIN_TIMER       (1u << 6)
+
+#define PRI_INTR_WINDOW (1u << 2)
+#define PRI_TSC_OFFSET  (1u << 3)
+#define PRI_HLT         (1u << 7)
+#define PRI_MWAIT       (1u << 10)
+#define PRI_RDPMC       (1u << 11)
+#define PRI_CR3_LOAD    (1u << 15)
+#define PRI_CR3_STORE   (1u << 16)
+#define PRI_CR8_LOAD    (1u << 19)
+#define PRI_CR8_STORE   (1u << 20)
+#define PRI_TPR_SHADOW  (1u << 21)
+#define PRI_NMI_WINDOW  (1u << 22)
+#define PRI_DR          (1u << 23)
+#define PRI_IO          (1u << 24)
+#define PRI_MSR_BITMAP  (1u << 28)
+#define PRI_MONITOR     (1u << 29)
+#define PRI_SECONDARY   (1u << 31)
+
+#define SEC_APIC_ACCESS (1u << 0)
+#define SEC_EPT         (1u << 1)
+#define SEC_RDTSCP      (1u << 3)
+#define SEC_X2APIC      (1u << 4)
+#define SEC_VPID        (1u << 5)
+#define SEC_WBINVD      (1u << 6)
+#define SEC_UNRESTRICTED (1u << 7)
+#define SEC_APIC_REGS   (1u << 8)
+#define SEC_VINTR       (1u << 9)
+#define SEC_INVPCID     (1u << 12)
+
+#define EXIT_SAVE_DEBUG (1u << 2)
+#define EXIT_HOST64     (1u << 9)
+#define EXIT_ACK_INTR   (1u << 15)
+#define EXIT_SAVE_PAT   (1u << 18)
+#define EXIT_LOAD_PAT   (1u << 19)
+#define EXIT_SAVE_EFER  (1u << 20)
+#define EXIT_LOAD_EFER  (1u << 21)
+
+#define ENTRY_LOAD_DEBUG (1u << 2)
+#define ENTRY_IA32E      (1u << 9)
+#define ENTRY_LOAD_PAT   (1u << 14)
+#define ENTRY_LOAD_EFER  (1u << 15)
+
+#define INTR_VALID      (1u << 31)
+#define INTR_ERROR_CODE (1u << 11)
+#define INTR_TYPE(info) ((info) >> 8 & 7)
+#define INTR_EXTERNAL   0u
+#define INTR_NMI        2u
+#define INTR_EXCEPTION  3u
+#define INTR_SOFT_INT   4u
+#define INTR_PRIV_SOFT  5u
+#define INTR_SOFT_EXC   6u
+
+#define BLOCK_STI 1u
+#define BLOCK_SS  2u
+#define BLOCK_NMI 8u
+
+#define VECTOR_DB 1
+#define VECTOR_BP 3
+#define VECTOR_UD 6
+#define VECTOR_GP 13
+#define VECTOR_AC 17
+
+// What the CPU offers and what is used of it; set on the boot core, compared on the others.
+struct vmx_caps {
+    uint64_t basic, misc, ept_vpid, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    uint32_t pin, primary, secondary, exit, entry;
+    uint32_t preemption_ticks; // of the safety timer
+    bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
+    uint64_t cr0_host_owned, cr4_host_owned, cr4_guest_allowed;
+};
+extern struct vmx_caps vmx;
+extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualises it
+
+// How an exit handler leaves. RESUME: enter again; SKIP: the instruction is done; WORK: look at the
+// vCPU's waiting work first (skip done); others do not come back at all.
+enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK, EXIT_SKIP_WORK };
+
+// vcpu.c
+void vmx_load(struct vcpu *v);
+enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
+void vmx_vcpu_free(struct vcpu *v);
+bool vmx_vm_init(struct vm *vm);
+void vmx_vm_free(struct vm *vm);
+void vmx_set_primary(struct vcpu *v, uint32_t set, uint32_t clear);
+void vmx_set_apic_mode(struct vcpu *v);
+void vmx_flush_guest(struct space *s);
+void vmx_invvpid(uint16_t vpid);
+// sregs.c
+enum status vmx_sregs(struct vcpu *v, bool write);
+bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
+bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
+bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
+// cr.c
+enum exit_action vmx_exit_cr(struct vcpu *v);
+enum exit_action vmx_exit_dr(struct vcpu *v);
+enum exit_action vmx_exit_xsetbv(struct vcpu *v);
+enum exit_action vmx_exit_exception(struct vcpu *v);
+// msr.c
+enum exit_action vmx_exit_rdmsr(struct vcpu *v);
+enum exit_action vmx_exit_wrmsr(struct vcpu *v);
+void vmx_vlapic_actions(struct vcpu *v);
+enum exit_action vmx_exit_apic_access(struct vcpu *v);
+enum exit_action vmx_exit_apic_write(struct vcpu *v);
+bool vmx_lapic_answer(struct vcpu *v);
+// inject.c
+void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
+void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
+void vmx_replay(void);         // an event that the exit interrupted
+bool vmx_can_wake(struct vcpu *v);
+// exit.c
+NORETURN void vmx_resume(struct vcpu *v);
+void vmx_exit(struct vcpu *v);
+void vmx_skip(struct vcpu *v, uint64_t length); // the one place that advances RIP
+NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
+bool vmx_answer(struct vcpu *v);
+void vmx_stats(struct vcpu *v, struct vcpu_stats *s);
+// entry.S
+NORETURN void vmx_enter(struct vcpu *v);
+void vmx_exit_entry(void);
+NORETURN void vmx_entry_failed(struct vcpu *v);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the files of kernel/arch/x86 share. Per-core state is in struct arch_cpu and belongs to its
+// core; everything else here is written once at boot by the boot core.
+#pragma once
+#include "kernel/arch/x86/insn.h"
+#include "kernel/arch/x86/regs.h"
+#include "kernel/core/arch.h"
+
+// Address map of the kernel's half (docs/memory-map.md).
+#define KERNEL_VMA  0xffffffff80000000ull
+#define DIRECT_MAP  0xffff800000000000ull // all of physical RAM, never executable
+#define DIRECT_MAX  (1ull << 46)
+#define GDT_WINDOW  0xffffff8000000000ull // 64 KB a core: one page of GDT, then zeros
+#define IDT_WINDOW  0xffffff8000200000ull // 64 KB: the IDT, then zeros
+#define MMIO_WINDOW 0xffffff8000400000ull // uncached pages of devices
+
+// Facts about the host's CPUs, from CPUID; every other core must have the same.
+struct features {
+    uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
+    uint64_t xcr0;          // components the host enables
+    uint64_t arch_caps;
+    bool page_1g, smep, smap, umip, xsaveopt, ibpb, md_clear, l1d_flush;
+};
+extern struct features features;
+
+// cpu.c
+void cpu_init(uint32_t id, uint32_t apic_id); // GDT, TSS, IDT, control registers, MSRs of this core
+bool cpu_check_features(void);                // boot core: prints what is missing
+const char *cpu_compare_features(void);       // other cores: NULL, or what differs
+void cpu_reload_tr(struct cpu *cpu);
+extern char *const stack_guard_start;
+
+// paging.c
+extern struct hpa kernel_root;
+void paging_init(uint64_t ram_end);
+void *paging_map_mmio(struct hpa hpa, uint64_t bytes);
+
+// multiboot.c
+struct boot_facts;
+struct ram_range { uint64_t base, end; };
+struct boot_memory {
+    struct ram_range usable[64];   // what is left of GRUB's map after everything in use was cut out
+    uint32_t usable_count;
+    uint64_t ram_end;
+    uint64_t trampoline;           // a free page below 640 KB
+    const void *rsdp;
+};
+extern struct boot_memory boot_memory;
+void multiboot_parse(uint32_t magic, uint32_t info, struct boot_facts *facts);
+
+// acpi.c
+struct acpi_facts {
+    uint32_t apic_id[CPU_MAX], cores;
+    struct { uint32_t address, gsi_base, pins; volatile uint32_t *regs; } ioapic[4];
+    uint32_t ioapics;
+    struct { uint32_t gsi; uint16_t flags; } isa[16];
+    bool emulator;             // OEM id of Bochs and QEMU: their exit ports may be written
+};
+extern struct acpi_facts acpi;
+void acpi_parse(const void *rsdp);
+
+// apic.c
+void apic_init_cpu(void);
+void apic_init_io(void);
+void apic_eoi(void);
+void apic_icr(uint32_t apic_id, uint32_t command);
+
+// clock.c
+void clock_calibrate(void);
+void clock_delay_us(uint64_t us);
+extern uint64_t clock_tsc_hz;
+uint64_t clock_wall_seconds(uint64_t *tsc);
+
+// smp.c
+void smp_start(void);
+
+// fpu.c
+void fpu_init_cpu(void);
+void fpu_use_thread(struct cpu *cpu, struct thread *t);
+void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
+
+// context.c: what of a vCPU stays in the core's registers while its own VMM runs
+void context_load(struct cpu *cpu, struct vcpu *v);
+void context_save(struct cpu *cpu);
+void context_syscall_msrs(struct cpu *cpu, struct vcpu *v);
+
+// serial.c, power.c, trap.c
+void serial_init(void);
+void trap_dispatch(uint8_t vector);
+
+extern uint64_t boot_tsc;
+NORETURN void resume_syscall(struct regs *regs);
+NORETURN void resume_trap(struct regs *regs);
+NORETURN void cpu_idle(uint64_t stack_top);
+void load_segments(void);
+void syscall_entry(void);
+
+static inline struct cpu *x86_this_cpu(void)
+{
+    struct cpu *c;
+    __asm__("mov %%gs:%c1, %0" : "=r"(c) : "i"(offsetof(struct cpu, arch.self)));
+    return c;
+}
