@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The console: one serial port, one line per VM, line 0 for the manager's monitor. It shows all
+// lines merged or one of them alone, and hands the keys on. No kernel calls: main.c has them.
+//
+// Keys go to the VM that has the screen; in the merged view to the one that had it last, at first
+// to the first VM. While one VM has the screen, the output of the others goes to their histories
+// (HISTORY_SIZE each, oldest bytes first to go) and does not wait.
+// Owned by the console's one thread.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "drivers/console/keys.h"
+#include "drivers/console/merge.h"
+#include "drivers/console/uart.h"
+#include "drivers/lib/ring.h"
+
+#define CONSOLE_REPLAY_LINES 24u
+#define CONSOLE_REPLAY_BYTES 4096u
+#define CONSOLE_MERGED       (-1)
+
+struct console_line {
+    char name[16];
+    struct line line;
+    struct history *history;
+    uint64_t last_ns; // when bytes last arrived
+    bool awake;       // it is looked at every now and then; its VM need not signal
+};
+
+// What the console itself says; it goes out before anything else.
+struct console_text {
+    uint32_t len, sent;
+    char bytes[2048];
+};
+
+struct console {
+    struct uart uart;
+    struct merge merge; // source i is line i
+    struct keys keys;
+    struct console_text text;
+    struct escape replay;    // strips questions to the terminal from what is shown again
+    uint64_t replay_end;     // offset at which the focused line is live
+    int focus;               // the line that has the screen, or CONSOLE_MERGED
+    uint32_t target;         // the VM that had the screen last: the merged view's keys are for it
+    uint32_t lines;
+    uint64_t now_ns;         // of the present call
+    bool flushing;
+    struct console_line line[MERGE_SOURCES_MAX];
+};
+
+// epoch_ns: the host time that stamps are relative to.
+void console_init(struct console *console, const struct uart_port *port, uint64_t epoch_ns,
+                  uint64_t now_ns);
+
+// Adds the next line. memory: CONSOLE_LINE_BYTES of shared memory; history: zeroed; both must stay.
+void console_add(struct console *console, const char *name, void *memory,
+                 struct history *history, void (*signal)(void *opaque), void *opaque);
+
+// After an interrupt, a signal, or at the deadline: moves everything that can be moved. Returns the
+// host time at which it wants to be called again if nothing happens before; MERGE_NEVER if none.
+uint64_t console_run(struct console *console, uint64_t now_ns, bool interrupt);
+
+// While on, nothing waits for silence; console_flushed() is true once all is on the wire.
+void console_flush(struct console *console, bool on);
+bool console_flushed(const struct console *console);

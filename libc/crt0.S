@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Entry point of a ring-3 process: RDI holds the address of its start block (the manager: of its
+// boot information), RSP the top of its stack.
+    .section .text._start, "ax", @progbits
+    .globl _start
+    .type _start, @function
+_start:
+    xorl %ebp, %ebp
+    andq $-16, %rsp
+    call process_start
+    ud2
+    .size _start, . - _start
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The SYSCALL instruction, and nothing else: typed calls are in kcall.h. Host tests put another
+// file of this name in front (tests/unit/fake/libc/trap.h) and so replace the kernel.
+//
+// By the number of arguments, so that the hot calls load no register in vain. Registers that the
+// kernel may change are outputs or clobbers, the vector registers among them.
+#pragma once
+#include <stdint.h>
+
+#define TRAP_CLOBBERS                                                                              \
+    "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",        \
+        "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+
+static inline int64_t trap0(uint64_t number)
+{
+    int64_t result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(number)
+                     : "rdi", "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
+    return result;
+}
+
+static inline int64_t trap1(uint64_t number, uint64_t a)
+{
+    int64_t result;
+    __asm__ volatile("syscall"
+                     : "=a"(result), "+D"(a)
+                     : "0"(number)
+                     : "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
+    return result;
+}
+
+// *second: what the kernel left in RDX.
+static inline int64_t trap3(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t *second)
+{
+    int64_t result;
+    __asm__ volatile("syscall"
+                     : "=a"(result), "+D"(a), "+S"(b), "+d"(c)
+                     : "0"(number)
+                     : "r8", "r9", "r10", TRAP_CLOBBERS);
+    *second = c;
+    return result;
+}
+
+static inline int64_t trap6(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+                            uint64_t e, uint64_t f)
+{
+    register uint64_t r10 __asm__("r10") = d;
+    register uint64_t r8 __asm__("r8") = e;
+    register uint64_t r9 __asm__("r9") = f;
+    int64_t result;
+    __asm__ volatile("syscall"
+                     : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9)
+                     : "0"(number)
+                     : TRAP_CLOBBERS);
+    return result;
+}
