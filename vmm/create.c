@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Makes a VM out of what the manager handed over: guest memory, the kernel's VM and vCPU, the
+// board, the firmware's tables, the image. Runs once, on the VMM's only thread.
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "libc/kcall.h"
+#include "libc/process.h"
+#include "libc/time.h"
+#include "vmm/acpi.h"
+#include "vmm/load/load.h"
+#include "vmm/vmm.h"
+
+enum { VCPUS = 1 };
+
+static bool setup_failed(const char *what, int64_t status)
+{
+    printf("%s: status %" PRId64 "\n", what, status);
+    return false;
+}
+
+// Large alignments need a free run of frames that fits, so the smaller one is tried too.
+static int64_t create_ram_object(uint64_t bytes)
+{
+    int64_t memory = ERR_MEMORY;
+
+    // Below 2 GB no piece of the map can hold a page of 1 GB.
+    if (bytes >= 2 * PAGE_1G)
+        memory = kcall_mem_create(bytes, PAGE_1G, 0);
+    if (memory < 0)
+        memory = kcall_mem_create(bytes, PAGE_2M, 0);
+    return memory;
+}
+
+static bool create_ram(struct vmm *vmm, uint64_t bytes)
+{
+    struct ram_piece piece[RAM_PIECE_MAX];
+    int64_t memory, status;
+    unsigned count;
+
+    if (bytes < RAM_MIN || bytes > RAM_MAX) {
+        printf("memory of %" PRIu64 " KB: it takes %llu KB to %llu GB\n", bytes >> 10,
+               RAM_MIN >> 10, RAM_MAX >> 30);
+        return false;
+    }
+    ram_init(&vmm->ram, (uint8_t *)GUEST_RAM_VA, bytes);
+    memory = create_ram_object(bytes & ~(PAGE_SIZE - 1));
+    if (memory < 0) {
+        printf("memory of %" PRIu64 " MB: %s (status %" PRId64 ")\n", bytes >> 20,
+               memory == ERR_QUOTA ? "more than this VM's quota" : "the host has not that much",
+               memory);
+        return false;
+    }
+    count = ram_pieces(&vmm->ram, piece);
+    for (unsigned i = 0; i < count; i++) {
+        const struct ram_piece *p = &piece[i];
+        status = kcall_mem_map(HANDLE_SELF, (handle_t)memory, p->offset, p->bytes,
+                               GUEST_RAM_VA + p->gpa, PROT_READ | PROT_WRITE);
+        if (status < 0)
+            return setup_failed("mapping the guest's memory into the VMM", status);
+        status = kcall_vm_map(vmm->host.vm, (handle_t)memory, p->offset, p->bytes, p->gpa,
+                              PROT_READ | PROT_WRITE | PROT_EXEC);
+        if (status < 0)
+            return setup_failed("mapping the guest's memory into the VM", status);
+    }
+    return true;
+}
+
+static bool create_vcpu(struct vmm *vmm)
+{
+    int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE);
+    int64_t vcpu;
+
+    if (page < 0)
+        return setup_failed("memory for the vCPU's page", page);
+    vmm->page = (struct vcpu_page *)VCPU_PAGE_VA;
+    vcpu = kcall_vcpu_create(vmm->host.vm, 0, (handle_t)page, vmm->host.event);
+    if (vcpu < 0)
+        return setup_failed("creating the vCPU", vcpu);
+    vmm->host.vcpu = (handle_t)vcpu;
+    return true;
+}
+
+static bool create_board(struct vmm *vmm, const struct start_block *start)
+{
+    struct machine_host wires = { 0 };
+    const struct guest_ram *ram = &vmm->ram;
+    int64_t timer = kcall_timer_create(vmm->host.event, VMM_BIT_TIMER);
+
+    if (timer < 0)
+        return setup_failed("creating the timer", timer);
+    vmm->host.timer = (handle_t)timer;
+    host_wires(&vmm->host, &wires);
+    wires.wall_seconds = (int64_t)(start->wall_seconds +
+                                   tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
+    if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH)) {
+        printf("the board: %s\n", bus_error(&vmm->machine.bus));
+        return false;
+    }
+    return true;
+}
+
+// A boot module, read-only.
+static bool map_file(struct load_file *file, handle_t memory, uint64_t bytes, uint64_t va,
+                     const char *name)
+{
+    uint64_t mapped = (bytes + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+    int64_t status = kcall_mem_map(HANDLE_SELF, memory, 0, mapped, va, PROT_READ);
+
+    if (status < 0) {
+        printf("%s: its memory cannot be mapped: status %" PRId64 "\n", name, status);
+        return false;
+    }
+    *file = (struct load_file){ (const uint8_t *)va, bytes, name };
+    return true;
+}
+
+static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
+{
+    struct load load = { .ram = &vmm->ram, .cmdline = start->cmdline };
+    int64_t status;
+
+    if (!map_file(&load.image, start->image, start->image_bytes, IMAGE_VA, start->image_name))
+        return false;
+    if (start->initrd != 0 &&
+        !map_file(&load.initrd, start->initrd, start->initrd_bytes, INITRD_VA, "initrd"))
+        return false;
+    if (!firmware_write(&vmm->ram, VCPUS, &load.rsdp)) {
+        printf("the firmware's tables do not fit into memory\n");
+        return false;
+    }
+    if (!load_image(&load)) {
+        printf("%s\n", load.error);
+        return false;
+    }
+    printf("%s: %s, %" PRIu64 " MB of memory\n", start->image_name, load.format,
+           start->memory >> 20);
+    vmm->page->sregs = load.state.sregs;
+    memcpy(vmm->page->gpr, load.state.gpr, sizeof(vmm->page->gpr));
+    status = kcall_vcpu_sregs(vmm->host.vcpu, 1);
+    if (status < 0)
+        return setup_failed("setting the vCPU's first state", status);
+    return true;
+}
+
+bool vmm_create(struct vmm *vmm, const struct start_block *start)
+{
+    const struct start_vmm *vm = &start->vmm;
+    int64_t status;
+
+    status = kcall_mem_map(HANDLE_SELF, vm->console.memory, 0, CONSOLE_LINE_BYTES, CONSOLE_VA,
+                           PROT_READ | PROT_WRITE);
+    if (status < 0)
+        return setup_failed("mapping the console line", status);
+    host_init(&vmm->host, &vm->console, (void *)CONSOLE_VA);
+    vmm->host.event = vm->event;
+    process_output(host_print, &vmm->host);
+
+    insn_cache_init(&vmm->insns);
+    status = kcall_vm_create(0);
+    if (status < 0)
+        return setup_failed("creating the VM", status);
+    vmm->host.vm = (handle_t)status;
+    // The vCPU comes before the board, whose PIC speaks to it as soon as it is wired.
+    return create_ram(vmm, vm->memory) && create_vcpu(vmm) && create_board(vmm, start) &&
+           load_guest(vmm, vm);
+}

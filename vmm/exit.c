@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The run loop: enter the guest, find out why it came back, act, enter again. The exits that come
+// often are short: port I/O goes straight from the exit's record through the bus to the device.
+// Runs on the VMM's only thread.
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include "libc/kcall.h"
+#include "vmm/vmm.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+static void print_general(const struct vcpu_page *page, uint64_t rsp)
+{
+    static const char *const name[16] = {
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+        "r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15",
+    };
+    uint64_t value[4];
+
+    for (unsigned i = 0; i < 16; i += 4) {
+        for (unsigned j = 0; j < 4; j++)
+            value[j] = i + j == GPR_RSP ? rsp : page->gpr[i + j];
+        printf("%s=%016" PRIx64 " %s=%016" PRIx64 " %s=%016" PRIx64 " %s=%016" PRIx64 "\n",
+               name[i], value[0], name[i + 1], value[1], name[i + 2], value[2], name[i + 3],
+               value[3]);
+    }
+}
+
+static void print_registers(struct vmm *vmm)
+{
+    const struct vcpu_sregs *s = &vmm->page->sregs;
+    int64_t status = kcall_vcpu_sregs(vmm->host.vcpu, 0); // into the page
+
+    if (status != OK) {
+        printf("its registers cannot be read: status %" PRId64 "\n", status);
+        return;
+    }
+    printf("rip=%016" PRIx64 " rflags=%08" PRIx64 " efer=%04" PRIx64 " cs=%04x ss=%04x tr=%04x\n",
+           s->rip, s->rflags, s->efer, s->cs.selector, s->ss.selector, s->tr.selector);
+    print_general(vmm->page, s->rsp);
+    printf("cr0=%016" PRIx64 " cr2=%016" PRIx64 " cr3=%016" PRIx64 " cr4=%016" PRIx64 "\n", s->cr0,
+           s->cr2, s->cr3, s->cr4);
+    printf("cs base=%" PRIx64 " gdt=%" PRIx64 " idt=%" PRIx64 "\n", s->cs.base, s->gdtr_base,
+           s->idtr_base);
+}
+
+enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
+{
+    va_list arguments;
+
+    printf("killed: ");
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\n");
+    print_registers(vmm);
+    fflush(stdout);
+    return EXIT_KILL;
+}
+
+enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault)
+{
+    struct vm_entry *entry = &vmm->page->entry;
+
+    entry->fault.vector = fault->vector;
+    entry->fault.has_error = fault->has_error;
+    entry->fault.error = fault->error;
+    entry->fault.address = fault->address;
+    entry->flags |= VM_ENTRY_FAULT;
+    return EXIT_ENTER;
+}
+
+void exit_events(struct vmm *vmm, uint64_t bits)
+{
+    struct machine *m = &vmm->machine;
+
+    if (bits & VMM_BIT_TIMER)
+        clock_run(&m->clock, clock_now(&m->clock));
+    if (bits & VMM_BIT_CONSOLE)
+        uart16550_rx_poll(&m->com1);
+    if (bits & VMM_BIT_STOP)
+        acpi_pm_power_button(&m->pm);
+}
+
+// A byte or word lands in RAX beside what is there; a doubleword clears the upper half.
+static inline void pio_in(struct vcpu_page *page, uint32_t value, unsigned size)
+{
+    uint64_t *rax = &page->gpr[GPR_RAX];
+
+    if (size == 4)
+        *rax = value;
+    else if (size == 2)
+        *rax = (*rax & ~0xFFFFull) | value;
+    else
+        *rax = (*rax & ~0xFFull) | value;
+}
+
+static inline __attribute__((always_inline)) enum exit_result exit_pio(struct vmm *vmm)
+{
+    struct vcpu_page *page = vmm->page;
+    const struct vm_exit_pio *pio = &page->exit.pio;
+    struct bus *bus = &vmm->machine.bus;
+
+    if (unlikely(pio->string))
+        return exit_pio_string(vmm);
+    if (pio->in)
+        pio_in(page, bus_port_read(bus, pio->port, pio->size), pio->size);
+    else if (unlikely(bus_port_write(bus, pio->port, pio->size, pio->data) != BUS_OK))
+        return EXIT_WAIT;
+    return exit_skip(vmm, page->exit.insn_len);
+}
+
+static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
+{
+    struct vcpu_page *page = vmm->page;
+    const struct vm_exit_killed *killed = &page->exit.killed;
+
+    switch (page->exit.kind) {
+    case VM_EXIT_EVENT:
+        exit_events(vmm, page->exit.event.bits);
+        return EXIT_ENTER;
+    case VM_EXIT_INTR_ACK:
+        page->entry.intr_vector = i8259_ack(&vmm->machine.pic);
+        page->entry.flags |= VM_ENTRY_INTR;
+        return EXIT_ENTER;
+    case VM_EXIT_EOI:
+        ioapic_eoi(&vmm->machine.ioapic, (uint8_t)page->exit.eoi.vector);
+        return EXIT_ENTER;
+    case VM_EXIT_LAPIC_READ:
+        return exit_lapic_read(vmm);
+    case VM_EXIT_HYPERCALL:
+        page->gpr[GPR_RAX] = ~0ull; // the board has none; RIP is behind it already
+        return EXIT_ENTER;
+    case VM_EXIT_SHUTDOWN:
+        return exit_kill(vmm, "triple fault");
+    case VM_EXIT_KILLED:
+        return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
+                         ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
+                         killed->code, killed->reason, killed->detail[0], killed->detail[1],
+                         killed->detail[2], killed->detail[3]);
+    default:
+        return exit_kill(vmm, "exit of unknown kind %" PRIu32, page->exit.kind);
+    }
+}
+
+static inline __attribute__((always_inline)) enum exit_result exit_dispatch(struct vmm *vmm)
+{
+    if (likely(vmm->page->exit.kind == VM_EXIT_PIO))
+        return exit_pio(vmm);
+    if (vmm->page->exit.kind == VM_EXIT_MMIO)
+        return exit_mmio(vmm);
+    return exit_other(vmm);
+}
+
+enum exit_result exit_handle(struct vmm *vmm)
+{
+    return exit_dispatch(vmm);
+}
+
+// The console has no room: the vCPU stands still, while time goes on for the board.
+static enum exit_result wait_and_retry(struct vmm *vmm)
+{
+    enum exit_result result;
+
+    do {
+        exit_events(vmm, host_wait(&vmm->host, ~0ull));
+        result = exit_handle(vmm);
+    } while (result == EXIT_WAIT);
+    return result;
+}
+
+enum vmm_end vmm_run(struct vmm *vmm)
+{
+    for (;;) {
+        int64_t status = kcall_vcpu_run(vmm->host.vcpu);
+        if (unlikely(status != OK)) {
+            exit_kill(vmm, "vcpu_run was refused: status %" PRId64, status);
+            return VMM_END_KILLED;
+        }
+        enum exit_result result = exit_dispatch(vmm); // in line: this is the hot path
+        if (unlikely(result != EXIT_ENTER)) {
+            if (result == EXIT_WAIT)
+                result = wait_and_retry(vmm);
+            if (result == EXIT_KILL)
+                return VMM_END_KILLED;
+        }
+        if (unlikely(vmm->machine.power_pending))
+            return vmm->machine.power == POWER_OFF ? VMM_END_POWEROFF : VMM_END_RESET;
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Accesses to guest-physical addresses that are not RAM: devices, the local APIC where the CPU does
+// not virtualise it, and nothing at all, which reads as all ones.
+// Runs on the VMM's only thread.
+#include <inttypes.h>
+#include "libc/kcall.h"
+#include "vmm/vmm.h"
+
+#define LAPIC_BASE 0xFEE00000ull
+#define PAGE_OF(gpa) ((gpa) & ~(PAGE_SIZE - 1))
+
+#define PF_P    1u
+#define PF_W    2u
+#define PF_U    4u
+#define PF_RSVD 8u
+#define PF_I    16u
+
+static enum exit_result kill_instruction(struct vmm *vmm)
+{
+    const struct insn_code *code = &vmm->insns.code;
+    char text[3 * INSN_BYTES + 1] = "";
+    unsigned used = 0;
+
+    for (unsigned i = 0; i < code->count && i < INSN_BYTES; i++) {
+        static const char digit[] = "0123456789abcdef";
+        uint64_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
+        text[used++] = digit[word >> 4 & 15];
+        text[used++] = digit[word & 15];
+        text[used++] = ' ';
+    }
+    text[used] = 0;
+    return exit_kill(vmm, "this instruction is not supported on memory of a device: %sat gpa 0x%"
+                     PRIx64, text, vmm->page->exit.mmio.gpa);
+}
+
+// Accesses that no operand of an instruction made.
+static enum exit_result exit_mmio_indirect(struct vmm *vmm)
+{
+    const struct vm_exit *exit = &vmm->page->exit;
+    struct guest_fault fault = { .vector = VECTOR_UD };
+
+    if (exit->mmio.page_walk) {
+        // Page tables where nothing is: all ones, so present, with reserved bits set.
+        fault = (struct guest_fault){ VECTOR_PF, true, PF_P | PF_RSVD, exit->mmio.gva };
+        if (exit->mmio.access & VM_ACCESS_EXEC)
+            fault.error |= PF_I;
+        if (exit->cpu.cpl == 3)
+            fault.error |= PF_U;
+        return exit_fault(vmm, &fault);
+    }
+    if (exit->mmio.access & VM_ACCESS_EXEC) // FF FF is not an instruction
+        return exit_fault(vmm, &fault);
+    return exit_kill(vmm, "the CPU itself accesses gpa 0x%" PRIx64 ", which is not memory",
+                     exit->mmio.gpa);
+}
+
+static enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
+{
+    struct vcpu_page *page = vmm->page;
+    struct bus *bus = &vmm->machine.bus;
+    struct guest_fault fault = { 0 };
+    enum insn_run run;
+    uint8_t access = page->exit.mmio.access;
+
+    if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
+        return exit_kill(vmm, "its segments could not be read");
+    if (insn->op == INSN_PUSH || insn->op == INSN_POP) {
+        // The other direction would be a stack in a device.
+        if (access != (insn->op == INSN_PUSH ? VM_ACCESS_READ : VM_ACCESS_WRITE))
+            return kill_instruction(vmm);
+        run = insn_run_stack(insn, &vmm->ram, bus, page, &fault);
+    } else {
+        run = insn_run_string(insn, &vmm->ram, bus, page, &fault);
+    }
+    switch (run) {
+    case INSN_RUN_DONE:
+        return exit_skip(vmm, insn->length);
+    case INSN_RUN_FAULT:
+        return exit_fault(vmm, &fault);
+    case INSN_RUN_BLOCKED:
+        return EXIT_WAIT;
+    default:
+        return EXIT_ENTER;
+    }
+}
+
+// The first byte is at exit.mmio.gpa; an access that runs into the next page is translated again.
+static enum exit_result exit_mmio_crossing(struct vmm *vmm, const struct insn *insn)
+{
+    struct vcpu_page *page = vmm->page;
+    struct bus *bus = &vmm->machine.bus;
+    uint64_t gva = page->exit.mmio.gva, old = 0;
+    enum gmem_result status = GMEM_OK;
+    struct guest_fault fault = { 0 };
+    struct insn_result result;
+
+    if (insn_reads(insn))
+        status = gmem_read(&vmm->ram, bus, &page->exit, gva, insn->size, &old, &fault);
+    if (status == GMEM_OK) {
+        insn_compute(insn, page, old, &result);
+        if (result.write)
+            status = gmem_write(&vmm->ram, bus, &page->exit, gva, insn->size, result.value,
+                                &fault);
+        if (status == GMEM_OK)
+            insn_commit(insn, page, &result);
+    }
+    if (status == GMEM_OK)
+        return exit_skip(vmm, insn->length);
+    return status == GMEM_FAULT ? exit_fault(vmm, &fault) : EXIT_WAIT;
+}
+
+// Registers are 4 bytes wide and 16 apart; between them there is nothing.
+static bool lapic_register(uint16_t offset)
+{
+    return (offset & 12) == 0;
+}
+
+static enum exit_result lapic_finish(struct vmm *vmm, const struct insn *insn, uint16_t offset,
+                                     uint32_t value)
+{
+    struct vm_entry *entry = &vmm->page->entry;
+    struct insn_result result;
+
+    insn_compute(insn, vmm->page, value >> (8 * (offset & 3)), &result);
+    insn_commit(insn, vmm->page, &result);
+    // "32-bit registers should be accessed using 128-bit aligned 32-bit loads or stores."
+    if (result.write && (offset & 15) == 0 && insn->size >= 4) {
+        entry->lapic.offset = offset;
+        entry->lapic.write = 1;
+        entry->lapic.value = (uint32_t)result.value;
+        entry->flags |= VM_ENTRY_LAPIC;
+    }
+    return exit_skip(vmm, insn->length);
+}
+
+static enum exit_result exit_lapic(struct vmm *vmm, const struct insn *insn)
+{
+    struct vm_entry *entry = &vmm->page->entry;
+    uint16_t offset = vmm->page->exit.mmio.gpa & (PAGE_SIZE - 1);
+
+    if (!insn_reads(insn) || !lapic_register(offset))
+        return lapic_finish(vmm, insn, offset, 0);
+    entry->lapic.offset = offset & ~15;
+    entry->lapic.write = 0;
+    entry->flags |= VM_ENTRY_LAPIC;
+    vmm->lapic.pending = true;
+    vmm->lapic.offset = offset;
+    vmm->lapic.insn = *insn;
+    return EXIT_ENTER;
+}
+
+enum exit_result exit_lapic_read(struct vmm *vmm)
+{
+    if (!vmm->lapic.pending)
+        return exit_kill(vmm, "a local APIC read that was not asked for");
+    vmm->lapic.pending = false;
+    return lapic_finish(vmm, &vmm->lapic.insn, vmm->lapic.offset, vmm->page->exit.lapic.value);
+}
+
+enum exit_result exit_mmio(struct vmm *vmm)
+{
+    struct vcpu_page *page = vmm->page;
+    const struct vm_exit *exit = &page->exit;
+    uint64_t gpa = exit->mmio.gpa, old = 0;
+    struct bus *bus = &vmm->machine.bus;
+    struct insn_result result;
+    struct guest_fault fault;
+    const struct insn *insn;
+    enum insn_status status;
+
+    if (!exit->mmio.gva_valid || exit->mmio.page_walk || (exit->mmio.access & VM_ACCESS_EXEC))
+        return exit_mmio_indirect(vmm);
+    status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
+    if (status != INSN_OK)
+        return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+    if (!insn_is_simple(insn))
+        return exit_mmio_two_operands(vmm, insn);
+    if (PAGE_OF(gpa) == LAPIC_BASE)
+        return exit_lapic(vmm, insn);
+    if (PAGE_OF(gpa) != PAGE_OF(gpa + insn->size - 1))
+        return exit_mmio_crossing(vmm, insn);
+    if (insn_reads(insn))
+        old = bus_mmio_read(bus, gpa, insn->size);
+    if (insn->op == INSN_LOAD) {
+        insn_finish_load(insn, page, old);
+        return exit_skip(vmm, insn->length);
+    }
+    insn_compute(insn, page, old, &result);
+    if (result.write && bus_mmio_write(bus, gpa, insn->size, result.value) != BUS_OK)
+        return EXIT_WAIT;
+    insn_commit(insn, page, &result);
+    return exit_skip(vmm, insn->length);
+}

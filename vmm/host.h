@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The board's connections to the world: the kernel's clock and timer, the way to the vCPU, and the
+// VM's console line, on which the VMM's own messages appear too.
+// Owned by the VMM's only thread; no lock.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "drivers/lib/ring.h"
+#include "libc/start.h"
+#include "vmm/machine.h"
+
+struct host {
+    handle_t event; // VMM_BIT_*
+    handle_t timer; // signals VMM_BIT_TIMER
+    handle_t vm, vcpu;
+    struct start_line console;
+    struct line line;
+    bool in_line;         // the last byte on the console was not the end of a line
+    bool message_in_line; // and it was one of ours
+};
+
+// `memory`: the console line, mapped. Messages (stdout, stderr) go there from now on.
+void host_init(struct host *host, const struct start_line *console, void *memory);
+
+// Fills in all but `wall_seconds`. host->event, timer, vm and vcpu must be set before the board is
+// made.
+void host_wires(struct host *host, struct machine_host *wires);
+
+// Waits for bits of the event; returns those taken.
+uint64_t host_wait(struct host *host, uint64_t mask);
+
+// Writes a part of a message. Lines get "[vmm] " in front and never start inside a guest's line.
+void host_print(void *host, const char *text, uint32_t length);

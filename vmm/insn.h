@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Instructions that touch memory which is not RAM: what they are, and what they do.
+//
+// A decoded instruction is a small struct without pointers, kept in a cache whose key is the bytes
+// at RIP and the code size, compared in full: a guest that rewrites its code gets what it wrote.
+// Decoding (insn_decode.c, by Zydis) and executing (insn_exec.c, insn_string.c) share this header.
+// Owned by the VMM's only thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "kernel/abi/vcpu.h"
+#include "vmm/bus.h"
+#include "vmm/memory.h"
+#include "vmm/walk.h"
+
+enum { INSN_BYTES = 15 }; // the longest x86 instruction
+
+enum insn_op {
+    INSN_LOAD,  // register = memory
+    INSN_STORE, // memory = register or immediate
+    INSN_ADD, INSN_OR, INSN_ADC, INSN_SBB, INSN_AND, INSN_SUB, INSN_XOR, INSN_CMP, INSN_TEST,
+    INSN_INC, INSN_DEC, INSN_NOT, INSN_NEG,
+    INSN_XCHG, INSN_XADD, INSN_CMPXCHG,
+    INSN_BT, INSN_BTS, INSN_BTR, INSN_BTC,
+    INSN_PUSH, INSN_POP,
+    INSN_MOVS, INSN_STOS, INSN_LODS,
+};
+
+enum insn_flag {
+    INSN_IMM = 1,     // the operand that is not memory is `imm`, not a register
+    INSN_HIGH = 2,    // the register is AH, CH, DH or BH (reg 0 to 3)
+    INSN_TO_REG = 4,  // the register is the destination
+    INSN_SIGNED = 8,  // a load sign-extends
+    INSN_SWAP = 16,   // MOVBE
+    INSN_REP = 32,
+};
+
+struct insn {
+    uint8_t op;        // enum insn_op
+    uint8_t length;    // bytes
+    uint8_t size;      // of the memory operand: 1, 2, 4 or 8
+    uint8_t reg_size;  // of the register operand, likewise
+    uint8_t reg;       // enum vcpu_gpr
+    uint8_t flags;     // enum insn_flag
+    uint8_t addr_size; // string: 2, 4 or 8 bytes of RCX, RSI and RDI count
+    uint8_t segment;   // string: of the source, as numbered in the encoding: ES CS SS DS FS GS
+    uint64_t imm;      // sign-extended
+};
+enum { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS, SEGMENT_GS };
+
+// What is at RIP, padded with zeros to 16.
+struct insn_code {
+    uint64_t low, high; // bytes 0 to 7, 8 to 14
+    uint8_t count;      // how many could be read
+};
+
+enum { INSN_CACHE_SIZE = 256 };
+struct insn_cache {
+    struct {
+        uint64_t low, high;
+        uint8_t code_size; // 0: empty
+        struct insn insn;
+    } line[INSN_CACHE_SIZE];
+    struct insn_code code; // of the last lookup, for messages
+};
+
+enum insn_status {
+    INSN_OK,
+    INSN_FAULT,       // *fault: the bytes cannot be fetched
+    INSN_UNSUPPORTED, // not an instruction, or not one that works on device memory here
+};
+
+void insn_cache_init(struct insn_cache *cache);
+
+// The instruction at RIP of `exit`, from the cache or decoded. *insn stays valid until the next
+// call.
+enum insn_status insn_fetch(struct insn_cache *cache, const struct guest_ram *ram,
+                            const struct vm_exit *exit, const struct insn **insn,
+                            struct guest_fault *fault);
+
+// Bytes to struct insn. code_size: 2, 4 or 8. False: unsupported.
+bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *insn);
+
+// An instruction with one memory operand is executed in three steps, so that nothing is changed
+// before its accesses have succeeded: read memory if insn_reads(); insn_compute(); write memory if
+// result.write; insn_commit().
+struct insn_result {
+    uint64_t value;     // for memory
+    uint64_t reg_value; // for the register (CMPXCHG: the accumulator)
+    uint64_t rflags;
+    bool write, reg_write, rflags_write;
+    uint8_t reg;
+};
+
+static inline bool insn_reads(const struct insn *insn)
+{
+    return insn->op != INSN_STORE;
+}
+
+// PUSH, POP and the string instructions have two memory operands: insn_run_stack(), _string().
+static inline bool insn_is_simple(const struct insn *insn)
+{
+    return insn->op < INSN_PUSH;
+}
+
+void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
+                  struct insn_result *result);
+void insn_commit(const struct insn *insn, struct vcpu_page *page,
+                 const struct insn_result *result);
+
+uint64_t insn_get_reg(const struct vcpu_page *page, unsigned reg, unsigned size, bool high);
+void insn_set_reg(struct vcpu_page *page, unsigned reg, unsigned size, bool high, uint64_t value);
+
+// Steps two and four of a load, which is what guests do to devices most: `value` was read.
+static inline void insn_finish_load(const struct insn *insn, struct vcpu_page *page,
+                                    uint64_t value)
+{
+    if (insn->reg_size >= 4 && insn->flags == INSN_TO_REG && insn->reg != GPR_RSP) {
+        // Zero-extended into the whole register; above `size` the value is 0 already.
+        page->gpr[insn->reg] = value;
+    } else {
+        struct insn_result result;
+        insn_compute(insn, page, value, &result);
+        insn_commit(insn, page, &result);
+    }
+}
+
+// The others. page->sregs must be current unless insn_needs_sregs() says that it is not looked at.
+enum insn_run {
+    INSN_RUN_DONE,    // advance RIP
+    INSN_RUN_AGAIN,   // a part of the repetitions is done: enter the guest with RIP as it is
+    INSN_RUN_FAULT,
+    INSN_RUN_BLOCKED, // a device is busy; call again later
+};
+
+bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit);
+enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *ram,
+                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,
+                             struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+
+// How many elements may be moved before the guest is entered again, for its interrupts' sake.
+enum { STRING_CHUNK = 512 };
+
+// The next chunk of a string instruction that steps through offset registers of `addr_size` bytes
+// by `step` (negative when DF is set): at most STRING_CHUNK and `count`, and no further than where
+// `offset` wraps. At least 1 when count is.
+uint64_t string_chunk(uint64_t offset, unsigned addr_size, int64_t step, uint64_t count);
+
+// Reads and writes the low `addr_size` bytes of a count or offset register as an instruction of
+// that address size does: 4 zero-extends, 2 leaves the rest.
+uint64_t string_reg(const struct vcpu_page *page, unsigned reg, unsigned addr_size);
+void string_set_reg(struct vcpu_page *page, unsigned reg, unsigned addr_size, uint64_t value);

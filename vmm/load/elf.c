@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// ELF32 and ELF64 executables for x86. Fields are read by their offsets, one table per class.
+// Keeps no state; runs on the VMM's only thread.
+#include "vmm/load/elf.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { ELF_CLASS_32 = 1, ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2, ELF_PT_LOAD = 1 };
+enum { ELF_MACHINE_386 = 3, ELF_MACHINE_X86_64 = 62 };
+
+// Offsets of the fields that differ between the classes, and sizes.
+struct elf_layout {
+    uint8_t word;                                // bytes of an address
+    uint8_t entry, phoff, phentsize, phnum;      // in the ELF header
+    uint8_t offset, vaddr, paddr, filesz, memsz; // in a program header
+    uint8_t phdr_bytes;
+};
+
+static const struct elf_layout elf32_layout = { 4, 24, 28, 42, 44, 4, 8, 12, 16, 20, 32 };
+static const struct elf_layout elf64_layout = { 8, 24, 32, 54, 56, 8, 16, 24, 32, 40, 56 };
+
+bool elf_detect(const struct load_file *file)
+{
+    return file->bytes >= 4 && memcmp(file->data, "\177ELF", 4) == 0;
+}
+
+static const struct elf_layout *elf_layout_of(struct load *load)
+{
+    uint64_t class = 0, data = 0, type = 0, machine = 0;
+    const struct load_file *file = &load->image;
+
+    if (!load_get(file, 4, 1, &class) || !load_get(file, 5, 1, &data) ||
+        !load_get(file, 16, 2, &type) || !load_get(file, 18, 2, &machine)) {
+        load_fail(load, "the ELF header is cut off");
+    } else if (data != ELF_LITTLE || type != ELF_EXEC) {
+        load_fail(load, "ELF header: not a little-endian executable (data %" PRIu64
+                  " at offset 5, type %" PRIu64 " at offset 16)", data, type);
+    } else if (class == ELF_CLASS_32 && machine == ELF_MACHINE_386) {
+        return &elf32_layout;
+    } else if (class == ELF_CLASS_64 && machine == ELF_MACHINE_X86_64) {
+        return &elf64_layout;
+    } else {
+        load_fail(load, "ELF header: class %" PRIu64 " with machine %" PRIu64
+                  " (offset 18) is not x86", class, machine);
+    }
+    return NULL;
+}
+
+static bool elf_read_segment(struct load *load, const struct elf_layout *l, uint64_t at,
+                             struct elf_segment *s, uint64_t *type)
+{
+    const struct load_file *file = &load->image;
+
+    if (load_get(file, at, 4, type) && load_get(file, at + l->offset, l->word, &s->offset) &&
+        load_get(file, at + l->vaddr, l->word, &s->virtual_address) &&
+        load_get(file, at + l->paddr, l->word, &s->physical_address) &&
+        load_get(file, at + l->filesz, l->word, &s->file_bytes) &&
+        load_get(file, at + l->memsz, l->word, &s->memory_bytes))
+        return true;
+    return load_fail(load, "the program header at offset %" PRIu64 " is cut off", at);
+}
+
+bool elf_open(struct load *load, struct elf_file *elf)
+{
+    const struct elf_layout *l = elf_layout_of(load);
+    uint64_t phoff = 0, phnum = 0, entry_bytes = 0, type = 0;
+
+    elf->segments = 0;
+    if (l == NULL)
+        return false;
+    if (!load_get(&load->image, l->entry, l->word, &elf->entry) ||
+        !load_get(&load->image, l->phoff, l->word, &phoff) ||
+        !load_get(&load->image, l->phentsize, 2, &entry_bytes) ||
+        !load_get(&load->image, l->phnum, 2, &phnum))
+        return load_fail(load, "the ELF header is cut off");
+    if (entry_bytes < l->phdr_bytes)
+        return load_fail(load, "ELF header: program headers of %" PRIu64 " bytes (offset %u)",
+                         entry_bytes, l->phentsize);
+    // Beyond the file nothing can be read, so the offset cannot wrap unnoticed.
+    if (phoff > load->image.bytes)
+        return load_fail(load, "the program headers at offset %" PRIu64
+                         " lie behind the end of the file", phoff);
+    for (uint64_t i = 0; i < phnum; i++) {
+        struct elf_segment s;
+        if (!elf_read_segment(load, l, phoff + i * entry_bytes, &s, &type))
+            return false;
+        if (type != ELF_PT_LOAD || s.memory_bytes == 0)
+            continue;
+        if (elf->segments == ELF_SEGMENT_MAX)
+            return load_fail(load, "more than %u loadable segments", ELF_SEGMENT_MAX);
+        elf->segment[elf->segments++] = s;
+    }
+    return elf->segments > 0 || load_fail(load, "the ELF file has nothing to load");
+}
+
+bool elf_load(struct load *load, const struct elf_file *elf, uint64_t *entry, uint64_t *end)
+{
+    bool found = false;
+
+    *end = 0;
+    for (unsigned i = 0; i < elf->segments; i++) {
+        const struct elf_segment *s = &elf->segment[i];
+        if (!load_part(load, "ELF segment", s->offset, s->file_bytes, s->physical_address,
+                       s->memory_bytes))
+            return false;
+        if (s->physical_address + s->memory_bytes > *end)
+            *end = s->physical_address + s->memory_bytes;
+        if (!found && elf->entry - s->virtual_address < s->memory_bytes) {
+            *entry = elf->entry - s->virtual_address + s->physical_address;
+            found = true;
+        }
+    }
+    // Some kernels are linked high and give their entry point as a physical address.
+    for (unsigned i = 0; i < elf->segments && !found; i++) {
+        const struct elf_segment *s = &elf->segment[i];
+        found = elf->entry - s->physical_address < s->memory_bytes;
+        *entry = elf->entry;
+    }
+    return found || load_fail(load, "the entry point 0x%" PRIx64 " lies in no segment",
+                              elf->entry);
+}

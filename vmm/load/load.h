@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Loaders: put an image, its modules and its boot information into guest RAM, and give the state
+// that the boot processor starts in. The format is told by the content, never by the name.
+//
+// An image is outside input of the hostile kind: each number in it is read through load_get(),
+// bounded, and used once; what does not fit ends with a message that names the place in the file.
+// Images are read-only here and copied, so that two VMs may use the same one.
+// Runs on the VMM's only thread, before the first vCPU does.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "kernel/abi/vcpu.h"
+#include "vmm/memory.h"
+
+enum { LOAD_ERROR_SIZE = 192 };
+
+// What of the boot area (memory.h) holds what.
+#define BOOT_GDT        0x90000ull // descriptor table, with a task state segment behind it
+#define BOOT_PARAMS     0x91000ull // Linux: the zero page. Multiboot: the information structure
+#define BOOT_PAGES      0x92000ull // 6 pages: identity map of 4 GB
+#define BOOT_CMDLINE    0x98000ull
+#define BOOT_CMDLINE_MAX 0x1000ull // with the terminating zero
+#define BOOT_STRINGS    0x99000ull // multiboot: names and the memory map
+#define BOOT_STACK_END  0x9F000ull // 4 KB of stack below
+
+struct load_file {
+    const uint8_t *data; // NULL: there is none
+    uint64_t bytes;
+    const char *name;
+};
+
+// Registers at the first instruction.
+struct load_state {
+    struct vcpu_sregs sregs;
+    uint64_t gpr[16];
+};
+
+struct load {
+    const struct guest_ram *ram;
+    struct load_file image, initrd;
+    const char *cmdline;
+    uint64_t rsdp; // gpa of the ACPI root pointer
+    // Results.
+    struct load_state state;
+    const char *format; // in words
+    char error[LOAD_ERROR_SIZE];
+};
+
+// False: `error` says what is wrong with which file.
+bool load_image(struct load *load);
+
+// The formats. _detect() only looks; _load() is called if it was true.
+bool multiboot1_detect(const struct load_file *file);
+bool multiboot1_load(struct load *load);
+bool bzimage_detect(const struct load_file *file);
+bool bzimage_load(struct load *load);
+
+// For the loaders ----------------------------------------------------------------------------
+
+// Sets `error` to the message, "NAME: " in front; returns false.
+bool load_fail(struct load *load, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// Little-endian number of 1, 2, 4 or 8 bytes at `offset` of the file. False: it ends before that.
+bool load_get(const struct load_file *file, uint64_t offset, unsigned size, uint64_t *value);
+
+// Whether [gpa, gpa + bytes) may hold a part of an image: RAM, but not the boot area, the EBDA or
+// the firmware tables.
+bool load_may_use(const struct load *load, uint64_t gpa, uint64_t bytes);
+
+// Copies `bytes` of the image from `offset` to gpa and zeroes the rest up to `memory_bytes`.
+// `what` names the part in messages.
+bool load_part(struct load *load, const char *what, uint64_t offset, uint64_t bytes, uint64_t gpa,
+               uint64_t memory_bytes);
+
+// Copies the initrd as high as it may lie: page aligned, from `floor` up, below `limit` and in RAM
+// below 4 GB. -> *gpa
+bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa);
+
+// Puts "PREFIX CMDLINE" (or just the command line) at BOOT_CMDLINE. max: bytes without the zero.
+bool load_cmdline(struct load *load, const char *prefix, uint64_t max);
+
+// The states: GDT (and page tables) in the boot area, segments and control registers. The caller
+// adds RIP and the general registers of its protocol.
+bool load_state_flat32(struct load *load);
+bool load_state_long64(struct load *load);

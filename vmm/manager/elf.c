@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// ELF program headers; see elf.h. No state.
+#include <stddef.h>
+#include <string.h>
+#include "kernel/abi/syscall.h"
+#include "vmm/manager/elf.h"
+
+struct elf_header {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version;
+    uint64_t entry, phoff, shoff;
+    uint32_t flags;
+    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+
+struct elf_phdr {
+    uint32_t type, flags;
+    uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+_Static_assert(sizeof(struct elf_header) == 64 && sizeof(struct elf_phdr) == 56, "as in the ABI");
+
+enum {
+    ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2, ELF_X86_64 = 62,
+    PT_LOAD = 1, PT_DYNAMIC = 2, PT_INTERP = 3,
+    PF_X = 1, PF_W = 2, PF_R = 4,
+    ELF_PHDRS_MAX = 32,
+};
+
+static const char *elf_check_header(const struct elf_header *header, uint64_t len)
+{
+    static const uint8_t magic[7] = {0x7f, 'E', 'L', 'F', ELF_CLASS_64, ELF_LITTLE, 1};
+    if (memcmp(header->ident, magic, sizeof(magic)) != 0) {
+        return "it is no 64-bit little-endian ELF file";
+    }
+    if (header->type != ELF_EXEC || header->machine != ELF_X86_64) {
+        return "it is no static executable for x86-64";
+    }
+    if (header->phentsize != sizeof(struct elf_phdr) || header->phnum > ELF_PHDRS_MAX ||
+        header->phoff > len || len - header->phoff < header->phnum * sizeof(struct elf_phdr)) {
+        return "its program headers are out of bounds";
+    }
+    return NULL;
+}
+
+static const char *elf_add_segment(struct elf_image *image, const struct elf_phdr *phdr,
+                                   uint64_t len)
+{
+    uint64_t lead = phdr->vaddr % PAGE_SIZE;
+    if (image->segments == ELF_SEGMENTS_MAX) {
+        return "it has too many segments";
+    }
+    if (phdr->filesz > phdr->memsz || phdr->offset > len || len - phdr->offset < phdr->filesz) {
+        return "a segment is out of the file's bounds";
+    }
+    if (phdr->vaddr < ELF_VA_START || phdr->vaddr >= ELF_VA_END ||
+        phdr->memsz > ELF_VA_END - phdr->vaddr) {
+        return "a segment lies outside 4 MB to 256 MB";
+    }
+    if ((phdr->flags & PF_W) && (phdr->flags & PF_X)) {
+        return "a segment is writable and executable";
+    }
+    struct elf_segment segment = {
+        .offset = phdr->offset,
+        .file_bytes = phdr->filesz,
+        .va = phdr->vaddr - lead,
+        .lead = lead,
+        .bytes = (lead + phdr->memsz + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1),
+        .prot = PROT_READ | (phdr->flags & PF_W ? PROT_WRITE : 0) |
+                (phdr->flags & PF_X ? PROT_EXEC : 0),
+    };
+    if (image->segments > 0) {
+        const struct elf_segment *last = &image->segment[image->segments - 1];
+        if (segment.va < last->va + last->bytes) {
+            return "its segments overlap or are not in order";
+        }
+    }
+    image->segment[image->segments++] = segment;
+    return NULL;
+}
+
+static const char *elf_check_entry(const struct elf_image *image)
+{
+    for (uint32_t i = 0; i < image->segments; i++) {
+        const struct elf_segment *segment = &image->segment[i];
+        if ((segment->prot & PROT_EXEC) && image->entry >= segment->va &&
+            image->entry - segment->va < segment->bytes) {
+            return NULL;
+        }
+    }
+    return "its entry point is in no executable segment";
+}
+
+const char *elf_parse(struct elf_image *image, const void *file, uint64_t len)
+{
+    struct elf_header header;
+    *image = (struct elf_image){0};
+    if (len < sizeof(header)) {
+        return "it is too short for an ELF file";
+    }
+    memcpy(&header, file, sizeof(header));
+    const char *problem = elf_check_header(&header, len);
+    image->entry = header.entry;
+    for (uint32_t i = 0; problem == NULL && i < header.phnum; i++) {
+        struct elf_phdr phdr;
+        memcpy(&phdr, (const uint8_t *)file + header.phoff + i * sizeof(phdr), sizeof(phdr));
+        if (phdr.type == PT_DYNAMIC || phdr.type == PT_INTERP) {
+            problem = "it is linked dynamically";
+        } else if (phdr.type == PT_LOAD && phdr.memsz > 0) {
+            problem = elf_add_segment(image, &phdr, len);
+        }
+    }
+    return problem != NULL ? problem : elf_check_entry(image);
+}

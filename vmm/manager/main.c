@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The manager's story, from the boot information to the end of the last VM. One thread.
+#include <stddef.h>
+#include <string.h>
+#include "libc/kcall.h"
+#include "vmm/manager/manager.h"
+
+// Kept back from the VMs for the manager's own memory, besides the console.
+#define MANAGER_RESERVE (8ull << 20)
+
+static void config_message(void *opaque, const struct config_diag *diag)
+{
+    char text[400];
+    config_diag_format(text, sizeof(text), diag);
+    report(opaque, "%s\n", text);
+}
+
+// Memory that VMs may have: what the manager's quota leaves.
+static uint64_t memory_for_vms(void)
+{
+    struct process_status self;
+    struct system_info info;
+    if (kcall_process_status(HANDLE_SELF, &self) != OK ||
+        kcall_system_info(BOOT_HANDLE_SYSTEM, &info) != OK) {
+        return 0;
+    }
+    uint64_t bytes = self.quota - self.used;
+    if (bytes > info.frames_free * PAGE_SIZE) {
+        bytes = info.frames_free * PAGE_SIZE;
+    }
+    return bytes > MANAGER_RESERVE ? bytes - MANAGER_RESERVE : PAGE_SIZE;
+}
+
+static void read_config(struct manager *manager)
+{
+    const struct boot_info *boot = manager->boot;
+    const struct config_sink sink = {.report = config_message, .ctx = manager};
+    int index = module_find(boot, "config", NULL);
+    if (index < 0) {
+        report(manager, "there is no config file among the boot modules: put one in "
+               "/boot/bulkhead/config\n");
+        return;
+    }
+    uint64_t len = boot->module[index].bytes;
+    const char *text = len > 0 ? module_map(boot, index, 0) : "";
+    if (text == NULL) {
+        report(manager, "%s: it cannot be mapped (%llu bytes)\n", module_name(boot, index),
+               (unsigned long long)len);
+        return;
+    }
+    config_parse(&manager->config, module_name(boot, index), text, len, &sink);
+    // Page tables and the like, per VM; the share that grows with its memory is small beside it.
+    const struct config_host host = {
+        .find = module_config_find,
+        .ctx = manager,
+        .looked_in = "among the boot modules",
+        .memory = memory_for_vms(),
+        .vm_overhead = MANAGER_VM_OVERHEAD(256ull << 20),
+        .cores = boot->cores,
+    };
+    config_check(&manager->config, &host, &sink);
+}
+
+// Loads a ring-3 program from its boot module. False: it cannot be, and that has been said.
+static bool load_program(struct manager *manager, struct program *program, const char *name)
+{
+    int index = module_find(manager->boot, "bin", name);
+    const void *file = index >= 0 ? module_map(manager->boot, index, 0) : NULL;
+    const char *problem = index < 0 ? "there is no such boot module"
+                          : file == NULL ? "it cannot be mapped"
+                          : program_load(program, file, manager->boot->module[index].bytes);
+    if (problem != NULL) {
+        report(manager, "bin:%s cannot be loaded: %s\n", name, problem);
+    }
+    return problem == NULL;
+}
+
+// Without a console nobody would see what was said: the ring goes to the kernel's log instead.
+static void say_without_console(struct manager *manager)
+{
+    static char said[CONSOLE_OUTPUT_SIZE];
+    struct ring_end end;
+    ring_attach_consumer(&end, manager->line.tx.ring, CONSOLE_OUTPUT_SIZE);
+    uint32_t len = ring_read(&end, said, sizeof(said));
+    for (uint32_t done = 0; done < len;) {
+        int64_t taken = kcall_log_write(said + done, len - done);
+        if (taken <= 0) {
+            break;
+        }
+        done += (uint32_t)taken;
+    }
+}
+
+static void start_vms(struct manager *manager)
+{
+    if (load_program(manager, &manager->vmm_program, "vmm")) {
+        for (uint32_t i = 0; i < manager->vms; i++) {
+            vms_start(manager, i);
+        }
+    }
+    if (manager->running == 0) {
+        report(manager, "no VM could be started\n");
+        manager->failed++;
+        return;
+    }
+    report_audit(manager);
+    report_free_memory(manager, "");
+}
+
+void manager_serve(struct manager *manager, uint64_t deadline)
+{
+    uint64_t bits;
+    if (kcall_event_wait(manager->event, UINT64_MAX, deadline, &bits) != OK) {
+        return;
+    }
+    if (bits & MANAGER_BIT_CONSOLE) {
+        manager->console_runs = false;
+        static const char text[] = "manager: the console's process has ended\n";
+        kcall_log_write(text, sizeof(text) - 1);
+    }
+    if (bits & MANAGER_BIT_LINE) {
+        monitor_input(manager);
+    }
+    uint64_t ended = bits & ((1ull << manager->vms) - 1);
+    if (ended != 0 && manager->config.log != CONFIG_LOG_QUIET) {
+        report_kernel_log(manager, false); // it may know why
+    }
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        if (ended & 1ull << i) {
+            vms_ended(manager, i);
+        }
+    }
+}
+
+uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
+{
+    manager->boot = boot;
+    int64_t event = kcall_event_create(), console_event = kcall_event_create();
+    manager->event = (handle_t)event;
+    manager->console_event = (handle_t)console_event;
+    if (event < 0 || console_event < 0 || report_init(manager) < 0) {
+        static const char text[] = "manager: no memory to begin with\n";
+        kcall_log_write(text, sizeof(text) - 1);
+        return 1;
+    }
+    read_config(manager);
+    int64_t status = vms_prepare(manager);
+    if (status < 0) {
+        report(manager, "the VMs' consoles cannot be made: %s\n", report_status(status));
+    }
+    if (load_program(manager, &manager->console_program, "console")) {
+        status = vms_start_console(manager);
+        if (status < 0) {
+            report(manager, "the console cannot be started: %s\n", report_status(status));
+        }
+    }
+    if (!manager->console_runs) {
+        say_without_console(manager);
+    }
+    if (manager->config.log != CONFIG_LOG_QUIET) {
+        report_kernel_log(manager, true);
+    }
+    start_vms(manager);
+    while (manager->running > 0) {
+        manager_serve(manager, 0);
+    }
+    report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
+                                         : "no VM runs any more: powering off, status 1\n");
+    report_flush(manager);
+    return manager->failed > 0;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The manager, first of all processes: reads the config, starts the console and the VMs, reports
+// how they end, and is the monitor. One thread, which sleeps on one event; all state is in struct
+// manager.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "config/config.h"
+#include "drivers/lib/ring.h"
+#include "kernel/abi/boot.h"
+#include "vmm/manager/spawn.h"
+
+#define MANAGER_NAME    "bulkhead"
+#define MANAGER_VMS_MAX (START_VM_MAX - 1u) // line 0 is the manager's own
+
+// Bits of the manager's event. Bit i below these: the process of VM i has ended.
+#define MANAGER_BIT_LINE    (1ull << 60) // line 0 has input, or room again
+#define MANAGER_BIT_CONSOLE (1ull << 62) // the console's process has ended
+_Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
+
+// What a VM costs beside its memory: its VMM's program and heap, page tables, kernel objects.
+#define MANAGER_VM_OVERHEAD(memory) ((4ull << 20) + (memory) / 256)
+
+enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_FAILED };
+
+struct manager_vm {
+    const struct config_vm *config;
+    enum manager_vm_state state;
+    struct spawned spawned;
+    handle_t event;   // the VMM waits for it; VMM_BIT_*
+    handle_t budget;  // 0: best effort
+    handle_t line;    // memory of its console line
+    uint32_t process; // id, as in struct vcpu_stats
+    uint64_t start_tsc, end_tsc;
+};
+
+struct manager_monitor {
+    bool prompted; // the prompt and `text` stand on the monitor's screen
+    uint32_t len;
+    char text[80];
+};
+
+// A copy of the kernel's log, which can be read there only once.
+struct manager_log {
+    uint32_t len;
+    char text[32768];
+};
+
+struct manager {
+    const struct boot_info *boot;
+    handle_t event;
+    struct line line;             // line 0
+    handle_t line_memory;
+    handle_t console_event;
+    bool console_runs;
+    bool flushed;
+    uint32_t vms;                 // entries of vm[]
+    uint32_t running;
+    uint32_t failed;              // killed, or never started
+    struct spawned console;
+    struct program console_program, vmm_program;
+    struct manager_monitor monitor;
+    struct manager_log kernel_log;
+    struct manager_vm vm[MANAGER_VMS_MAX];
+    const void *image_head[BOOT_MODULE_MAX]; // mapped for config_check()
+    struct config config;
+};
+
+// main.c: makes everything, then serves events until the last VM has ended. -> the status for
+// system_off: 0 all VMs powered off, 1 one was killed or could not be started.
+uint32_t manager_run(struct manager *manager, const struct boot_info *boot);
+// Takes bits from the manager's event and acts on them. deadline as for kcall_event_wait().
+void manager_serve(struct manager *manager, uint64_t deadline);
+
+// report.c: line 0. Texts have '\n' for line ends.
+int64_t report_init(struct manager *manager);
+__attribute__((format(printf, 2, 3)))
+void report(struct manager *manager, const char *format, ...);
+void report_text(struct manager *manager, const char *text, uint32_t len);
+// Returns once everything said is on the wire, or after five seconds.
+void report_flush(struct manager *manager);
+const char *report_status(int64_t status); // of a system call, in words
+// What the kernel has logged since the last call, or all of it.
+void report_kernel_log(struct manager *manager, bool all);
+void report_free_memory(struct manager *manager, const char *prefix);
+void report_audit(struct manager *manager);
+
+// module.c: boot modules by role ("bin", "config", "image") and name.
+// -> index, or -1. name NULL: the first of that role.
+int module_find(const struct boot_info *boot, const char *role, const char *name);
+// Maps the first `bytes` of a module (0: all), once. -> address, or NULL
+const void *module_map(const struct boot_info *boot, int index, uint64_t bytes);
+// The name behind the role.
+const char *module_name(const struct boot_info *boot, int index);
+// For config_check(), with the manager as context.
+enum config_find module_config_find(void *manager, const char *path,
+                                    struct config_image *image);
+
+// vms.c: the life of a VM.
+// Makes events and lines of all VMs that can be started, and fills manager->vm. -> OK or a status
+int64_t vms_prepare(struct manager *manager);
+int64_t vms_start_console(struct manager *manager);
+void vms_start(struct manager *manager, uint32_t index);
+void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
+void vms_kill(struct manager *manager, uint32_t index);
+void vms_ended(struct manager *manager, uint32_t index);
+
+// monitor.c: the commands typed at line 0.
+void monitor_input(struct manager *manager);
+// Before and after other text on line 0: clears the prompt away, and brings it back.
+void monitor_hide(struct manager *manager);
+void monitor_show(struct manager *manager);

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Makes ring-3 processes out of static ELF files. The manager's thread only.
+//
+// A program's read-only segments are copied from its boot module once and shared by all processes
+// that run it; writable ones, stack and start block belong to one process. All of that memory is
+// the manager's (charged to its quota), hence spawn_destroy().
+#pragma once
+#include <stdint.h>
+#include "kernel/abi/syscall.h"
+#include "libc/start.h"
+#include "vmm/manager/elf.h"
+
+#define SPAWN_MEMORIES (ELF_SEGMENTS_MAX + 2u)
+
+struct program {
+    struct elf_image image;
+    const uint8_t *file;               // stays mapped
+    handle_t shared[ELF_SEGMENTS_MAX]; // memory of segment i if it is read-only, else 0
+};
+
+struct spawned {
+    handle_t process, thread;
+    uint32_t memories;
+    handle_t memory[SPAWN_MEMORIES];
+};
+
+struct spawn_place {
+    uint32_t core;
+    uint32_t priority; // PRIO_*
+    handle_t budget;   // 0: none
+};
+
+// Returns NULL, or what is wrong. Called once per program.
+const char *program_load(struct program *program, const void *file, uint64_t len);
+
+// Makes the process with its segments and its stack; its end signals `bits` to `event`. On failure
+// nothing is left behind. Returns OK or a negative status.
+int64_t spawn_create(struct spawned *spawned, const struct program *program, uint64_t quota,
+                     handle_t event, uint64_t bits);
+
+// Gives the process its start block, and starts it. Returns OK or a negative status; then the
+// caller calls spawn_destroy().
+int64_t spawn_start(struct spawned *spawned, const struct program *program,
+                    const struct start_block *block, const struct spawn_place *place);
+
+// Ends the process if it still runs and frees everything that spawn_create() and spawn_start()
+// made.
+void spawn_destroy(struct spawned *spawned);

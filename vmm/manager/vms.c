@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The life of VMs as the manager sees it: the console line, the VMM's process with its handles and
+// its start block, its end. The manager's thread only.
+#include <stdio.h>
+#include <string.h>
+#include "libc/kcall.h"
+#include "libc/time.h"
+#include "vmm/manager/manager.h"
+
+#define BUDGET_PERIOD_US 10000u
+#define CONSOLE_CORE     0u
+// History and pages for each line, and the program itself.
+#define CONSOLE_QUOTA(lines) ((2ull << 20) + (lines) * (256ull << 10))
+
+static struct start_block block; // too large for the stack; filled anew for each process
+
+static void block_init(const struct boot_info *boot, enum start_role role)
+{
+    memset(&block, 0, sizeof(block));
+    block.magic = START_MAGIC;
+    block.tsc_hz = boot->tsc_hz;
+    block.entry_tsc = boot->entry_tsc;
+    block.wall_seconds = boot->wall_seconds;
+    block.wall_tsc = boot->wall_tsc;
+    block.role = role;
+}
+
+// Puts a handle in the new process's table; *status keeps the first failure.
+static handle_t give(handle_t process, handle_t h, uint32_t rights, int64_t *status)
+{
+    if (*status < 0) {
+        return 0;
+    }
+    int64_t slot = kcall_handle_copy(process, h, rights, 0);
+    if (slot < 0) {
+        *status = slot;
+        return 0;
+    }
+    return (handle_t)slot;
+}
+
+// Makes what outlives the VM's process: its event, its line and its budget.
+static int64_t vm_prepare(struct manager_vm *vm)
+{
+    int64_t status = kcall_event_create();
+    if (status < 0) {
+        return status;
+    }
+    vm->event = (handle_t)status;
+    status = kcall_mem_create(CONSOLE_LINE_BYTES, PAGE_SIZE, 0);
+    if (status < 0) {
+        return status;
+    }
+    vm->line = (handle_t)status;
+    if (vm->config->share == 0) {
+        return OK;
+    }
+    status = kcall_budget_create((uint32_t)vm->config->core, vm->config->share * 10,
+                                 BUDGET_PERIOD_US);
+    if (status >= 0) {
+        vm->budget = (handle_t)status;
+    }
+    return status < 0 ? status : OK;
+}
+
+int64_t vms_prepare(struct manager *manager)
+{
+    for (uint32_t i = 0; i < manager->config.n_vms; i++) {
+        const struct config_vm *config = &manager->config.vms[i];
+        if (config->bad) {
+            continue;
+        }
+        if (manager->vms == MANAGER_VMS_MAX) {
+            report(manager, "%s:%u:%u: [vm %s] is one too many: %u VMs can be run\n",
+                   manager->config.file, (unsigned)config->pos.line,
+                   (unsigned)config->pos.column, config->name, (unsigned)MANAGER_VMS_MAX);
+            break;
+        }
+        struct manager_vm *vm = &manager->vm[manager->vms++];
+        *vm = (struct manager_vm){.config = config, .state = VM_FAILED};
+        int64_t status = vm_prepare(vm);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return OK;
+}
+
+static void console_line(struct start_line *line, const char *name, handle_t process,
+                         handle_t memory, handle_t event, uint64_t bits, int64_t *status)
+{
+    snprintf(line->name, sizeof(line->name), "%s", name);
+    line->memory = give(process, memory, RIGHT_READ | RIGHT_WRITE, status);
+    line->event = give(process, event, RIGHT_USE, status);
+    line->bits = bits;
+}
+
+static int64_t console_wire(struct manager *manager, handle_t process)
+{
+    struct start_console *start = &block.console;
+    int64_t status = OK;
+    block_init(manager->boot, START_CONSOLE);
+    start->event = give(process, manager->console_event, RIGHT_USE | RIGHT_WAIT, &status);
+    start->irq = give(process, BOOT_HANDLE_COM1_IRQ, RIGHT_USE, &status);
+    start->lines = manager->vms + 1;
+    console_line(&start->line[0], MANAGER_NAME, process, manager->line_memory, manager->event,
+                 MANAGER_BIT_LINE, &status);
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        const struct manager_vm *vm = &manager->vm[i];
+        console_line(&start->line[i + 1], vm->config->name, process, vm->line, vm->event,
+                     VMM_BIT_CONSOLE, &status);
+    }
+    if (status == OK) {
+        status = kcall_ioports_grant(process, BOOT_HANDLE_COM1_PORTS);
+    }
+    return status < 0 ? status
+                      : kcall_irq_bind(BOOT_HANDLE_COM1_IRQ, manager->console_event,
+                                       CONSOLE_BIT_IRQ);
+}
+
+int64_t vms_start_console(struct manager *manager)
+{
+    const struct spawn_place place = {.core = CONSOLE_CORE, .priority = PRIO_SYSTEM};
+    int64_t status = spawn_create(&manager->console, &manager->console_program,
+                                  CONSOLE_QUOTA(manager->vms + 1), manager->event,
+                                  MANAGER_BIT_CONSOLE);
+    if (status < 0) {
+        return status;
+    }
+    status = console_wire(manager, manager->console.process);
+    if (status >= 0) {
+        status = spawn_start(&manager->console, &manager->console_program, &block, &place);
+    }
+    if (status < 0) {
+        spawn_destroy(&manager->console);
+        return status;
+    }
+    manager->console_runs = true;
+    return OK;
+}
+
+// Gives the VMM a boot module to read; -> its slot and its size.
+static handle_t vm_give_module(const struct boot_info *boot, handle_t process, const char *path,
+                               uint64_t *bytes, int64_t *status)
+{
+    int index = module_find(boot, "image", config_module_name(path));
+    if (index < 0) {
+        *status = ERR_STATE; // config_check() has seen it, and modules do not go away
+        return 0;
+    }
+    *bytes = boot->module[index].bytes;
+    return give(process, boot->module[index].handle, RIGHT_READ, status);
+}
+
+static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process)
+{
+    const struct manager_vm *vm = &manager->vm[index];
+    const struct config_vm *config = vm->config;
+    struct start_vmm *start = &block.vmm;
+    int64_t status = OK;
+    block_init(manager->boot, START_VMM);
+    snprintf(start->name, sizeof(start->name), "%s", config->name);
+    snprintf(start->cmdline, sizeof(start->cmdline), "%s", config->cmdline);
+    snprintf(start->image_name, sizeof(start->image_name), "%s",
+             config_module_name(config->image));
+    start->memory = config->memory;
+    start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
+    start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
+                                  &status);
+    if (config->initrd[0] != '\0') {
+        start->initrd = vm_give_module(manager->boot, process, config->initrd,
+                                       &start->initrd_bytes, &status);
+    }
+    console_line(&start->console, config->name, process, vm->line, manager->console_event,
+                 1ull << (index + 1), &status);
+    return status;
+}
+
+void vms_start(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    const struct spawn_place place = {
+        .core = (uint32_t)vm->config->core,
+        .priority = vm->budget != 0 ? PRIO_BUDGET : PRIO_BEST_EFFORT,
+        .budget = vm->budget,
+    };
+    uint64_t quota = (vm->config->memory + MANAGER_VM_OVERHEAD(vm->config->memory)) &
+                     ~(PAGE_SIZE - 1);
+    int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, quota, manager->event,
+                                  1ull << index);
+    if (status >= 0) {
+        struct process_status process;
+        status = vm_wire(manager, index, vm->spawned.process);
+        if (status >= 0) {
+            status = kcall_process_status(vm->spawned.process, &process);
+            vm->process = process.id;
+        }
+        if (status >= 0) {
+            vm->start_tsc = tsc_read();
+            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, &place);
+        }
+        if (status < 0) {
+            spawn_destroy(&vm->spawned);
+        }
+    }
+    if (status < 0) {
+        vm->state = VM_FAILED;
+        manager->failed++;
+        report(manager, "VM '%s' cannot be started: %s (%lld)\n", vm->config->name,
+               report_status(status), (long long)status);
+        return;
+    }
+    vm->state = VM_RUNNING;
+    manager->running++;
+    report(manager, "VM '%s' started: core %u, %u MB\n", vm->config->name, (unsigned)place.core,
+           (unsigned)(vm->config->memory >> 20));
+}
+
+void vms_stop(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    vm->state = VM_STOPPING;
+    kcall_event_signal(vm->event, VMM_BIT_STOP);
+    report(manager, "VM '%s' is asked to power off\n", vm->config->name);
+}
+
+// Says how the process ended. True: it powered itself off, which is no failure.
+static bool vm_report_end(struct manager *manager, const struct manager_vm *vm,
+                          const struct process_status *process)
+{
+    const char *name = vm->config->name;
+    if (process->end == PROCESS_FAULT) {
+        report(manager, "VM '%s' killed: its VMM caused exception %d at rip %#llx, address %#llx, "
+               "error %#llx\n", name, (int)process->status, (unsigned long long)process->rip,
+               (unsigned long long)process->address, (unsigned long long)process->error);
+        return false;
+    }
+    if (process->end == PROCESS_KILLED) {
+        report(manager, "VM '%s' killed: its process was ended\n", name);
+        return false;
+    }
+    switch (process->status) {
+    case VMM_END_POWEROFF:
+        report(manager, "VM '%s' powered off\n", name);
+        return true;
+    case VMM_END_RESET:
+        report(manager, "VM '%s' reset itself: restart = never, so it stays off\n", name);
+        return true;
+    case VMM_END_KILLED:
+        report(manager, "VM '%s' killed: the reason is on its console\n", name);
+        return false;
+    case VMM_END_SETUP:
+        report(manager, "VM '%s' could not be set up: the reason is on its console\n", name);
+        return false;
+    default:
+        report(manager, "VM '%s' killed: its VMM exited with status %d\n", name,
+               (int)process->status);
+        return false;
+    }
+}
+
+static void vm_gone(struct manager *manager, struct manager_vm *vm, bool well)
+{
+    vm->end_tsc = tsc_read();
+    vm->state = well ? VM_ENDED : VM_FAILED;
+    manager->failed += !well;
+    manager->running--;
+    spawn_destroy(&vm->spawned);
+    report_free_memory(manager, "");
+}
+
+void vms_kill(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    report(manager, "VM '%s' killed by the monitor\n", vm->config->name);
+    vm_gone(manager, vm, false);
+}
+
+void vms_ended(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    struct process_status process;
+    // A bit may be left over from a process that the monitor has killed.
+    if (vm->spawned.process == 0 ||
+        kcall_process_status(vm->spawned.process, &process) != OK ||
+        process.end == PROCESS_ALIVE) {
+        return;
+    }
+    vm_gone(manager, vm, vm_report_end(manager, vm, &process));
+}

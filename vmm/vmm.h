@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// One VM: its memory, its board, its vCPU. There is one struct vmm in the process, and one thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "kernel/abi/vcpu.h"
+#include "libc/start.h"
+#include "vmm/host.h"
+#include "vmm/insn.h"
+#include "vmm/machine.h"
+#include "vmm/memory.h"
+
+// Where things are in this process. The heap is far below (libc/process.h).
+#define CONSOLE_VA   0x080000000000ull
+#define VCPU_PAGE_VA 0x090000000000ull
+#define GUEST_RAM_VA 0x100000000000ull // gpa 0
+#define IMAGE_VA     0x200000000000ull
+#define INITRD_VA    0x210000000000ull
+
+struct vmm {
+    struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()
+    struct host host;
+    struct guest_ram ram;
+    struct machine machine;
+    struct insn_cache insns;
+    // A read of the local APIC by an instruction, while the kernel fetches the value.
+    struct {
+        bool pending;
+        uint16_t offset;
+        struct insn insn;
+    } lapic;
+};
+
+// What one exit came to.
+enum exit_result {
+    EXIT_ENTER, // enter the guest, with page->entry
+    EXIT_WAIT,  // a device cannot take it now: wait for the console, handle the same exit again
+    EXIT_KILL,  // the VM ends; a record has been printed
+};
+
+// Handles the exit in vmm->page. Never blocks but for printing.
+enum exit_result exit_handle(struct vmm *vmm);
+
+// Acts on bits of the VMM's event.
+void exit_events(struct vmm *vmm, uint64_t bits);
+
+// Prints why the VM ends, and its registers. Returns EXIT_KILL.
+enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
+enum exit_result exit_mmio(struct vmm *vmm);
+enum exit_result exit_lapic_read(struct vmm *vmm);
+enum exit_result exit_pio_string(struct vmm *vmm);
+
+// Raises a fault in the guest at its present instruction.
+enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault);
+
+// The instruction is done.
+static inline enum exit_result exit_skip(struct vmm *vmm, unsigned length)
+{
+    vmm->page->entry.flags |= VM_ENTRY_SKIP;
+    vmm->page->entry.skip_len = (uint8_t)length;
+    return EXIT_ENTER;
+}
+
+// Runs the VM until it ends; -> enum vmm_end
+enum vmm_end vmm_run(struct vmm *vmm);
+
+// Makes memory, VM, vCPU and board, and loads the image. False: a message has been printed.
+bool vmm_create(struct vmm *vmm, const struct start_block *start);
