@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The measured loops. Registers: R12 samples, R13 rounds left, R8D the first stamp. Only EAX of
+// each stamp is used, because paths are shorter than 2^32 ticks. RDTSC destroys EAX and EDX, so
+// what the operation wants there is loaded between the stamps and is part of the figure.
+
+#include "guests/bench/measure.h"
+#include "guests/lib/hypercall.h"
+
+#define X2APIC_TPR      0x808
+#define X2APIC_EOI      0x80B
+#define X2APIC_SELF_IPI 0x83F
+
+    .macro  measure name
+    .globl  measure_\name
+    .balign 64
+measure_\name:
+    push    %rbx
+    push    %r12
+    push    %r13
+    push    %r15
+    mov     %rdi, %r12
+    mov     %rsi, %r13
+    xor     %r15d, %r15d
+1:  prepare_\name
+    rdtsc
+    mov     %eax, %r8d
+    operate_\name
+    rdtsc
+    sub     %r8d, %eax
+    mov     %eax, (%r12)
+    add     $4, %r12
+    dec     %r13
+    jnz     1b
+    pop     %r15
+    pop     %r13
+    pop     %r12
+    pop     %rbx
+    ret
+    .endm
+
+    .macro  prepare_hypercall
+    .endm
+    .macro  operate_hypercall
+    mov     $HYPERCALL_NULL, %eax
+    vmcall
+    .endm
+
+    .macro  prepare_cpuid_1
+    xor     %ecx, %ecx
+    .endm
+    .macro  operate_cpuid_1
+    mov     $1, %eax
+    cpuid
+    .endm
+
+    .macro  prepare_cpuid_7
+    xor     %ecx, %ecx
+    .endm
+    .macro  operate_cpuid_7
+    mov     $7, %eax
+    cpuid
+    .endm
+
+    .macro  prepare_cpuid_d_1
+    mov     $1, %ecx
+    .endm
+    .macro  operate_cpuid_d_1
+    mov     $0xD, %eax
+    cpuid
+    .endm
+
+    .macro  prepare_out
+    .endm
+    .macro  operate_out
+    mov     $BENCH_PORT, %edx
+    out     %al, %dx
+    .endm
+
+    .macro  prepare_mmio
+    mov     $BENCH_MMIO, %ebx
+    .endm
+    .macro  operate_mmio
+    mov     (%rbx), %eax
+    .endm
+
+    .macro  prepare_tpr
+    mov     $X2APIC_TPR, %ecx
+    .endm
+    .macro  operate_tpr
+    xor     %eax, %eax
+    xor     %edx, %edx
+    wrmsr
+    .endm
+
+    .macro  prepare_eoi
+    mov     $X2APIC_EOI, %ecx
+    .endm
+    .macro  operate_eoi
+    xor     %eax, %eax
+    xor     %edx, %edx
+    wrmsr
+    .endm
+
+    // The handler counts R15 up; the operation ends when its interrupt has been handled.
+    .macro  prepare_self_ipi
+    mov     $X2APIC_SELF_IPI, %ecx
+    lea     1(%r15), %rbx
+    .endm
+    .macro  operate_self_ipi
+    mov     $VEC_SELF_IPI, %eax
+    xor     %edx, %edx
+    wrmsr
+2:  cmp     %rbx, %r15
+    jne     2b
+    .endm
+
+    .macro  prepare_vm_switch
+    paddq   %xmm1, %xmm0
+    .endm
+    .macro  operate_vm_switch
+    mov     $HYPERCALL_YIELD, %eax
+    vmcall
+    .endm
+
+    .text
+    measure hypercall
+    measure cpuid_1
+    measure cpuid_7
+    measure cpuid_d_1
+    measure out
+    measure mmio
+    measure tpr
+    measure eoi
+    measure self_ipi
+    measure vm_switch
+
+    // It may clobber EAX, ECX and EDX: it only ever interrupts measure_self_ipi at its wait.
+    .globl measure_self_ipi_handler
+    .balign 64
+measure_self_ipi_handler:
+    mov     $X2APIC_EOI, %ecx
+    xor     %eax, %eax
+    xor     %edx, %edx
+    wrmsr
+    inc     %r15
+    iretq
+
+    .globl measure_traced
+measure_traced:
+    push    %rbx
+    mov     %rdi, %rax
+    mov     %rsi, %rdi
+    mov     $1, %esi
+    xchg    %bx, %bx
+    call    *%rax
+    xchg    %bx, %bx
+    pop     %rbx
+    ret
+
+    .globl measure_yield
+    .balign 64
+measure_yield:
+1:  paddq   %xmm1, %xmm0
+    mov     $HYPERCALL_YIELD, %eax
+    vmcall
+    dec     %rdi
+    jnz     1b
+    ret
+
+    .globl measure_fpu_load
+measure_fpu_load:
+    movq    %rdi, %xmm0
+    movq    %rsi, %xmm1
+    ret
+
+    .globl measure_fpu_sum
+measure_fpu_sum:
+    movq    %xmm0, %rax
+    ret
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The measured loops of the benchmark guest, in assembly so that nothing stands between the two
+// RDTSCs but the operation and what it needs in registers.
+
+#pragma once
+
+#define BENCH_PORT   0xB0F      // byte-wide, claimed by the VMM's bench device
+#define BENCH_MMIO   0xFED40000 // 32-bit register of the same device
+#define VEC_SELF_IPI 0xD0
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+// Runs `rounds` (at least 1) times; samples[i] gets bits 31:0 of the difference of the two stamps.
+typedef void measure_loop(uint32_t *samples, uint64_t rounds);
+
+measure_loop measure_hypercall, measure_cpuid_1, measure_cpuid_7, measure_cpuid_d_1;
+measure_loop measure_out, measure_mmio, measure_tpr, measure_eoi, measure_self_ipi;
+measure_loop measure_vm_switch;
+
+// One round between two magic breakpoints of Bochs (XCHG BX,BX).
+void measure_traced(measure_loop *loop, uint32_t *sample);
+
+// Yields `rounds` (at least 1) times, using the FPU in between.
+void measure_yield(uint64_t rounds);
+
+// What measure_vm_switch and measure_yield do to XMM0: they add XMM1 in each round.
+void measure_fpu_load(uint64_t start, uint64_t step);
+uint64_t measure_fpu_sum(void);
+
+// Handler of VEC_SELF_IPI: counts in R15 and ends the interrupt. To be set raw.
+extern const uint8_t measure_self_ipi_handler[];
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The two i8259s. No state but the chips'.
+
+#include "guests/lib/pic.h"
+
+#include "guests/lib/cpu.h"
+#include "guests/lib/layout.h"
+
+#define MASTER_COMMAND 0x20
+#define MASTER_DATA    0x21
+#define SLAVE_COMMAND  0xA0
+#define SLAVE_DATA     0xA1
+
+#define ICW1_INIT_ICW4 0x11
+#define ICW3_SLAVE_IRQ 2
+#define ICW4_8086      0x01
+#define OCW2_EOI       0x20
+#define OCW3_READ_IRR  0x0A
+#define OCW3_READ_ISR  0x0B
+
+void pic_init(void)
+{
+    outb(MASTER_COMMAND, ICW1_INIT_ICW4);
+    outb(MASTER_DATA, VEC_PIC);
+    outb(MASTER_DATA, 1 << ICW3_SLAVE_IRQ);
+    outb(MASTER_DATA, ICW4_8086);
+    outb(SLAVE_COMMAND, ICW1_INIT_ICW4);
+    outb(SLAVE_DATA, VEC_PIC + 8);
+    outb(SLAVE_DATA, ICW3_SLAVE_IRQ);
+    outb(SLAVE_DATA, ICW4_8086);
+    outb(MASTER_DATA, 0xFF);
+    outb(SLAVE_DATA, 0xFF);
+}
+
+void pic_mask(unsigned int irq)
+{
+    uint16_t port = irq < 8 ? MASTER_DATA : SLAVE_DATA;
+    outb(port, (uint8_t)(inb(port) | 1u << (irq & 7)));
+}
+
+void pic_unmask(unsigned int irq)
+{
+    uint16_t port = irq < 8 ? MASTER_DATA : SLAVE_DATA;
+    outb(port, (uint8_t)(inb(port) & ~(1u << (irq & 7))));
+    if (irq >= 8)
+        pic_unmask(ICW3_SLAVE_IRQ);
+}
+
+void pic_eoi(unsigned int irq)
+{
+    if (irq >= 8)
+        outb(SLAVE_COMMAND, OCW2_EOI);
+    outb(MASTER_COMMAND, OCW2_EOI);
+}
+
+void pic_eoi_master(void)
+{
+    outb(MASTER_COMMAND, OCW2_EOI);
+}
+
+static uint16_t read_both(uint8_t ocw3)
+{
+    outb(MASTER_COMMAND, ocw3);
+    outb(SLAVE_COMMAND, ocw3);
+    return (uint16_t)(inb(SLAVE_COMMAND) << 8 | inb(MASTER_COMMAND));
+}
+
+uint16_t pic_irr(void)
+{
+    return read_both(OCW3_READ_IRR);
+}
+
+uint16_t pic_isr(void)
+{
+    return read_both(OCW3_READ_ISR);
+}
+
+uint16_t pic_imr(void)
+{
+    return (uint16_t)(inb(SLAVE_DATA) << 8 | inb(MASTER_DATA));
+}

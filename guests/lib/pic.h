@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The two i8259s: IRQ 0-7 at vectors VEC_PIC+0.., IRQ 8-15 at VEC_PIC+8.. . Sections
+// "Initialization Command Words" and "Operation Command Words" of the data sheet.
+
+#pragma once
+
+#include <stdint.h>
+
+// Initialises both chips, every line masked.
+void pic_init(void);
+
+void pic_mask(unsigned int irq);
+void pic_unmask(unsigned int irq);
+
+// Non-specific EOI for an IRQ line (0..15): both chips for the slave's.
+void pic_eoi(unsigned int irq);
+void pic_eoi_master(void);
+
+// Interrupt request and in-service registers, the slave's in bits 15:8.
+uint16_t pic_irr(void);
+uint16_t pic_isr(void);
+
+// Interrupt mask register, the slave's in bits 15:8.
+uint16_t pic_imr(void);

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The way from the entry code to main(), and what libc needs to know of the machine.
+
+#pragma once
+
+#include <stdint.h>
+
+// Called by boot.S in 64-bit mode with interrupts off: the loader's magic, the gpa of the multiboot
+// information, and the TSC at the first instruction. Powers off when main() returns; a status
+// other than 0 is reported as "GUEST-FAIL exit status N".
+_Noreturn void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc);
+
+// Gives [start, end) to sbrk().
+void newlib_heap_init(uintptr_t start, uintptr_t end);

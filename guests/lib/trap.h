@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Exceptions and interrupts of a guest: the IDT, handlers in C, raw handlers in assembly, and
+// instructions that are allowed to fault.
+
+#pragma once
+
+#include <stdint.h>
+
+#include "guests/lib/layout.h"
+
+#define VEC_DE  0
+#define VEC_DB  1
+#define VEC_NMI 2
+#define VEC_BP  3
+#define VEC_OF  4
+#define VEC_UD  6
+#define VEC_NM  7
+#define VEC_DF  8
+#define VEC_TS  10
+#define VEC_NP  11
+#define VEC_SS  12
+#define VEC_GP  13
+#define VEC_PF  14
+#define VEC_MF  16
+#define VEC_AC  17
+#define VEC_XM  19
+
+// No exception: what trap_caught.vector holds when nothing faulted.
+#define TRAP_NONE (-1)
+
+// The interrupted registers, in the order in which trap.S and the processor push them. A handler
+// may change them; they are loaded on return.
+struct trap_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
+    uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
+    uint64_t vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+_Static_assert(sizeof(struct trap_frame) == TRAP_FRAME_SIZE, "trap.S moves the frame as a block");
+
+typedef void trap_handler(struct trap_frame *frame);
+
+// The last exception of an instruction under TRY().
+struct trap_caught {
+    int vector; // 0..31, or TRAP_NONE
+    uint64_t error;
+    uint64_t rip;
+    uint64_t cr2; // only with #PF
+};
+
+extern struct trap_caught trap_caught;
+
+// Assembly text of one instruction that may fault. A fault is recorded in trap_caught and
+// execution goes on behind the instruction. Call trap_expect() first.
+#define TRY(instruction)           \
+    "771: " instruction "\n772:\n" \
+    ".pushsection .extable, \"a\"\n.quad 771b, 772b\n.popsection\n"
+
+static inline void trap_expect(void)
+{
+    trap_caught.vector = TRAP_NONE;
+    __asm__ volatile("" ::: "memory");
+}
+
+// Builds the IDT and the TSS and loads them. Interrupts stay off.
+void trap_init(void);
+
+// Gives a vector (0..255) to a C handler; it runs with interrupts off on the interrupted stack and
+// comes before TRY(). NULL restores the default, which ends the guest with a message.
+void trap_set_handler(uint8_t vector, trap_handler *handler);
+
+// Points a gate straight at assembly code, with no register saved and no change of stack: the code
+// must end in IRETQ, and must not interrupt code that keeps data in the red zone.
+void trap_set_raw(uint8_t vector, const void *code);
+
+// Lets ring 3 raise this vector with INT n.
+void trap_allow_user(uint8_t vector);
+
+// RDMSR and WRMSR that may fault: TRAP_NONE, or the vector raised. *value is 0 after a fault.
+int rdmsr_safe(uint32_t msr, uint64_t *value);
+int wrmsr_safe(uint32_t msr, uint64_t value);
+
+// Stack on which trap handlers enter; its top is also what ring 3 is interrupted onto.
+extern uint8_t trap_stack[TRAP_STACK_SIZE];
