@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Boot tests: each makes its own config and ISO, boots it in Bochs, and reads the serial line.
+
+They need `./bulkhead build` to have run. `--only WORD` (repeatable) selects tests by a part of
+their name boot.FILE.TEST, as `./bulkhead test` does.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+
+from machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
+
+
+def pytest_addoption(parser):
+    parser.addoption("--only", action="append", default=[], metavar="WORD")
+
+
+def name_of(item):
+    module = os.path.basename(str(item.fspath)).removesuffix(".py").removeprefix("test_")
+    return f"boot.{module}.{item.name.removeprefix('test_')}"
+
+
+def pytest_collection_modifyitems(config, items):
+    words = config.getoption("--only")
+    if not words:
+        return
+    chosen = [item for item in items if any(word in name_of(item) for word in words)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+class Iso:
+    """A config as an ISO: the file, and what the host checker said about the config."""
+
+    def __init__(self, path, messages):
+        self.path = path
+        self.messages = messages
+
+
+@pytest.fixture
+def make_iso(tmp_path):
+    """make_iso(text, files={name: bytes}, options=[…]) writes test.conf with the files beside it
+    and makes an ISO of it."""
+    def make(text, files=None, options=()):
+        config = tmp_path / "test.conf"
+        config.write_bytes(text if isinstance(text, bytes) else text.encode())
+        for name, content in (files or {}).items():
+            (tmp_path / name).write_bytes(content)
+        iso = tmp_path / "test.iso"
+        command = [os.path.join(ROOT, "tools", "iso.sh"), str(config), "-o", str(iso)]
+        for option in options:
+            command += ["--option", option]
+        result = subprocess.run(command, check=False, capture_output=True, text=True,
+                                errors="replace")
+        assert result.returncode == 0, result.stderr
+        return Iso(str(iso), result.stderr)
+    return make
+
+
+@pytest.fixture
+def boot(make_iso):
+    """boot(text, files=…, options=…, **machine) boots a config; returns the running Machine."""
+    machines = []
+
+    def start(text, files=None, options=(), **arguments):
+        machine = Machine(make_iso(text, files, options).path, **arguments)
+        machines.append(machine)
+        machine.start()
+        return machine
+    yield start
+    for machine in machines:
+        machine.stop()
