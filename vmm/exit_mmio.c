@@ -174,10 +174,10 @@ enum exit_result exit_mmio(struct vmm *vmm)
     status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
     if (status != INSN_OK)
         return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+    if (PAGE_OF(gpa) == LAPIC_BASE) // no string or stack instructions there: no kernel uses them
+        return insn_is_simple(insn) ? exit_lapic(vmm, insn) : kill_instruction(vmm);
     if (!insn_is_simple(insn))
         return exit_mmio_two_operands(vmm, insn);
-    if (PAGE_OF(gpa) == LAPIC_BASE)
-        return exit_lapic(vmm, insn);
     if (PAGE_OF(gpa) != PAGE_OF(gpa + insn->size - 1))
         return exit_mmio_crossing(vmm, insn);
     if (insn_reads(insn))

@@ -13,18 +13,20 @@ void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
 void *arch_ptr(struct hpa a);              // the kernel's mapping of physical memory
 void arch_zero(void *p, size_t bytes);     // multiple of 64
 
-// Page tables. arch_map: kernel_lock held; uses the largest pages that alignment allows; takes frames for
-// tables by frames_alloc() and charges them to space->payer; on failure nothing stays mapped.
+// Page tables. arch_map: kernel_lock held; uses the largest pages that alignment allows; takes
+// frames for tables by frames_alloc() and charges them to space->payer; on failure nothing stays
+// mapped.
 bool arch_space_init(struct space *s) MUST_CHECK;
 void arch_space_free(struct space *s);     // all table frames, not what they map
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot);
 // Clears the entries, frees no tables and flushes nothing: see space.c.
 void arch_unmap(struct space *s, uint64_t address, uint64_t bytes);
-// Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False: nowhere.
+// Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False:
+// nowhere.
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left);
-// For the audit: the next leaf or table at or after *cursor (0 first; opaque), which moves behind it;
-// false at the end. Of a process only what is below USER_END. kernel_lock held.
+// For the audit: the next leaf or table at or after *cursor (0 first; opaque), which moves behind
+// it; false at the end. Of a process only what is below USER_END. kernel_lock held.
 struct audit_item {
     struct hpa frame;
     uint64_t bytes;
@@ -45,8 +47,8 @@ void arch_switch_to(struct thread *t);     // before either: address space, I/O 
 void arch_thread_gone(struct thread *t);   // on its core: forget cached state of it (FPU owner)
 // Fresh stack, interrupts on, halt; handlers end in sched_run().
 NORETURN void arch_idle(void);
-// Between the pieces of long work: interrupts on for one instruction. A handler that comes may end in
-// sched_run() with a fresh stack, as from idle; nothing is lost by not returning.
+// Between the pieces of long work: interrupts on for one instruction. A handler that comes may end
+// in sched_run() with a fresh stack, as from idle; nothing is lost by not returning.
 void arch_interrupt_window(void);
 
 bool arch_vm_init(struct vm *vm) MUST_CHECK;
@@ -69,12 +71,13 @@ void arch_log(const char *text, size_t bytes);
 NORETURN void arch_off(int status);        // powers the machine off, as far as it can
 NORETURN void arch_panic_halt(void);       // stops the other cores, ends with status 2
 
-// frames.c. Runs of 4 KB frames; owner: an object id, or FRAME_KERNEL. `align` is in bytes, a power of
-// two. Any core; takes its own lock. Contents are not zeroed.
+// frames.c. Runs of 4 KB frames; owner: an object id, or FRAME_KERNEL. `align` is in bytes, a power
+// of two. Any core; takes its own lock. Contents are not zeroed.
 #define FRAME_FREE     0u
 #define FRAME_KERNEL   0xfffffffeu
 #define FRAME_RESERVED 0xffffffffu
-void frames_init(struct hpa table, uint64_t frames); // table: uint32_t per frame, all FRAME_RESERVED
+// table: uint32_t per frame; all become FRAME_RESERVED.
+void frames_init(struct hpa table, uint64_t frames);
 void frames_add(struct hpa base, uint64_t frames);   // usable RAM
 bool frames_alloc(uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out) MUST_CHECK;
 void frames_free(struct hpa base, uint64_t frames);
@@ -92,9 +95,9 @@ size_t log_read(char *to, size_t bytes);   // what has not been read yet
 void log_detach(void);                     // a process owns the port from now on
 void log_attach(void);                     // that process has ended
 
-// What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The caller's
-// registers are saved before, for a call may not return: then the saved ones hold the result. The
-// entry stub checks the number against SYSCALL_COUNT.
+// What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The
+// caller's registers are saved before, for a call may not return: then the saved ones hold the
+// result. The entry stub checks the number against SYSCALL_COUNT.
 struct syscall_result { int64_t status; uint64_t value; };
 typedef struct syscall_result syscall_fn(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
                                          uint64_t a4, uint64_t a5);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The isolation audit: walks the page tables of all VMs and processes against the owner table and the
-// mapping records, and proves that
+// The isolation audit: walks the page tables of all VMs and processes against the owner table and
+// the mapping records, and proves that
 //   - a table's frame belongs to that VM or process itself, and a leaf never leads to such a frame;
-//   - a leaf leads to a frame of a memory object, by a record of exactly that mapping: so no frame of
-//     the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
+//   - a leaf leads to a frame of a memory object, by a record of exactly that mapping: so no frame
+//     of the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
 //   - a VM has no boot module, and no process but the VM's own has the VM's memory.
 // In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again.
 #include "kernel/core/syscall.h"

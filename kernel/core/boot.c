@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The boot core's last steps: the manager is made from its module and started. Nothing else runs yet,
-// so locks are taken for the assertions' sake only; every failure is the end, with a message.
+// The boot core's last steps: the manager is made from its module and started. Nothing else runs
+// yet, so locks are taken for the assertions' sake only; every failure is the end, with a message.
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Budgets: `amount` ticks of one core in each period, shared by the threads that have it. A budget's
-// time is touched by its core alone; the shares that were promised per core are under kernel_lock.
+// Budgets: `amount` ticks of one core in each period, shared by the threads that have it. A
+// budget's time is touched by its core alone; the shares that were promised per core are under
+// kernel_lock.
 //
 // A budget that is used up parks its threads until the next period begins. What it overdrew (the
 // kernel finishes what it does) is a debt that the next period pays.

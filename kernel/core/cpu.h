@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the portable kernel keeps per core. Everything in here belongs to its own core and is touched
-// there with interrupts off; the exceptions are atomic and marked so.
+// What the portable kernel keeps per core. Everything in here belongs to its own core and is
+// touched there with interrupts off; the exceptions are atomic and marked so.
 #pragma once
 #include "arch_types.h" // struct arch_cpu, arch_thread, arch_space, arch_vm, arch_vcpu
 #include "kernel/abi/syscall.h"
@@ -26,7 +26,7 @@ struct cpu {
     struct thread *current;    // NULL while idle
     uint32_t id;               // 0 is the boot core
     uint32_t work;             // CPU_WORK_*
-    uint64_t deadline;         // TSC: earliest of timers, quantum and budget; every exit compares it
+    uint64_t deadline;         // TSC: first of timers, quantum and budget; every exit compares it
     uint64_t armed;            // TSC the hardware timer is set to; never later than `deadline`
     uint64_t switch_tsc;       // when `current` was last charged
     uint64_t idle_tsc;         // total
@@ -39,8 +39,8 @@ struct cpu {
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
     uint64_t grace_seen;        // atomic: last grace period number this core acknowledged
-    // The address space that is loaded, and the VM's tables that were used last: this core is in the
-    // `running` mask of both. The arch sets them, by space_use().
+    // The address space that is loaded, and the VM's tables that were used last: this core is in
+    // the `running` mask of both. The arch sets them, by space_use().
     struct space *space;
     struct space *guest_space;
     struct object *stop_request; // atomic: end this object's use of this core (see op.c)

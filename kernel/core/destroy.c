@@ -6,16 +6,17 @@
 // whoever had looked it up is out of the kernel; (3) what still uses it is told to stop; (4) wait
 // until it has; (5) a second grace period, for those who found it through a user; (6) it is taken
 // apart. An object in the middle of this is `dying`; one that needs another first goes down to that
-// one and comes back by `up`. Waiting always goes downwards, so no two destroyers wait for each other,
-// and a destroyer that is killed leaves its chain `abandoned`, to be begun again by the next one.
+// one and comes back by `up`. Waiting always goes downwards, so no two destroyers wait for each
+// other, and a destroyer that is killed leaves its chain `abandoned`, to be begun again by the next
+// one.
 #include "kernel/core/syscall.h"
 
 #define UNMAP_BATCH 64
 
 enum step { STEP_GRACE, STEP_STOP, STEP_DRAIN, STEP_GRACE_USERS, STEP_APART };
 
-// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; w[2]: generation to
-// wait for, w[3]: wait for it; ref: mapping.
+// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; w[2]: generation
+// to wait for, w[3]: wait for it; ref: mapping.
 #define AGAIN ((struct op_result){ OP_AGAIN, OK, 0 })
 #define WAIT  ((struct op_result){ OP_WAIT, OK, 0 })
 

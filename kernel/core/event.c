@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Events: 64 bits that threads signal and one thread waits for. Any core, under the event's lock.
 //
-// Whoever takes the waiter out of the event, under its lock, also sets the waiter's result and wakes
-// it: a signal, the deadline, a kill and the event's end cannot meet. A thread that waits has
+// Whoever takes the waiter out of the event, under its lock, also sets the waiter's result and
+// wakes it: a signal, the deadline, a kill and the event's end cannot meet. A thread that waits has
 // t->waiting set; its core makes it runnable only once that is NULL.
 #include "kernel/core/syscall.h"
 

@@ -3,10 +3,11 @@
 // frames_lock, which is innermost.
 //
 // Free frames form runs that are never adjacent. A run's first frame holds struct run, its last one
-// the number of the first, so that a freed run finds its neighbours through the owner table at once.
-// Runs of 2 MB and more are in one list, smaller ones in another. Small requests take from small runs
-// first and else from the low end of a big one; big requests take from the high end of a big one: so
-// 2 MB runs stay whole as long as possible, and neither needs a search in an ordered list.
+// the number of the first, so that a freed run finds its neighbours through the owner table at
+// once. Runs of 2 MB and more are in one list, smaller ones in another. Small requests take from
+// small runs first and else from the low end of a big one; big requests take from the high end of a
+// big one: so 2 MB runs stay whole as long as possible, and neither needs a search in an ordered
+// list.
 #include "kernel/core/arch.h"
 
 #define FRAME_SHIFT  12

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory objects: making them, zeroing in pieces, slices; mem_map, mem_unmap. Guarded by kernel_lock;
-// the frames of an object that is being zeroed are nobody else's, so zeroing takes no lock.
+// Memory objects: making them, zeroing in pieces, slices; mem_map, mem_unmap. Guarded by
+// kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing takes no
+// lock.
 #include "kernel/core/syscall.h"
 
 #define MEMORY_MAX (1ull << 46)

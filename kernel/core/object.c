@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Kernel objects: one slab per type, ids, generations. Guarded by kernel_lock.
 //
-// A slot of a slab keeps its type, its place and its id for ever, and its generation only grows: so a
-// stale struct ref or handle is tested by reading the slot's generation, whatever became of it.
+// A slot of a slab keeps its type, its place and its id for ever, and its generation only grows: so
+// a stale struct ref or handle is tested by reading the slot's generation, whatever became of it.
 #include "kernel/core/arch.h"
 
 #define SLOT_ALIGN 64u

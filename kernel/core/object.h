@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Kernel objects, their ids and handles.
 //
-// An object's memory comes from a slab that never gives it back as anything else, and its generation
-// outlives it: a stale pointer with its generation (struct ref, a handle) is always safe to test.
-// Ownership: every object belongs to the process that paid for it and dies with it.
+// An object's memory comes from a slab that never gives it back as anything else, and its
+// generation outlives it: a stale pointer with its generation (struct ref, a handle) is always safe
+// to test. Ownership: every object belongs to the process that paid for it and dies with it.
 // Locking: `kernel_lock` guards the structure (ids, owner lists, handle tables' writers, mappings,
 // quotas). Lookups take no lock: a looked-up pointer is good until this core leaves the kernel,
 // because freeing waits for a grace period in which every core took an interrupt or idled.

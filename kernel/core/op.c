@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Long operations: what a system call cannot do in one go becomes the thread's `op`, done piece by
-// piece when the scheduler picks the thread. Between pieces interrupts come in and others may run. A
-// piece that waits for other cores blocks the thread for a short time, so that nothing spins.
+// piece when the scheduler picks the thread. Between pieces interrupts come in and others may run.
+// A piece that waits for other cores blocks the thread for a short time, so that nothing spins.
 //
 // A thread may be killed between any two pieces. What it leaves behind is then consistent, and
 // finished by whoever destroys the owner.

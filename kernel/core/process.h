@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Memory objects, address spaces (of processes and VMs), mappings, processes and their quotas.
 //
-// State is guarded by kernel_lock. A space's page tables are written under kernel_lock on any core and
-// walked by hardware on the cores of its `running` mask.
+// State is guarded by kernel_lock. A space's page tables are written under kernel_lock on any core
+// and walked by hardware on the cores of its `running` mask.
 #pragma once
 #include "kernel/core/cpu.h"
 #include "kernel/core/object.h"
 
 // Shoot-down: whoever removes an entry raises `generation`, kicks the cores in `running` and waits
-// until each has left the mask or has seen[core] == generation. A core enters the mask and then (full
-// barrier) compares generations before it uses the tables.
+// until each has left the mask or has seen[core] == generation. A core enters the mask and then
+// (full barrier) compares generations before it uses the tables.
 struct space {
     struct arch_space arch;
     uint32_t owner_id;        // object id: owner of the page-table frames
@@ -64,8 +64,8 @@ struct process {
     uint8_t has_ports;
 };
 
-// Looks up a handle of `process`; on failure NULL and *status (ERR_HANDLE, ERR_RIGHTS). No lock, but
-// what a call changes under kernel_lock it must look up under kernel_lock.
+// Looks up a handle of `process`; on failure NULL and *status (ERR_HANDLE, ERR_RIGHTS). No lock,
+// but what a call changes under kernel_lock it must look up under kernel_lock.
 static inline struct object *handle_get(const struct process *process, uint64_t h,
                                         enum object_type type, uint8_t rights,
                                         enum status *status)
@@ -90,11 +90,12 @@ void process_uncharge(struct process *p, uint64_t bytes);
 struct process *process_make(struct process *parent, uint64_t quota, enum status *status);
 // Frees what is left of it besides the object itself. kernel_lock held.
 void process_unmake(struct process *p);
-// Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or NULL.
+// Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or
+// NULL.
 struct event *process_ended(struct process *p);
 // Copies between the kernel and a process without ever faulting: walks its tables; false where the
-// range is not mapped (or not writable). At most a few pages; kernel_lock not needed by callers on the
-// process's own thread.
+// range is not mapped (or not writable). At most a few pages; kernel_lock not needed by callers on
+// the process's own thread.
 bool copy_from_user(struct process *p, void *to, uint64_t va, size_t bytes) MUST_CHECK;
 bool copy_to_user(struct process *p, uint64_t va, const void *from, size_t bytes) MUST_CHECK;
 
@@ -126,7 +127,8 @@ void cpu_leave_dead(void); // this core leaves spaces that are marked dead
 bool space_drop(struct space *s);
 
 // The core's side. To use a space: space_enter(); flush this core's TLB of it if `stale` (loading a
-// root without tags flushes as well); space_synced(); use. When it is no longer loaded: space_leave().
+// root without tags flushes as well); space_synced(); use. When it is no longer loaded:
+// space_leave().
 struct space_turn { uint64_t generation; bool stale; };
 
 static inline struct space_turn space_enter(struct space *s, uint32_t core)

@@ -3,8 +3,9 @@
 //
 // A thread is RUNNABLE (in a queue, or the core's current one), BLOCKED until thread_ready() says
 // otherwise, PARKED because its budget is used up, NEW or DEAD. `current` is in no queue while it
-// runs; sched_yield_current() puts it there early, and pick() puts it back when something better came.
-// Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel comes here.
+// runs; sched_yield_current() puts it there early, and pick() puts it back when something better
+// came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel comes
+// here.
 #include "kernel/core/arch.h"
 
 static uint64_t quantum(void) { return arch_tsc_hz() / 1000000 * QUANTUM_US; }
@@ -216,8 +217,9 @@ static struct thread *pick(struct cpu *cpu)
         budget_park(b, t);
     }
     cpu->current = t;
-    if (t && (t != prev || now >= t->quantum_end)) {
-        t->quantum_end = now + (t->quantum_left ? t->quantum_left : quantum());
+    if (t) {
+        if (t != prev || now >= t->quantum_end)
+            t->quantum_end = now + (t->quantum_left ? t->quantum_left : quantum());
         t->quantum_left = 0;
     }
     sched_refresh_deadline(cpu, now);

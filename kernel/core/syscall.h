@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // How the files of kernel/core define system calls. Each is one function in the file of its object,
-// in two halves: decode_…() checks everything and changes nothing, what follows it takes effect. What
-// can still fail then is only the taking of memory, which is undone as a whole.
+// in two halves: decode_…() checks everything and changes nothing, what follows it takes effect.
+// What can still fail then is only the taking of memory, which is undone as a whole.
 #pragma once
 #include "kernel/core/arch.h"
 
@@ -32,7 +32,8 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
 #define HANDLE(process, h, type, noun, rights, status)                                             \
     object_to(handle_get(process, h, type, rights, status), noun)
 
-// A new object's handle for the caller; ends the object again if the table is full. kernel_lock held.
+// A new object's handle for the caller; ends the object again if the table is full. kernel_lock
+// held.
 int64_t handle_give(struct process *to, struct object *object, uint8_t rights);
 
 // mem_map and vm_map: what they have in common. kernel_lock held.

@@ -68,12 +68,12 @@ SYSCALL(system_stats)
 
 SYSCALL(system_log)
 {
-    char text[LOG_PIECE];
+    char text[LOG_PIECE] = { 0 };
     enum status status = decode(a0, RIGHT_READ);
     if (status != OK)
         return result(status);
     size_t most = min_u64(a2, sizeof(text));
-    if (!copy_to_user(caller_process(), a1, text, 0)) // before anything is taken out of the ring
+    if (!copy_to_user(caller_process(), a1, text, most)) // before the ring gives anything away
         return result(ERR_RANGE);
     size_t got = log_read(text, most);
     return result(copy_to_user(caller_process(), a1, text, got) ? (int64_t)got : ERR_RANGE);

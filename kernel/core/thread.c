@@ -2,8 +2,8 @@
 // Threads: their calls and their end. Lists and counts under kernel_lock; states belong to the
 // thread's core (sched.c).
 //
-// Time is given out by PRIO_SYSTEM threads only: they choose cores, priorities and budgets. A thread
-// that any other one makes runs on its maker's core, at its priority, from its budget.
+// Time is given out by PRIO_SYSTEM threads only: they choose cores, priorities and budgets. A
+// thread that any other one makes runs on its maker's core, at its priority, from its budget.
 #include "kernel/core/syscall.h"
 
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Threads, budgets, events, timers and the per-core scheduler.
 //
-// A core's run queues, its threads' states and its timers are touched by that core alone; other cores
-// push onto cpu->remote_wake or raise cpu->ipi_requests and send an IPI. The kernel has one stack per
-// core and never switches it: a thread is either in ring 3, in its guest, or waiting; what is left to
-// do for it in the kernel is its `op`.
+// A core's run queues, its threads' states and its timers are touched by that core alone; other
+// cores push onto cpu->remote_wake or raise cpu->ipi_requests and send an IPI. The kernel has one
+// stack per core and never switches it: a thread is either in ring 3, in its guest, or waiting;
+// what is left to do for it in the kernel is its `op`.
 //
-// Scheduling: the highest priority with a runnable thread runs; round robin within it. A thread with a
-// budget runs while the budget has time left in its period; the budget is charged by TSC at every
-// switch with all that ran on its behalf, kernel included.
+// Scheduling: the highest priority with a runnable thread runs; round robin within it. A thread
+// with a budget runs while the budget has time left in its period; the budget is charged by TSC at
+// every switch with all that ran on its behalf, kernel included.
 #pragma once
 #include "kernel/core/process.h"
 
@@ -97,7 +97,8 @@ NORETURN void sched_run(void);          // picks, switches and resumes a thread,
 void sched_charge(uint64_t now);        // charges `current` up to now
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
 void thread_block(struct thread *t);    // on its core: `current` stops being runnable
-void sched_yield_current(void);         // current goes to the end of its queue, CPU_WORK_RESCHED set
+// Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
+void sched_yield_current(void);
 void cpu_deadline_passed(uint64_t now); // runs due timers, quantum, budget; sets the next deadline
 void cpu_ipi(void);                     // in the IPI's handler, on every core
 void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer: queue it or park it

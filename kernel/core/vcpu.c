@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// vCPUs: their calls, and how other cores reach one. Its registers belong to the core it was made on;
-// `work`, `pending` and `intr_line` are atomic.
+// vCPUs: their calls, and how other cores reach one. Its registers belong to the core it was made
+// on; `work`, `pending` and `intr_line` are atomic.
 //
 // Who raises work sets the bit and then looks for the thread; vcpu_run() sets the thread and then
 // looks at the bits; both with full barriers, so one of them sees the other.
@@ -69,7 +69,8 @@ uint64_t vcpu_take_event(struct vcpu *v)
     return bits;
 }
 
-// Is destroyed; on its core, its thread is out. Once, though more than one destroyer may have asked.
+// Is destroyed; on its core, its thread is out. Once, though more than one destroyer may have
+// asked.
 void vcpu_stop(struct vcpu *v)
 {
     timer_arm(&v->apic_timer, 0);

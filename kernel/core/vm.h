@@ -51,12 +51,13 @@ struct vcpu {
 void vcpu_raise(struct vcpu *v, uint32_t work);
 // Any core: a fixed interrupt for the vCPU's local APIC.
 void vcpu_post(struct vcpu *v, uint8_t vector, bool level);
-// On its core, from the arch: the guest halts. Blocks the thread unless there is work; never returns.
+// On its core, from the arch: the guest halts. Blocks the thread unless there is work; never
+// returns.
 NORETURN void vcpu_halt(struct vcpu *v);
 // On its core: leaves the guest, vcpu_run() returns to the VMM with what stands in page->exit.
 NORETURN void vcpu_return(struct vcpu *v);
-// On its core, when VCPU_WORK_EVENT or VCPU_WORK_KICK is seen: clears both and takes the bits of its
-// event, for VM_EXIT_EVENT.
+// On its core, when VCPU_WORK_EVENT or VCPU_WORK_KICK is seen: clears both and takes the bits of
+// its event, for VM_EXIT_EVENT.
 uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
 void vcpu_woken(struct vcpu *v);

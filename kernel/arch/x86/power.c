@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The end of the machine: power-off with a status for whoever runs an emulator, and the panic.
 #include "kernel/arch/x86/x86.h"
-#include <stdarg.h>
+
+#define ICR_NMI 0x400u
 
 // Bochs ends at the word "Shutdown" on port 0x8900, its log shows EBX; QEMU's isa-debug-exit is at 0xf4.
 static void emulator_exit(uint8_t status)
@@ -12,23 +13,30 @@ static void emulator_exit(uint8_t status)
         __asm__ volatile("outb %0, %1" : : "a"(word[i]), "Nd"((uint16_t)0x8900), "b"((uint64_t)status));
 }
 
+bool machine_stopping; // atomic: an NMI from now on means: halt
+
+static void stop_others(void)
+{
+    __atomic_store_n(&machine_stopping, true, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cpus[i] && cpus[i] != this_cpu())
+            apic_icr(cpus[i]->arch.apic_id, ICR_NMI); // see trap_paranoid_c
+}
+
 void arch_off(int status)
 {
     if (acpi.emulator)
         emulator_exit((uint8_t)status);
-    for (uint32_t i = 0; i < cpu_count; i++)
-        if (cpus[i] && cpus[i] != this_cpu())
-            apic_icr(cpus[i]->arch.apic_id, 0x400); // NMI: see trap_paranoid_c
+    stop_others();
     static const char text[] = "\nbulkhead: all is stopped; the machine can be switched off.\n";
     arch_log(text, sizeof(text) - 1);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
 
-bool panic_begun;
-
 void arch_panic_halt(void)
 {
+    stop_others();
     if (acpi.emulator)
         emulator_exit(2);
     for (;;)

@@ -10,7 +10,7 @@ void trap_paranoid_c(struct regs *regs);
 void idle_wakeup(void);
 NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx);
 
-extern bool panic_begun;
+extern bool machine_stopping;
 
 void trap_dispatch(uint8_t vector)
 {
@@ -78,7 +78,7 @@ void trap_from_kernel(struct regs *regs)
 // hardware that reports an error which nobody here can handle.
 void trap_paranoid_c(struct regs *regs)
 {
-    if (regs->vector == VECTOR_NMI && !panic_begun) {
+    if (regs->vector == VECTOR_NMI && !machine_stopping) {
         log_print("core %u: NMI\n", this_cpu()->id);
         return;
     }

@@ -90,7 +90,8 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
         if (!v->arch.dr_armed)
             arm_debug_registers(v);
         // The exit did not update DR6 as delivery would have: pending bits are in the qualification.
-        write_dr6((read_dr6() & ~0xeull & ~1ull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
+        write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
+        vmwrite(GUEST_DR7, vmread(GUEST_DR7) & ~(1ull << 13)); // nor cleared GD
         if (info & (1u << 12)) // IRET had unblocked NMIs
             vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
         vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);

@@ -213,6 +213,8 @@ void vmx_exit(struct vcpu *v)
     cpu->arch.tr_stale = 1;
     v->arch.exits[reason < EXIT_REASON_COUNT ? reason : 0]++;
     enum exit_action action = dispatch(v, reason);
+    if (action == EXIT_WORK)
+        v->arch.inject = 1;
     if (action == EXIT_SKIP)
         vmx_skip(v, vmread(EXIT_INSN_LEN));
     irq_window();
@@ -221,7 +223,7 @@ void vmx_exit(struct vcpu *v)
         cpu_deadline_passed(now);
     if (unlikely(cpu->work))
         sched_run();
-    if (unlikely(action == EXIT_WORK || (v->work | v->arch.inject)))
+    if (unlikely(v->work | v->arch.inject))
         vmx_resume(v);
 }
 

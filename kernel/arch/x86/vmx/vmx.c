@@ -140,8 +140,16 @@ static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
         map[2048 + half + bit / 8] &= (uint8_t)~(1u << (bit % 8));
 }
 
-// [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC: all reads but those of the
-// registers that only look like memory, and the three writes that need no help.
+// Registers whose value is what the virtual-APIC page holds. The timer's current count is not among
+// them, and what does not exist must be #GP.
+static const struct { uint32_t first, last; } x2apic_reads[] = {
+    { APIC_ID, APIC_VERSION }, { APIC_TPR, APIC_TPR }, { APIC_PPR, APIC_PPR }, { APIC_LDR, APIC_LDR },
+    { APIC_SVR, APIC_ESR },    { APIC_ICR, APIC_ICR }, { APIC_LVT_TIMER, APIC_TIMER_INITIAL },
+    { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE },
+};
+
+// [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC: those reads, and the three
+// writes that need no help.
 static void make_bitmaps(void)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -151,9 +159,9 @@ static void make_bitmaps(void)
         __builtin_memset(map, 0xff, PAGE_SIZE);
         for (unsigned k = 0; k < MSR_PASSED_COUNT; k++)
             bitmap_pass(map, msr_passed[k], true, true);
-        for (uint32_t r = 0; i && r < 0x40; r++)
-            if (r != APIC_TIMER_CURRENT / 16 && r != APIC_EOI / 16 && r != APIC_SELF_IPI / 16)
-                bitmap_pass(map, MSR_X2APIC + r, true, false);
+        for (unsigned k = 0; i && k < ARRAY_SIZE(x2apic_reads); k++)
+            for (uint32_t r = x2apic_reads[k].first; r <= x2apic_reads[k].last; r++)
+                bitmap_pass(map, MSR_X2APIC + r / 16, true, false);
         if (i) {
             bitmap_pass(map, MSR_X2APIC + APIC_TPR / 16, true, true);
             bitmap_pass(map, MSR_X2APIC + APIC_EOI / 16, false, true);
