@@ -174,7 +174,7 @@ void test_lapic(void)
     static const char *const names[] = {
         "lapic.or",     "lapic.and",  "lapic.xor",      "lapic.xchg",     "lapic.xchg-out",
         "lapic.add",    "lapic.sub",  "lapic.lock-or",  "lapic.lock-bts", "lapic.cmp",
-        "lapic.cmp-zf", NULL,         NULL,
+        "lapic.cmp-zf", 0,            0,
     };
     if (apic_mode() != APIC_MODE_XAPIC) {
         check_skip("lapic", "the APIC was not left in xAPIC mode");
