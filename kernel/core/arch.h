@@ -4,8 +4,8 @@
 #pragma once
 #include "kernel/core/boot.h"
 #include "kernel/core/vm.h"
+#include "arch_inline.h" // this_cpu(): struct cpu of the core that runs this
 
-struct cpu *this_cpu(void);
 uint64_t arch_now(void);                   // TSC
 uint64_t arch_tsc_hz(void);
 void arch_set_deadline(uint64_t tsc);      // this core's timer interrupt; UINT64_MAX: none

@@ -9,19 +9,18 @@
 #include "kernel/core/syscall.h"
 
 #define PIECE_ENTRIES 4096
-#define PIECE_FRAMES  32768
 #define RETRIES_MAX   64
 #define REPORTS_MAX   8
 
 // op_state.w[]; ref: the process or VM that is being walked, or none yet
-enum { ID, CURSOR, SKIP, CHANGES, RETRIES, TOTAL, HERE, FAILURES };
+enum { ID, CURSOR, CHANGES, RETRIES, TOTAL, HERE, FAILURES };
 
 struct walk {
     uint64_t *w;
     struct space *space;
     struct object *holder;
     struct mapping *last;  // the record that matched last
-    uint64_t entries, frames; // left in this piece
+    uint64_t entries;      // left in this piece
 };
 
 static struct space *space_of(struct object *o)
@@ -51,7 +50,8 @@ static struct mapping *record_at(struct walk *k, uint64_t address)
         return k->last;
     list_for_each(l, &k->space->mappings) {
         struct mapping *m = list_entry(l, struct mapping, in_space);
-        k->entries -= k->entries ? 1 : 0; // searching counts as work of this piece
+        if (k->entries > 1)
+            k->entries--; // searching counts as work of this piece
         if (address - m->address < m->bytes)
             return k->last = m;
     }
@@ -101,50 +101,33 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
     return NULL;
 }
 
-static void check_table(struct walk *k, const struct audit_item *item)
-{
-    if (frames_owner(item->frame) != k->space->owner_id)
-        fail(k, "a table not its own", item->address, item->frame);
-    k->w[HERE]++;
-}
-
-// A part of a leaf, as much as this piece allows; true: the leaf is done.
-static bool check_item(struct walk *k, const struct audit_item *item)
+static void check_item(struct walk *k, const struct audit_item *item)
 {
     if (item->table) {
-        check_table(k, item);
-        return true;
+        if (frames_owner(item->frame) != k->space->owner_id)
+            fail(k, "a table not its own", item->address, item->frame);
+        k->w[HERE]++;
+        return;
     }
-    while (k->w[SKIP] < item->bytes) {
-        if (!k->frames || !k->entries)
-            return false;
-        struct hpa frame = HPA(item->frame.v + k->w[SKIP]);
-        uint64_t address = item->address + k->w[SKIP];
-        uint64_t most = min_u64((item->bytes - k->w[SKIP]) / PAGE_SIZE, k->frames);
-        uint64_t run = frames_run(frame, most);
-        const char *why = check_leaf(k, frame, address, run * PAGE_SIZE);
+    for (uint64_t at = 0; at < item->bytes;) {
+        struct hpa frame = HPA(item->frame.v + at);
+        uint64_t run = frames_run(frame, (item->bytes - at) / PAGE_SIZE);
+        const char *why = check_leaf(k, frame, item->address + at, run * PAGE_SIZE);
         if (why)
-            fail(k, why, address, frame);
-        k->w[SKIP] += run * PAGE_SIZE;
+            fail(k, why, item->address + at, frame);
         k->w[HERE] += run;
-        k->frames -= run;
-        k->entries -= k->entries ? 1 : 0;
+        at += run * PAGE_SIZE;
     }
-    k->w[SKIP] = 0;
-    return true;
 }
 
 // True: the space is done.
 static bool walk_piece(struct walk *k)
 {
-    while (k->entries && k->frames) {
-        struct audit_item item;
-        uint64_t before = k->w[CURSOR];
+    struct audit_item item;
+    for (; k->entries; k->entries--) {
         if (!arch_space_next(k->space, &k->w[CURSOR], &item))
             return true;
-        if (!check_item(k, &item))
-            k->w[CURSOR] = before;
-        k->entries -= k->entries ? 1 : 0;
+        check_item(k, &item);
     }
     return false;
 }
@@ -152,7 +135,6 @@ static bool walk_piece(struct walk *k)
 static void begin(uint64_t *w, struct space *s)
 {
     w[CURSOR] = 0;
-    w[SKIP] = 0;
     w[HERE] = 0;
     w[CHANGES] = s->changes;
 }
@@ -186,7 +168,7 @@ static struct op_result locked_piece(struct thread *t)
         w[RETRIES] = 0;
         begin(w, space_of(o));
     }
-    struct walk k = { w, space_of(o), o, NULL, PIECE_ENTRIES, PIECE_FRAMES };
+    struct walk k = { w, space_of(o), o, NULL, PIECE_ENTRIES };
     if (w[CHANGES] != k.space->changes) {
         if (++w[RETRIES] > RETRIES_MAX)
             return (struct op_result){ OP_DONE, ERR_BUSY, w[TOTAL] };

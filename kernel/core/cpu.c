@@ -11,8 +11,6 @@ void cpu_request(uint32_t core, uint32_t request)
     arch_send_ipi(core);
 }
 
-void cpu_kick(uint32_t core) { arch_send_ipi(core); }
-
 uint64_t grace_begin(void)
 {
     uint64_t number = __atomic_add_fetch(&grace_number, 1, __ATOMIC_SEQ_CST);

@@ -34,6 +34,7 @@ struct cpu {
     struct list queue[PRIO_COUNT];
     uint32_t queue_bits;       // priorities with runnable threads (without `current`)
     uint64_t run_limit;        // TSC when `current` must be looked at: quantum end, budget end
+    uint64_t quantum;          // TSC ticks
     struct list timers;        // sorted by deadline
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next

@@ -87,10 +87,16 @@ extern struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 struct handle_table { uint64_t entry[HANDLE_MAX]; };
 #define HANDLE_RESERVED (1ull << 32) // taken, but leads nowhere yet
 
-static inline struct object *handle_object(uint64_t entry)
+// Whatever is there; the generation says whether it is what the handle meant.
+static inline struct object *handle_slot(uint64_t entry)
 {
     uint32_t id = entry & (OBJECT_MAX - 1);
-    struct object *o = object_ids[id / OBJECT_ID_PAGE][id % OBJECT_ID_PAGE];
+    return object_ids[id / OBJECT_ID_PAGE][id % OBJECT_ID_PAGE];
+}
+
+static inline struct object *handle_object(uint64_t entry)
+{
+    struct object *o = handle_slot(entry);
     return __atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) == entry >> 32 ? o : NULL;
 }
 

@@ -74,8 +74,9 @@ static inline struct object *handle_get(const struct process *process, uint64_t 
     if (unlikely(h >= HANDLE_MAX))
         return NULL;
     uint64_t entry = __atomic_load_n(&process->handles->entry[h], __ATOMIC_RELAXED);
-    struct object *o = handle_object(entry);
-    if (unlikely(!o || o->type != type))
+    struct object *o = handle_slot(entry);
+    if (unlikely(__atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) != entry >> 32 ||
+                 o->type != type))
         return NULL;
     *status = ERR_RIGHTS;
     if (unlikely(~(entry >> 24) & rights))

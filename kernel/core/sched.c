@@ -8,8 +8,6 @@
 // here.
 #include "kernel/core/arch.h"
 
-static uint64_t quantum(void) { return arch_tsc_hz() / 1000000 * QUANTUM_US; }
-
 void sched_init_cpu(struct cpu *cpu)
 {
     for (unsigned i = 0; i < PRIO_COUNT; i++)
@@ -20,35 +18,32 @@ void sched_init_cpu(struct cpu *cpu)
     cpu->deadline = UINT64_MAX;
     cpu->armed = UINT64_MAX;
     cpu->run_limit = UINT64_MAX;
+    cpu->quantum = arch_tsc_hz() / 1000000 * QUANTUM_US;
     cpu->switch_tsc = arch_now();
 }
 
-static void enqueue(struct cpu *cpu, struct thread *t, bool front)
+static inline void enqueue(struct cpu *cpu, struct thread *t, bool front)
 {
-    if (t->priority == PRIO_BUDGET && unlikely(!thread_budget(t)))
-        t->priority = PRIO_BEST_EFFORT; // its budget was destroyed
-    struct list *queue = &cpu->queue[t->priority];
-    if (front)
-        list_push_front(queue, &t->queue);
-    else
-        list_push_back(queue, &t->queue);
-    cpu->queue_bits |= 1u << t->priority;
+    unsigned priority = t->priority;
+    struct list *queue = &cpu->queue[priority];
+    list_insert_before(front ? queue->next : queue, &t->queue);
+    cpu->queue_bits |= 1u << priority;
 }
 
-static void dequeue(struct cpu *cpu, struct thread *t)
+static inline void dequeue(struct cpu *cpu, struct thread *t, unsigned priority)
 {
     list_remove(&t->queue);
-    if (list_empty(&cpu->queue[t->priority]))
-        cpu->queue_bits &= ~(1u << t->priority);
+    if (list_empty(&cpu->queue[priority]))
+        cpu->queue_bits &= ~(1u << priority);
 }
 
-void sched_charge(uint64_t now)
+// Charges `current` with what has passed.
+static inline void charge(struct cpu *cpu, uint64_t now)
 {
-    struct cpu *cpu = this_cpu();
     struct thread *t = cpu->current;
     uint64_t ticks = now - cpu->switch_tsc;
     cpu->switch_tsc = now;
-    if (!t) {
+    if (unlikely(!t)) {
         cpu->idle_tsc += ticks;
         return;
     }
@@ -59,26 +54,31 @@ void sched_charge(uint64_t now)
 }
 
 // The hardware timer is written only when it would come too late: one that comes too early finds
-// nothing to do and is set again then.
-void sched_refresh_deadline(struct cpu *cpu, uint64_t now)
+// nothing to do and is set again then. b: the budget of `current`.
+static inline void set_deadline(struct cpu *cpu, struct budget *b, uint64_t now)
 {
     struct thread *t = cpu->current;
     uint64_t limit = UINT64_MAX;
-    if (t && !(cpu->work & CPU_WORK_RESCHED)) { // else its limit has passed, and pick() comes next
-        struct budget *b = thread_budget(t);
+    // With RESCHED set the limit has passed, and pick() comes next.
+    if (t && !(cpu->work & CPU_WORK_RESCHED)) {
         if (b)
             limit = b->left > 0 ? cpu->switch_tsc + (uint64_t)b->left : cpu->switch_tsc;
-        if (cpu->queue_bits >> t->priority & 1)
-            limit = min_u64(limit, t->quantum_end);
+        if ((cpu->queue_bits >> t->priority & 1) && t->quantum_end < limit)
+            limit = t->quantum_end;
     }
     cpu->run_limit = limit;
     if (!list_empty(&cpu->timers))
         limit = min_u64(limit, list_entry(cpu->timers.next, struct timer, link)->deadline);
     cpu->deadline = limit;
-    if (limit < cpu->armed || cpu->armed <= now) {
+    if (unlikely(limit < cpu->armed || cpu->armed <= now)) {
         cpu->armed = limit;
         arch_set_deadline(limit);
     }
+}
+
+void sched_refresh_deadline(struct cpu *cpu, uint64_t now)
+{
+    set_deadline(cpu, cpu->current ? thread_budget(cpu->current) : NULL, now);
 }
 
 void sched_ready(struct cpu *cpu, struct thread *t)
@@ -89,6 +89,8 @@ void sched_ready(struct cpu *cpu, struct thread *t)
         budget_park(b, t);
         return;
     }
+    if (!b && t->priority == PRIO_BUDGET)
+        t->priority = PRIO_BEST_EFFORT; // its budget was destroyed
     t->state = THREAD_RUNNABLE;
     enqueue(cpu, t, false);
     if (!cpu->current || t->priority > cpu->current->priority)
@@ -130,7 +132,7 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     struct event *e = NULL;
     uint64_t bits = 0;
     if (t->state == THREAD_RUNNABLE && !list_empty(&t->queue))
-        dequeue(cpu, t);
+        dequeue(cpu, t, t->priority);
     else
         list_remove(&t->queue);
     timer_arm(&t->wait_timer, 0);
@@ -180,49 +182,72 @@ void sched_yield_current(void)
     cpu->work |= CPU_WORK_RESCHED;
 }
 
-static struct thread *take(struct cpu *cpu)
+static inline struct thread *take(struct cpu *cpu)
 {
     if (!cpu->queue_bits)
         return NULL;
-    unsigned priority = 31u - (unsigned)__builtin_clz(cpu->queue_bits);
+    unsigned priority = 31u ^ (unsigned)__builtin_clz(cpu->queue_bits);
     struct thread *t = list_entry(cpu->queue[priority].next, struct thread, queue);
-    dequeue(cpu, t);
+    dequeue(cpu, t, priority);
     return t;
 }
 
-// A thread that is preempted goes on first among its equals, with the rest of its quantum.
+// `current` before pick(). One that is preempted goes on first among its equals, with the rest of
+// its quantum.
 static void put_back(struct cpu *cpu, struct thread *t, uint64_t now)
 {
     bool rest = now < t->quantum_end;
+    if (t->killed) {
+        thread_end(cpu, t);
+        return;
+    }
+    if (t->state != THREAD_RUNNABLE)
+        return;
     t->quantum_left = rest ? t->quantum_end - now : 0;
     enqueue(cpu, t, rest);
 }
 
+// May t run now? Else it is parked, or queued again without the budget that it has lost.
+static inline bool may_run(struct cpu *cpu, struct thread *t, struct budget **b, uint64_t now)
+{
+    *b = thread_budget(t);
+    if (*b) {
+        if (likely(now - (*b)->period_start < (*b)->period && (*b)->left > 0))
+            return true;
+        if (budget_has_time(*b, now))
+            return true;
+        budget_park(*b, t);
+        return false;
+    }
+    if (likely(t->priority != PRIO_BUDGET))
+        return true;
+    t->priority = PRIO_BEST_EFFORT;
+    enqueue(cpu, t, false);
+    return false;
+}
+
 // Chooses the core's next thread; NULL: none.
-static struct thread *pick(struct cpu *cpu)
+static inline struct thread *pick(struct cpu *cpu)
 {
     uint64_t now = arch_now();
     struct thread *prev = cpu->current, *t;
-    sched_charge(now);
+    struct budget *b = NULL;
+    charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
-    if (prev && unlikely(prev->killed))
-        thread_end(cpu, prev);
-    else if (prev && prev->state == THREAD_RUNNABLE && list_empty(&prev->queue))
+    if (prev && (list_empty(&prev->queue) || unlikely(prev->killed)))
         put_back(cpu, prev, now);
     cpu->current = NULL;
-    while ((t = take(cpu))) {
-        struct budget *b = thread_budget(t);
-        if (!b || budget_has_time(b, now))
-            break;
-        budget_park(b, t);
-    }
+    while ((t = take(cpu)) && unlikely(!may_run(cpu, t, &b, now)))
+        continue;
     cpu->current = t;
     if (t) {
         if (t != prev || now >= t->quantum_end)
-            t->quantum_end = now + (t->quantum_left ? t->quantum_left : quantum());
+            t->quantum_end = now + (t->quantum_left ? t->quantum_left : cpu->quantum);
         t->quantum_left = 0;
+    } else {
+        b = NULL;
     }
-    sched_refresh_deadline(cpu, now);
+    set_deadline(cpu, b, now);
     return t;
 }
 
@@ -250,15 +275,15 @@ void sched_run(void)
 void cpu_deadline_passed(uint64_t now)
 {
     struct cpu *cpu = this_cpu();
-    sched_charge(now);
+    charge(cpu, now);
     timers_run(cpu, now);
     struct thread *t = cpu->current;
+    struct budget *b = t ? thread_budget(t) : NULL;
     if (t && now >= cpu->run_limit && !(cpu->work & CPU_WORK_RESCHED)) {
-        struct budget *b = thread_budget(t);
         if (b && !budget_has_time(b, now))
             cpu->work |= CPU_WORK_RESCHED;
         else if (now >= t->quantum_end)
             sched_yield_current();
     }
-    sched_refresh_deadline(cpu, now);
+    set_deadline(cpu, b, now);
 }

@@ -94,7 +94,6 @@ struct system { struct object object; };
 // sched.c
 void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
-void sched_charge(uint64_t now);        // charges `current` up to now
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
 void thread_block(struct thread *t);    // on its core: `current` stops being runnable
 // Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
@@ -104,7 +103,6 @@ void cpu_ipi(void);                     // in the IPI's handler, on every core
 void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer: queue it or park it
 // cpu.c
 void cpu_request(uint32_t core, uint32_t request); // CPU_IPI_*, of another core
-void cpu_kick(uint32_t core);           // makes that core pass through the kernel soon
 // A grace period is over when every other core has been outside of the kernel since it began.
 uint64_t grace_begin(void);
 bool grace_over(uint64_t number);

@@ -42,25 +42,9 @@ int memcmp(const void *a, const void *b, size_t bytes)
     return 0;
 }
 
-size_t strlen(const char *s)
-{
-    const char *end = s;
-    for (; *end; end++)
-        __asm__ volatile(""); // else this loop would be compiled into a call of strlen
-    return (size_t)(end - s);
-}
-
 int strcmp(const char *a, const char *b)
 {
     for (; *a && *a == *b; a++, b++)
         continue;
     return (uint8_t)*a - (uint8_t)*b;
-}
-
-int strncmp(const char *a, const char *b, size_t bytes)
-{
-    for (; bytes; bytes--, a++, b++)
-        if (*a != *b || !*a)
-            return (uint8_t)*a - (uint8_t)*b;
-    return 0;
 }

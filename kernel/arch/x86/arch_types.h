@@ -77,7 +77,7 @@ struct arch_vm {
 };
 
 struct arch_vcpu {
-    uint64_t gpr_end;       // HOST_RSP: end of page->gpr
+    uint64_t *gpr;          // page->gpr; its end is HOST_RSP
     struct hpa vmcs;
     struct hpa virtual_apic;
     struct hpa fpu_frame;

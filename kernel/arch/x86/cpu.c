@@ -30,8 +30,6 @@ struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_stubs[];
 
-struct cpu *this_cpu(void) { return x86_this_cpu(); }
-
 static void idt_fill(void)
 {
     for (unsigned i = 0; i < 256; i++) {

@@ -5,9 +5,9 @@
 
 static inline uint64_t rdtsc(void)
 {
-    uint32_t lo, hi;
-    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-    return ((uint64_t)hi << 32) | lo;
+    uint64_t v; // put together here: the compiler would clear upper halves that are clear already
+    __asm__ volatile("rdtsc; shl $32, %%rdx; or %%rdx, %0" : "=a"(v) : : "rdx", "cc");
+    return v;
 }
 
 static inline uint64_t rdmsr(uint32_t msr)

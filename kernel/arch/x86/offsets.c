@@ -29,7 +29,7 @@ void offsets(void)
     OFFSET(REGS_CS, struct regs, cs);
     OFFSET(REGS_RFLAGS, struct regs, rflags);
     OFFSET(REGS_RSP, struct regs, rsp);
-    OFFSET(VCPU_GPR_END, struct vcpu, arch.gpr_end);
+    OFFSET(VCPU_GPR, struct vcpu, arch.gpr);
     OFFSET(VCPU_LAUNCHED, struct vcpu, arch.launched);
     VALUE(REGS_SIZE, sizeof(struct regs));
     VALUE(SYSCALLS_COUNT, SYSCALL_COUNT);

@@ -94,10 +94,3 @@ NORETURN void resume_trap(struct regs *regs);
 NORETURN void cpu_idle(uint64_t stack_top);
 void load_segments(void);
 void syscall_entry(void);
-
-static inline struct cpu *x86_this_cpu(void)
-{
-    struct cpu *c;
-    __asm__("mov %%gs:%c1, %0" : "=r"(c) : "i"(offsetof(struct cpu, arch.self)));
-    return c;
-}

@@ -4,14 +4,7 @@
 // "stack": interrupts are off, and NMI, #DF and #MC have stacks of their own.
 #include "offsets.h"
 
-.text
-// void vmx_enter(struct vcpu *): does not return; the VMCS is current.
-.global vmx_enter
-.balign 16
-vmx_enter:
-    mov VCPU_GPR_END(%rdi), %rsp
-    sub $128, %rsp
-    cmpb $0, VCPU_LAUNCHED(%rdi)
+.macro POP_GUEST
     pop %rax
     pop %rcx
     pop %rdx
@@ -28,6 +21,17 @@ vmx_enter:
     pop %r13
     pop %r14
     pop %r15
+.endm
+
+.text
+// void vmx_enter(struct vcpu *): does not return; the VMCS is current.
+.global vmx_enter
+.balign 16
+vmx_enter:
+    mov VCPU_GPR(%rdi), %rsp
+    cmpb $0, VCPU_LAUNCHED(%rdi)
+    movb $1, VCPU_LAUNCHED(%rdi)
+    POP_GUEST
     je 1f
     vmresume
     jmp 2f
@@ -57,9 +61,10 @@ vmx_exit_entry:
     push %rax
     mov %gs:CPU_STACK_TOP, %rsp
     mov %gs:CPU_VCPU, %rdi
-    mov %rdi, %rbx
-    call vmx_exit
-    mov %rbx, %rdi
-    jmp vmx_enter
+    call vmx_exit               // returns page->gpr: enter again
+    mov %rax, %rsp
+    POP_GUEST
+    vmresume
+    jmp 2b
 
 .section .note.GNU-stack, "", @progbits

@@ -6,14 +6,14 @@
 
 void vmx_skip(struct vcpu *v, uint64_t length)
 {
-    uint64_t rip = vmread(GUEST_RIP), next = rip + length;
-    if (unlikely((rip ^ next) >> 32) && !(vmread(GUEST_CS_ACCESS) & (1u << 13)))
+    uint64_t next = vmread_hot(GUEST_RIP) + length;
+    if (unlikely((uint32_t)next < length) && !(vmread(GUEST_CS_ACCESS) & (1u << 13)))
         next = (uint32_t)next; // EIP wraps
     vmwrite(GUEST_RIP, next);
-    uint64_t block = vmread(GUEST_INTERRUPTIBILITY);
+    uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
-    if (unlikely(vmread(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after this instruction
+    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after this instruction
         vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | 1u << 14);
     (void)v;
 }
@@ -50,6 +50,7 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 
 void vmx_entry_failed(struct vcpu *v)
 {
+    v->arch.launched = 0;
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }
 
@@ -76,9 +77,9 @@ NORETURN static void exit_pio(struct vcpu *v)
 {
     static const uint32_t mask[8] = { 0xff, 0xffff, 0, 0xffffffff };
     struct vm_exit *e = &v->page->exit;
-    uint64_t q = vmread(EXIT_QUALIFICATION);
+    uint64_t q = vmread_hot(EXIT_QUALIFICATION);
     e->kind = VM_EXIT_PIO;
-    e->insn_len = (uint32_t)vmread(EXIT_INSN_LEN);
+    e->insn_len = (uint32_t)vmread_hot(EXIT_INSN_LEN);
     e->pio.port = (uint16_t)(q >> 16);
     e->pio.size = (uint8_t)((q & 7) + 1);
     e->pio.in = q >> 3 & 1;
@@ -179,7 +180,7 @@ static enum exit_action exit_other(struct vcpu *v, uint32_t reason)
     default:
         if (reason >= EXIT_REASON_VMCLEAR && reason <= EXIT_REASON_VMXON)
             return exit_ud(v); // the VMX instructions
-        vmx_kill(v, reason & (1u << 31) ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
+        vmx_kill(v, VM_KILLED_UNKNOWN, reason);
     }
 }
 
@@ -204,19 +205,21 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     }
 }
 
-// Called by vmx_exit_entry; returning enters the guest again.
-void vmx_exit(struct vcpu *v)
+// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again.
+uint64_t *vmx_exit(struct vcpu *v)
 {
-    struct cpu *cpu = x86_this_cpu();
-    uint32_t reason = (uint32_t)vmread(EXIT_REASON);
-    v->arch.launched = 1;
-    cpu->arch.tr_stale = 1;
-    v->arch.exits[reason < EXIT_REASON_COUNT ? reason : 0]++;
+    struct cpu *cpu = this_cpu();
+    uint32_t reason = (uint32_t)vmread_hot(EXIT_REASON);
+    if (unlikely(reason >= EXIT_REASON_COUNT)) {
+        v->arch.launched = 0; // the entry failed: bit 31
+        vmx_kill(v, reason & (1u << 31) ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
+    }
+    v->arch.exits[reason]++;
     enum exit_action action = dispatch(v, reason);
     if (action == EXIT_WORK)
         v->arch.inject = 1;
     if (action == EXIT_SKIP)
-        vmx_skip(v, vmread(EXIT_INSN_LEN));
+        vmx_skip(v, vmread_hot(EXIT_INSN_LEN));
     irq_window();
     uint64_t now = rdtsc();
     if (unlikely(now >= cpu->deadline))
@@ -225,6 +228,7 @@ void vmx_exit(struct vcpu *v)
         sched_run();
     if (unlikely(v->work | v->arch.inject))
         vmx_resume(v);
+    return v->arch.gpr;
 }
 
 static void use_guest_space(struct cpu *cpu, struct space *s)
@@ -241,7 +245,7 @@ static void use_guest_space(struct cpu *cpu, struct space *s)
 
 void vmx_resume(struct vcpu *v)
 {
-    struct cpu *cpu = x86_this_cpu();
+    struct cpu *cpu = this_cpu();
     struct space *s = &v->vm->space;
     vmx_load(v);
     if (unlikely(cpu->guest_space != s))
@@ -252,6 +256,7 @@ void vmx_resume(struct vcpu *v)
     context_load(cpu, v);
     if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
         context_syscall_msrs(cpu, v);
+    cpu->arch.tr_stale = 1; // from the next exit on
     vmx_enter(v);
 }
 

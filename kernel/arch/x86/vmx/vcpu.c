@@ -50,7 +50,7 @@ static void write_host_state(struct vcpu *v, const struct cpu *cpu)
     vmwrite(HOST_CR3, v->object.owner->space.arch.root.v); // an exit lands in the VMM's address space
     vmwrite(HOST_CR4, read_cr4());
     vmwrite(HOST_FS_BASE, 0);
-    vmwrite(HOST_RSP, v->arch.gpr_end);
+    vmwrite(HOST_RSP, (uint64_t)(v->arch.gpr + 16));
     vmwrite(HOST_RIP, (uint64_t)vmx_exit_entry);
     // Those of the core:
     vmwrite(HOST_GS_BASE, (uint64_t)cpu);
@@ -178,7 +178,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     v->arch.fpu = arch_ptr(v->arch.fpu_frame);
     *(uint16_t *)v->arch.fpu->area = 0x37f;
     *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
-    v->arch.gpr_end = (uint64_t)&v->page->gpr[16];
+    v->arch.gpr = v->page->gpr;
     v->arch.xcr0 = 1;
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,

@@ -61,6 +61,15 @@ NORETURN void vmcs_access_failed(const char *insn, enum vmcs_field field, const 
 #define vmread(field)         vmcs_read(field, __func__)
 #define vmwrite(field, value) vmcs_write(field, value, __func__)
 
+// For the few fields that every exit needs: they fail only when no VMCS is current, which the checked
+// accesses of vmx_resume() and vcpu creation would have met before.
+static inline uint64_t vmread_hot(enum vmcs_field field)
+{
+    uint64_t v;
+    __asm__ volatile("vmread %1, %0" : "=r"(v) : "r"((uint64_t)field) : "cc");
+    return v;
+}
+
 static inline uint64_t vmcs_read(enum vmcs_field field, const char *caller)
 {
     uint64_t v;

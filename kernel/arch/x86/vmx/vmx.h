@@ -139,7 +139,7 @@ void vmx_replay(void);         // an event that the exit interrupted
 bool vmx_can_wake(struct vcpu *v);
 // exit.c
 NORETURN void vmx_resume(struct vcpu *v);
-void vmx_exit(struct vcpu *v);
+uint64_t *vmx_exit(struct vcpu *v);
 void vmx_skip(struct vcpu *v, uint64_t length); // the one place that advances RIP
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 bool vmx_answer(struct vcpu *v);

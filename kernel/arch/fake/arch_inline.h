@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// See kernel/arch/x86/arch_inline.h; here it is the core that the test plays.
+#pragma once
+#include "kernel/core/cpu.h"
+
+struct cpu *this_cpu(void);

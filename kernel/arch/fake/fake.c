@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The fake architecture's cores, interrupts and time (see fake.h). One host thread.
+#include "kernel/arch/fake/fake.h"
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "kernel/core/syscall.h"
+#include "kernel/lib/string.h"
+
+#define RAM_BASE    0x200000ull // hpa of the first frame; none is at 0
+#define SETTLE_TURN 25000       // ticks
+#define SETTLE_MAX  20000
+
+struct fake fake;
+struct cpu *cpus[CPU_MAX];
+uint32_t cpu_count;
+struct process *fake_manager;
+struct thread *fake_thread;
+
+static struct cpu cpu_memory[CPU_MAX];
+static char *ram;
+static uint64_t ram_frames;
+static jmp_buf *way_out; // back to whoever let the kernel in
+
+struct cpu *this_cpu(void) { return &cpu_memory[fake.core]; }
+uint64_t arch_now(void) { return fake.now; }
+uint64_t arch_tsc_hz(void) { return 1000000000; }
+
+void *arch_ptr(struct hpa a)
+{
+    // Address 0 is asked for as the start of the linear mapping.
+    return (void *)((uintptr_t)ram - RAM_BASE + a.v);
+}
+
+void arch_zero(void *p, size_t bytes)
+{
+    memset(p, 0, bytes);
+    fake.now += bytes / 8;
+}
+
+void arch_set_deadline(uint64_t tsc)
+{
+    fake.deadline[fake.core] = tsc;
+    fake.deadline_writes[fake.core]++;
+}
+
+void arch_send_ipi(uint32_t core) { cpus[core]->arch.ipis++; }
+
+NORETURN static void leave(enum fake_state state)
+{
+    fake.state[fake.core] = state;
+    longjmp(*way_out, 1);
+}
+
+// Runs kernel code on a core until it ends or leaves the kernel; true: it came to its end.
+static bool enter(uint32_t core, void (*code)(void *), void *argument)
+{
+    jmp_buf here, *outer = way_out;
+    uint32_t core_before = fake.core;
+    bool ended = false;
+    if (setjmp(here) == 0) {
+        way_out = &here;
+        fake.core = core;
+        code(argument);
+        ended = true;
+    }
+    way_out = outer;
+    fake.core = core_before;
+    return ended;
+}
+
+void arch_space_none(void) {}
+
+// A space's entries in the TLB stay when another is loaded: they have tags.
+static void use_space(struct space **slot, struct space *next)
+{
+    struct space *old = *slot;
+    if (old == next)
+        return;
+    struct space_turn turn = space_enter(next, fake.core);
+    if (turn.stale)
+        arch_space_flush(next);
+    space_synced(next, fake.core, turn);
+    *slot = next;
+    if (old)
+        space_leave(old, fake.core);
+}
+
+void arch_switch_to(struct thread *t)
+{
+    fake.switches++;
+    use_space(&this_cpu()->space, &t->process->space);
+}
+
+static void check_current(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    if (cpu->current != t || t->core != fake.core || t->state != THREAD_RUNNABLE)
+        panic("core %u resumes a thread that is not its current one", fake.core);
+    if (cpu->space != &t->process->space || cpu->work)
+        panic("core %u resumes a thread in a wrong state", fake.core);
+}
+
+void arch_resume_user(struct thread *t)
+{
+    check_current(t);
+    leave(FAKE_USER);
+}
+
+void arch_resume_guest(struct vcpu *v)
+{
+    check_current(v->thread);
+    use_space(&this_cpu()->guest_space, &v->vm->space);
+    if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
+        v->page->exit.kind = VM_EXIT_EVENT;
+        v->page->exit.event.bits = vcpu_take_event(v);
+        vcpu_return(v);
+    }
+    __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
+                       __ATOMIC_SEQ_CST);
+    v->arch.entries++;
+    leave(FAKE_GUEST);
+}
+
+void arch_idle(void) { leave(FAKE_IDLE); }
+
+void arch_interrupt_window(void)
+{
+    struct cpu *cpu = this_cpu();
+    fake.windows++;
+    if (fake.hold[fake.core])
+        return;
+    if (cpu->arch.ipis) {
+        cpu->arch.ipis = 0;
+        cpu_ipi();
+    }
+}
+
+void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)
+{
+    t->arch = (struct arch_thread){ .entry = entry, .sp = sp, .argument = arg };
+}
+
+void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
+{
+    t->arch.status = status;
+    t->arch.value = value;
+}
+
+void arch_thread_gone(struct thread *t) { t->arch.gone = 1; }
+
+bool arch_vm_init(struct vm *vm)
+{
+    vm->arch.initialised = 1;
+    return true;
+}
+void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
+
+enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
+{
+    memcpy(vm->arch.mask, mask, sizeof(vm->arch.mask));
+    return leaf == 1 && sub == 0 ? OK : ERR_RANGE;
+}
+
+enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
+{
+    v->arch = (struct arch_vcpu){ .apic_id = apic_id, .live = 1 };
+    return OK;
+}
+
+void arch_vcpu_free(struct vcpu *v)
+{
+    if (!v->arch.live || v->core != fake.core || v->thread)
+        panic("a vcpu is freed twice, elsewhere, or while it runs");
+    v->arch.live = 0;
+}
+
+enum status arch_vcpu_sregs(struct vcpu *v, bool write)
+{
+    if (!write)
+        v->page->sregs.rip = 0xfff0;
+    return OK;
+}
+
+bool arch_vcpu_answer(struct vcpu *v)
+{
+    (void)v;
+    return !fake.refuse_answer;
+}
+
+void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }
+
+enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
+{
+    if (address >> 20 != 0xfee)
+        return ERR_RANGE;
+    fake.msis++;
+    if (vm->vcpu)
+        vcpu_post(vm->vcpu, (uint8_t)data, level);
+    return OK;
+}
+
+enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
+{
+    (void)p;
+    return first && count ? OK : ERR_RANGE;
+}
+void arch_irq_mask(uint32_t gsi, bool masked) { fake.irq_masked[gsi] = masked; }
+enum status arch_irq_route(uint32_t gsi, uint32_t core)
+{
+    (void)core;
+    return gsi < 24 ? OK : ERR_RANGE;
+}
+
+void arch_log(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && fake.log_bytes + 1 < sizeof(fake.log); i++)
+        fake.log[fake.log_bytes++] = text[i];
+    fake.log[fake.log_bytes] = 0;
+}
+
+void arch_off(int status)
+{
+    fake.off_status = status;
+    leave(FAKE_OFF);
+}
+
+void arch_panic_halt(void)
+{
+    if (!way_out) {
+        fprintf(stderr, "%s\n", fake.log);
+        abort();
+    }
+    leave(FAKE_PANIC);
+}
+
+static void check_alive(uint32_t core)
+{
+    if (fake.state[core] != FAKE_PANIC)
+        return;
+    fprintf(stderr, "%s\n", fake.log);
+    abort();
+}
+
+static void run_scheduler(void *unused)
+{
+    (void)unused;
+    sched_run();
+}
+
+struct call { uint64_t number, a[6]; };
+
+static void do_call(void *argument)
+{
+    const struct call *c = argument;
+    struct thread *t = this_cpu()->current;
+    if (c->number >= SYSCALL_COUNT)
+        panic("no such call");
+    struct syscall_result r =
+        syscall_table[c->number](c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    arch_thread_set_result(t, r.status, r.value);
+    if (this_cpu()->work)
+        sched_run();
+    arch_resume_user(t);
+}
+
+int64_t fake_call(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
+                  uint64_t a3, uint64_t a4, uint64_t a5)
+{
+    struct call c = { number, { a0, a1, a2, a3, a4, a5 } };
+    struct thread *t = cpus[core]->current;
+    if (!t || fake.state[core] != FAKE_USER || t->mode != THREAD_USER)
+        panic("core %u is not in ring 3", core);
+    enter(core, do_call, &c);
+    check_alive(core);
+    bool back = cpus[core]->current == t && fake.state[core] == FAKE_USER;
+    return back ? t->arch.status : FAKE_BLOCKED;
+}
+
+int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
+                    uint64_t a3, uint64_t a4, uint64_t a5)
+{
+    struct thread *t = cpus[core]->current;
+    fake_call(core, number, a0, a1, a2, a3, a4, a5);
+    if (!fake_settle())
+        panic("the operation does not end");
+    return t->arch.status;
+}
+
+struct pending { uint32_t ipis; bool timer; };
+
+static void do_interrupts(void *argument)
+{
+    const struct pending *p = argument;
+    struct cpu *cpu = this_cpu();
+    if (p->ipis)
+        cpu_ipi();
+    if (p->timer)
+        cpu_deadline_passed(fake.now);
+    if (cpu->work)
+        sched_run();
+    if (!cpu->current)
+        arch_idle();
+    if (cpu->current->mode == THREAD_GUEST)
+        arch_resume_guest(cpu->current->vcpu);
+    arch_resume_user(cpu->current);
+}
+
+void fake_interrupts(uint32_t core)
+{
+    struct cpu *cpu = cpus[core];
+    struct pending p = { cpu->arch.ipis, fake.deadline[core] <= fake.now };
+    if (fake.hold[core] || (!p.ipis && !p.timer))
+        return;
+    cpu->arch.ipis = 0;
+    if (p.timer)
+        fake.deadline[core] = UINT64_MAX; // the hardware fires once
+    enter(core, do_interrupts, &p);
+    check_alive(core);
+}
+
+static bool busy(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cpus[i]->arch.ipis && !fake.hold[i])
+            return true;
+    for (uint32_t id = 1; id < object_id_end(); id++) {
+        struct object *o = object_by_id(id);
+        if (o && o->type == OBJ_THREAD && object_to(o, thread)->op != OP_NONE)
+            return true;
+    }
+    return false;
+}
+
+bool fake_settle(void)
+{
+    for (unsigned turn = 0; turn < SETTLE_MAX; turn++) {
+        for (uint32_t i = 0; i < cpu_count; i++)
+            fake_interrupts(i);
+        if (!busy())
+            return true;
+        fake.now += SETTLE_TURN;
+    }
+    return false;
+}
+
+void fake_advance(uint64_t ticks)
+{
+    fake.now += ticks;
+    for (uint32_t i = 0; i < cpu_count; i++)
+        fake_interrupts(i);
+}
+
+struct guest_exit { void (*handler)(struct vcpu *v); };
+
+static void do_exit(void *argument)
+{
+    const struct guest_exit *e = argument;
+    struct cpu *cpu = this_cpu();
+    struct vcpu *v = cpu->current->vcpu;
+    e->handler(v);
+    if (fake.now >= cpu->deadline)
+        cpu_deadline_passed(fake.now);
+    if (cpu->work)
+        sched_run();
+    arch_resume_guest(v);
+}
+
+void fake_exit(uint32_t core, void (*handler)(struct vcpu *v))
+{
+    struct guest_exit e = { handler };
+    if (fake.state[core] != FAKE_GUEST)
+        panic("core %u runs no guest", core);
+    enter(core, do_exit, &e);
+    check_alive(core);
+}
+
+static void do_fault(void *argument)
+{
+    struct process_status why = { .status = *(uint8_t *)argument, .rip = 0x1234 };
+    thread_exit_current(PROCESS_FAULT, &why);
+}
+
+void fake_fault(uint32_t core, uint8_t vector)
+{
+    enter(core, do_fault, &vector);
+    check_alive(core);
+}
+
+void fake_stop(void)
+{
+    free(ram);
+    ram = NULL;
+}
+
+static void start_memory(uint32_t megabytes)
+{
+    ram_frames = (RAM_BASE + ((uint64_t)megabytes << 20)) / PAGE_SIZE;
+    ram = aligned_alloc(PAGE_2M, (size_t)megabytes << 20);
+    memset(ram, 0xa5, (size_t)megabytes << 20); // nothing is zero by luck
+    uint64_t table = align_up(ram_frames * sizeof(uint32_t), PAGE_SIZE);
+    frames_init(HPA(RAM_BASE), ram_frames);
+    frames_add(HPA(RAM_BASE + table), ram_frames - (RAM_BASE + table) / PAGE_SIZE);
+}
+
+static void make_manager(void *unused)
+{
+    enum status status;
+    (void)unused;
+    fake_manager = process_make(NULL, frames_count_free() * PAGE_SIZE, &status);
+    fake_thread = thread_make(fake_manager, 0, PRIO_SYSTEM, &status);
+    fake_thread->started = 1;
+    handle_set(fake_manager, BOOT_HANDLE_SYSTEM,
+               object_alloc(OBJ_SYSTEM, fake_manager, &status), RIGHT_ALL);
+    thread_wake(fake_thread);
+    sched_run();
+}
+
+void fake_start(uint32_t cores, uint32_t megabytes)
+{
+    fake_stop();
+    fake_tlb_reset();
+    memset(&fake, 0, sizeof(fake));
+    memset(cpu_memory, 0, sizeof(cpu_memory));
+    memset(&kernel_lock, 0, sizeof(kernel_lock));
+    way_out = NULL;
+    fake.now = 1000000;
+    cpu_count = cores;
+    start_memory(megabytes);
+    log_init();
+    objects_init();
+    budgets_init();
+    for (uint32_t i = 0; i < cores; i++) {
+        cpus[i] = &cpu_memory[i];
+        cpus[i]->id = i;
+        fake.deadline[i] = UINT64_MAX;
+        fake.core = i;
+        sched_init_cpu(cpus[i]);
+        enter(i, run_scheduler, NULL);
+    }
+    fake.core = 0;
+    enter(0, make_manager, NULL);
+    check_alive(0);
+}
+
+static void do_boot(void *facts) { core_start(facts); }
+
+void fake_boot(const struct boot_facts *facts)
+{
+    struct boot_facts copy = *facts;
+    struct cpu *cpu = cpus[0];
+    if (cpu->space)
+        space_leave(cpu->space, 0);
+    cpu->space = NULL;
+    sched_init_cpu(cpu);
+    fake_manager = NULL;
+    enter(0, do_boot, &copy);
+}
+
+struct object *fake_object(struct process *p, int64_t h)
+{
+    uint8_t rights;
+    return h > 0 ? handle_any(p, (uint64_t)h, &rights) : NULL;
+}
+
+struct fake_process fake_spawn(uint32_t core, uint64_t quota, uint8_t priority, uint64_t budget)
+{
+    struct fake_process f = { 0 };
+    f.handle = (uint64_t)CALL(0, process_create, quota);
+    f.process = object_to(fake_object(fake_manager, (int64_t)f.handle), process);
+    f.thread_h = (uint64_t)CALL(0, thread_create, f.handle, core, 0x400000, 0x800000, 7);
+    f.thread = object_to(fake_object(fake_manager, (int64_t)f.thread_h), thread);
+    if (!f.thread || CALL(0, thread_sched, f.thread_h, priority, budget) != OK ||
+        CALL(0, thread_start, f.thread_h) != OK)
+        panic("cannot spawn a process: %s", fake.log);
+    fake_interrupts(core);
+    return f;
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The fake architecture's page tables and TLBs (see fake.h). Four levels of 512 entries.
+#include "kernel/arch/fake/fake.h"
+#include "kernel/lib/string.h"
+
+#define ENTRY_PRESENT 1u
+#define ENTRY_LEAF    2u
+#define ENTRY_PROT    2 // shift
+#define TLB_ENTRIES   256
+#define LEVELS        4u
+
+// Who reads an entry at another level than it was written for finds it absent or garbage.
+static uint64_t rotate(uint64_t v, unsigned by)
+{
+    return v << by | v >> (64 - by);
+}
+static uint64_t encode(uint64_t v, unsigned level) { return rotate(v, level * 7 + 5); }
+static uint64_t decode(uint64_t v, unsigned level) { return rotate(v, 64 - (level * 7 + 5)); }
+
+static unsigned index_of(uint64_t a, unsigned level) { return a >> (12 + 9 * level) & 511; }
+static uint64_t span(unsigned level) { return 1ull << (12 + 9 * level); }
+static uint64_t address_of(uint64_t entry) { return entry & ~0xfffull; }
+
+static uint64_t *table_at(uint64_t frame) { return arch_ptr(HPA(frame)); }
+
+static bool table_new(struct space *s, struct hpa *out)
+{
+    if (!process_charge(s->payer, PAGE_SIZE))
+        return false;
+    if (!frames_alloc(1, PAGE_SIZE, s->owner_id, out)) {
+        process_uncharge(s->payer, PAGE_SIZE);
+        return false;
+    }
+    arch_zero(arch_ptr(*out), PAGE_SIZE);
+    return true;
+}
+
+bool arch_space_init(struct space *s) { return table_new(s, &s->arch.root); }
+
+static void table_free(struct space *s, uint64_t frame, unsigned level)
+{
+    for (unsigned i = 0; level && i < 512; i++) {
+        uint64_t e = decode(table_at(frame)[i], level);
+        if (e && !(e & ENTRY_LEAF))
+            table_free(s, address_of(e), level - 1);
+    }
+    frames_free(HPA(frame), 1);
+    process_uncharge(s->payer, PAGE_SIZE);
+}
+
+void arch_space_free(struct space *s)
+{
+    table_free(s, s->arch.root.v, LEVELS - 1);
+    s->arch.root = HPA(0);
+}
+
+static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
+{
+    uint64_t *table = table_at(s->arch.root.v);
+    for (unsigned l = LEVELS - 1; l > level; l--) {
+        uint64_t *e = &table[index_of(address, l)];
+        struct hpa frame;
+        if (!*e) {
+            if (!table_new(s, &frame))
+                return NULL;
+            *e = encode(frame.v | ENTRY_PRESENT, l);
+        }
+        if (decode(*e, l) & ENTRY_LEAF)
+            panic("a leaf where a table should be");
+        table = table_at(address_of(decode(*e, l)));
+    }
+    return &table[index_of(address, level)];
+}
+
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
+                     uint8_t prot)
+{
+    uint64_t done = 0;
+    while (done < bytes) {
+        unsigned level = 2;
+        while (level && (!is_aligned((address + done) | (hpa.v + done), span(level)) ||
+                         bytes - done < span(level)))
+            level--;
+        uint64_t *e = entry_make(s, address + done, level);
+        while (e && level && *e)
+            e = entry_make(s, address + done, --level);
+        if (!e) {
+            arch_unmap(s, address, done);
+            return ERR_MEMORY;
+        }
+        ASSERT(!*e);
+        *e = encode((hpa.v + done) | ENTRY_PRESENT | ENTRY_LEAF | (uint64_t)prot << ENTRY_PROT,
+                    level);
+        done += span(level);
+    }
+    return OK;
+}
+
+// The entry that ends the walk, its level and decoded value.
+static uint64_t *entry_find(struct space *s, uint64_t address, unsigned *level, uint64_t *value)
+{
+    uint64_t *table = table_at(s->arch.root.v);
+    for (unsigned l = LEVELS - 1;; l--) {
+        uint64_t *e = &table[index_of(address, l)];
+        *value = decode(*e, l);
+        *level = l;
+        if (!*e || (*value & ENTRY_LEAF))
+            return e;
+        table = table_at(address_of(*value));
+    }
+}
+
+void arch_unmap(struct space *s, uint64_t address, uint64_t bytes)
+{
+    uint64_t end = address + bytes, value;
+    unsigned level;
+    while (address < end) {
+        uint64_t *e = entry_find(s, address, &level, &value);
+        ASSERT(!*e || is_aligned(address, span(level)));
+        *e = 0;
+        address = align_down(address, span(level)) + span(level);
+    }
+}
+
+bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left)
+{
+    unsigned level;
+    uint64_t value, *e = entry_find(s, address, &level, &value);
+    if (!*e)
+        return false;
+    uint64_t offset = address & (span(level) - 1);
+    *hpa = HPA(address_of(value) + offset);
+    *prot = value >> ENTRY_PROT & 7;
+    *left = span(level) - offset;
+    return true;
+}
+
+// The cursor: an address, and in its low bits how many tables were given for it.
+bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
+{
+    uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff;
+    while (address < span(LEVELS)) {
+        uint64_t *table = table_at(s->arch.root.v);
+        unsigned l = LEVELS - 1;
+        uint64_t e = 0;
+        for (;; l--) {
+            e = decode(table[index_of(address, l)], l);
+            if (!e || (e & ENTRY_LEAF))
+                break;
+            if (is_aligned(address, span(l)) && LEVELS - 1 - l >= given) {
+                *item = (struct audit_item){ HPA(address_of(e)), PAGE_SIZE, true, address };
+                *cursor = address | (LEVELS - l);
+                return true;
+            }
+            table = table_at(address_of(e));
+        }
+        address = align_down(address, span(l));
+        *item = (struct audit_item){ HPA(address_of(e)), span(l), false, address };
+        address += span(l);
+        *cursor = address;
+        given = 0;
+        if (e)
+            return true;
+    }
+    return false;
+}
+
+// TLBs. Full and stale entries stay until a flush; the oldest is replaced.
+static struct tlb_entry {
+    struct space *space;
+    uint64_t page;
+    struct hpa frame;
+    uint8_t prot;
+} tlb[CPU_MAX][TLB_ENTRIES];
+static unsigned tlb_next[CPU_MAX];
+
+void fake_tlb_reset(void) { memset(tlb, 0, sizeof(tlb)); }
+
+void arch_space_flush(struct space *s)
+{
+    fake.flushes++;
+    if (fake.no_flush)
+        return;
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        if (tlb[fake.core][i].space == s)
+            tlb[fake.core][i].space = NULL;
+}
+
+bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot, struct hpa *out)
+{
+    uint64_t page = align_down(address, PAGE_SIZE), left;
+    struct tlb_entry *e = NULL;
+    if (!(s->running >> core & 1) || (cpus[core]->space != s && cpus[core]->guest_space != s))
+        panic("core %u accesses a space that it is not in", core);
+    for (unsigned i = 0; i < TLB_ENTRIES && !e; i++)
+        if (tlb[core][i].space == s && tlb[core][i].page == page)
+            e = &tlb[core][i];
+    if (!e) {
+        struct tlb_entry new = { .space = s, .page = page };
+        if (!arch_walk(s, page, &new.frame, &new.prot, &left))
+            return false;
+        e = &tlb[core][tlb_next[core]++ % TLB_ENTRIES];
+        *e = new;
+    }
+    *out = HPA(e->frame.v + (address - page));
+    return (e->prot & prot) == prot;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Budgets: a share is what its threads get, no more and no less, beside any neighbour.
+#include "kernel.h"
+
+#define PERIOD_US 10000
+#define PERIOD    (PERIOD_US * 1000ull)
+#define STEP      (PERIOD / 1000) // time between two looks at the clock: the error of a period
+
+static void run(uint64_t ticks)
+{
+    for (uint64_t t = 0; t < ticks; t += STEP)
+        fake_advance(STEP);
+}
+
+static uint64_t percent_of(struct thread *t, uint64_t before, uint64_t ticks)
+{
+    return (t->run_tsc - before + ticks / 200) * 100 / ticks;
+}
+
+static void test_share_beside_best_effort(void **state)
+{
+    (void)state;
+    struct fake_process greedy = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t b = CALL(0, budget_create, 1, 250, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    uint64_t before = p.thread->run_tsc, rest = greedy.thread->run_tsc;
+    run(100 * PERIOD);
+    assert_int_equal(percent_of(p.thread, before, 100 * PERIOD), 25);
+    assert_int_equal(percent_of(greedy.thread, rest, 100 * PERIOD), 75);
+}
+
+// On an otherwise idle core it gets no more either.
+static void test_hard_limit(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    uint64_t before = p.thread->run_tsc;
+    run(100 * PERIOD);
+    assert_int_equal(percent_of(p.thread, before, 100 * PERIOD), 10);
+    assert_true(cpus[1]->idle_tsc > 85 * PERIOD);
+}
+
+static void test_full_core(void **state)
+{
+    (void)state;
+    int64_t a = CALL(0, budget_create, 1, 600, PERIOD_US);
+    int64_t b = CALL(0, budget_create, 1, 400, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)a);
+    struct fake_process q = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    struct fake_process r = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    uint64_t before[3] = { p.thread->run_tsc, q.thread->run_tsc, r.thread->run_tsc };
+    run(100 * PERIOD);
+    assert_int_equal(percent_of(p.thread, before[0], 100 * PERIOD), 60);
+    assert_int_equal(percent_of(q.thread, before[1], 100 * PERIOD), 40);
+    assert_int_equal(percent_of(r.thread, before[2], 100 * PERIOD), 0);
+}
+
+// Threads of one budget share it; one that was made by another inherits it.
+static void test_shared(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 500, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    int64_t h = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    struct thread *second = object_to(fake_object(p.process, h), thread);
+    CALL(1, thread_start, h);
+    uint64_t before = p.thread->run_tsc + second->run_tsc;
+    run(100 * PERIOD);
+    uint64_t both = p.thread->run_tsc + second->run_tsc - before;
+    assert_int_equal((both + PERIOD / 2) * 100 / (100 * PERIOD), 50);
+    assert_in_range(second->run_tsc * 100 / both, 45, 55);
+}
+
+static void test_wakes_with_budget(void **state)
+{
+    (void)state;
+    fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t b = CALL(0, budget_create, 1, 250, PERIOD_US);
+    int64_t e = CALL(0, event_create, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
+    assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
+    run(20 * PERIOD);
+    CALL(0, event_signal, e, 1);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, p.thread); // before best effort, at once
+    uint64_t before = p.thread->run_tsc;
+    run(PERIOD); // what it did not use while it slept was not saved up
+    assert_true(p.thread->run_tsc - before <= PERIOD / 2 + 2 * STEP);
+}
+
+// What the kernel does for a thread counts: a debt is paid by the next periods.
+static void test_debt(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    struct budget *budget = object_to(fake_object(fake_manager, b), budget);
+    fake.now += PERIOD / 10 + PERIOD / 20; // the kernel does not look for so long
+    fake_interrupts(1);
+    assert_int_equal(p.thread->state, THREAD_PARKED);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    uint64_t before = p.thread->run_tsc;
+    assert_true(budget->left < 0);
+    fake_advance(budget->refill.deadline - fake.now);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+    run(PERIOD - STEP);
+    assert_in_range(p.thread->run_tsc - before, PERIOD / 20 - 2 * STEP, PERIOD / 20 + 2 * STEP);
+}
+
+static void test_admission(void **state)
+{
+    (void)state;
+    int64_t a = CALL(0, budget_create, 1, 700, PERIOD_US);
+    assert_true(a > 0);
+    assert_int_equal(CALL(0, budget_create, 1, 301, PERIOD_US), ERR_BUSY);
+    assert_true(CALL(0, budget_create, 0, 301, PERIOD_US) > 0); // another core
+    assert_true(CALL(0, budget_create, 1, 300, PERIOD_US) > 0);
+    assert_int_equal(FINISH(0, object_destroy, a), OK);
+    assert_true(CALL(0, budget_create, 1, 700, PERIOD_US) > 0);
+    assert_int_equal(CALL(0, budget_create, 2, 1, PERIOD_US), ERR_RANGE);
+    assert_int_equal(CALL(0, budget_create, 1, 0, PERIOD_US), ERR_RANGE);
+    assert_int_equal(CALL(0, budget_create, 0, 1001, PERIOD_US), ERR_RANGE);
+    assert_int_equal(CALL(0, budget_create, 0, 1, 99), ERR_RANGE);
+    assert_int_equal(CALL(0, budget_create, 0, 1, 1000001), ERR_RANGE);
+}
+
+// Threads of a destroyed budget go on as best effort, parked ones too.
+static void test_destroy(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    run(PERIOD / 2);
+    assert_int_equal(p.thread->state, THREAD_PARKED);
+    assert_int_equal(FINISH(0, object_destroy, b), OK);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+    assert_int_equal(p.thread->priority, PRIO_BEST_EFFORT);
+    assert_true(list_empty(&cpus[1]->timers));
+    run(2 * PERIOD);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+}
+
+static void test_kill_parked(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    run(PERIOD / 2);
+    assert_int_equal(p.thread->state, THREAD_PARKED);
+    CALL(0, thread_kill, p.thread_h);
+    fake_interrupts(1);
+    assert_int_equal(p.thread->state, THREAD_DEAD);
+    run(2 * PERIOD); // the refill finds nobody
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
+        ON2(test_shared), ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_admission),
+        ON2(test_destroy), ON2(test_kill_parked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The checks of a parsed config against a machine: every message, and where VMs are placed.
+#include "tests/unit/config_messages.h"
+
+// A host with a few files.
+static uint8_t linux_head[1024], multiboot_head[CONFIG_IMAGE_HEAD + 16];
+
+static void make_heads(void)
+{
+    memset(linux_head, 0, sizeof(linux_head));
+    memcpy(linux_head + 0x202, "HdrS", 4);
+    linux_head[0x1fe] = 0x55;
+    linux_head[0x1ff] = 0xaa;
+    memset(multiboot_head, 0, sizeof(multiboot_head));
+    memcpy(multiboot_head, "\177ELF", 4);
+}
+
+// Header at `at`, flags 3.
+static void put_multiboot(size_t at)
+{
+    static const uint8_t header[12] = {
+        0x02, 0xb0, 0xad, 0x1b, 0x03, 0x00, 0x00, 0x00, 0xfb, 0x4f, 0x52, 0xe4,
+    };
+
+    memset(multiboot_head + 4, 0, sizeof(multiboot_head) - 4);
+    memcpy(multiboot_head + at, header, sizeof(header));
+}
+
+static enum config_find find(void *ctx, const char *path, struct config_image *image)
+{
+    (void)ctx;
+    const char *name = config_module_name(path);
+    image->head = linux_head;
+    image->head_size = sizeof(linux_head);
+    image->size = sizeof(linux_head);
+    if (strcmp(name, "linux") == 0 || strcmp(name, "initrd") == 0) {
+        image->size = 3 * MB;
+    } else if (strcmp(name, "hello") == 0 || strcmp(name, "elf") == 0) {
+        put_multiboot(name[0] == 'h' ? 4096 : 4098);
+        image->head = multiboot_head;
+        image->head_size = CONFIG_IMAGE_HEAD;
+        image->size = CONFIG_IMAGE_HEAD;
+    } else if (strcmp(name, "text") == 0) {
+        image->head = (const uint8_t *)"hi";
+        image->head_size = image->size = 2;
+    } else if (strcmp(name, "empty") == 0) {
+        image->head_size = image->size = 0;
+    } else if (strcmp(name, "locked") == 0) {
+        image->problem = "Permission denied";
+        return CONFIG_UNREADABLE;
+    } else if (strcmp(name, "odd") == 0) {
+        return CONFIG_UNREADABLE;
+    } else if (strcmp(name, "huge") == 0) {
+        image->size = UINT64_MAX;
+    } else {
+        return CONFIG_MISSING;
+    }
+    return CONFIG_FOUND;
+}
+
+static const struct config_host host = {
+    .find = find,
+    .looked_in = "among the boot modules",
+    .memory = 64 * MB,
+    .cores = 2,
+};
+
+// A parse without a mistake, then a check.
+static uint32_t check_on(const struct config_host *machine, const char *text)
+{
+    make_heads();
+    assert_int_equal(parse(text), 0);
+    return config_check(&config, machine, &sink);
+}
+
+static void assert_check(const char *text, const char *expected)
+{
+    assert_int_equal(check_on(&host, text) != 0, expected[0] != '\0');
+    assert_messages(expected);
+}
+
+static void test_formats(void **state)
+{
+    (void)state;
+    make_heads();
+    assert_int_equal(config_image_format(linux_head, 0x206), CONFIG_FORMAT_LINUX);
+    assert_int_equal(config_image_format(linux_head, 0x205), CONFIG_FORMAT_UNKNOWN);
+    linux_head[0x1ff] = 0;
+    assert_int_equal(config_image_format(linux_head, 0x206), CONFIG_FORMAT_UNKNOWN);
+    assert_int_equal(config_image_format(NULL, 0), CONFIG_FORMAT_UNKNOWN);
+    for (size_t at = 4; at < 100; at++) {
+        put_multiboot(at);
+        assert_int_equal(config_image_format(multiboot_head, 8192),
+                         at % 4 == 0 ? CONFIG_FORMAT_MULTIBOOT1 : CONFIG_FORMAT_UNKNOWN);
+    }
+    // The header ends within the first 8192 bytes, and within the file.
+    put_multiboot(8180);
+    assert_int_equal(config_image_format(multiboot_head, 8192), CONFIG_FORMAT_MULTIBOOT1);
+    assert_int_equal(config_image_format(multiboot_head, 8191), CONFIG_FORMAT_UNKNOWN);
+    put_multiboot(8184);
+    assert_int_equal(config_image_format(multiboot_head, 8208), CONFIG_FORMAT_UNKNOWN);
+    put_multiboot(16);
+    multiboot_head[24] ^= 1;
+    assert_int_equal(config_image_format(multiboot_head, 8192), CONFIG_FORMAT_UNKNOWN);
+    put_multiboot(16);
+    multiboot_head[0] = 0;
+    assert_int_equal(config_image_format(multiboot_head, 8192), CONFIG_FORMAT_UNKNOWN);
+}
+
+static void test_check_files(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=linux\ninitrd=initrd\nmemory=6M\n[vm b]\nimage=hello\nmemory=8M",
+                 "");
+    assert_int_equal(config.vms[0].format, CONFIG_FORMAT_LINUX);
+    assert_int_equal(config.vms[1].format, CONFIG_FORMAT_MULTIBOOT1);
+    assert_check("[vm a]\nimage=none\nmemory=8M\n[vm b]\nimage=hello\nmemory=8M",
+                 "t.conf:2:7: image 'none' not found among the boot modules");
+    assert_true(config.vms[0].bad);
+    assert_int_equal(config.vms[0].core, -1);
+    assert_false(config.vms[1].bad);
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ninitrd = none",
+                 "t.conf:4:10: initrd 'none' not found among the boot modules");
+    assert_check("[vm a]\nimage=text\nmemory=8M",
+                 "t.conf:2:7: image 'text' has an unknown format: "
+                 "multiboot 1 ELF and Linux bzImage are known");
+    assert_check("[vm a]\nimage=elf\nmemory=8M",
+                 "t.conf:2:7: image 'elf' has an unknown format (ELF, but no multiboot 1 header "
+                 "in its first 8 KB): multiboot 1 ELF and Linux bzImage are known");
+    assert_check("[vm a]\nimage=empty\nmemory=8M", "t.conf:2:7: image 'empty' is empty");
+    assert_check("[vm a]\nimage=locked\nmemory=8M",
+                 "t.conf:2:7: image 'locked' cannot be read: Permission denied");
+    assert_check("[vm a]\nimage=odd\nmemory=8M",
+                 "t.conf:2:7: image 'odd' cannot be read: unknown reason");
+    assert_check("[vm a]\nimage=linux\nmemory=2M",
+                 "t.conf:3:8: memory = 2M is less than the size of the image: 3M");
+    assert_check("[vm a]\nimage=linux\ninitrd=initrd\nmemory=5M",
+                 "t.conf:4:8: memory = 5M is less than the size of image and initrd: 6M");
+    assert_check("[vm a]\nimage=linux\ninitrd=huge\nmemory=5M",
+                 "t.conf:4:8: memory = 5M is less than the size of image and initrd: "
+                 "17592186044415M");
+    // A bad VM learns of its other mistakes too.
+    make_heads();
+    assert_int_equal(parse("[vm a]\nimage=none\nvcpus=0\nmemory=8M"), 1);
+    assert_int_equal(config_check(&config, &host, &sink), 1);
+    assert_messages("t.conf:3:7: vcpus = 0: a VM needs one vCPU\n"
+                    "t.conf:2:7: image 'none' not found among the boot modules");
+}
+
+static void test_check_names(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=x/hello\nmemory=8M\n[vm b]\nimage=y/hello\nmemory=8M",
+                 "t.conf:5:7: image 'y/hello' has the same file name as 'x/hello' at line 2: "
+                 "rename one");
+    assert_false(config.vms[0].bad);
+    assert_true(config.vms[1].bad);
+    assert_check("[vm a]\nimage=x/hello\nmemory=8M\ninitrd=hello",
+                 "t.conf:4:8: initrd 'hello' has the same file name as 'x/hello' at line 2: "
+                 "rename one");
+    assert_check("[vm a]\nimage=x/hello\nmemory=8M\n[vm b]\nimage=./x/.//hello\nmemory=8M", "");
+    assert_check("[vm a]\nimage=/x/hello\nmemory=8M\n[vm b]\nimage=x/hello\nmemory=8M",
+                 "t.conf:5:7: image 'x/hello' has the same file name as '/x/hello' at line 2: "
+                 "rename one");
+}
+
+static void test_check_memory(void **state)
+{
+    struct config_host machine = host;
+
+    (void)state;
+    assert_check("[vm a]\nimage=hello\nmemory=65M",
+                 "t.conf:3:8: memory = 65M is more than there is: 64M");
+    assert_check("[vm a]\nimage=hello\nmemory=32M\n[vm b]\nimage=hello\nmemory=33M\n"
+                 "[vm c]\nimage=hello\nmemory=32M",
+                 "t.conf:6:8: memory = 33M is more than is left: 32M of 64M");
+    assert_false(config.vms[0].bad);
+    assert_true(config.vms[1].bad);
+    assert_false(config.vms[2].bad);
+    assert_check("[vm a]\nimage=hello",
+                 "t.conf:1:1: memory = 128M (the default) is more than there is: 64M");
+    // A VM that will not start takes nothing.
+    assert_check("[vm a]\nimage=none\nmemory=60M\n[vm b]\nimage=hello\nmemory=64M",
+                 "t.conf:2:7: image 'none' not found among the boot modules");
+    machine.vm_overhead = MB;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=64M"), 1);
+    assert_messages("t.conf:3:8: memory = 64M is more than is left: 63M of 64M");
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=63M\n"
+                                        "[vm b]\nimage=hello\nmemory=1M"), 1);
+    assert_messages("t.conf:6:8: memory = 1M is more than is left: 0M of 64M");
+    machine.vm_overhead = 0;
+    machine.memory = 5000 * 1024;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=1G"), 1);
+    assert_messages("t.conf:3:8: memory = 1G is more than there is: 5000K");
+    machine.memory = 0;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=1000G"), 0);
+}
+
+static void test_check_cores(void **state)
+{
+    struct config_host machine = host;
+
+    (void)state;
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=0 2",
+                 "t.conf:4:7: core 2 does not exist: this machine has cores 0 to 1");
+    machine.cores = 1;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=1"), 1);
+    assert_messages("t.conf:4:7: core 1 does not exist: this machine has only core 0");
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=0 1\nshare=60%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\ncores=1\nshare=41%\n"
+                 "[vm c]\nimage=hello\nmemory=8M\ncores=1\nshare=40%",
+                 "t.conf:10:7: shares of core 1 add up to 101% with [vm b]: "
+                 "60% are taken by the VMs above");
+    assert_true(config.vms[1].bad);
+    assert_false(config.vms[2].bad);
+    // A VM refused for its memory gives its share back.
+    assert_check("[vm a]\nimage=hello\nmemory=80M\ncores=0\nshare=60%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\ncores=0\nshare=60%",
+                 "t.conf:3:8: memory = 80M is more than there is: 64M");
+    assert_check("[vm a]\nimage=hello\nmemory=8M\nshare=60%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\nshare=60%\n"
+                 "[vm c]\nimage=hello\nmemory=8M\nshare=41%\n",
+                 "t.conf:12:7: share = 41% of [vm c] fits on no core: at most 40% of one is left");
+    machine.cores = 0;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=200\n"
+                                        "[vm b]\nimage=hello\nmemory=8M"), 0);
+    assert_int_equal(config.vms[0].core, 200);
+    assert_int_equal(config.vms[1].core, -1);
+    machine.cores = 100000;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=255"), 0);
+}
+
+static void test_placement(void **state)
+{
+    (void)state;
+    // Lists first, also those further down; then the rest to the core with the fewest VMs.
+    assert_check("[vm a]\nimage=hello\nmemory=8M\n"
+                 "[vm b]\nimage=hello\nmemory=8M\ncores=0\n"
+                 "[vm c]\nimage=hello\nmemory=8M\ncores=0\n"
+                 "[vm d]\nimage=hello\nmemory=8M\n"
+                 "[vm e]\nimage=hello\nmemory=8M\n",
+                 "");
+    assert_int_equal(config.vms[0].core, 1);
+    assert_int_equal(config.vms[1].core, 0);
+    assert_int_equal(config.vms[2].core, 0);
+    assert_int_equal(config.vms[3].core, 1);
+    assert_int_equal(config.vms[4].core, 0);
+    // Within a list likewise; and a share goes where it fits.
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=1 0\nshare=50%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\ncores=1 0\n"
+                 "[vm c]\nimage=hello\nmemory=8M\ncores=1\nshare=10%\n"
+                 "[vm d]\nimage=hello\nmemory=8M\nshare=50%\n"
+                 "[vm e]\nimage=hello\nmemory=8M\nshare=40%\n",
+                 "");
+    assert_int_equal(config.vms[0].core, 0);
+    assert_int_equal(config.vms[1].core, 1);
+    assert_int_equal(config.vms[2].core, 1);
+    assert_int_equal(config.vms[3].core, 0);
+    assert_int_equal(config.vms[4].core, 1);
+}
+
+static void test_no_facts(void **state)
+{
+    static const struct config_host nothing;
+
+    (void)state;
+    assert_int_equal(check_on(&nothing, "[vm a]\nimage=none\nmemory=9000G"), 0);
+    assert_messages("");
+    struct config_host no_hint = {.find = find};
+    assert_int_equal(check_on(&no_hint, "[vm a]\nimage=none"), 1);
+    assert_messages("t.conf:2:7: image 'none' not found");
+}
+
+static void test_diag_format(void **state)
+{
+    char line[32];
+    struct config_diag diag = {"f", {3, 4}, CONFIG_ERROR, "m"};
+
+    (void)state;
+    config_diag_format(line, sizeof(line), &diag);
+    assert_string_equal(line, "f:3:4: m");
+    diag.pos.column = 0;
+    config_diag_format(line, sizeof(line), &diag);
+    assert_string_equal(line, "f:3: m");
+    diag.pos.line = 0;
+    config_diag_format(line, 4, &diag);
+    assert_string_equal(line, "f: ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_check_files),
+        cmocka_unit_test(test_check_names),
+        cmocka_unit_test(test_check_memory),
+        cmocka_unit_test(test_check_cores),
+        cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_no_facts),
+        cmocka_unit_test(test_diag_format),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

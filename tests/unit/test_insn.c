@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Instructions on device memory. The judge is the CPU that the test runs on: each instruction is
+// executed by it on a buffer, and by the emulation, with random operands; memory, registers and
+// flags must agree.
+#include "guest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmm/insn.h"
+
+// Loads registers and flags from *rdi, executes 16 bytes of instruction, stores them again.
+__asm__(".text\n"
+        "oracle_start:\n"
+        "push %rbx\n push %r12\n mov %rdi, %r12\n"
+        "mov 0(%r12), %rax\n mov 8(%r12), %rcx\n mov 16(%r12), %rdx\n mov 24(%r12), %rbx\n"
+        "mov 40(%r12), %rsi\n push 32(%r12)\n popfq\n"
+        "oracle_insn:\n .fill 16, 1, 0x90\n"
+        "pushfq\n popq 32(%r12)\n"
+        "mov %rax, 0(%r12)\n mov %rcx, 8(%r12)\n mov %rdx, 16(%r12)\n mov %rbx, 24(%r12)\n"
+        "pop %r12\n pop %rbx\n ret\n"
+        "oracle_end:\n");
+extern const uint8_t oracle_start[], oracle_insn[], oracle_end[];
+
+struct oracle {
+    uint64_t gpr[4]; // RAX RCX RDX RBX
+    uint64_t rflags;
+    void *memory;    // RSI: every instruction below has [rsi] as its memory operand
+};
+
+enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800 };
+enum { ALL = CF | PF | AF | ZF | SF | OF, LOGIC = ALL & ~AF };
+
+#define I(name, flags, ...) { name, flags, { __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }) }
+static const struct {
+    const char *name;
+    unsigned flags; // those that are defined
+    uint8_t bytes[15];
+    uint8_t length;
+} insns[] = {
+    I("mov al, [rsi]", ALL, 0x8A, 0x06), I("mov bh, [rsi]", ALL, 0x8A, 0x3E),
+    I("mov cx, [rsi]", ALL, 0x66, 0x8B, 0x0E), I("mov edx, [rsi]", ALL, 0x8B, 0x16),
+    I("mov rbx, [rsi]", ALL, 0x48, 0x8B, 0x1E), I("mov [rsi], al", ALL, 0x88, 0x06),
+    I("mov [rsi], ah", ALL, 0x88, 0x26), I("mov [rsi], cx", ALL, 0x66, 0x89, 0x0E),
+    I("mov [rsi], edx", ALL, 0x89, 0x16), I("mov [rsi], rbx", ALL, 0x48, 0x89, 0x1E),
+    I("mov byte [rsi], 0x81", ALL, 0xC6, 0x06, 0x81),
+    I("mov dword [rsi], imm", ALL, 0xC7, 0x06, 0x78, 0x56, 0x34, 0x92),
+    I("mov qword [rsi], imm", ALL, 0x48, 0xC7, 0x06, 0x78, 0x56, 0x34, 0x92),
+    I("movzx eax, byte [rsi]", ALL, 0x0F, 0xB6, 0x06),
+    I("movzx ax, byte [rsi]", ALL, 0x66, 0x0F, 0xB6, 0x06),
+    I("movzx rcx, word [rsi]", ALL, 0x48, 0x0F, 0xB7, 0x0E),
+    I("movsx eax, byte [rsi]", ALL, 0x0F, 0xBE, 0x06),
+    I("movsx rdx, word [rsi]", ALL, 0x48, 0x0F, 0xBF, 0x16),
+    I("movsxd rbx, dword [rsi]", ALL, 0x48, 0x63, 0x1E),
+    I("movnti [rsi], ecx", ALL, 0x0F, 0xC3, 0x0E),
+    I("movbe eax, [rsi]", ALL, 0x0F, 0x38, 0xF0, 0x06),
+    I("movbe [rsi], cx", ALL, 0x66, 0x0F, 0x38, 0xF1, 0x0E),
+    I("add [rsi], eax", ALL, 0x01, 0x06), I("add al, [rsi]", ALL, 0x02, 0x06),
+    I("add qword [rsi], imm8", ALL, 0x48, 0x83, 0x06, 0xF0),
+    I("or [rsi], cl", LOGIC, 0x08, 0x0E), I("or rdx, [rsi]", LOGIC, 0x48, 0x0B, 0x16),
+    I("adc [rsi], rbx", ALL, 0x48, 0x11, 0x1E), I("adc bx, [rsi]", ALL, 0x66, 0x13, 0x1E),
+    I("sbb [rsi], ax", ALL, 0x66, 0x19, 0x06), I("sbb ecx, [rsi]", ALL, 0x1B, 0x0E),
+    I("and [rsi], rcx", LOGIC, 0x48, 0x21, 0x0E), I("and dword [rsi], 15", LOGIC, 0x83, 0x26, 15),
+    I("sub [rsi], bl", ALL, 0x28, 0x1E), I("sub rax, [rsi]", ALL, 0x48, 0x2B, 0x06),
+    I("xor [rsi], edx", LOGIC, 0x31, 0x16), I("xor ch, [rsi]", LOGIC, 0x32, 0x2E),
+    I("cmp [rsi], rdx", ALL, 0x48, 0x39, 0x16), I("cmp al, [rsi]", ALL, 0x3A, 0x06),
+    I("cmp word [rsi], imm", ALL, 0x66, 0x81, 0x3E, 0x34, 0x92),
+    I("test [rsi], ebx", LOGIC, 0x85, 0x1E), I("test byte [rsi], 0x80", LOGIC, 0xF6, 0x06, 0x80),
+    I("inc byte [rsi]", ALL, 0xFE, 0x06), I("inc qword [rsi]", ALL, 0x48, 0xFF, 0x06),
+    I("dec dword [rsi]", ALL, 0xFF, 0x0E), I("dec word [rsi]", ALL, 0x66, 0xFF, 0x0E),
+    I("not dword [rsi]", ALL, 0xF7, 0x16), I("neg byte [rsi]", ALL, 0xF6, 0x1E),
+    I("neg qword [rsi]", ALL, 0x48, 0xF7, 0x1E), I("xchg [rsi], eax", ALL, 0x87, 0x06),
+    I("xchg [rsi], bh", ALL, 0x86, 0x3E), I("lock xadd [rsi], ecx", ALL, 0xF0, 0x0F, 0xC1, 0x0E),
+    I("xadd [rsi], al", ALL, 0x0F, 0xC0, 0x06),
+    I("lock cmpxchg [rsi], rcx", ALL, 0xF0, 0x48, 0x0F, 0xB1, 0x0E),
+    I("cmpxchg [rsi], bl", ALL, 0x0F, 0xB0, 0x1E),
+    I("cmpxchg [rsi], edx", ALL, 0x0F, 0xB1, 0x16),
+    I("bt dword [rsi], 17", CF, 0x0F, 0xBA, 0x26, 17),
+    I("lock bts qword [rsi], 63", CF, 0xF0, 0x48, 0x0F, 0xBA, 0x2E, 63),
+    I("btr dword [rsi], 0", CF, 0x0F, 0xBA, 0x36, 0),
+    I("btc word [rsi], 9", CF, 0x66, 0x0F, 0xBA, 0x3E, 9),
+};
+
+static uint8_t *executable;
+
+static int setup(void **state)
+{
+    (void)state;
+    executable = guest_map(4096, 1);
+    if (executable == NULL)
+        return -1;
+    memcpy(executable, oracle_start, (size_t)(oracle_end - oracle_start));
+    srandom(1);
+    return 0;
+}
+
+static uint64_t random64(void)
+{
+    uint64_t value = (uint64_t)random() << 42 ^ (uint64_t)random() << 21 ^ (uint64_t)random();
+
+    // Small and extreme numbers more often than chance would have them.
+    switch (random() % 4) {
+    case 0:
+        return value & 3;
+    case 1:
+        return (value & 1 ? 0x7FFFFFFF7FFF7F7Full : 0x8000000080008080ull);
+    default:
+        return value;
+    }
+}
+
+static void make_code(struct insn_code *code, const uint8_t *bytes, unsigned length)
+{
+    uint8_t padded[16] = { 0 };
+
+    memcpy(padded, bytes, length);
+    memcpy(&code->low, padded, 8);
+    memcpy(&code->high, padded + 8, 8);
+    code->count = INSN_BYTES;
+}
+
+// One round of one instruction: by the CPU, by us.
+static void compare_once(unsigned n, const struct insn *insn)
+{
+    struct vcpu_page page = { 0 };
+    struct insn_result result;
+    struct oracle cpu;
+    uint64_t memory[2], mask;
+
+    memory[0] = memory[1] = random64();
+    for (unsigned i = 0; i < 4; i++)
+        cpu.gpr[i] = page.gpr[i] = random() % 3 ? random64() : memory[0];
+    cpu.rflags = page.exit.rflags = 2 | ((uint64_t)random() & ALL);
+    cpu.memory = &memory[0];
+
+    memset(executable + (oracle_insn - oracle_start), 0x90, 16);
+    memcpy(executable + (oracle_insn - oracle_start), insns[n].bytes, insns[n].length);
+    ((void (*)(struct oracle *))(void *)executable)(&cpu);
+
+    insn_compute(insn, &page, memory[1], &result);
+    mask = insn->size == 8 ? ~0ull : (1ull << (insn->size * 8)) - 1;
+    if (result.write)
+        memory[1] = (memory[1] & ~mask) | (result.value & mask);
+    insn_commit(insn, &page, &result);
+
+    if (memory[0] != memory[1])
+        fail_msg("%s: memory %lx, should be %lx", insns[n].name, memory[1], memory[0]);
+    for (unsigned i = 0; i < 4; i++) {
+        if (page.gpr[i] != cpu.gpr[i])
+            fail_msg("%s: register %u is %lx, should be %lx", insns[n].name, i, page.gpr[i],
+                     cpu.gpr[i]);
+    }
+    uint64_t rflags = page.entry.flags & VM_ENTRY_RFLAGS ? page.entry.rflags : page.exit.rflags;
+    if ((rflags ^ cpu.rflags) & insns[n].flags)
+        fail_msg("%s: flags %lx, should be %lx", insns[n].name, rflags, cpu.rflags);
+}
+
+static void test_against_cpu(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < sizeof(insns) / sizeof(insns[0]); n++) {
+        struct insn_code code;
+        struct insn insn;
+        if (strncmp(insns[n].name, "movbe", 5) == 0 && !__builtin_cpu_supports("movbe"))
+            continue;
+        make_code(&code, insns[n].bytes, insns[n].length);
+        if (!insn_decode(&code, 8, &insn))
+            fail_msg("%s: not decoded", insns[n].name);
+        if (insn.length != insns[n].length)
+            fail_msg("%s: length %u", insns[n].name, insn.length);
+        for (unsigned round = 0; round < 300; round++)
+            compare_once(n, &insn);
+    }
+}
+
+static void test_refused(void **state)
+{
+    static const uint8_t bytes[][8] = {
+        { 0x0F, 0x28, 0x06 },       // movaps xmm0, [rsi]
+        { 0xD9, 0x06 },             // fld
+        { 0x8E, 0x1E },             // mov ds, [rsi]
+        { 0xFF, 0x26 },             // jmp [rsi]
+        { 0x0F, 0xC7, 0x0E },       // cmpxchg8b
+        { 0x8B, 0xC0 },             // mov eax, eax: no memory
+        { 0x8D, 0x06 },             // lea
+        { 0xA6 },                   // cmpsb
+        { 0x0F, 0xFF, 0xFF },       // ud0
+        { 0xFF, 0xFF },
+    };
+    struct insn_code code;
+    struct insn insn;
+    (void)state;
+
+    for (unsigned i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        make_code(&code, bytes[i], sizeof(bytes[i]));
+        assert_false(insn_decode(&code, 8, &insn));
+    }
+}
+
+static void test_code_sizes(void **state)
+{
+    static const uint8_t mov[] = { 0x8B, 0x06, 0x34, 0x12 };
+    static const uint8_t moffs[] = { 0xA1, 0x00, 0x00, 0xE0, 0xFE };
+    struct insn_code code;
+    struct insn insn;
+    (void)state;
+
+    make_code(&code, mov, sizeof(mov));
+    assert_true(insn_decode(&code, 2, &insn)); // mov ax, [0x1234]
+    assert_int_equal(insn.length, 4);
+    assert_int_equal(insn.size, 2);
+    assert_true(insn_decode(&code, 4, &insn)); // mov eax, [esi]
+    assert_int_equal(insn.length, 2);
+    assert_int_equal(insn.size, 4);
+    make_code(&code, moffs, sizeof(moffs));
+    assert_true(insn_decode(&code, 4, &insn));
+    assert_int_equal(insn.length, 5);
+    assert_int_equal(insn.op, INSN_LOAD);
+    assert_int_equal(insn.reg, GPR_RAX);
+}
+
+static void test_stack_pointer_as_operand(void **state)
+{
+    struct insn insn = { .op = INSN_LOAD, .size = 4, .reg_size = 4, .reg = GPR_RSP };
+    struct vcpu_page page = { .exit.rsp = 0x123456789ull };
+    struct insn_result result;
+    (void)state;
+
+    insn_compute(&insn, &page, 0xCAFE0000, &result);
+    insn_commit(&insn, &page, &result);
+    assert_int_equal(page.entry.flags, VM_ENTRY_RSP);
+    assert_int_equal(page.entry.rsp, 0xCAFE0000);
+    insn.op = INSN_STORE;
+    insn_compute(&insn, &page, 0, &result);
+    assert_int_equal(result.value, 0x23456789);
+}
+
+// Guest without paging whose code lies at 0x1000.
+static void test_cache(void **state)
+{
+    static const uint8_t first[] = { 0x8B, 0x06, 0x90 }, second[] = { 0x89, 0x06, 0x90 };
+    struct vm_exit exit = { .rip = 0x1000, .cpu = { .code_size = 4 } };
+    static struct insn_cache cache;
+    const struct insn *insn;
+    struct guest_fault fault;
+    struct guest_ram ram;
+    (void)state;
+
+    guest_ram_new(&ram, 4 << 20);
+    insn_cache_init(&cache);
+    ram_write(&ram, 0x1000, first, sizeof(first));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
+        assert_int_equal(insn->op, INSN_LOAD);
+    }
+    ram_write(&ram, 0x1000, second, sizeof(second)); // the guest writes new code
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
+    assert_int_equal(insn->op, INSN_STORE);
+    exit.cpu.code_size = 2;
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
+    assert_int_equal(insn->size, 2);
+    exit.rip = 0xD0000000; // no memory there: all ones
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_UNSUPPORTED);
+    guest_ram_free(&ram);
+}
+
+static void test_code_at_the_end_of_a_page(void **state)
+{
+    static const uint8_t mov[] = { 0xC7, 0x06, 0x78, 0x56, 0x34, 0x12 };
+    struct vm_exit exit = { .rip = 0x401FFD };
+    static struct insn_cache cache;
+    const struct insn *insn;
+    struct guest_fault fault = { 0 };
+    struct guest_ram ram;
+    (void)state;
+
+    guest_ram_new(&ram, 16 << 20);
+    insn_cache_init(&cache);
+    exit.cpu = (struct vm_exit_cpu){ .cr0 = 0x80000001, .cr3 = 0x200000, .cr4 = 0x20,
+                                     .efer = 0x500, .code_size = 8 };
+    guest_put(&ram, 0x200000, 8, 0x201003);
+    guest_put(&ram, 0x201000, 8, 0x202003);
+    guest_put(&ram, 0x202010, 8, 0x203003);
+    guest_put(&ram, 0x203008, 8, 0x300003); // 0x401000
+    ram_write(&ram, 0x300FFD, mov, 3);
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_FAULT);
+    assert_int_equal(fault.address, 0x402000);
+    guest_put(&ram, 0x203010, 8, 0x700003); // 0x402000, far away
+    ram_write(&ram, 0x700000, mov + 3, 3);
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
+    assert_int_equal(insn->length, 6);
+    assert_int_equal(insn->imm, 0x12345678);
+    guest_put(&ram, 0x700000, 8, 0);
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
+    guest_put(&ram, 0x203010, 8, 0); // gone: the cached line of zeros must not be used
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_FAULT);
+    guest_ram_free(&ram);
+}
+
+static void test_chunks(void **state)
+{
+    (void)state;
+    assert_int_equal(string_chunk(0, 8, 1, 0), 0);
+    assert_int_equal(string_chunk(0, 8, 1, 10), 10);
+    assert_int_equal(string_chunk(0, 8, 1, ~0ull), STRING_CHUNK);
+    assert_int_equal(string_chunk(0xFFFC, 2, 1, 100), 4);   // to the wrap
+    assert_int_equal(string_chunk(0xFFFD, 2, 2, 100), 2);
+    assert_int_equal(string_chunk(3, 4, -1, 100), 4);
+    assert_int_equal(string_chunk(1, 4, -4, 100), 1);
+    assert_int_equal(string_chunk(0xABCD0003, 2, -1, 100), 4);
+}
+
+struct strings {
+    struct guest_ram ram;
+    struct bus bus;
+    struct vcpu_page page;
+    struct guest_fault fault;
+    uint8_t device[4096];
+};
+
+static uint64_t device_read(void *dev, uint64_t offset, unsigned size)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, (uint8_t *)dev + offset, size);
+    return value;
+}
+
+static enum bus_result device_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+    memcpy((uint8_t *)dev + offset, &value, size);
+    return BUS_OK;
+}
+
+static const struct device_ops device_ops = {
+    .name = "memory", .max_size = 8, .read = device_read, .write = device_write,
+};
+
+static struct strings *strings_new(void)
+{
+    struct strings *s = calloc(1, sizeof(*s));
+
+    guest_ram_new(&s->ram, 4 << 20);
+    bus_init(&s->bus);
+    assert_true(bus_add_mmio(&s->bus, &device_ops, s->device, 0xFEB00000, 4096));
+    s->page.exit.cpu.code_size = 4;
+    return s;
+}
+
+static void strings_free(struct strings *s)
+{
+    guest_ram_free(&s->ram);
+    free(s);
+}
+
+static enum insn_run run_string(struct strings *s, const uint8_t *bytes, unsigned length)
+{
+    struct insn_code code;
+    struct insn insn;
+
+    make_code(&code, bytes, length);
+    assert_true(insn_decode(&code, s->page.exit.cpu.code_size, &insn));
+    return insn_run_string(&insn, &s->ram, &s->bus, &s->page, &s->fault);
+}
+
+static void test_rep_movs(void **state)
+{
+    static const uint8_t rep_movsd[] = { 0xF3, 0xA5 };
+    struct strings *s = strings_new();
+    (void)state;
+
+    for (unsigned i = 0; i < 4096; i++)
+        s->device[i] = (uint8_t)(i * 7);
+    s->page.sregs.ds.base = 0xFEB00000 - 0x1000;
+    s->page.sregs.es.base = 0x200000;
+    s->page.gpr[GPR_RSI] = 0x1000;
+    s->page.gpr[GPR_RDI] = 0x10;
+    s->page.gpr[GPR_RCX] = 1024;
+    assert_int_equal(run_string(s, rep_movsd, 2), INSN_RUN_AGAIN);
+    assert_int_equal(s->page.gpr[GPR_RCX], 1024 - STRING_CHUNK);
+    assert_int_equal(run_string(s, rep_movsd, 2), INSN_RUN_DONE);
+    assert_int_equal(s->page.gpr[GPR_RCX], 0);
+    assert_int_equal(s->page.gpr[GPR_RSI], 0x2000);
+    assert_int_equal(s->page.gpr[GPR_RDI], 0x1010);
+    assert_memory_equal(ram_at(&s->ram, 0x200010, 4096), s->device, 4096);
+    strings_free(s);
+}
+
+static void test_stos_lods(void **state)
+{
+    static const uint8_t rep_stosb[] = { 0xF3, 0xAA }, lodsw[] = { 0x66, 0xAD };
+    struct strings *s = strings_new();
+    (void)state;
+
+    s->page.sregs.es.base = 0xFEB00000;
+    s->page.gpr[GPR_RAX] = 0x11223344;
+    s->page.gpr[GPR_RDI] = 0x0F;
+    s->page.gpr[GPR_RCX] = 16;
+    s->page.exit.rflags = 1 << 10; // downwards
+    assert_int_equal(run_string(s, rep_stosb, 2), INSN_RUN_DONE);
+    assert_int_equal(s->device[0], 0x44);
+    assert_int_equal(s->device[15], 0x44);
+    assert_int_equal(s->device[16], 0);
+    assert_int_equal((uint32_t)s->page.gpr[GPR_RDI], 0xFFFFFFFF);
+    s->page.sregs.ds.base = 0xFEB00000;
+    s->page.gpr[GPR_RSI] = 15;
+    assert_int_equal(run_string(s, lodsw, 2), INSN_RUN_DONE);
+    assert_int_equal(s->page.gpr[GPR_RAX], 0x11220044);
+    assert_int_equal(s->page.gpr[GPR_RSI], 13);
+    strings_free(s);
+}
+
+static void test_push_pop(void **state)
+{
+    static const uint8_t push[] = { 0xFF, 0x36 }, pop[] = { 0x8F, 0x06 };
+    struct strings *s = strings_new();
+    struct insn_code code;
+    struct insn insn;
+    (void)state;
+
+    s->page.exit.cpu.code_size = 8;
+    s->page.exit.rsp = 0x300000;
+    s->page.exit.mmio.gpa = 0xFEB00008;
+    memset(s->device, 0x5A, 16);
+    make_code(&code, push, 2);
+    assert_true(insn_decode(&code, 8, &insn));
+    assert_int_equal(insn_run_stack(&insn, &s->ram, &s->bus, &s->page, &s->fault), INSN_RUN_DONE);
+    assert_int_equal(s->page.entry.rsp, 0x2FFFF8);
+    assert_int_equal(guest_get(&s->ram, 0x2FFFF8, 8), 0x5A5A5A5A5A5A5A5A);
+    guest_put(&s->ram, 0x300000, 8, 0x77);
+    make_code(&code, pop, 2);
+    assert_true(insn_decode(&code, 8, &insn));
+    assert_int_equal(insn_run_stack(&insn, &s->ram, &s->bus, &s->page, &s->fault), INSN_RUN_DONE);
+    assert_int_equal(s->page.entry.rsp, 0x300008);
+    assert_int_equal(s->device[8], 0x77);
+    strings_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_cpu),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_code_sizes),
+        cmocka_unit_test(test_stack_pointer_as_operand),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_code_at_the_end_of_a_page),
+        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_rep_movs),
+        cmocka_unit_test(test_stos_lods),
+        cmocka_unit_test(test_push_pop),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The board as a whole: everything is wired, nothing overlaps, and interrupts arrive where the
+// tables say.
+#include "board.h"
+
+#include "vmm/machine.h"
+
+struct world {
+    struct machine machine;
+    struct fake_host host;
+    unsigned msis;
+    uint64_t msi_address;
+    uint32_t msi_data;
+    bool msi_level;
+};
+
+// Devices call back with the context that machine_host names: a struct world. Time and console are
+// those of the shared fake host.
+static uint64_t world_now(void *ctx)
+{
+    return ((struct world *)ctx)->host.now_ns;
+}
+
+static void world_arm(void *ctx, uint64_t deadline_ns)
+{
+    ((struct world *)ctx)->host.armed_ns = deadline_ns;
+}
+
+static const struct clock_ops world_clock = { .now_ns = world_now, .arm = world_arm };
+
+static void world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+{
+    struct world *w = ctx;
+
+    w->msis++;
+    w->msi_address = addr;
+    w->msi_data = data;
+    w->msi_level = level;
+}
+
+static const struct ioapic_ops world_msi_ops = { .msi = world_msi };
+
+static void world_intr(void *ctx, unsigned n, bool level)
+{
+    (void)n;
+    ((struct world *)ctx)->host.level = level;
+}
+
+static const struct irq_ops world_intr_ops = { .set = world_intr };
+
+static bool world_put(void *ctx, uint8_t byte)
+{
+    struct world *w = ctx;
+
+    if (w->host.output_count >= sizeof(w->host.output))
+        return false;
+    w->host.output[w->host.output_count++] = byte;
+    return true;
+}
+
+static int world_get(void *ctx)
+{
+    struct world *w = ctx;
+
+    return w->host.input_taken < w->host.input_count ? w->host.input[w->host.input_taken++] : -1;
+}
+
+static const struct stream_ops world_stream = { .put = world_put, .get = world_get };
+
+static struct world world;
+
+static struct machine *board(void)
+{
+    struct machine_host host = {
+        .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
+        .console = { &world_stream, &world }, .ctx = &world, .wall_seconds = 1700000000,
+    };
+
+    memset(&world, 0, sizeof(world));
+    if (!machine_init(&world.machine, &host, 64 << 20, 0))
+        fail_msg("%s", bus_error(&world.machine.bus));
+    return &world.machine;
+}
+
+static void out(uint16_t port, unsigned size, uint32_t value)
+{
+    assert_int_equal(bus_port_write(&world.machine.bus, port, size, value), BUS_OK);
+}
+
+static uint32_t in(uint16_t port, unsigned size)
+{
+    return bus_port_read(&world.machine.bus, port, size);
+}
+
+static void nothing_fires(void)
+{
+    world.host.level = false;
+    world.msis = 0;
+}
+
+static void test_all_is_there(void **state)
+{
+    (void)state;
+    board();
+    assert_int_equal(in(0x64, 1), 0x1C);
+    assert_int_equal(in(0xE9, 1), 0xE9);
+    assert_int_equal(in(0x3FD, 1), 0x60);
+    out(0xCF8, 4, 0x80000008);
+    assert_int_equal(in(0xCFE, 2), 0x0600);
+    assert_int_equal(in(0x21, 1), 0xF8 & in(0x21, 1)); // timer, keyboard and cascade unmasked
+    assert_int_equal(in(0x5555, 4), 0xFFFFFFFF);
+    out(0xE9, 1, '!');
+    out(0x3F8, 1, '?');
+    assert_memory_equal(world.host.output, "!?", 2);
+    assert_int_equal(bus_mmio_read(&world.machine.bus, 0xFEC00000, 4) >> 8, 0);
+    assert_true(bus_mmio_claimed(&world.machine.bus, 0xFEC00FFF));
+    assert_false(bus_mmio_claimed(&world.machine.bus, 0xFEE00000));
+}
+
+static void test_scratch(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0xB0F, 1, 0x5A);
+    assert_int_equal(in(0xB0F, 1), 0x5A);
+    out(0x80, 1, 0x11);
+    assert_int_equal(in(0x80, 1), 0x11);
+    bus_mmio_write(&m->bus, BENCH_MMIO_BASE + 8, 4, 0x12345678);
+    assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE, 4), 0x12345678);
+    assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 2, 2), 0x1234);
+    bus_mmio_write(&m->bus, BENCH_MMIO_BASE + 1, 1, 0xFF);
+    assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 0xFFC, 4), 0x1234FF78);
+}
+
+static void test_pit_reaches_both_controllers(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    nothing_fires();
+    // Pin 2 of the IOAPIC, vector 0x30, to APIC 0.
+    bus_mmio_write(&m->bus, 0xFEC00000, 4, 0x14);
+    bus_mmio_write(&m->bus, 0xFEC00010, 4, 0x30);
+    world.host.now_ns = 60 * MS; // more than one period of 18.2 Hz
+    clock_run(&m->clock, world.host.now_ns);
+    assert_true(world.host.level);
+    assert_int_equal(i8259_ack(&m->pic), 0x08);
+    assert_true(world.msis >= 1);
+    assert_int_equal(world.msi_data & 0xFF, 0x30);
+    assert_false(world.msi_level);
+}
+
+static void test_uart_interrupt(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0x21, 1, 0xEF); // only IRQ 4
+    bus_mmio_write(&m->bus, 0xFEC00000, 4, 0x18);
+    bus_mmio_write(&m->bus, 0xFEC00010, 4, 0x34);
+    out(0x3FC, 1, 0x08); // OUT2
+    out(0x3F9, 1, 0x01);
+    nothing_fires();
+    world.host.input[0] = 'k';
+    world.host.input_count = 1;
+    uart16550_rx_poll(&m->com1);
+    assert_true(world.host.level);
+    assert_int_equal(i8259_ack(&m->pic), 0x0C);
+    assert_int_equal(world.msis, 1);
+    assert_int_equal(world.msi_data & 0xFF, 0x34);
+    assert_int_equal(in(0x3F8, 1), 'k');
+}
+
+static void test_sci_is_a_level(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    bus_mmio_write(&m->bus, 0xFEC00000, 4, 0x10 + 2 * 9);
+    bus_mmio_write(&m->bus, 0xFEC00010, 4, 0x8039);
+    out(0x602, 2, 1 << 8); // enable the power button
+    nothing_fires();
+    acpi_pm_power_button(&m->pm);
+    assert_int_equal(world.msis, 1);
+    assert_true(world.msi_level);
+    ioapic_eoi(&m->ioapic, 0x39); // not served yet: again
+    assert_int_equal(world.msis, 2);
+    out(0x600, 2, 1 << 8);
+    ioapic_eoi(&m->ioapic, 0x39);
+    assert_int_equal(world.msis, 2);
+}
+
+static void test_power(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0xCF9, 1, 0x06);
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_RESET);
+    m = board();
+    out(0x64, 1, 0xFE);
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_RESET);
+    m = board();
+    out(0x604, 2, (ACPI_PM_S5_TYPE << 10) | (1 << 13));
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_OFF);
+    out(0xCF9, 1, 0x06); // too late
+    assert_int_equal(m->power, POWER_OFF);
+}
+
+static void test_nvram_has_the_memory(void **state)
+{
+    (void)state;
+    board();
+    out(0x70, 1, 0x34);
+    assert_int_equal(in(0x71, 1), 0x00);
+    out(0x70, 1, 0x35);
+    assert_int_equal(in(0x71, 1), 0x03); // 48 MB above 16 MB, in units of 64 KB
+    out(0x70, 1, 0x16);
+    assert_int_equal(in(0x71, 1), 0x02);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_is_there),
+        cmocka_unit_test(test_scratch),
+        cmocka_unit_test(test_pit_reaches_both_controllers),
+        cmocka_unit_test(test_uart_interrupt),
+        cmocka_unit_test(test_sci_is_a_level),
+        cmocka_unit_test(test_power),
+        cmocka_unit_test(test_nvram_has_the_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

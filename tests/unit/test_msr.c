@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// RDMSR and WRMSR of a guest: constants, checked values, what goes to the CPU, #GP for the rest.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include "kernel/arch/x86/msr_policy.h"
+#include "kernel/arch/x86/regs.h"
+
+#define HZ 2400000000ull
+
+static uint32_t leaf7_edx;
+
+static void host_cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+    memset(r, 0, 16);
+    if (leaf == 0 || leaf == 0x80000000)
+        r[0] = leaf + 0x16;
+    if (leaf == 1)
+        r[2] = r[3] = 0x17ffffff;
+    if (leaf == 7 && sub == 0)
+        r[3] = leaf7_edx;
+    if (leaf == 0x80000001)
+        r[3] = 0x2c100800;
+    if (leaf == 0x80000008)
+        r[0] = 39;
+}
+
+static uint32_t page[1024] __attribute__((aligned(4096)));
+static struct vlapic vlapic;
+static struct cpuid_policy policy;
+static struct msr_state s;
+
+static void start(uint32_t edx, uint32_t can)
+{
+    struct cpuid_facts facts = { HZ, 0, can, host_cpuid };
+    leaf7_edx = edx;
+    cpuid_policy_init(&policy, &facts);
+    vlapic_init(&vlapic, page, 0, true, policy.timer_ratio, 0);
+    vlapic.actions = 0;
+    memset(&s, 0xa5, sizeof(s));
+    msr_init(&s, &vlapic, &policy, 0, UINT64_MAX);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    start(0, CPUID_CAN_RDTSCP);
+    return 0;
+}
+
+static uint64_t rd(uint32_t index)
+{
+    uint64_t value = 0xdeadbeefdeadbeef;
+    assert_int_equal(msr_read(&s, index, 1000, &value), MSR_DONE);
+    return value;
+}
+
+static enum msr_result rd_result(uint32_t index)
+{
+    uint64_t value;
+    return msr_read(&s, index, 1000, &value);
+}
+
+static enum msr_result wr(uint32_t index, uint64_t value)
+{
+    return msr_write(&s, index, value, 1000);
+}
+
+static void constants(void **state)
+{
+    static const struct { uint32_t index; uint64_t value; } expect[] = {
+        { 0x17, 0 }, { 0x34, 0 }, { 0x3a, 1 }, { 0x8b, 1ull << 32 }, { 0xce, 24 << 8 },
+        { 0xfe, 0x508 }, { 0x140, 0 }, { 0x179, 0 }, { 0x17a, 0 }, { 0x1a0, 0x1801 }, { 0x1d9, 0 },
+        { 0x277, 0x0007040600070406 }, { 0x2ff, 0xc06 }, { 0x3b, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(expect); i++)
+        assert_int_equal(rd(expect[i].index), expect[i].value);
+    static const uint32_t refuse[] = { 0x17, 0x34, 0x3a, 0xce, 0xfe, 0x179 };
+    for (size_t i = 0; i < ARRAY_SIZE(refuse); i++)
+        assert_int_equal(wr(refuse[i], 0), MSR_GP);
+    assert_int_equal(wr(0x8b, 0), MSR_DONE); // how the revision is asked for
+    assert_int_equal(rd(0x8b), 1ull << 32);
+    assert_int_equal(wr(0x140, 0), MSR_DONE);
+    assert_int_equal(wr(0x140, 1), MSR_GP);
+    assert_int_equal(wr(0x17a, 0), MSR_DONE);
+    assert_int_equal(wr(0x17a, 4), MSR_GP);
+    assert_int_equal(wr(0x1d9, 2), MSR_DONE);
+    assert_int_equal(wr(0x1d9, 0x40), MSR_GP);
+    assert_int_equal(wr(0x1a0, 0), MSR_DONE);
+    assert_int_equal(rd(0x1a0), 0x1800);
+    msr_init(&s, &vlapic, &policy, 0x2006b0600000000, 0);
+    assert_int_equal(rd(0x8b), 0x2006b0600000000);
+}
+
+static void unknown_is_gp(void **state)
+{
+    // Machine-check banks, performance counters, RAPL, VMX, XSS, MPERF, thermal, LBR, hypervisors'.
+    static const uint32_t index[] = {
+        0, 0x2a, 0x33, 0xc1, 0xe7, 0xe8, 0xcf, 0x10b, 0x122, 0x17b, 0x186, 0x198, 0x199, 0x19c,
+        0x1a2, 0x1ad, 0x210, 0x251, 0x25a, 0x267, 0x26a + 6, 0x345, 0x38f, 0x400, 0x480, 0x48f,
+        0x606, 0x611, 0x64e, 0x6df, 0x6e1, 0x770, 0x7ff, 0x900, 0xc80, 0xda0, 0x40000000,
+        0x4b564d00, 0xc0000085, 0xc0000104, 0xc0010015, 0xc001102c, 0xffffffff,
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(index); i++) {
+        assert_int_equal(rd_result(index[i]), MSR_GP);
+        assert_int_equal(wr(index[i], 0), MSR_GP);
+    }
+}
+
+static void registers_of_the_cpu(void **state)
+{
+    static const uint32_t canonical[] = { 0x175, 0x176, 0xc0000100, 0xc0000101, 0xc0000102 };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(canonical); i++) {
+        assert_int_equal(rd_result(canonical[i]), MSR_CPU);
+        assert_int_equal(wr(canonical[i], 0xffff800000000000), MSR_CPU);
+        assert_int_equal(wr(canonical[i], 0x7fffffffffff), MSR_CPU);
+        assert_int_equal(wr(canonical[i], 0x800000000000), MSR_GP);
+        assert_int_equal(wr(canonical[i], 0xfffe800000000000), MSR_GP);
+    }
+    assert_int_equal(wr(0x174, 0x10), MSR_CPU);
+    for (size_t i = 0; i < MSR_PASSED_COUNT; i++)
+        assert_int_equal(rd_result(msr_passed[i]), MSR_CPU);
+
+    assert_int_equal(wr(0xc0000081, UINT64_MAX), MSR_SYSCALL_REG);
+    assert_int_equal(wr(0xc0000082, 0xffffffff81000000), MSR_SYSCALL_REG);
+    assert_int_equal(wr(0xc0000082, 1ull << 63), MSR_GP);
+    assert_int_equal(wr(0xc0000083, 1ull << 47), MSR_GP);
+    assert_int_equal(wr(0xc0000084, 0x257fd5), MSR_SYSCALL_REG);
+    assert_int_equal(wr(0xc0000084, 1ull << 32), MSR_GP);
+    assert_int_equal(rd_result(0xc0000081), MSR_SYSCALL_REG);
+    assert_int_equal(rd_result(0xc0000080), MSR_EFER_REG);
+    assert_int_equal(wr(0xc0000080, 0xd01), MSR_EFER_REG);
+    assert_int_equal(wr(0xc0000080, 0x1d01), MSR_GP); // SVME
+    assert_int_equal(wr(0xc0000080, 2), MSR_GP);
+}
+
+static void pat_is_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(wr(0x277, 0x0407050600070106), MSR_PAT_REG);
+    assert_int_equal(rd(0x277), 0x0407050600070106);
+    assert_int_equal(wr(0x277, 0x0407050600070102), MSR_GP);
+    assert_int_equal(wr(0x277, 0x0307050600070106), MSR_GP);
+    assert_int_equal(wr(0x277, 0x0807050600070106), MSR_GP);
+    assert_int_equal(wr(0x277, 0x0407050600f70106), MSR_GP);
+    assert_int_equal(s.pat, 0x0407050600070106);
+}
+
+static void mtrrs_are_kept_and_checked(void **state)
+{
+    static const uint32_t fixed[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c,
+                                      0x26d, 0x26e, 0x26f };
+    (void)state;
+    assert_int_equal(rd(0x250), 0x0606060606060606);
+    assert_int_equal(rd(0x258), 0x0606060606060606);
+    assert_int_equal(rd(0x259), 0); // video memory
+    assert_int_equal(rd(0x268), 0x0505050505050505);
+    for (uint32_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+        assert_int_equal(wr(fixed[i], 0x0605040100060600 + i % 2), MSR_DONE);
+        assert_int_equal(wr(fixed[i], 0x0605040100060602), MSR_GP);
+        assert_int_equal(wr(fixed[i], 0x0705040100060600), MSR_GP);
+        assert_int_equal(rd(fixed[i]), 0x0605040100060600 + i % 2);
+    }
+    for (uint32_t i = 0x200; i < 0x210; i += 2) {
+        assert_int_equal(rd(i), 0);
+        assert_int_equal(rd(i + 1), 0); // not valid
+        assert_int_equal(wr(i, 0xc0000000 + (i << 12)), MSR_DONE);
+        assert_int_equal(wr(i, 0xc0000007), MSR_GP);
+        assert_int_equal(wr(i, 0xc0000100), MSR_GP);
+        assert_int_equal(wr(i, 1ull << 39), MSR_GP); // wider than the CPU's addresses
+        assert_int_equal(wr(i + 1, 0x7fc0000800), MSR_DONE);
+        assert_int_equal(wr(i + 1, 0xffc0000800), MSR_GP);
+        assert_int_equal(wr(i + 1, 0x7fc0000801), MSR_GP);
+        assert_int_equal(rd(i), 0xc0000000 + (i << 12));
+        assert_int_equal(rd(i + 1), 0x7fc0000800);
+    }
+    assert_int_equal(wr(0x2ff, 0), MSR_DONE);
+    assert_int_equal(wr(0x2ff, 0xc06), MSR_DONE);
+    assert_int_equal(wr(0x2ff, 0xc02), MSR_GP);
+    assert_int_equal(wr(0x2ff, 0x1c06), MSR_GP);
+    assert_int_equal(wr(0x2ff, 0xd06), MSR_GP);
+    assert_int_equal(rd(0x2ff), 0xc06);
+}
+
+static void tsc_and_its_adjustment(void **state)
+{
+    (void)state;
+    assert_int_equal(rd(0x10), 1000);
+    assert_int_equal(wr(0x10, 0), MSR_TSC);
+    assert_int_equal(vlapic.tsc_offset, -(uint64_t)1000);
+    assert_true(vlapic.actions & VLAPIC_ACT_TIMER);
+    assert_int_equal(rd(0x10), 0);
+    assert_int_equal(rd(0x3b), -(uint64_t)1000);
+    assert_int_equal(wr(0x3b, 500), MSR_TSC);
+    assert_int_equal(rd(0x3b), 500);
+    assert_int_equal(rd(0x10), 1500);
+    assert_int_equal(wr(0x3b, 0), MSR_TSC);
+    assert_int_equal(rd(0x10), 1000);
+}
+
+static void apic_is_reached(void **state)
+{
+    uint64_t value;
+    (void)state;
+    assert_int_equal(msr_read(&s, 0x1b, 0, &value), MSR_APIC);
+    assert_int_equal(value, 0xfee00900);
+    assert_int_equal(wr(0x80b, 0), MSR_GP); // not x2APIC yet
+    assert_int_equal(wr(0x1b, 0xfee00d00), MSR_APIC);
+    assert_int_equal(vlapic.actions, VLAPIC_ACT_MODE);
+    assert_int_equal(wr(0x80b, 0), MSR_APIC);
+    assert_int_equal(wr(0x8ff, 0), MSR_GP);
+    assert_int_equal(wr(0x832, 0x400ec), MSR_APIC);
+    assert_int_equal(wr(0x6e0, 5000), MSR_APIC);
+    assert_int_equal(vlapic_timer_deadline(&vlapic), 5000);
+    assert_int_equal(msr_read(&s, 0x6e0, 1000, &value), MSR_APIC);
+    assert_int_equal(value, 5000);
+    assert_int_equal(wr(0x1b, 0xfee00900), MSR_GP);
+}
+
+static void speculation_control_as_cpuid_says(void **state)
+{
+    (void)state;
+    assert_int_equal(rd_result(0x48), MSR_GP);
+    assert_int_equal(wr(0x48, 0), MSR_GP);
+    assert_int_equal(wr(0x49, 1), MSR_GP);
+    assert_int_equal(rd_result(0x10a), MSR_GP);
+    start(1u << 26 | 1u << 31 | 1u << 29, CPUID_CAN_SPEC_CTRL | CPUID_CAN_ARCH_CAPS);
+    assert_int_equal(rd(0x48), 0);
+    assert_int_equal(wr(0x48, 2), MSR_GP); // no STIBP
+    assert_int_equal(wr(0x48, 5), MSR_SPEC_REG);
+    assert_int_equal(rd(0x48), 5);
+    assert_int_equal(rd_result(0x49), MSR_GP); // write only
+    assert_int_equal(wr(0x49, 1), MSR_IBPB);
+    assert_int_equal(wr(0x49, 0), MSR_DONE);
+    assert_int_equal(wr(0x49, 2), MSR_GP);
+    assert_int_equal(rd(0x10a) & (1ull << 7 | 1ull << 9 | 1ull << 10 | 1ull << 11 | 1ull << 12), 0);
+    assert_true(rd(0x10a) & 1); // RDCL_NO
+    assert_int_equal(wr(0x10a, 0), MSR_GP);
+    start(1u << 26 | 1u << 29, 0); // the kernel does not do its part
+    assert_int_equal(rd_result(0x48), MSR_GP);
+    assert_int_equal(rd_result(0x10a), MSR_GP);
+}
+
+static void tsc_aux_as_cpuid_says(void **state)
+{
+    (void)state;
+    assert_int_equal(rd(0xc0000103), 0);
+    assert_int_equal(wr(0xc0000103, 0x1234), MSR_AUX_REG);
+    assert_int_equal(wr(0xc0000103, 1ull << 32), MSR_GP);
+    assert_int_equal(rd(0xc0000103), 0x1234);
+    start(0, 0);
+    assert_int_equal(rd_result(0xc0000103), MSR_GP);
+    assert_int_equal(wr(0xc0000103, 0), MSR_GP);
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, setup)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(constants), TEST(unknown_is_gp), TEST(registers_of_the_cpu), TEST(pat_is_checked),
+        TEST(mtrrs_are_kept_and_checked), TEST(tsc_and_its_adjustment), TEST(apic_is_reached),
+        TEST(speculation_control_as_cpuid_says), TEST(tsc_aux_as_cpuid_says),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The run queue: priorities, round robin, wake-ups, other cores, the hardware timer, kills.
+#include "kernel.h"
+
+#define QUANTUM (QUANTUM_US * 1000ull)
+
+static void test_alone(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+    assert_int_equal(p.thread->arch.argument, 7);
+    assert_true(cpus[1]->deadline == UINT64_MAX); // nobody else: no timer at all
+    fake_advance(100 * MS);
+    assert_int_equal(CALL(1, thread_yield, 0), OK);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+}
+
+static void test_priorities(void **state)
+{
+    (void)state;
+    struct fake_process low = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t e = CALL(0, event_create, 0);
+    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    assert_ptr_equal(cpus[1]->current, high.thread); // at once
+    fake_advance(10 * QUANTUM);
+    assert_ptr_equal(cpus[1]->current, high.thread);
+    assert_int_equal(CALL(1, thread_yield, 0), OK); // only to its equals
+    CALL(0, handle_copy, high.handle, e, RIGHT_WAIT, 40);
+    assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
+    assert_ptr_equal(cpus[1]->current, low.thread);
+    CALL(0, event_signal, e, 1);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, high.thread);
+    assert_int_equal(low.thread->state, THREAD_RUNNABLE);
+}
+
+static void test_round_robin(void **state)
+{
+    (void)state;
+    struct fake_process p[3];
+    uint64_t ran[3];
+    for (unsigned i = 0; i < 3; i++)
+        p[i] = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    for (unsigned i = 0; i < 3; i++)
+        ran[i] = p[i].thread->run_tsc;
+    for (unsigned i = 0; i < 300; i++)
+        fake_advance(QUANTUM);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t quanta = (p[i].thread->run_tsc - ran[i]) / QUANTUM;
+        assert_in_range(quanta, 99, 101);
+    }
+}
+
+// A thread that is preempted by a higher one goes on with the rest of its quantum.
+static void test_preempted_keeps_quantum(void **state)
+{
+    (void)state;
+    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    fake_advance(QUANTUM);
+    struct thread *first = cpus[1]->current;
+    fake_advance(QUANTUM / 2);
+    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    assert_ptr_equal(cpus[1]->current, high.thread);
+    fake.core = 1;
+    CALL(1, thread_exit, 0);
+    assert_ptr_equal(cpus[1]->current, first);
+    fake_advance(QUANTUM / 2);
+    assert_ptr_not_equal(cpus[1]->current, first);
+    assert_true(first == a.thread || first == b.thread);
+}
+
+static void test_yield_is_cheap(void **state)
+{
+    (void)state;
+    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_ptr_equal(cpus[1]->current, a.thread);
+    assert_true(CALL(1, thread_yield, 0) == FAKE_BLOCKED);
+    assert_ptr_equal(cpus[1]->current, b.thread);
+    uint32_t writes = fake.deadline_writes[1];
+    for (unsigned i = 0; i < 100; i++) {
+        fake.now += 1000;
+        CALL(1, thread_yield, 0);
+        assert_ptr_equal(cpus[1]->current, i % 2 ? b.thread : a.thread);
+    }
+    assert_int_equal(fake.deadline_writes[1], writes); // the timer was set early enough before
+    // It fires for a deadline that has moved on, finds nothing, and is set again.
+    fake_advance(QUANTUM);
+    assert_true(fake.deadline[1] <= fake.now + QUANTUM);
+    assert_true(fake.deadline[1] > fake.now);
+}
+
+static void test_idle_time(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0);
+    uint64_t idle = cpus[0]->idle_tsc, run = fake_thread->run_tsc;
+    fake_advance(3 * MS);
+    CALL(0, event_wait, e, 1, fake.now + 7 * MS);
+    fake_advance(7 * MS);
+    assert_int_equal(cpus[0]->idle_tsc - idle, 7 * MS);
+    assert_in_range(fake_thread->run_tsc - run, 3 * MS, 3 * MS + 1000); // and the call's own time
+}
+
+static void test_kill_running_elsewhere(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0);
+    int64_t p = CALL(0, process_create, 1 * MB, e, 4);
+    int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0x800000, 0);
+    struct thread *thread = object_to(fake_object(fake_manager, t), thread);
+    CALL(0, thread_start, t);
+    assert_int_equal(CALL(0, thread_start, t), ERR_STATE);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, thread);
+    assert_int_equal(CALL(0, thread_kill, t), OK);
+    assert_ptr_equal(cpus[1]->current, thread); // until its core takes the interrupt
+    fake_interrupts(1);
+    assert_null(cpus[1]->current);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    assert_int_equal(thread->state, THREAD_DEAD);
+    assert_int_equal(CALL(0, event_wait, e, 4, 0), OK); // its process told of its end
+    assert_int_equal(thread->process->status.end, PROCESS_KILLED);
+    assert_int_equal(CALL(0, thread_kill, t), OK); // again: nothing
+    fake_interrupts(1);
+}
+
+static void test_kill_others(void **state)
+{
+    (void)state;
+    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_ptr_equal(cpus[1]->current, a.thread);
+    CALL(0, thread_kill, b.thread_h); // in the queue
+    fake_interrupts(1);
+    assert_int_equal(b.thread->state, THREAD_DEAD);
+    assert_ptr_equal(cpus[1]->current, a.thread);
+    assert_int_equal(cpus[1]->queue_bits, 0);
+    int64_t fresh = CALL(0, thread_create, a.handle, 1, 0x400000, 0, 0); // never started
+    struct thread *t = object_to(fake_object(fake_manager, fresh), thread);
+    CALL(0, thread_kill, fresh);
+    fake_interrupts(1);
+    assert_int_equal(t->state, THREAD_DEAD);
+    assert_int_equal(a.process->threads_alive, 1);
+}
+
+// Who may give out time.
+static void test_authority(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_int_equal(CALL(1, budget_create, 1, 500, 10000), ERR_RIGHTS);
+    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0), ERR_RIGHTS);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    assert_true(t > 0);
+    assert_int_equal(CALL(1, thread_sched, t, PRIO_SYSTEM, 0), ERR_RIGHTS);
+    struct thread *made = object_to(fake_object(p.process, t), thread);
+    assert_int_equal(made->priority, PRIO_BEST_EFFORT);
+    assert_int_equal(CALL(0, thread_create, p.handle, 2, 0x400000, 0, 0), ERR_RANGE);
+    assert_int_equal(CALL(0, thread_create, p.handle, 1, USER_END, 0, 0), ERR_RANGE);
+    assert_int_equal(CALL(0, thread_sched, p.thread_h, PRIO_SYSTEM, 0), ERR_STATE); // runs already
+    int64_t fresh = CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0);
+    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_BUDGET, 0), ERR_RANGE);
+    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_COUNT, 0), ERR_RANGE);
+    assert_int_equal(CALL(0, thread_sched, fresh, 0, 0), ERR_RANGE);
+    int64_t elsewhere = CALL(0, budget_create, 0, 100, 10000);
+    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_BUDGET, elsewhere), ERR_RANGE);
+}
+
+static void test_process_ends_with_last_thread(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    CALL(1, thread_start, t);
+    CALL(1, thread_exit, 5);
+    assert_int_equal(p.process->status.end, PROCESS_ALIVE);
+    CALL(1, thread_exit, 6);
+    assert_int_equal(p.process->status.end, PROCESS_EXITED);
+    assert_int_equal(p.process->status.status, 6);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    assert_int_equal(CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0), ERR_STATE);
+}
+
+static void test_fault_ends_all_threads(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t other = CALL(0, thread_create, p.handle, 2, 0x400000, 0, 0);
+    CALL(0, thread_start, other);
+    fake_interrupts(2);
+    fake_fault(1, 13);
+    assert_int_equal(p.process->threads_alive, 1);
+    fake_interrupts(2);
+    assert_int_equal(p.process->threads_alive, 0);
+    assert_int_equal(p.process->status.end, PROCESS_FAULT);
+    assert_int_equal(p.process->status.status, 13);
+    assert_int_equal(p.process->status.rip, 0x1234);
+    assert_int_equal(fake.state[2], FAKE_IDLE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON2(test_alone), ON2(test_priorities), ON2(test_round_robin),
+        ON2(test_preempted_keeps_quantum), ON2(test_yield_is_cheap), ON1(test_idle_time),
+        ON2(test_kill_running_elsewhere), ON2(test_kill_others), ON2(test_authority),
+        ON2(test_process_ends_with_last_thread), ON4(test_fault_ends_all_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// System calls about the machine, memory of the caller, random arguments, and the start of the
+// manager.
+#include <stdlib.h>
+#include "kernel.h"
+#include "kernel/lib/printf.h"
+
+static void test_null(void **state)
+{
+    (void)state;
+    assert_int_equal(CALL(0, null, 0), OK);
+    for (unsigned i = 0; i < SYSCALL_COUNT; i++)
+        assert_non_null(syscall_table[i]);
+}
+
+static void test_log(void **state)
+{
+    (void)state;
+    char *page = user_page(0);
+    char *read = page + 2048;
+    memcpy(page, "hello from ring 3\n", 18);
+    assert_int_equal(CALL(0, log_write, USER_PAGE, 18), 18);
+    assert_non_null(strstr(fake.log, "hello from ring 3\n"));
+    assert_int_equal(CALL(0, log_write, USER_PAGE, 4096), 256); // the rest with the next call
+    assert_int_equal(CALL(0, log_write, USER_PAGE + 4000, 200), ERR_RANGE); // runs out of the page
+    assert_int_equal(CALL(0, log_write, 0, 10), ERR_RANGE);
+    assert_int_equal(CALL(0, log_write, ~0ull - 5, 10), ERR_RANGE);
+    assert_int_equal(CALL(0, log_write, 0xffff800000000000, 10), ERR_RANGE);
+    assert_int_equal(CALL(0, system_log, BOOT_HANDLE_SYSTEM, 0x500000, 10), ERR_RANGE);
+    assert_int_equal(CALL(0, system_log, BOOT_HANDLE_SYSTEM, USER_PAGE + 2048, 18), 18);
+    assert_memory_equal(read, "hello from ring 3\n", 18);
+    assert_int_equal(CALL(0, system_log, BOOT_HANDLE_SYSTEM, USER_PAGE + 2048, 1000), 256);
+    assert_int_equal(CALL(0, system_log, BOOT_HANDLE_SYSTEM, USER_PAGE + 2048, 1000), 0);
+}
+
+static void test_log_ring(void **state)
+{
+    (void)state;
+    char text[64];
+    size_t got, total = 0;
+    for (unsigned i = 0; i < 5000; i++)
+        log_print("line %04u 0x%08lx %s|%-4s|%3d%c\n", i, i * 16ul, "abc", "x", -5, '!');
+    while ((got = log_read(text, sizeof(text))))
+        total += got;
+    assert_int_equal(total, 32768); // the newest
+}
+
+static void test_copies_respect_rights(void **state)
+{
+    (void)state;
+    int64_t h = CALL(0, mem_create, 2 * PAGE_SIZE, PAGE_SIZE, 0);
+    CALL(0, mem_map, HANDLE_SELF, h, 0, PAGE_SIZE, USER_PAGE, PROT_READ);
+    CALL(0, mem_map, HANDLE_SELF, h, PAGE_SIZE, PAGE_SIZE, USER_PAGE + PAGE_SIZE,
+         PROT_READ | PROT_WRITE);
+    assert_int_equal(CALL(0, system_info, BOOT_HANDLE_SYSTEM, USER_PAGE), ERR_RANGE);
+    assert_int_equal(CALL(0, system_info, BOOT_HANDLE_SYSTEM, USER_PAGE + PAGE_SIZE), OK);
+    struct system_info *info =
+        arch_ptr(HPA(object_to(fake_object(fake_manager, h), memory)->base.v + PAGE_SIZE));
+    assert_int_equal(info->cores, 1);
+    assert_int_equal(info->frames_free, frames_count_free());
+    assert_int_equal(info->objects, object_count());
+    uint8_t buffer[64];
+    assert_false(copy_to_user(fake_manager, USER_PAGE + PAGE_SIZE - 32, buffer, 64));
+    assert_true(copy_from_user(fake_manager, buffer, USER_PAGE + PAGE_SIZE - 32, 64));
+    assert_false(copy_from_user(fake_manager, buffer, USER_END - 32, 64));
+}
+
+static void test_process_status(void **state)
+{
+    (void)state;
+    struct process_status *s = user_page(0);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_int_equal(CALL(0, process_status, p.handle, USER_PAGE), OK);
+    assert_int_equal(s->end, PROCESS_ALIVE);
+    assert_int_equal(s->threads, 1);
+    assert_int_equal(s->quota, 1 * MB);
+    assert_int_equal(s->used, p.process->used);
+    assert_int_equal(s->id, p.process->object.id);
+    CALL(1, thread_exit, (uint64_t)-3);
+    assert_int_equal(CALL(0, process_status, p.handle, USER_PAGE), OK);
+    assert_int_equal(s->end, PROCESS_EXITED);
+    assert_int_equal(s->status, -3);
+    assert_int_equal(s->threads, 0);
+}
+
+static void test_end_event(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0);
+    int64_t p = CALL(0, process_create, 1 * MB, e, 0x40);
+    int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0, 0);
+    CALL(0, thread_start, t);
+    fake_interrupts(1);
+    assert_true(CALL(0, event_wait, e, 0x40, 0) == FAKE_BLOCKED);
+    CALL(1, thread_exit, 0);
+    fake_interrupts(0);
+    assert_int_equal(fake_thread->arch.value, 0x40);
+    assert_int_equal(CALL(0, process_create, 1 * MB, 400, 0x40), ERR_HANDLE);
+}
+
+static void test_ports_and_log(void **state)
+{
+    (void)state;
+    enum status status;
+    struct object *o = object_alloc(OBJ_IOPORTS, fake_manager, &status);
+    object_to(o, ioports)->first = 0x3f8;
+    object_to(o, ioports)->count = 8;
+    int64_t h = handle_set(fake_manager, 0, o, RIGHT_USE | RIGHT_COPY);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    assert_int_equal(CALL(0, ioports_grant, p.handle, h), OK);
+    size_t before = fake.log_bytes;
+    log_print("to the ring only\n");
+    assert_int_equal(fake.log_bytes, before);
+    CALL(1, thread_exit, 0); // its owner is gone: the kernel has the port again
+    log_print("here again\n");
+    assert_true(fake.log_bytes > before);
+}
+
+static void test_cpuid_and_off(void **state)
+{
+    (void)state;
+    uint32_t *mask = user_page(0);
+    int64_t vm = CALL(0, vm_create, 0);
+    mask[0] = 1;
+    mask[3] = 4;
+    assert_int_equal(CALL(0, vm_cpuid, vm, 1, 0, USER_PAGE), OK);
+    assert_int_equal(object_to(fake_object(fake_manager, vm), vm)->arch.mask[3], 4);
+    assert_int_equal(CALL(0, vm_cpuid, vm, 1, 0, USER_PAGE + PAGE_SIZE - 8), ERR_RANGE);
+    assert_int_equal(CALL(0, vm_cpuid, vm, 1ull << 32, 0, USER_PAGE), ERR_RANGE);
+    assert_int_equal(CALL(0, system_off, BOOT_HANDLE_SYSTEM, 3), ERR_RANGE);
+    int64_t weak = CALL(0, handle_copy, HANDLE_SELF, BOOT_HANDLE_SYSTEM, RIGHT_READ, 0);
+    assert_int_equal(CALL(0, system_off, weak, 1), ERR_RIGHTS);
+    assert_int_equal(CALL(0, system_audit, weak), ERR_RIGHTS);
+    CALL(0, system_off, BOOT_HANDLE_SYSTEM, 1);
+    assert_int_equal(fake.state[0], FAKE_OFF);
+    assert_int_equal(fake.off_status, 1);
+}
+
+static uint64_t random_argument(void)
+{
+    static const uint64_t edges[] = { 0, 1, PAGE_SIZE, PAGE_2M, USER_PAGE, USER_END, ~0ull,
+                                      1ull << 63, 1ull << 32, 0xffff800000000000, HANDLE_MAX };
+    if (rand() % 2)
+        return (uint64_t)rand() % 24; // handles, flags
+    if (rand() % 4)
+        return edges[(unsigned)rand() % ARRAY_SIZE(edges)];
+    return (uint64_t)rand() << 33 ^ (uint64_t)rand() << 12;
+}
+
+// Whatever a process says: no sanitizer report, no failed assertion, and its end gives all back.
+static void test_random_calls(void **state)
+{
+    (void)state;
+    uint64_t used = fake_manager->used;
+    for (unsigned seed = 1; seed <= 12; seed++) {
+        srand(seed);
+        struct fake_process p = fake_spawn(1, 4 * MB, PRIO_BEST_EFFORT, 0);
+        for (unsigned i = 0; i < 1500; i++) {
+            fake_settle();
+            if (fake.state[1] != FAKE_USER) {
+                if (!cpus[1]->current)
+                    fake_advance(1000 * MS);
+                if (fake.state[1] == FAKE_GUEST)
+                    fake_exit(1, vcpu_return);
+                if (fake.state[1] != FAKE_USER)
+                    break; // waits for ever, or has ended
+            }
+            uint64_t number = (uint64_t)rand() % SYSCALL_COUNT;
+            if (number == SYS_thread_exit || (number == SYS_event_wait && rand() % 8))
+                continue;
+            fake_call(1, number, random_argument(), random_argument(), random_argument(),
+                      random_argument(), random_argument(), random_argument());
+        }
+        assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
+        assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+        assert_int_equal(fake_manager->used, used);
+    }
+}
+
+// A module that holds the smallest manager: one read-only and one writable segment.
+struct image {
+    struct { uint8_t ident[16]; uint16_t type, machine; uint32_t version;
+             uint64_t entry, phoff, shoff; uint32_t flags;
+             uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx; } h;
+    struct { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz, memsz, align; } s[2];
+    char data[64];
+};
+
+static struct boot_facts make_boot(struct image **image)
+{
+    struct boot_facts f = { .entry_tsc = 5, .wall_seconds = 6, .wall_tsc = 7, .log_port = 0x3f8,
+                            .log_gsi = 4, .modules = 2 };
+    struct hpa frame;
+    fake_start(1, 64);
+    assert_true(frames_alloc(2, PAGE_SIZE, FRAME_RESERVED, &frame));
+    *image = arch_ptr(frame);
+    memset(*image, 0, sizeof(**image));
+    memcpy((*image)->h.ident, "\177ELF\2\1\1", 7);
+    (*image)->h.type = 2;
+    (*image)->h.entry = 0x400010;
+    (*image)->h.phoff = offsetof(struct image, s);
+    (*image)->h.phentsize = 56;
+    (*image)->h.phnum = 2;
+    (*image)->s[0].type = 1;
+    (*image)->s[0].flags = 5;
+    (*image)->s[0].vaddr = 0x400000;
+    (*image)->s[0].filesz = (*image)->s[0].memsz = sizeof(struct image);
+    (*image)->s[1].type = 1;
+    (*image)->s[1].flags = 6;
+    (*image)->s[1].offset = offsetof(struct image, data);
+    (*image)->s[1].vaddr = 0x402000 + offsetof(struct image, data);
+    (*image)->s[1].filesz = 64;
+    (*image)->s[1].memsz = 10000;
+    memcpy((*image)->data, "initialised", 12);
+    strcpy(f.module[0].name, "bin:manager");
+    f.module[0].hpa = frame;
+    f.module[0].bytes = sizeof(struct image);
+    strcpy(f.module[1].name, "config:demo.conf");
+    f.module[1].hpa = HPA(frame.v + PAGE_SIZE);
+    f.module[1].bytes = 0;
+    return f;
+}
+
+static void test_manager_start(void **state)
+{
+    struct image *image;
+    (void)state;
+    struct boot_facts f = make_boot(&image);
+    fake_boot(&f);
+    assert_int_equal(fake.state[0], FAKE_USER);
+    struct thread *t = cpus[0]->current;
+    assert_int_equal(t->arch.entry, 0x400010);
+    assert_int_equal(t->arch.sp, BOOT_STACK_TOP);
+    assert_int_equal(t->arch.argument, BOOT_INFO_VA);
+    struct boot_info info;
+    assert_true(copy_from_user(t->process, &info, BOOT_INFO_VA, sizeof(info)));
+    assert_int_equal(info.magic, BOOT_MAGIC);
+    assert_int_equal(info.modules, 2);
+    assert_string_equal(info.module[0].name, "bin:manager");
+    assert_int_equal(info.module[0].handle, BOOT_HANDLE_MODULE);
+    assert_int_equal(info.module[0].bytes, sizeof(struct image));
+    assert_int_equal(info.module[1].handle, 0); // an empty file
+    char text[12], zero[12] = { 0 };
+    uint64_t data = 0x402000 + offsetof(struct image, data);
+    assert_true(copy_from_user(t->process, text, data, 12));
+    assert_string_equal(text, "initialised");
+    assert_true(copy_from_user(t->process, text, data + 9000, 12));
+    assert_memory_equal(text, zero, 12);
+    assert_false(copy_to_user(t->process, 0x400000, text, 4));  // W^X
+    assert_true(copy_to_user(t->process, data, text, 4));
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, BOOT_HANDLE_MODULE, 0, PAGE_SIZE, USER_PAGE,
+                          PROT_READ), OK);
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, BOOT_HANDLE_MODULE, 0, PAGE_SIZE, USER_PAGE + MB,
+                          PROT_READ | PROT_WRITE), ERR_RIGHTS);
+    assert_int_equal(CALL(0, object_destroy, BOOT_HANDLE_MODULE), ERR_RIGHTS);
+    assert_int_equal(CALL(0, irq_ack, BOOT_HANDLE_COM1_IRQ), ERR_STATE);
+    assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
+}
+
+static void expect_panic(struct boot_facts *f, const char *why)
+{
+    fake_boot(f);
+    assert_int_equal(fake.state[0], FAKE_PANIC);
+    assert_non_null(strstr(fake.log, why));
+}
+
+static void test_manager_bad(void **state)
+{
+    struct image *image;
+    (void)state;
+    struct boot_facts f = make_boot(&image);
+    strcpy(f.module[0].name, "bin:other");
+    expect_panic(&f, "no boot module is named bin:manager");
+    f = make_boot(&image);
+    image->h.ident[0] = 0;
+    expect_panic(&f, "not a static ELF-64 file");
+    f = make_boot(&image);
+    image->s[1].flags = 7;
+    expect_panic(&f, "writable and executable");
+    f = make_boot(&image);
+    image->s[1].filesz = ~0ull;
+    expect_panic(&f, "outside of its file");
+    f = make_boot(&image);
+    image->s[1].vaddr = 0x400800;
+    expect_panic(&f, "overlaps another");
+    f = make_boot(&image);
+    image->s[1].vaddr = 0xffffffff80000000;
+    expect_panic(&f, "outside of user addresses");
+    f = make_boot(&image);
+    image->h.phoff = ~0ull - 8;
+    expect_panic(&f, "bad ELF headers");
+}
+
+static const char *text_of(char *to, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static const char *text_of(char *to, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t n = format_text(to, size, format, args);
+    va_end(args);
+    assert_int_equal(n, strlen(to));
+    return to;
+}
+
+static void test_printf(void **state)
+{
+    char b[64];
+    (void)state;
+    assert_string_equal(text_of(b, 64, "%d %i %u %x %X", -7, 8, 9u, 0xabu, 0xCDu), "-7 8 9 ab CD");
+    assert_string_equal(text_of(b, 64, "%5d|%-5d|%05d", -42, -42, -42), "  -42|-42  |-0042");
+    assert_string_equal(text_of(b, 64, "%016lx", 0x1234ul), "0000000000001234");
+    assert_string_equal(text_of(b, 64, "%llx %lu %zu", ~0ull, ~0ul, (size_t)5),
+                        "ffffffffffffffff 18446744073709551615 5");
+    assert_string_equal(text_of(b, 64, "%ld", INT64_MIN), "-9223372036854775808");
+    assert_string_equal(text_of(b, 64, "%p %c%%", (void *)0x1000, 'x'), "0x1000 x%");
+    assert_string_equal(text_of(b, 64, "%.3s|%6s|%-6s|", "abcdef", "xy", "xy"),
+                        "abc|    xy|xy    |");
+    assert_string_equal(text_of(b, 8, "0123456789"), "0123456");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON1(test_null), ON1(test_log), ON1(test_log_ring), ON1(test_copies_respect_rights),
+        ON2(test_process_status), ON2(test_end_event), ON2(test_ports_and_log),
+        ON1(test_cpuid_and_off), ON2(test_random_calls), ON1(test_manager_start),
+        ON1(test_manager_bad), ON1(test_printf),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

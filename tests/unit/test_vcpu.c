@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// vCPUs in the portable kernel: run, return, halt, and being reached from other cores.
+#include "kernel.h"
+
+struct scene {
+    struct fake_process p;      // the VMM, on core 1
+    int64_t vm, page, event, h; // its handles
+    struct vcpu *v;
+};
+
+static struct scene make_scene(void)
+{
+    struct scene s = { .p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0) };
+    s.vm = CALL(1, vm_create, 0);
+    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    s.event = CALL(1, event_create, 0);
+    s.h = CALL(1, vcpu_create, s.vm, 3, s.page, s.event);
+    assert_true(s.h > 0);
+    s.v = object_to(fake_object(s.p.process, s.h), vcpu);
+    assert_int_equal(s.v->arch.apic_id, 3);
+    // The manager may signal and kick.
+    memcpy(&fake_manager->handles->entry[100], &s.p.process->handles->entry[s.event], 8);
+    memcpy(&fake_manager->handles->entry[101], &s.p.process->handles->entry[s.h], 8);
+    memcpy(&fake_manager->handles->entry[102], &s.p.process->handles->entry[s.vm], 8);
+    return s;
+}
+
+static void enter(struct scene *s)
+{
+    assert_true(CALL(1, vcpu_run, s->h) == FAKE_BLOCKED);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    assert_ptr_equal(s->v->thread, s->p.thread);
+}
+
+static void test_create_checks(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    assert_int_equal(CALL(1, vcpu_create, s.vm, 0, s.page, 0), ERR_STATE); // one for now
+    int64_t vm = CALL(1, vm_create, 0);
+    assert_int_equal(CALL(1, vm_create, 1), ERR_RANGE);
+    assert_int_equal(CALL(1, vcpu_create, vm, 0, s.page, s.event), ERR_BUSY);
+    assert_int_equal(CALL(1, vcpu_create, vm, 255, s.page, 0), ERR_RANGE);
+    int64_t read_only = CALL(1, handle_copy, HANDLE_SELF, s.page, RIGHT_READ, 0);
+    assert_int_equal(CALL(1, vcpu_create, vm, 0, read_only, 0), ERR_RIGHTS);
+    int64_t part = CALL(1, mem_slice, s.page, 0, PAGE_SIZE);
+    assert_int_equal(CALL(1, vcpu_create, vm, 0, part, 0), ERR_RANGE);
+    // Another's page, or another's VM.
+    int64_t mine = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    CALL(0, handle_copy, s.p.handle, mine, RIGHT_ALL, 200);
+    assert_int_equal(CALL(1, vcpu_create, vm, 0, 200, 0), ERR_STATE);
+    assert_int_equal(CALL(0, vcpu_create, 102, 0, mine, 0), ERR_STATE);
+}
+
+static void test_run_and_exit(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, vcpu_return);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(s.p.thread->arch.status, OK);
+    assert_null(s.v->thread);
+    assert_null(s.p.thread->vcpu);
+    fake.refuse_answer = true; // the page holds an answer for the VMM
+    assert_int_equal(CALL(1, vcpu_run, s.h), OK);
+    assert_null(s.v->thread);
+}
+
+static void test_run_refused(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    assert_int_equal(CALL(0, vcpu_run, 101), ERR_STATE); // another core, another process
+    assert_int_equal(CALL(1, vcpu_run, s.vm), ERR_HANDLE);
+    int64_t weak = CALL(1, handle_copy, HANDLE_SELF, s.h, RIGHT_READ, 0);
+    assert_int_equal(CALL(1, vcpu_run, weak), ERR_RIGHTS);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    CALL(1, thread_start, t);
+    enter(&s);
+    fake_advance(10 * MS); // the second thread's turn
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(CALL(1, vcpu_run, s.h), ERR_BUSY);
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), ERR_STATE);
+}
+
+static void test_event_ends_run(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    assert_int_equal(CALL(0, event_signal, 100, 6), OK);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(s.v->page->exit.kind, VM_EXIT_EVENT);
+    assert_int_equal(s.v->page->exit.event.bits, 6);
+    assert_int_equal(object_to(fake_object(s.p.process, s.event), event)->bits, 0);
+    // Signalled while the VMM works: the next run comes back at once.
+    CALL(0, event_signal, 100, 8);
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(CALL(1, vcpu_run, s.h), OK);
+    assert_int_equal(s.v->page->exit.event.bits, 8);
+    enter(&s);
+    CALL(0, vcpu_kick, 101);
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(s.v->page->exit.event.bits, 0);
+}
+
+static void test_halt(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    fake_advance(5 * MS);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x41, 0), OK);
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    assert_int_equal(s.v->pending[1], 1ull << 1);
+    assert_int_equal(s.v->halt_tsc, 5 * MS);
+    // A bit that is there already keeps it from sleeping.
+    vcpu_post(s.v, 0x42, true);
+    assert_int_equal(s.v->pending_level[1], 1ull << 2);
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    fake_interrupts(1);
+    // Its own timer wakes it.
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    fake.core = 1;
+    timer_arm(&s.v->apic_timer, fake.now + MS);
+    fake.core = 0;
+    fake_advance(MS);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+}
+
+// The bit is set between the last look and the block: the interrupt finds the thread blocked.
+static void test_halt_race(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake.hold[1] = true;
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(CALL(0, vcpu_intr, 101, 1), OK);
+    assert_int_equal(s.v->intr_line, 1);
+    fake.hold[1] = false;
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    assert_int_equal(CALL(0, vcpu_intr, 101, 2), ERR_RANGE);
+    assert_int_equal(CALL(0, vcpu_intr, 101, 0), OK);
+    assert_int_equal(s.v->work & VCPU_WORK_INTR, 0);
+}
+
+static void test_msi(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 1ull << 32, 0), ERR_RANGE);
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 2), ERR_RANGE);
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0, 0x30, 0), ERR_RANGE);
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 1), OK);
+    assert_int_equal(s.v->pending_level[0], 1ull << 0x30);
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 0), OK);
+    assert_int_equal(s.v->pending_level[0], 0);
+}
+
+static void test_destroy_in_guest(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    assert_int_equal(FINISH(0, object_destroy, 101), OK);
+    assert_int_equal(s.p.thread->arch.status, ERR_DEAD);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_int_equal(s.v->arch.live, 0);
+    assert_int_equal(CALL(1, vcpu_run, s.h), ERR_HANDLE);
+    assert_int_equal(FINISH(0, object_destroy, 102), OK);
+    assert_null(cpus[1]->guest_space);
+    assert_int_equal(FINISH(1, object_destroy, s.page), OK); // nothing pins it any more
+}
+
+static void test_destroy_halted_vm(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(FINISH(0, object_destroy, 102), OK); // takes its vCPU along
+    assert_int_equal(s.p.thread->arch.status, ERR_DEAD);
+    assert_null(fake_object(s.p.process, s.h));
+}
+
+static void test_kill_in_guest(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    CALL(0, thread_kill, s.p.thread_h);
+    fake_interrupts(1);
+    assert_null(s.v->thread);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    assert_int_equal(s.p.process->status.end, PROCESS_KILLED);
+}
+
+static void test_stats(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    struct vcpu_stats *stats = user_page(0);
+    enter(&s);
+    fake_advance(3 * MS);
+    CALL(0, vcpu_kick, 101);
+    fake_interrupts(1);
+    fake_advance(MS);
+    CALL(1, thread_yield, 0);
+    assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, USER_PAGE), 1);
+    assert_int_equal(stats->process, s.p.process->object.id);
+    assert_int_equal(stats->core, 1);
+    assert_int_equal(stats->exits[0], 1);
+    assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 1, USER_PAGE), 0);
+    assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, 0x666000), ERR_RANGE);
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
+    assert_int_equal(s.v->page->sregs.rip, 0xfff0);
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 2), ERR_RANGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
+        ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
+        ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON2(test_kill_in_guest),
+        ON2(test_stats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
