@@ -99,7 +99,7 @@ struct arch_vcpu {
     uint64_t dr[4], dr6;
     uint32_t controls[3];   // pin, primary, secondary: as they stand in the VMCS
     uint32_t exceptions;
-    uint64_t exits[72];     // by basic exit reason
+    uint64_t exits[128];    // by basic exit reason
     struct vlapic vlapic;
     struct msr_state msrs;
     struct cpuid_vcpu cpuid;

@@ -4,7 +4,8 @@
 // Every reason ends in: emulated, fault injected, or this VM killed with a record. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-void vmx_skip(struct vcpu *v, uint64_t length)
+// The one place that advances RIP; in line for the exits that come most.
+static inline __attribute__((always_inline)) void skip(uint64_t length)
 {
     uint64_t next = vmread_hot(GUEST_RIP) + length;
     if (unlikely((uint32_t)next < length) && !(vmread(GUEST_CS_ACCESS) & (1u << 13)))
@@ -13,10 +14,11 @@ void vmx_skip(struct vcpu *v, uint64_t length)
     uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
-    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after this instruction
+    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after it
         vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | 1u << 14);
-    (void)v;
 }
+
+void vmx_skip(uint64_t length) { skip(length); }
 
 static void fill_cpu_facts(struct vcpu *v)
 {
@@ -57,23 +59,20 @@ void vmx_entry_failed(struct vcpu *v)
 static enum exit_action exit_hypercall(struct vcpu *v)
 {
     uint64_t number = v->page->gpr[GPR_RAX];
-    if (likely(number == HYPERCALL_NULL)) {
-        v->page->gpr[GPR_RAX] = 0;
-    } else if (number == HYPERCALL_YIELD) {
-        v->page->gpr[GPR_RAX] = 0;
+    v->page->gpr[GPR_RAX] = number == HYPERCALL_YIELD ? 0 : ~0ull;
+    if (number == HYPERCALL_YIELD) {
         sched_yield_current();
     } else if (number >= HYPERCALL_VMM) {
-        vmx_skip(v, vmread(EXIT_INSN_LEN));
+        v->page->gpr[GPR_RAX] = number;
+        vmx_skip(vmread(EXIT_INSN_LEN));
         v->page->exit.kind = VM_EXIT_HYPERCALL;
         v->page->exit.hypercall.number = number;
         vcpu_return(v);
-    } else {
-        v->page->gpr[GPR_RAX] = ~0ull;
     }
     return EXIT_SKIP;
 }
 
-NORETURN static void exit_pio(struct vcpu *v)
+NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
 {
     static const uint32_t mask[8] = { 0xff, 0xffff, 0, 0xffffffff };
     struct vm_exit *e = &v->page->exit;
@@ -114,7 +113,7 @@ NORETURN static void exit_mmio(struct vcpu *v)
 
 static enum exit_action exit_hlt(struct vcpu *v)
 {
-    vmx_skip(v, vmread(EXIT_INSN_LEN));
+    vmx_skip(vmread(EXIT_INSN_LEN));
     v->arch.halted = 1;
     return EXIT_WORK;
 }
@@ -191,12 +190,8 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         trap_dispatch((uint8_t)vmread(EXIT_INTR_INFO));
         return EXIT_RESUME;
     case EXIT_REASON_PREEMPTION: return EXIT_RESUME;
-    case EXIT_REASON_CPUID:
-        cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, v->page->gpr);
-        return EXIT_SKIP;
     case EXIT_REASON_VMCALL: return exit_hypercall(v);
     case EXIT_REASON_HLT: return exit_hlt(v);
-    case EXIT_REASON_IO: exit_pio(v);
     case EXIT_REASON_EPT_VIOLATION: exit_mmio(v);
     case EXIT_REASON_RDMSR: return vmx_exit_rdmsr(v);
     case EXIT_REASON_WRMSR: return vmx_exit_wrmsr(v);
@@ -205,30 +200,62 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     }
 }
 
-// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again.
-uint64_t *vmx_exit(struct vcpu *v)
+// Something waits: for this core, or for this vCPU.
+static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t now)
 {
     struct cpu *cpu = this_cpu();
-    uint32_t reason = (uint32_t)vmread_hot(EXIT_REASON);
-    if (unlikely(reason >= EXIT_REASON_COUNT)) {
+    if (now >= cpu->deadline)
+        cpu_deadline_passed(now);
+    if (cpu->work)
+        sched_run();
+    if (v->work | v->arch.inject)
+        vmx_resume(v);
+    return v->arch.gpr;
+}
+
+// Every way back into the guest without a look at the VMM lets a pending host interrupt in and
+// compares the clock with the core's deadline.
+static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    irq_window();
+    uint64_t now = rdtsc();
+    if (unlikely(now >= cpu->deadline || cpu->work || (v->work | v->arch.inject)))
+        return leave_slowly(v, now);
+    return v->arch.gpr;
+}
+
+static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t reason)
+{
+    if (reason >= EXIT_REASON_COUNT) {
         v->arch.launched = 0; // the entry failed: bit 31
         vmx_kill(v, reason & (1u << 31) ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
     }
-    v->arch.exits[reason]++;
     enum exit_action action = dispatch(v, reason);
     if (action == EXIT_WORK)
         v->arch.inject = 1;
     if (action == EXIT_SKIP)
-        vmx_skip(v, vmread_hot(EXIT_INSN_LEN));
-    irq_window();
-    uint64_t now = rdtsc();
-    if (unlikely(now >= cpu->deadline))
-        cpu_deadline_passed(now);
-    if (unlikely(cpu->work))
-        sched_run();
-    if (unlikely(v->work | v->arch.inject))
-        vmx_resume(v);
-    return v->arch.gpr;
+        skip(vmread_hot(EXIT_INSN_LEN));
+    return leave(v);
+}
+
+// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. The exits answered here
+// need no function but cold ones, so the compiler saves no register for them.
+uint64_t *vmx_exit(struct vcpu *v)
+{
+    uint64_t *gpr = v->arch.gpr;
+    uint32_t reason = (uint32_t)vmread_hot(EXIT_REASON);
+    v->arch.exits[reason % EXIT_COUNTERS]++;
+    if (reason == EXIT_REASON_VMCALL && gpr[GPR_RAX] == HYPERCALL_NULL)
+        gpr[GPR_RAX] = 0;
+    else if (reason == EXIT_REASON_CPUID)
+        cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, gpr);
+    else if (reason == EXIT_REASON_IO)
+        exit_pio(v);
+    else
+        return exit_general(v, reason);
+    skip(vmread_hot(EXIT_INSN_LEN));
+    return leave(v);
 }
 
 static void use_guest_space(struct cpu *cpu, struct space *s)
@@ -273,7 +300,7 @@ bool vmx_answer(struct vcpu *v)
     if (flags & VM_ENTRY_SKIP) {
         uint8_t length = e->skip_len;
         if (length <= 15)
-            vmx_skip(v, length);
+            vmx_skip(length);
     }
     if (likely(!(flags & ~(VM_ENTRY_SKIP | VM_ENTRY_RFLAGS | VM_ENTRY_RSP))))
         return true;

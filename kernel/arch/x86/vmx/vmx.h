@@ -23,6 +23,7 @@ enum exit_reason {
     EXIT_REASON_APIC_WRITE = 56, EXIT_REASON_INVPCID = 58, EXIT_REASON_VMFUNC = 59,
     EXIT_REASON_COUNT = 72,
 };
+#define EXIT_COUNTERS 128u // of arch_vcpu.exits; reasons are smaller, but for bit 31
 
 #define PIN_EXTINT      (1u << 0)
 #define PIN_NMI         (1u << 3)
@@ -140,7 +141,7 @@ bool vmx_can_wake(struct vcpu *v);
 // exit.c
 NORETURN void vmx_resume(struct vcpu *v);
 uint64_t *vmx_exit(struct vcpu *v);
-void vmx_skip(struct vcpu *v, uint64_t length); // the one place that advances RIP
+void vmx_skip(uint64_t length); // advances RIP
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 bool vmx_answer(struct vcpu *v);
 void vmx_stats(struct vcpu *v, struct vcpu_stats *s);
