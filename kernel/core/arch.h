@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the portable kernel needs of an architecture. kernel/arch/x86 gives the real thing,
-// kernel/arch/fake one for tests on the host. All run with interrupts off.
+// tests/unit/arch a fake one for tests on the host. All run with interrupts off.
 #pragma once
 #include "kernel/core/boot.h"
 #include "kernel/core/vm.h"

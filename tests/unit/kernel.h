@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <string.h>
-#include "kernel/arch/fake/fake.h"
+#include "tests/unit/arch/fake.h"
 
 #define MB (1ull << 20)
 #define MS 1000000ull // ticks

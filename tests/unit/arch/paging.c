@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The fake architecture's page tables and TLBs (see fake.h). Four levels of 512 entries.
-#include "kernel/arch/fake/fake.h"
+#include "tests/unit/arch/fake.h"
 #include "kernel/lib/string.h"
 
 #define ENTRY_PRESENT 1u

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The fake architecture's cores, interrupts and time (see fake.h). One host thread.
-#include "kernel/arch/fake/fake.h"
+#include "tests/unit/arch/fake.h"
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
