@@ -7,15 +7,15 @@
 #include "kernel/core/cpu.h"
 #include "kernel/core/object.h"
 
-// Shoot-down: whoever removes an entry raises `generation`, kicks the cores in `running` and waits
-// until each has left the mask or has seen[core] == generation. A core enters the mask and then
-// (full barrier) compares generations before it uses the tables.
+// Shoot-down: a core says which spaces it is in by cpu->space and cpu->guest_space. Whoever removes an
+// entry raises `generation`, kicks the cores that are in the space and waits until each has left it or
+// has seen[core] == generation. A core that comes in publishes it first and then (full barrier)
+// compares generations before it uses the tables.
 struct space {
     struct arch_space arch;
     uint32_t owner_id;        // object id: owner of the page-table frames
     uint8_t is_vm;            // guest-physical, else a process
     uint8_t dead;             // atomic: whoever is in it must leave it at CPU_IPI_FLUSH
-    uint32_t running;         // atomic mask of cores
     uint32_t changes;         // maps and unmaps, for the audit
     uint64_t generation;      // atomic
     uint64_t seen[CPU_MAX];   // each written by its core
@@ -127,27 +127,23 @@ void cpu_leave_dead(void); // this core leaves spaces that are marked dead
 // Makes every core leave the space; true: all have. Then nothing of it is in any TLB.
 bool space_drop(struct space *s);
 
-// The core's side. To use a space: space_enter(); flush this core's TLB of it if `stale` (loading a
-// root without tags flushes as well); space_synced(); use. When it is no longer loaded:
-// space_leave().
-struct space_turn { uint64_t generation; bool stale; };
+uint32_t space_cores(const struct space *s); // mask of the cores that are in it
 
-static inline struct space_turn space_enter(struct space *s, uint32_t core)
+static inline uint64_t space_generation(const struct space *s)
 {
-    struct space_turn turn;
-    __atomic_fetch_or(&s->running, 1u << core, __ATOMIC_SEQ_CST);
-    turn.generation = __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST);
-    turn.stale = s->seen[core] != turn.generation;
-    return turn;
+    return __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST);
 }
 
-// After the flush: tells those who wait.
-static inline void space_synced(struct space *s, uint32_t core, struct space_turn turn)
+// The core's side: comes into a space, and with that leaves the one that it was in. True: what this
+// core's TLB holds of it is stale, and must be flushed before it is used.
+static inline bool space_enter(struct space **in, struct space *s, uint32_t core)
 {
-    __atomic_store_n(&s->seen[core], turn.generation, __ATOMIC_RELEASE);
+    (void)__atomic_exchange_n(in, s, __ATOMIC_SEQ_CST); // not a store: it is the barrier
+    return s->seen[core] != space_generation(s);
 }
 
-static inline void space_leave(struct space *s, uint32_t core)
+// After a flush that began when the generation was this: tells those who wait.
+static inline void space_synced(struct space *s, uint32_t core, uint64_t generation)
 {
-    __atomic_fetch_and(&s->running, ~(1u << core), __ATOMIC_RELEASE);
+    __atomic_store_n(&s->seen[core], generation, __ATOMIC_RELEASE);
 }

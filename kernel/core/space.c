@@ -2,10 +2,10 @@
 // Address spaces of processes and VMs: mapping records and the shoot-down protocol. All under
 // kernel_lock but for what a core does with its own TLB (inline in process.h, and cpu_ipi()).
 //
-// Unmapping: clear the entries; raise the generation; send CPU_IPI_FLUSH to the cores in `running`;
-// wait until each has left the mask or has seen the generation. Only then the record goes, and with
-// it the last thing that keeps the frames from being freed and the address from being used again. A
-// core that enters the mask later compares generations before it uses the tables.
+// Unmapping: clear the entries; raise the generation; send CPU_IPI_FLUSH to the cores in the space;
+// wait until each has left it or has seen the generation. Only then the record goes, and with it the
+// last thing that keeps the frames from being freed and the address from being used again. A core that
+// comes in later compares generations before it uses the tables.
 #include "kernel/core/syscall.h"
 
 bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
@@ -67,11 +67,20 @@ struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
     return NULL;
 }
 
-// Tells the cores of the mask to compare generations; this core does so at once.
+uint32_t space_cores(const struct space *s)
+{
+    uint32_t mask = 0;
+    for (uint32_t core = 0; core < cpu_count; core++)
+        if (__atomic_load_n(&cpus[core]->space, __ATOMIC_SEQ_CST) == s ||
+            __atomic_load_n(&cpus[core]->guest_space, __ATOMIC_SEQ_CST) == s)
+            mask |= 1u << core;
+    return mask;
+}
+
+// Tells the cores in the space to compare generations; this core does so at once.
 static void shoot(struct space *s)
 {
-    uint32_t me = this_cpu()->id;
-    uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+    uint32_t me = this_cpu()->id, mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++)
         if (core != me && (mask >> core & 1))
             cpu_request(core, CPU_IPI_FLUSH);
@@ -81,11 +90,11 @@ static void shoot(struct space *s)
 
 void space_sync(struct space *s, uint32_t core)
 {
-    struct space_turn turn = { __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST), true };
-    if (s->seen[core] == turn.generation)
+    uint64_t generation = space_generation(s);
+    if (s->seen[core] == generation)
         return;
     arch_space_flush(s);
-    space_synced(s, core, turn);
+    space_synced(s, core, generation);
 }
 
 bool mapping_clear_piece(struct mapping *m)
@@ -106,12 +115,11 @@ bool mapping_clear_piece(struct mapping *m)
 
 bool space_acknowledged(struct space *s, uint64_t generation)
 {
-    for (uint32_t core = 0; core < cpu_count; core++) {
-        uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+    uint32_t mask = space_cores(s);
+    for (uint32_t core = 0; core < cpu_count; core++)
         if ((mask >> core & 1) &&
             __atomic_load_n(&s->seen[core], __ATOMIC_ACQUIRE) < generation)
             return false;
-    }
     return true;
 }
 
@@ -127,7 +135,7 @@ void mapping_free(struct mapping *m)
 bool space_drop(struct space *s)
 {
     __atomic_store_n(&s->dead, 1, __ATOMIC_SEQ_CST);
-    uint32_t mask = __atomic_load_n(&s->running, __ATOMIC_SEQ_CST);
+    uint32_t mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++) {
         if (!(mask >> core & 1))
             continue;
@@ -136,27 +144,26 @@ bool space_drop(struct space *s)
         else
             cpu_request(core, CPU_IPI_FLUSH);
     }
-    return __atomic_load_n(&s->running, __ATOMIC_SEQ_CST) == 0;
+    return space_cores(s) == 0;
 }
 
-// This core leaves the spaces that are being destroyed. Its TLB is flushed first: once it is out of
-// the mask the tables and frames may be used again.
+static void leave_if_dead(struct space **in)
+{
+    struct space *s = *in;
+    if (!s || !__atomic_load_n(&s->dead, __ATOMIC_SEQ_CST))
+        return;
+    arch_space_flush(s);
+    if (!s->is_vm)
+        arch_space_none();
+    __atomic_store_n(in, NULL, __ATOMIC_SEQ_CST);
+}
+
+// This core leaves the spaces that are being destroyed. Its TLB is flushed first: once it is out, the
+// tables and frames may be used again.
 void cpu_leave_dead(void)
 {
-    struct cpu *cpu = this_cpu();
-    struct space *s = cpu->space;
-    if (s && __atomic_load_n(&s->dead, __ATOMIC_SEQ_CST)) {
-        arch_space_flush(s);
-        arch_space_none();
-        cpu->space = NULL;
-        space_leave(s, cpu->id);
-    }
-    s = cpu->guest_space;
-    if (s && __atomic_load_n(&s->dead, __ATOMIC_SEQ_CST)) {
-        arch_space_flush(s);
-        cpu->guest_space = NULL;
-        space_leave(s, cpu->id);
-    }
+    leave_if_dead(&this_cpu()->space);
+    leave_if_dead(&this_cpu()->guest_space);
 }
 
 // Where all is acknowledged at once, as with one core, the call ends here.

@@ -98,7 +98,7 @@ static void test_absent_core(void **state)
     struct hpa where;
     struct fake_process other = fake_spawn(2, 1 * MB, PRIO_SYSTEM, 0);
     assert_ptr_equal(cpus[2]->current, other.thread);
-    assert_int_equal(s.space->running, 1u << 1);
+    assert_int_equal(space_cores(s.space), 1u << 1);
     fake.hold[2] = true; // it could not answer
     assert_true(CALL(0, mem_unmap, s.a.handle, VA, 4 * PAGE_SIZE) == FAKE_BLOCKED);
     for (unsigned i = 0; i < 10; i++)

@@ -57,26 +57,13 @@ enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
     return OK;
 }
 
-// Without PCIDs, loading CR3 drops all that this core has cached of any process.
-static void use_space(struct cpu *cpu, struct space *s)
-{
-    struct space *old = cpu->space;
-    if (old == s)
-        return;
-    struct space_turn turn = space_enter(s, cpu->id);
-    write_cr3(s->arch.root.v);
-    space_synced(s, cpu->id, turn);
-    cpu->space = s;
-    if (old)
-        space_leave(old, cpu->id);
-}
-
 void arch_interrupt_window(void) { irq_window(); }
 
 void arch_switch_to(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
-    use_space(cpu, &t->process->space);
+    if (cpu->space != &t->process->space)
+        x86_use_space(cpu, &t->process->space);
     cpu->arch.regs = &t->arch.regs;
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     // A fault of another process's code would overwrite CR2, which may be this guest's.

@@ -79,6 +79,17 @@ void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 
+// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is left
+// only when the new one is loaded; if the new one changed in between, it is loaded again.
+static inline void x86_use_space(struct cpu *cpu, struct space *s)
+{
+    uint64_t generation = space_generation(s);
+    write_cr3(s->arch.root.v);
+    space_synced(s, cpu->id, generation);
+    if (unlikely(space_enter(&cpu->space, s, cpu->id)))
+        space_sync(s, cpu->id);
+}
+
 // context.c: what of a vCPU stays in the core's registers while its own VMM runs
 void context_load(struct cpu *cpu, struct vcpu *v);
 void context_save(struct cpu *cpu);

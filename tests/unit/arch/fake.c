@@ -74,16 +74,8 @@ void arch_space_none(void) {}
 // A space's entries in the TLB stay when another is loaded: they have tags.
 static void use_space(struct space **slot, struct space *next)
 {
-    struct space *old = *slot;
-    if (old == next)
-        return;
-    struct space_turn turn = space_enter(next, fake.core);
-    if (turn.stale)
-        arch_space_flush(next);
-    space_synced(next, fake.core, turn);
-    *slot = next;
-    if (old)
-        space_leave(old, fake.core);
+    if (*slot != next && space_enter(slot, next, fake.core))
+        space_sync(next, fake.core);
 }
 
 void arch_switch_to(struct thread *t)
@@ -449,8 +441,6 @@ void fake_boot(const struct boot_facts *facts)
 {
     struct boot_facts copy = *facts;
     struct cpu *cpu = cpus[0];
-    if (cpu->space)
-        space_leave(cpu->space, 0);
     cpu->space = NULL;
     sched_init_cpu(cpu);
     fake_manager = NULL;

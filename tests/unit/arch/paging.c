@@ -190,7 +190,7 @@ bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot,
 {
     uint64_t page = align_down(address, PAGE_SIZE), left;
     struct tlb_entry *e = NULL;
-    if (!(s->running >> core & 1) || (cpus[core]->space != s && cpus[core]->guest_space != s))
+    if (!(space_cores(s) >> core & 1))
         panic("core %u accesses a space that it is not in", core);
     for (unsigned i = 0; i < TLB_ENTRIES && !e; i++)
         if (tlb[core][i].space == s && tlb[core][i].page == page)

@@ -258,25 +258,13 @@ uint64_t *vmx_exit(struct vcpu *v)
     return leave(v);
 }
 
-static void use_guest_space(struct cpu *cpu, struct space *s)
-{
-    struct space *old = cpu->guest_space;
-    struct space_turn turn = space_enter(s, cpu->id);
-    if (turn.stale)
-        vmx_flush_guest(s);
-    space_synced(s, cpu->id, turn);
-    cpu->guest_space = s;
-    if (old)
-        space_leave(old, cpu->id);
-}
-
 void vmx_resume(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
     struct space *s = &v->vm->space;
     vmx_load(v);
-    if (unlikely(cpu->guest_space != s))
-        use_guest_space(cpu, s);
+    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
+        space_sync(s, cpu->id);
     if (v->work | v->arch.inject | v->arch.halted)
         vmx_inject_pending(v);
     fpu_use_vcpu(cpu, v);
