@@ -21,9 +21,9 @@ void budgets_init(void)
 
 bool budget_has_time(struct budget *b, uint64_t now)
 {
-    if (now - b->period_start >= b->period) {
-        uint64_t periods = (now - b->period_start) / b->period;
-        b->period_start += periods * b->period;
+    if (now >= b->period_end) {
+        uint64_t periods = (now - b->period_end) / b->period + 1;
+        b->period_end += periods * b->period;
         if (b->left < 0 && periods == 1)
             b->left += (int64_t)b->amount;
         else
@@ -37,7 +37,7 @@ void budget_park(struct budget *b, struct thread *t)
     t->state = THREAD_PARKED;
     list_push_back(&b->parked, &t->queue);
     if (!b->refill.deadline)
-        timer_arm(&b->refill, b->period_start + b->period);
+        timer_arm(&b->refill, b->period_end);
 }
 
 static void unpark_all(struct budget *b)
@@ -54,13 +54,15 @@ void budget_refill(struct budget *b, uint64_t now)
     if (budget_has_time(b, now))
         unpark_all(b);
     else if (!list_empty(&b->parked))
-        timer_arm(&b->refill, b->period_start + b->period);
+        timer_arm(&b->refill, b->period_end);
 }
 
 // Its references are dead already, so the threads go on as best effort.
 void budget_stop(struct budget *b)
 {
     timer_arm(&b->refill, 0);
+    if (this_cpu()->budget == b)
+        this_cpu()->budget = NULL;
     unpark_all(b);
 }
 
@@ -91,7 +93,7 @@ SYSCALL(budget_create)
     b->share = (uint32_t)a1;
     b->period = arch_tsc_hz() / 1000 * a2 / 1000;
     b->amount = b->period * a1 / SHARE_ALL;
-    b->period_start = arch_now();
+    b->period_end = arch_now() + b->period;
     b->left = (int64_t)b->amount;
     timer_init(&b->refill, TIMER_BUDGET, b->core);
     list_init(&b->parked);

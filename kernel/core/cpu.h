@@ -18,12 +18,14 @@
 #define CPU_IPI_STOP  4u // see stop_request
 
 struct thread;
+struct budget;
 struct space;
 struct object;
 
 struct cpu {
     struct arch_cpu arch;      // first: assembly uses its offsets
     struct thread *current;    // NULL while idle
+    struct budget *budget;     // that `current` is charged to; NULL: none
     uint32_t id;               // 0 is the boot core
     uint32_t work;             // CPU_WORK_*
     uint64_t deadline;         // TSC: first of timers, quantum and budget; every exit compares it

@@ -27,6 +27,7 @@ static inline void enqueue(struct cpu *cpu, struct thread *t, bool front)
     unsigned priority = t->priority;
     struct list *queue = &cpu->queue[priority];
     list_insert_before(front ? queue->next : queue, &t->queue);
+    t->run_queue = queue;
     cpu->queue_bits |= 1u << priority;
 }
 
@@ -48,9 +49,8 @@ static inline void charge(struct cpu *cpu, uint64_t now)
         return;
     }
     t->run_tsc += ticks;
-    struct budget *b = thread_budget(t);
-    if (b)
-        b->left -= (int64_t)ticks;
+    if (cpu->budget)
+        cpu->budget->left -= (int64_t)ticks;
 }
 
 // The hardware timer is written only when it would come too late: one that comes too early finds
@@ -212,7 +212,7 @@ static inline bool may_run(struct cpu *cpu, struct thread *t, struct budget **b,
 {
     *b = thread_budget(t);
     if (*b) {
-        if (likely(now - (*b)->period_start < (*b)->period && (*b)->left > 0))
+        if (likely(now < (*b)->period_end && (*b)->left > 0))
             return true;
         if (budget_has_time(*b, now))
             return true;
@@ -240,14 +240,13 @@ static inline struct thread *pick(struct cpu *cpu)
     while ((t = take(cpu)) && unlikely(!may_run(cpu, t, &b, now)))
         continue;
     cpu->current = t;
+    cpu->budget = t ? b : NULL;
     if (t) {
         if (t != prev || now >= t->quantum_end)
             t->quantum_end = now + (t->quantum_left ? t->quantum_left : cpu->quantum);
         t->quantum_left = 0;
-    } else {
-        b = NULL;
     }
-    set_deadline(cpu, b, now);
+    set_deadline(cpu, cpu->budget, now);
     return t;
 }
 

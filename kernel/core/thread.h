@@ -32,7 +32,7 @@ struct budget {
     uint8_t core;
     uint64_t period, amount;  // TSC ticks
     int64_t left;             // in this period; negative is a debt
-    uint64_t period_start;
+    uint64_t period_end;
     struct timer refill;
     struct list parked;       // struct thread.queue
     uint32_t share;           // in 1/1000 of the core
@@ -46,6 +46,7 @@ struct thread {
     struct process *process;
     struct list in_process;
     struct list queue;        // run queue or budget->parked
+    struct list *run_queue;   // the one it was in last
     uint8_t state, mode, core, priority;
     uint8_t op;               // enum thread_op
     uint8_t killed;           // atomic: must die at the next chance

@@ -46,11 +46,11 @@ struct arch_cpu {
     struct cpu *self;       // GS base points here
     uint64_t stack_top;     // of the core's only kernel stack
     uint64_t scratch;       // user RSP during SYSCALL's first instructions
-    struct regs *regs;      // current thread's
     struct vcpu *vcpu;      // the vCPU whose VMCS is loaded
     struct fpu *fpu_loaded; // whose state is in the FPU registers
     struct regs *fpu_regs;  // its thread's registers; NULL for a vCPU
     uint64_t fpu_xcr0;      // XCR0 now
+    uint64_t cr3;           // CR3 now; while in a guest: from the next exit on
     struct vcpu *msrs;      // whose SYSCALL MSRs are loaded; NULL: the host's
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
@@ -82,9 +82,15 @@ struct arch_vcpu {
     struct hpa virtual_apic;
     struct hpa fpu_frame;
     struct fpu *fpu;
-    uint8_t launched;
-    uint8_t halted;         // HLT: not entered until an interrupt can be taken
-    uint8_t inject;         // look at the local APIC's state before the next entry
+    union {
+        struct {
+            uint8_t inject;  // look at the local APIC's state before the next entry
+            uint8_t halted;  // HLT: not entered until an interrupt can be taken
+            uint8_t special; // has used what the short switch does not move: DR0-3, TSC_AUX, SYSCALL
+            uint8_t fresh;   // to be entered by VMLAUNCH
+        };
+        uint32_t attention;  // any of them: not by the short ways
+    };
     uint8_t dr_armed;       // the guest uses DR0-3: they are switched
     uint8_t window;         // interrupt-window exiting is on
     uint8_t nmi_pending;
@@ -92,7 +98,8 @@ struct arch_vcpu {
     uint8_t apic_mode;      // enum vlapic mode that the controls are set for
     uint16_t vpid;
     uint8_t eoi_exit_stale; // TMR changed
-    uint64_t xcr0;
+    uint64_t xcr0, xcr0_ever; // now; all bits that were ever set
+    uint64_t host_cr3;        // of its VMM's process: in CR3 after each exit
     uint64_t efer;
     uint64_t star, lstar, cstar, fmask, kernel_gs;
     uint64_t cr2;

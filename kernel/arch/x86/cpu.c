@@ -142,7 +142,6 @@ static void read_features(struct features *f)
     f->smep = f->leaf7_ebx & (1u << 7);
     f->smap = f->leaf7_ebx & (1u << 20);
     f->umip = f->leaf7_ecx & (1u << 2);
-    f->xsaveopt = f->xsave1_eax & 1;
     f->ibpb = f->leaf7_edx & (1u << 26);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
@@ -157,13 +156,15 @@ bool cpu_check_features(void)
         { 0, 21, "x2APIC", "one way to reach the local APIC on every core" },
         { 0, 24, "TSC-deadline timer", "one exact deadline per core" },
         { 0, 26, "XSAVE", "the vector registers of guests and processes are switched with it" },
+        { 3, 0, "XSAVEOPT", "and it must not write what has not changed" },
         { 0, 5, "VT-x (VMX)", "guests run in it" },
         { 1, 16, "PAT", "memory types of guests" },
         { 2, 20, "NX", "no data page is executable" },
         { 2, 29, "64-bit mode", "the kernel runs in it" },
     };
     read_features(&features);
-    const uint32_t words[3] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx };
+    const uint32_t words[] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx,
+                               features.xsave1_eax };
     bool ok = true;
     for (unsigned i = 0; i < ARRAY_SIZE(need); i++) {
         if (words[need[i].word] & (1u << need[i].bit))

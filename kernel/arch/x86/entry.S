@@ -14,7 +14,7 @@
 syscall_entry:
     swapgs
     mov %rsp, %gs:CPU_SCRATCH
-    mov %gs:CPU_REGS, %rsp
+    mov %gs:CPU_CURRENT, %rsp
     mov %rcx, REGS_RIP(%rsp)
     mov %r11, REGS_RFLAGS(%rsp)
     mov %gs:CPU_SCRATCH, %rcx
@@ -33,7 +33,7 @@ syscall_entry:
     call *syscall_table(, %rax, 8)
 1:  cmpl $0, %gs:CPU_WORK
     jne 3f
-    mov %gs:CPU_REGS, %rbx      // callee-saved ones are still the caller's, but for this one
+    mov %gs:CPU_CURRENT, %rbx      // callee-saved ones are still the caller's, but for this one
     mov REGS_RIP(%rbx), %rcx
     mov REGS_RFLAGS(%rbx), %r11
     mov REGS_RSP(%rbx), %rsp

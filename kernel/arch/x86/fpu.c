@@ -20,11 +20,6 @@ static void set_xcr0(struct cpu *cpu, uint64_t v)
     }
 }
 
-static void restore(const void *area)
-{
-    __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
-}
-
 // With all components enabled: a guest may have turned some off whose registers still hold data.
 static void save_loaded(struct cpu *cpu)
 {
@@ -32,10 +27,7 @@ static void save_loaded(struct cpu *cpu)
     struct fpu *f = cpu->arch.fpu_loaded;
     if (!f || (cpu->arch.fpu_regs && cpu->arch.fpu_regs->vector == REGS_SYSCALL))
         return;
-    if (features.xsaveopt)
-        __asm__ volatile("xsaveopt64 (%0)" : : "r"(f), "a"(-1), "d"(-1) : "memory");
-    else
-        __asm__ volatile("xsave64 (%0)" : : "r"(f), "a"(-1), "d"(-1) : "memory");
+    fpu_save(f);
 }
 
 void fpu_init_cpu(void)
@@ -44,7 +36,7 @@ void fpu_init_cpu(void)
     xsetbv(features.xcr0);
     cpu->arch.fpu_xcr0 = features.xcr0;
     cpu->arch.fpu_loaded = NULL;
-    restore(&fpu_initial);
+    fpu_restore(&fpu_initial);
 }
 
 void fpu_use_thread(struct cpu *cpu, struct thread *t)
@@ -55,7 +47,7 @@ void fpu_use_thread(struct cpu *cpu, struct thread *t)
         return;
     }
     save_loaded(cpu);
-    restore(t->arch.regs.vector == REGS_SYSCALL ? (const void *)&fpu_initial : f);
+    fpu_restore(t->arch.regs.vector == REGS_SYSCALL ? (const void *)&fpu_initial : f);
     cpu->arch.fpu_loaded = f;
     cpu->arch.fpu_regs = &t->arch.regs;
 }
@@ -64,7 +56,7 @@ void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.fpu_loaded != v->arch.fpu) {
         save_loaded(cpu);
-        restore(v->arch.fpu);
+        fpu_restore(v->arch.fpu);
         cpu->arch.fpu_loaded = v->arch.fpu;
         cpu->arch.fpu_regs = NULL;
     }

@@ -12,9 +12,9 @@ static inline uint64_t rdtsc(void)
 
 static inline uint64_t rdmsr(uint32_t msr)
 {
-    uint32_t lo, hi;
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return ((uint64_t)hi << 32) | lo;
+    uint64_t v;
+    __asm__ volatile("rdmsr; shl $32, %%rdx; or %%rdx, %0" : "=a"(v) : "c"(msr) : "rdx", "cc");
+    return v;
 }
 
 static inline void wrmsr(uint32_t msr, uint64_t v)

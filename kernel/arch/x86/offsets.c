@@ -12,7 +12,7 @@ void offsets(void)
 {
     OFFSET(CPU_STACK_TOP, struct cpu, arch.stack_top);
     OFFSET(CPU_SCRATCH, struct cpu, arch.scratch);
-    OFFSET(CPU_REGS, struct cpu, arch.regs);
+    OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);
     OFFSET(REGS_RAX, struct regs, rax);
@@ -30,7 +30,7 @@ void offsets(void)
     OFFSET(REGS_RFLAGS, struct regs, rflags);
     OFFSET(REGS_RSP, struct regs, rsp);
     OFFSET(VCPU_GPR, struct vcpu, arch.gpr);
-    OFFSET(VCPU_LAUNCHED, struct vcpu, arch.launched);
+    OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
     VALUE(REGS_SIZE, sizeof(struct regs));
     VALUE(SYSCALLS_COUNT, SYSCALL_COUNT);
 }

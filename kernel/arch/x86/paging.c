@@ -231,10 +231,10 @@ void arch_space_flush(struct space *s)
     if (s->is_vm)
         hvm->flush(s);
     else
-        write_cr3(s->arch.root.v);
+        write_cr3(this_cpu()->arch.cr3 = s->arch.root.v);
 }
 
-void arch_space_none(void) { write_cr3(kernel_root.v); }
+void arch_space_none(void) { write_cr3(this_cpu()->arch.cr3 = kernel_root.v); }
 
 // The kernel's own tables, made once at boot.
 static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bits, unsigned level)

@@ -59,22 +59,25 @@ enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
 
 void arch_interrupt_window(void) { irq_window(); }
 
+// The address space is loaded when ring 3 is entered: between guests it is not needed. (An exit loads
+// CR3 without flushing, so what the TLB holds of ring 3 stays cpu->space's.)
 void arch_switch_to(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
-    if (cpu->space != &t->process->space)
-        x86_use_space(cpu, &t->process->space);
-    cpu->arch.regs = &t->arch.regs;
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     // A fault of another process's code would overwrite CR2, which may be this guest's.
     if (cpu->arch.context && cpu->arch.context->object.owner != t->process)
         context_save(cpu);
-    use_ports(cpu, t->process);
 }
 
 void arch_resume_user(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
+    struct space *s = &t->process->space;
+    if (unlikely(cpu->space != s || cpu->arch.cr3 != s->arch.root.v || t->process->has_ports)) {
+        x86_use_space(cpu, s);
+        use_ports(cpu, t->process);
+    }
     fpu_use_thread(cpu, t);
     if (cpu->arch.msrs)
         context_syscall_msrs(cpu, NULL);
@@ -92,8 +95,9 @@ void arch_thread_gone(struct thread *t)
         cpu->arch.fpu_loaded = NULL;
         cpu->arch.fpu_regs = NULL;
     }
-    if (cpu->arch.regs == &t->arch.regs)
-        cpu->arch.regs = NULL;
+    // An exit of its guest may have left its process's tables in CR3, and they may go now.
+    arch_space_none();
+    __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);
 }
 
 void arch_idle(void)

@@ -19,7 +19,7 @@ struct features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool page_1g, smep, smap, umip, xsaveopt, ibpb, md_clear, l1d_flush;
+    bool page_1g, smep, smap, umip, ibpb, md_clear, l1d_flush;
 };
 extern struct features features;
 
@@ -74,7 +74,17 @@ uint64_t clock_wall_seconds(uint64_t *tsc);
 // smp.c
 void smp_start(void);
 
-// fpu.c
+// fpu.c. All components of XCR0, standard format.
+static inline void fpu_save(void *area)
+{
+    __asm__ volatile("xsaveopt64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+}
+
+static inline void fpu_restore(const void *area)
+{
+    __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
+}
+
 void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
@@ -84,7 +94,7 @@ void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 static inline void x86_use_space(struct cpu *cpu, struct space *s)
 {
     uint64_t generation = space_generation(s);
-    write_cr3(s->arch.root.v);
+    write_cr3(cpu->arch.cr3 = s->arch.root.v);
     space_synced(s, cpu->id, generation);
     if (unlikely(space_enter(&cpu->space, s, cpu->id)))
         space_sync(s, cpu->id);

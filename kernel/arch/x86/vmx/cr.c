@@ -50,6 +50,7 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
 static void arm_debug_registers(struct vcpu *v)
 {
     v->arch.dr_armed = 1;
+    v->arch.special = 1;
     vmx_set_primary(v, 0, PRI_DR);
     write_dr0(v->arch.dr[0]);
     write_dr1(v->arch.dr[1]);
@@ -71,6 +72,8 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
         !cpuid_policy_xcr0_valid(v->vm->arch.cpuid, value))
         return gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
     v->arch.xcr0 = value;
+    v->arch.xcr0_ever |= value;
+    v->arch.special |= v->arch.xcr0_ever != value; // what it turned off still holds data
     this_cpu()->arch.fpu_xcr0 = value;
     xsetbv(value);
     cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, vmread(CR4_SHADOW),

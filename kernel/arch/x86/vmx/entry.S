@@ -29,10 +29,10 @@
 .balign 16
 vmx_enter:
     mov VCPU_GPR(%rdi), %rsp
-    cmpb $0, VCPU_LAUNCHED(%rdi)
-    movb $1, VCPU_LAUNCHED(%rdi)
+    cmpb $0, VCPU_FRESH(%rdi)
+    movb $0, VCPU_FRESH(%rdi)
     POP_GUEST
-    je 1f
+    jne 1f
     vmresume
     jmp 2f
 1:  vmlaunch

@@ -2,74 +2,79 @@
 // The exit dispatcher. Frequent exits that a core answers by itself end here and enter the guest again;
 // what belongs to the board is put in architectural terms into the shared page and returned to the VMM.
 // Every reason ends in: emulated, fault injected, or this VM killed with a record. On the vCPU's core.
+//
+// Nothing in this file may return to C: it is compiled to keep no register (CMakeLists.txt).
 #include "kernel/arch/x86/vmx/vmx.h"
+#include "kernel/core/yield.h"
 
-// The one place that advances RIP; in line for the exits that come most.
-static inline __attribute__((always_inline)) void skip(uint64_t length)
+static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v);
+
+static __attribute__((noinline)) uint64_t *yield_slowly(struct vcpu *v)
 {
-    uint64_t next = vmread_hot(GUEST_RIP) + length;
-    if (unlikely((uint32_t)next < length) && !(vmread(GUEST_CS_ACCESS) & (1u << 13)))
-        next = (uint32_t)next; // EIP wraps
-    vmwrite(GUEST_RIP, next);
-    uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
-    if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
-        vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
-    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after it
-        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | 1u << 14);
+    sched_yield_current();
+    return leave(v);
 }
 
-void vmx_skip(uint64_t length) { skip(length); }
-
-static void fill_cpu_facts(struct vcpu *v)
+NORETURN static __attribute__((noinline)) void switch_slowly(struct cpu *cpu, struct vcpu *n)
 {
-    struct vm_exit *e = &v->page->exit;
-    uint64_t cs = vmread(GUEST_CS_ACCESS), cr0 = vmread(GUEST_CR0);
-    e->rip = vmread(GUEST_RIP);
-    e->rflags = vmread(GUEST_RFLAGS);
-    e->rsp = vmread(GUEST_RSP);
-    e->cpu.cr0 = cr0;
-    e->cpu.cr3 = vmread(GUEST_CR3);
-    e->cpu.cr4 = vmread(GUEST_CR4) & ~CR4_VMXE;
-    e->cpu.efer = vmread(GUEST_EFER);
-    e->cpu.cs_base = vmread(GUEST_CS_BASE);
-    e->cpu.code_size = (cs & (1u << 13)) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
-    e->cpu.cpl = vmread(GUEST_SS_ACCESS) >> 5 & 3;
+    space_sync(&n->vm->space, cpu->id);
+    context_save(cpu);
+    vmx_resume(n);
 }
 
-void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
+// From guest to guest in one go. What either of them has beyond the common state, and work that waits
+// for the next one, takes the full way. With equal XCR0 whose bits were never others, the components
+// outside of it are in their initial state on both sides, so XCR0 need not change for XSAVE.
+static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thread *t)
 {
-    struct vm_exit *e = &v->page->exit;
-    fill_cpu_facts(v);
-    e->kind = VM_EXIT_KILLED;
-    e->killed.code = code;
-    e->killed.reason = reason;
-    e->killed.detail[0] = vmread(EXIT_QUALIFICATION);
-    e->killed.detail[1] = vmread(EXIT_INTR_INFO);
-    e->killed.detail[2] = vmread(GUEST_PHYSICAL);
-    e->killed.detail[3] = vmread(INSN_ERROR);
-    vcpu_return(v);
+    struct vcpu *n = t->vcpu;
+    cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
+    if (unlikely((n->work | n->arch.attention | v->arch.special) || v->arch.xcr0 != n->arch.xcr0))
+        switch_slowly(cpu, n);
+    vmptrld(&n->arch.vmcs);
+    cpu->arch.vcpu = n;
+    if (unlikely(space_enter(&cpu->guest_space, &n->vm->space, cpu->id)))
+        switch_slowly(cpu, n);
+    cpu->arch.cr3 = n->arch.host_cr3;
+    struct fpu *next = cpu->arch.fpu_loaded = n->arch.fpu;
+    fpu_save(v->arch.fpu);
+    fpu_restore(next);
+    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
+    if (v->arch.kernel_gs != n->arch.kernel_gs)
+        wrmsr(MSR_KERNEL_GS_BASE, n->arch.kernel_gs);
+    v->arch.cr2 = read_cr2();
+    write_cr2(n->arch.cr2);
+    cpu->arch.context = n;
+    return n->arch.gpr;
 }
 
-void vmx_entry_failed(struct vcpu *v)
+// To the guest of another VM without a turn through the scheduler, where that is all there is to do.
+static inline uint64_t *exit_yield(struct vcpu *v)
 {
-    v->arch.launched = 0;
-    vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
+    struct cpu *cpu = this_cpu();
+    v->arch.gpr[GPR_RAX] = 0;
+    vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    irq_window();
+    uint64_t now = rdtsc();
+    if (unlikely(now >= cpu->deadline || (cpu->work | v->work | v->arch.inject)))
+        return yield_slowly(v);
+    struct thread *next = sched_yield_to_guest(cpu, now);
+    if (unlikely(!next))
+        return yield_slowly(v);
+    return switch_guest(cpu, v, next);
 }
 
 static enum exit_action exit_hypercall(struct vcpu *v)
 {
-    uint64_t number = v->page->gpr[GPR_RAX];
-    v->page->gpr[GPR_RAX] = number == HYPERCALL_YIELD ? 0 : ~0ull;
-    if (number == HYPERCALL_YIELD) {
-        sched_yield_current();
-    } else if (number >= HYPERCALL_VMM) {
-        v->page->gpr[GPR_RAX] = number;
-        vmx_skip(vmread(EXIT_INSN_LEN));
-        v->page->exit.kind = VM_EXIT_HYPERCALL;
-        v->page->exit.hypercall.number = number;
-        vcpu_return(v);
+    uint64_t number = v->arch.gpr[GPR_RAX];
+    if (number < HYPERCALL_VMM) {
+        v->arch.gpr[GPR_RAX] = ~0ull;
+        return EXIT_SKIP;
     }
-    return EXIT_SKIP;
+    vmx_skip(vmread(EXIT_INSN_LEN));
+    v->page->exit.kind = VM_EXIT_HYPERCALL;
+    v->page->exit.hypercall.number = number;
+    vcpu_return(v);
 }
 
 NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
@@ -88,7 +93,7 @@ NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
     if (unlikely(q & 0x10)) {
         e->pio.gva = vmread(GUEST_LINEAR);
         e->pio.addr_size = (uint8_t)(2u << (vmread(EXIT_INSN_INFO) >> 7 & 3));
-        fill_cpu_facts(v);
+        vmx_fill_facts(v);
     }
     vcpu_return(v);
 }
@@ -107,7 +112,7 @@ NORETURN static void exit_mmio(struct vcpu *v)
     if (unlikely(q & (1u << 12)) && !(vmread(IDT_INFO) & INTR_VALID)) // IRET had unblocked NMIs
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
     vmx_replay();
-    fill_cpu_facts(v);
+    vmx_fill_facts(v);
     vcpu_return(v);
 }
 
@@ -151,14 +156,14 @@ static enum exit_action exit_other(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_APIC_ACCESS:
         vmx_exit_apic_access(v);
         vmx_replay();
-        fill_cpu_facts(v);
+        vmx_fill_facts(v);
         vcpu_return(v);
     case EXIT_REASON_EOI:
         v->page->exit.kind = VM_EXIT_EOI;
         v->page->exit.eoi.vector = (uint8_t)vmread(EXIT_QUALIFICATION);
         vcpu_return(v);
     case EXIT_REASON_TRIPLE:
-        fill_cpu_facts(v);
+        vmx_fill_facts(v);
         v->page->exit.kind = VM_EXIT_SHUTDOWN;
         vcpu_return(v);
     case EXIT_REASON_INVD:   // no device sees memory behind the caches: nothing to write back,
@@ -215,7 +220,7 @@ static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t
 
 // Every way back into the guest without a look at the VMM lets a pending host interrupt in and
 // compares the clock with the core's deadline.
-static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
+static inline uint64_t *leave(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
     irq_window();
@@ -225,104 +230,42 @@ static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
     return v->arch.gpr;
 }
 
+static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
+{
+    cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr);
+    vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    return leave(v);
+}
+
 static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t reason)
 {
-    if (reason >= EXIT_REASON_COUNT) {
-        v->arch.launched = 0; // the entry failed: bit 31
-        vmx_kill(v, reason & (1u << 31) ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
-    }
+    if (reason >= EXIT_REASON_COUNT)
+        vmx_entry_refused(v, reason);
     enum exit_action action = dispatch(v, reason);
     if (action == EXIT_WORK)
         v->arch.inject = 1;
     if (action == EXIT_SKIP)
-        skip(vmread_hot(EXIT_INSN_LEN));
+        vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
 
-// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. The exits answered here
-// need no function but cold ones, so the compiler saves no register for them.
+// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only as the
+// last thing it does, so that it needs no stack frame.
 uint64_t *vmx_exit(struct vcpu *v)
 {
     uint64_t *gpr = v->arch.gpr;
-    uint32_t reason = (uint32_t)vmread_hot(EXIT_REASON);
+    uint64_t reason = vmread_hot(EXIT_REASON);
     v->arch.exits[reason % EXIT_COUNTERS]++;
-    if (reason == EXIT_REASON_VMCALL && gpr[GPR_RAX] == HYPERCALL_NULL)
-        gpr[GPR_RAX] = 0;
-    else if (reason == EXIT_REASON_CPUID)
-        cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, gpr);
-    else if (reason == EXIT_REASON_IO)
-        exit_pio(v);
-    else
-        return exit_general(v, reason);
-    skip(vmread_hot(EXIT_INSN_LEN));
+    if (reason != EXIT_REASON_VMCALL || gpr[GPR_RAX] > HYPERCALL_YIELD) {
+        if (reason == EXIT_REASON_CPUID)
+            return exit_cpuid(v);
+        if (reason == EXIT_REASON_IO)
+            exit_pio(v);
+        return exit_general(v, (uint32_t)reason);
+    }
+    if (gpr[GPR_RAX] == HYPERCALL_YIELD)
+        return exit_yield(v);
+    gpr[GPR_RAX] = 0;
+    vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);
-}
-
-void vmx_resume(struct vcpu *v)
-{
-    struct cpu *cpu = this_cpu();
-    struct space *s = &v->vm->space;
-    vmx_load(v);
-    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
-        space_sync(s, cpu->id);
-    if (v->work | v->arch.inject | v->arch.halted)
-        vmx_inject_pending(v);
-    fpu_use_vcpu(cpu, v);
-    context_load(cpu, v);
-    if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
-        context_syscall_msrs(cpu, v);
-    cpu->arch.tr_stale = 1; // from the next exit on
-    vmx_enter(v);
-}
-
-// Checks and applies what the VMM wants done. False: page->exit is an answer for it.
-bool vmx_answer(struct vcpu *v)
-{
-    struct vm_entry *e = &v->page->entry;
-    uint32_t flags = __atomic_exchange_n(&e->flags, 0, __ATOMIC_RELAXED);
-    vmx_load(v);
-    if (flags & VM_ENTRY_RFLAGS)
-        vmwrite(GUEST_RFLAGS, (vmread(GUEST_RFLAGS) & ~0x8d5ull) | (e->rflags & 0x8d5));
-    if (flags & VM_ENTRY_RSP)
-        vmwrite(GUEST_RSP, e->rsp);
-    if (flags & VM_ENTRY_SKIP) {
-        uint8_t length = e->skip_len;
-        if (length <= 15)
-            vmx_skip(length);
-    }
-    if (likely(!(flags & ~(VM_ENTRY_SKIP | VM_ENTRY_RFLAGS | VM_ENTRY_RSP))))
-        return true;
-    if (flags & VM_ENTRY_FAULT) {
-        if (e->fault.vector == VECTOR_PF) {
-            v->arch.cr2 = e->fault.address;
-            if (this_cpu()->arch.context == v)
-                write_cr2(v->arch.cr2);
-        }
-        vmx_inject_fault(v, e->fault.vector & 31, e->fault.has_error, e->fault.error);
-    }
-    if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {
-        vmwrite(ENTRY_INTR_INFO, INTR_VALID | INTR_EXTERNAL << 8 | e->intr_vector);
-        v->injected++;
-        v->arch.halted = 0;
-        v->arch.inject = 1;
-    }
-    v->arch.extint_wait = 0;
-    return (flags & VM_ENTRY_LAPIC) ? vmx_lapic_answer(v) : true;
-}
-
-void vmx_stats(struct vcpu *v, struct vcpu_stats *s)
-{
-    // One more than the class; 0, what is not listed: other.
-    static const uint8_t class_of[EXIT_REASON_COUNT] = {
-#define CLASS(reason, name) [EXIT_REASON_##reason] = EXIT_##name + 1
-        CLASS(NMI, EXCEPTION), CLASS(EXTINT, EXTINT), CLASS(INTR_WINDOW, WINDOW),
-        CLASS(NMI_WINDOW, WINDOW), CLASS(CPUID, CPUID), CLASS(HLT, HLT), CLASS(VMCALL, HYPERCALL),
-        CLASS(CR, CR), CLASS(DR, DR), CLASS(IO, PIO), CLASS(RDMSR, RDMSR), CLASS(WRMSR, WRMSR),
-        CLASS(PAUSE, PAUSE), CLASS(TPR, APIC), CLASS(APIC_ACCESS, APIC), CLASS(APIC_WRITE, APIC),
-        CLASS(EOI, EOI), CLASS(EPT_VIOLATION, MMIO), CLASS(PREEMPTION, TIMER),
-        CLASS(XSETBV, XSETBV),
-#undef CLASS
-    };
-    for (unsigned i = 0; i < EXIT_REASON_COUNT; i++)
-        s->exits[class_of[i] ? class_of[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
 }

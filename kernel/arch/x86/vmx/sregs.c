@@ -9,6 +9,7 @@ static void set_lma(struct vcpu *v, bool on)
     uint64_t efer = vmread(GUEST_EFER);
     v->arch.efer = on ? efer | EFER_LMA : efer & ~EFER_LMA;
     vmwrite(GUEST_EFER, v->arch.efer);
+    v->arch.special |= v->arch.efer & EFER_SCE;
     vmwrite(ENTRY_CONTROLS, on ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
 }
 
@@ -84,6 +85,7 @@ bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
         return false;
     v->arch.efer = (value & ~EFER_LMA) | (old & EFER_LMA);
     vmwrite(GUEST_EFER, v->arch.efer);
+    v->arch.special |= v->arch.efer & EFER_SCE;
     struct cpu *cpu = this_cpu();
     if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
         context_syscall_msrs(cpu, v);
@@ -157,6 +159,7 @@ static void write_all(struct vcpu *v, const struct vcpu_sregs *s)
     // CR0, CR4 and EFER without the order that an instruction stream needs.
     v->arch.efer = (s->efer & cpuid_policy_efer(v->vm->arch.cpuid)) | (lma ? EFER_LMA : 0);
     vmwrite(GUEST_EFER, v->arch.efer);
+    v->arch.special |= v->arch.efer & EFER_SCE;
     vmwrite(ENTRY_CONTROLS, lma ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
     uint64_t cr4 = s->cr4 & cpuid_policy_cr4(v->vm->arch.cpuid) & ~CR4_VMXE;
     vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);

@@ -47,7 +47,7 @@ static void write_host_state(struct vcpu *v, const struct cpu *cpu)
     vmwrite(HOST_SYSENTER_ESP, 0);
     vmwrite(HOST_SYSENTER_EIP, 0);
     vmwrite(HOST_CR0, read_cr0());
-    vmwrite(HOST_CR3, v->object.owner->space.arch.root.v); // an exit lands in the VMM's address space
+    vmwrite(HOST_CR3, v->arch.host_cr3); // an exit lands in the VMM's address space
     vmwrite(HOST_CR4, read_cr4());
     vmwrite(HOST_FS_BASE, 0);
     vmwrite(HOST_RSP, (uint64_t)(v->arch.gpr + 16));
@@ -98,10 +98,7 @@ void vmx_load(struct vcpu *v)
     struct cpu *cpu = this_cpu();
     if (cpu->arch.vcpu == v)
         return;
-    uint64_t a = v->arch.vmcs.v;
-    bool failed;
-    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(a) : "memory");
-    ASSERT(!failed);
+    vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
 }
 
@@ -179,7 +176,9 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     *(uint16_t *)v->arch.fpu->area = 0x37f;
     *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
     v->arch.gpr = v->page->gpr;
-    v->arch.xcr0 = 1;
+    v->arch.xcr0 = v->arch.xcr0_ever = 1;
+    v->arch.host_cr3 = v->object.owner->space.arch.root.v;
+    v->arch.fresh = 1;
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 v->vm->arch.cpuid->timer_ratio, 0);

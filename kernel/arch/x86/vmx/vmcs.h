@@ -58,6 +58,13 @@ enum vmcs_field {
 
 NORETURN void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *caller);
 
+static inline void vmptrld(const struct hpa *vmcs)
+{
+    bool failed;
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs->v) : "memory");
+    ASSERT(!failed);
+}
+
 #define vmread(field)         vmcs_read(field, __func__)
 #define vmwrite(field, value) vmcs_write(field, value, __func__)
 

@@ -138,10 +138,12 @@ void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t e
 void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void vmx_replay(void);         // an event that the exit interrupted
 bool vmx_can_wake(struct vcpu *v);
+// answer.c
+void vmx_fill_facts(struct vcpu *v);     // page->exit, but for its kind
+NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
 // exit.c
 NORETURN void vmx_resume(struct vcpu *v);
 uint64_t *vmx_exit(struct vcpu *v);
-void vmx_skip(uint64_t length); // advances RIP
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 bool vmx_answer(struct vcpu *v);
 void vmx_stats(struct vcpu *v, struct vcpu_stats *s);
@@ -149,3 +151,14 @@ void vmx_stats(struct vcpu *v, struct vcpu_stats *s);
 NORETURN void vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
 NORETURN void vmx_entry_failed(struct vcpu *v);
+
+// The one place that advances RIP; in line for the exits that come most.
+static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
+{
+    vmwrite(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // where EIP should wrap: vmx_entry_refused()
+    uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
+    if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
+        vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
+    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after it
+        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | 1u << 14);
+}

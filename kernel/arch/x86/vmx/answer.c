@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Between a VMM and its guest: what an exit tells, what the VMM's answer does, and the full way into the
+// guest. On the vCPU's core.
+#include "kernel/arch/x86/vmx/vmx.h"
+
+void vmx_fill_facts(struct vcpu *v)
+{
+    struct vm_exit *e = &v->page->exit;
+    uint64_t cs = vmread(GUEST_CS_ACCESS), cr0 = vmread(GUEST_CR0);
+    e->rip = vmread(GUEST_RIP);
+    e->rflags = vmread(GUEST_RFLAGS);
+    e->rsp = vmread(GUEST_RSP);
+    e->cpu.cr0 = cr0;
+    e->cpu.cr3 = vmread(GUEST_CR3);
+    e->cpu.cr4 = vmread(GUEST_CR4) & ~CR4_VMXE;
+    e->cpu.efer = vmread(GUEST_EFER);
+    e->cpu.cs_base = vmread(GUEST_CS_BASE);
+    e->cpu.code_size = (cs & (1u << 13)) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
+    e->cpu.cpl = vmread(GUEST_SS_ACCESS) >> 5 & 3;
+}
+
+void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
+{
+    struct vm_exit *e = &v->page->exit;
+    vmx_fill_facts(v);
+    e->kind = VM_EXIT_KILLED;
+    e->killed.code = code;
+    e->killed.reason = reason;
+    e->killed.detail[0] = vmread(EXIT_QUALIFICATION);
+    e->killed.detail[1] = vmread(EXIT_INTR_INFO);
+    e->killed.detail[2] = vmread(GUEST_PHYSICAL);
+    e->killed.detail[3] = vmread(INSN_ERROR);
+    vcpu_return(v);
+}
+
+// Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped at the
+// very end of a 4 GB code segment leaves a RIP that must wrap; anything else is the VM's end.
+void vmx_entry_refused(struct vcpu *v, uint32_t reason)
+{
+    uint64_t rip = vmread(GUEST_RIP);
+    if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & (1u << 13))) {
+        vmwrite(GUEST_RIP, (uint32_t)rip);
+        vmx_resume(v);
+    }
+    v->arch.fresh = 1;
+    vmx_kill(v, reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
+}
+
+void vmx_entry_failed(struct vcpu *v)
+{
+    v->arch.fresh = 1;
+    vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
+}
+
+void vmx_resume(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    struct space *s = &v->vm->space;
+    vmx_load(v);
+    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
+        space_sync(s, cpu->id);
+    if (v->work | v->arch.inject | v->arch.halted)
+        vmx_inject_pending(v);
+    cpu->arch.cr3 = v->arch.host_cr3;
+    fpu_use_vcpu(cpu, v);
+    context_load(cpu, v);
+    if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
+        context_syscall_msrs(cpu, v);
+    cpu->arch.tr_stale = 1; // from the next exit on
+    vmx_enter(v);
+}
+
+// Checks and applies what the VMM wants done. False: page->exit is an answer for it.
+bool vmx_answer(struct vcpu *v)
+{
+    struct vm_entry *e = &v->page->entry;
+    uint32_t flags = __atomic_exchange_n(&e->flags, 0, __ATOMIC_RELAXED);
+    vmx_load(v);
+    if (flags & VM_ENTRY_RFLAGS)
+        vmwrite(GUEST_RFLAGS, (vmread(GUEST_RFLAGS) & ~0x8d5ull) | (e->rflags & 0x8d5));
+    if (flags & VM_ENTRY_RSP)
+        vmwrite(GUEST_RSP, e->rsp);
+    if (flags & VM_ENTRY_SKIP) {
+        uint8_t length = e->skip_len;
+        if (length <= 15)
+            vmx_skip(length);
+    }
+    if (likely(!(flags & ~(VM_ENTRY_SKIP | VM_ENTRY_RFLAGS | VM_ENTRY_RSP))))
+        return true;
+    if (flags & VM_ENTRY_FAULT) {
+        if (e->fault.vector == VECTOR_PF) {
+            v->arch.cr2 = e->fault.address;
+            if (this_cpu()->arch.context == v)
+                write_cr2(v->arch.cr2);
+        }
+        vmx_inject_fault(v, e->fault.vector & 31, e->fault.has_error, e->fault.error);
+    }
+    if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {
+        vmwrite(ENTRY_INTR_INFO, INTR_VALID | INTR_EXTERNAL << 8 | e->intr_vector);
+        v->injected++;
+        v->arch.halted = 0;
+        v->arch.inject = 1;
+    }
+    v->arch.extint_wait = 0;
+    return (flags & VM_ENTRY_LAPIC) ? vmx_lapic_answer(v) : true;
+}
+
+void vmx_stats(struct vcpu *v, struct vcpu_stats *s)
+{
+    // One more than the class; 0, what is not listed: other.
+    static const uint8_t class_of[EXIT_REASON_COUNT] = {
+#define CLASS(reason, name) [EXIT_REASON_##reason] = EXIT_##name + 1
+        CLASS(NMI, EXCEPTION), CLASS(EXTINT, EXTINT), CLASS(INTR_WINDOW, WINDOW),
+        CLASS(NMI_WINDOW, WINDOW), CLASS(CPUID, CPUID), CLASS(HLT, HLT), CLASS(VMCALL, HYPERCALL),
+        CLASS(CR, CR), CLASS(DR, DR), CLASS(IO, PIO), CLASS(RDMSR, RDMSR), CLASS(WRMSR, WRMSR),
+        CLASS(PAUSE, PAUSE), CLASS(TPR, APIC), CLASS(APIC_ACCESS, APIC), CLASS(APIC_WRITE, APIC),
+        CLASS(EOI, EOI), CLASS(EPT_VIOLATION, MMIO), CLASS(PREEMPTION, TIMER),
+        CLASS(XSETBV, XSETBV),
+#undef CLASS
+    };
+    for (unsigned i = 0; i < EXIT_REASON_COUNT; i++)
+        s->exits[class_of[i] ? class_of[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
+}
