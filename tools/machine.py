@@ -41,6 +41,9 @@ STATUS_NAMES = {
 # Terminal control sequences say nothing about the text.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78DMEHc]")
 
+# A line without an end counts as it stands after so many seconds of silence.
+SETTLED = 0.3
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -104,7 +107,9 @@ class Machine:
         self._process = None
         self._line = None
         self._listener = None
-        self._position = 0        # expect() looks from here on, in the text
+        self._position = 0        # search() looks from here on, in the text
+        self._searched = 0        # and not again at what lies before this
+        self._last_read = 0.0     # when the last bytes came, in seconds since the start
         self._start = None
         self._stopped = False
         self._finished = ""       # the text of all complete lines
@@ -202,7 +207,8 @@ class Machine:
         except ConnectionError:
             chunk = b""
         if chunk:
-            self.times.append((len(self.data), self.elapsed()))
+            self._last_read = self.elapsed()
+            self.times.append((len(self.data), self._last_read))
             self.data += chunk
             lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
             self._finished += self._readable(lines + newline)
@@ -244,23 +250,33 @@ class Machine:
 
     def expect(self, pattern, timeout):
         """Waits for a line that matches the regular expression, after the last match; an
-        unterminated line counts too. Returns the match object."""
+        unterminated line counts too, once nothing more comes. Returns the match object."""
         expression = re.compile(pattern, re.MULTILINE)
         deadline = time.monotonic() + timeout
-        position = self._position
         while True:
-            match = expression.search(self.text, position)
+            match = self.search(expression)
             if match:
-                self._position = match.end()
                 return match
-            # No line spans the seam: what was searched in full need not be searched again.
-            position = max(position, len(self._finished))
             left = deadline - time.monotonic()
             if left <= 0:
                 self._fail(f"no '{pattern}' within {timeout} s")
             if not self.running:
                 self._fail(f"no '{pattern}' until the machine was off ({self.ending})")
-            self.read(min(left, 0.5))
+            self.read(min(left, SETTLED))
+
+    def search(self, expression):
+        """Looks for a compiled expression (MULTILINE) in what has been received after the last
+        match. The unterminated line is looked at only when it has not grown for a while: its end
+        may be where a chunk of bytes happens to end. Returns the match object or None."""
+        settled = not self.running or self.elapsed() - self._last_read >= SETTLED
+        text = self.text if settled else self._finished
+        match = expression.search(text, max(self._position, self._searched))
+        if match:
+            self._position = match.end()
+        else:
+            # No line spans the seam: what was searched in full need not be searched again.
+            self._searched = len(self._finished)
+        return match
 
     def expect_all(self, patterns, timeout):
         """Waits until each pattern has matched somewhere after the last match, in any order."""
@@ -268,7 +284,7 @@ class Machine:
         furthest = start
         deadline = time.monotonic() + timeout
         for pattern in patterns:
-            self._position = start
+            self._position = self._searched = start
             self.expect(pattern, max(deadline - time.monotonic(), 0.01))
             furthest = max(furthest, self._position)
         self._position = furthest

@@ -21,7 +21,7 @@ import tty
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ESCAPES, ROOT, STATUS_NAMES, Machine, MachineError, default_emulator)
+    ROOT, SETTLED, STATUS_NAMES, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
 STATUS_EMULATOR = 3
@@ -53,7 +53,7 @@ def parse_arguments():
         parser.error("--until and --timeout need --batch")
     if options.until:
         try:
-            options.until = re.compile(options.until)
+            options.until = re.compile(options.until, re.MULTILINE)
         except re.error as error:
             parser.error(f"--until: {error}")
     return options
@@ -73,28 +73,7 @@ def make_iso(options, directory):
     return iso
 
 
-class Watch:
-    """Looks for a regular expression in a byte stream, line by line, in the unfinished line too."""
-
-    def __init__(self, expression):
-        self.expression = expression
-        self.rest = b""
-
-    def feed(self, chunk):
-        """True when a line matches."""
-        if self.expression is None:
-            return False
-        lines = (self.rest + chunk).split(b"\n")
-        self.rest = lines[-1]
-        return any(self.expression.search(self._text(line)) for line in lines)
-
-    @staticmethod
-    def _text(line):
-        return ESCAPES.sub("", line.decode("utf-8", "replace").replace("\r", ""))
-
-
 def run_batch(machine, options):
-    watch = Watch(options.until)
     deadline = time.monotonic() + options.timeout if options.timeout else None
     while machine.running:
         left = 1.0 if deadline is None else deadline - time.monotonic()
@@ -102,10 +81,9 @@ def run_batch(machine, options):
             machine.keep = True
             say(f"not done after {options.timeout:g} s")
             return STATUS_TIMEOUT
-        chunk = machine.read(min(left, 1.0))
-        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.write(machine.read(min(left, SETTLED)))
         sys.stdout.buffer.flush()
-        if chunk and watch.feed(chunk):
+        if options.until and machine.search(options.until):
             return 0
     say(f"the machine is off: {machine.ending}")
     if options.until:

@@ -7,7 +7,8 @@
 // - The start of a line that does not end (a prompt) is shown after 50 ms of silence; what its
 //   source adds then follows at once. Another source may interrupt such a line, again after 50 ms
 //   of silence; the rest of it then stands behind a new prefix.
-// - Sources take turns by line. One that never ends its line is interrupted after 8 KB, or after
+// - Sources take turns by line. Source 0 speaks about the others: it comes after whatever they had
+//   said before. One that never ends its line is interrupted after 8 KB, or after
 //   half a second without a pause, if others have something to show.
 // - A carriage return goes back to the first column behind the prefix, and no control sequence can
 //   leave the text of its own line: colours, moves within the line and "erase to end of line"

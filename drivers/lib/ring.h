@@ -51,6 +51,9 @@ uint32_t ring_write(struct ring_end *end, const void *bytes, uint32_t len);
 uint32_t ring_used(const struct ring_end *end);
 uint32_t ring_read(struct ring_end *end, void *bytes, uint32_t len);
 
+// For an onlooker who maps the ring too: true when the consumer has taken all that was written.
+bool ring_drained(const struct ring *ring);
+
 // Asks for a wake-up. True: there is nothing to do now, go to sleep. False: there is; go on.
 bool ring_want_room(struct ring_end *end);
 bool ring_want_data(struct ring_end *end);

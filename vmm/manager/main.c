@@ -122,9 +122,6 @@ void manager_serve(struct manager *manager, uint64_t deadline)
         monitor_input(manager);
     }
     uint64_t ended = bits & ((1ull << manager->vms) - 1);
-    if (ended != 0 && manager->config.log != CONFIG_LOG_QUIET) {
-        report_kernel_log(manager, false); // it may know why
-    }
     for (uint32_t i = 0; i < manager->vms; i++) {
         if (ended & 1ull << i) {
             vms_ended(manager, i);
@@ -157,12 +154,18 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (!manager->console_runs) {
         say_without_console(manager);
     }
-    if (manager->config.log != CONFIG_LOG_QUIET) {
+    if (manager->config.log == CONFIG_LOG_DEBUG) {
         report_kernel_log(manager, true);
+    } else {
+        report_kernel_log_skip(manager);
     }
     start_vms(manager);
-    while (manager->running > 0) {
-        manager_serve(manager, 0);
+    for (;;) {
+        uint64_t deadline = vms_report_ended(manager);
+        if (manager->running == 0 && deadline == 0) {
+            break;
+        }
+        manager_serve(manager, deadline);
     }
     report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
                                          : "no VM runs any more: powering off, status 1\n");

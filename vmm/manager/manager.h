@@ -30,8 +30,11 @@ struct manager_vm {
     handle_t event;   // the VMM waits for it; VMM_BIT_*
     handle_t budget;  // 0: best effort
     handle_t line;    // memory of its console line
+    const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats
     uint64_t start_tsc, end_tsc;
+    bool unreported;  // it has ended, and what it said last is not on the console yet
+    struct process_status last; // how it ended
 };
 
 struct manager_monitor {
@@ -77,11 +80,13 @@ int64_t report_init(struct manager *manager);
 __attribute__((format(printf, 2, 3)))
 void report(struct manager *manager, const char *format, ...);
 void report_text(struct manager *manager, const char *text, uint32_t len);
-// Returns once everything said is on the wire, or after five seconds.
+// Returns once everything said is on the wire, or after ten seconds per line.
 void report_flush(struct manager *manager);
 const char *report_status(int64_t status); // of a system call, in words
 // What the kernel has logged since the last call, or all of it.
 void report_kernel_log(struct manager *manager, bool all);
+// The kernel's log so far counts as said: the serial line had it before there was a console.
+void report_kernel_log_skip(struct manager *manager);
 void report_free_memory(struct manager *manager, const char *prefix);
 void report_audit(struct manager *manager);
 
@@ -104,6 +109,9 @@ void vms_start(struct manager *manager, uint32_t index);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
 void vms_ended(struct manager *manager, uint32_t index);
+// Says of VMs that have ended how they did, each behind its own last words. -> when to look again
+// (deadline as for kcall_event_wait()), 0 if nothing is left to say
+uint64_t vms_report_ended(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);
