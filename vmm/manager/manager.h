@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "drivers/lib/ring.h"
 #include "kernel/abi/boot.h"
+#include "kernel/abi/stats.h"
 #include "vmm/manager/spawn.h"
 
 #define MANAGER_NAME    "bulkhead"
@@ -60,6 +61,7 @@ struct manager {
     uint32_t vms;                 // entries of vm[]
     uint32_t running;
     uint32_t failed;              // killed, or never started
+    uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
     struct spawned console;
     struct program console_program, vmm_program;
     struct manager_monitor monitor;
@@ -106,6 +108,10 @@ enum config_find module_config_find(void *manager, const char *path,
 int64_t vms_prepare(struct manager *manager);
 int64_t vms_start_console(struct manager *manager);
 void vms_start(struct manager *manager, uint32_t index);
+// The counters of a VM's vCPU. False: it has none (yet, or any more).
+bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats);
+// True when each VM that was started has its memory and its vCPU, or has ended.
+bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
 void vms_ended(struct manager *manager, uint32_t index);

@@ -227,6 +227,27 @@ void vms_start(struct manager *manager, uint32_t index)
            (unsigned)(vm->config->memory >> 20));
 }
 
+bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats)
+{
+    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
+        if (vm->spawned.process != 0 && stats->process == vm->process) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool vms_made(const struct manager *manager)
+{
+    struct vcpu_stats stats;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        if (manager->vm[i].spawned.process != 0 && !vms_stats(&manager->vm[i], &stats)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void vms_stop(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
