@@ -33,6 +33,10 @@ def say(text):
     print(f"[bulkhead] {text}", file=sys.stderr, flush=True)
 
 
+def count(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="bulkhead run", description="Boots a config.")
     parser.add_argument("config", nargs="?", default=os.path.join(ROOT, "config", "demo.conf"))
@@ -134,7 +138,7 @@ class Terminal:
 
 
 def run_terminal(machine):
-    say("Ctrl-A x ends the machine, Ctrl-A a sends Ctrl-A; Ctrl-] is the machine's console key")
+    say("Ctrl-] ? lists the console's keys; Ctrl-A x ends the machine, Ctrl-A a sends Ctrl-A")
     with Terminal() as terminal:
         while machine.running:
             sources = [machine] + ([terminal.input] if terminal.open else [])
@@ -166,7 +170,7 @@ def main():
                           paced=not options.batch)
         try:
             machine.start()
-            say(f"{machine.emulator}, {machine.cores} cores, {machine.memory} MB, "
+            say(f"{machine.emulator}, {count(machine.cores, 'core')}, {machine.memory} MB, "
                 f"model {machine.model or 'default'}")
             status = run_batch(machine, options) if options.batch else run_terminal(machine)
         except MachineError as error:

@@ -52,6 +52,14 @@ static void console_list(struct console *console)
     console_say(console, "]\r\n");
 }
 
+static void console_hand_on(struct console *console, uint8_t byte)
+{
+    uint32_t index = console->focus == 0 ? 0 : console->target;
+    if (line_write(&console->line[index].line, &byte, 1) == 0) {
+        console_say(console, "\a"); // the VM does not read its keys
+    }
+}
+
 static void console_focus(struct console *console, uint32_t index)
 {
     struct history *history = console->line[index].history;
@@ -63,6 +71,9 @@ static void console_focus(struct console *console, uint32_t index)
     console->replay = (struct escape){0};
     console->replay_end = history->end;
     history_rewind(history, CONSOLE_REPLAY_LINES, CONSOLE_REPLAY_BYTES);
+    if (index == 0) {
+        console_hand_on(console, CONSOLE_REDRAW);
+    }
 }
 
 static void console_merged(struct console *console)
@@ -91,14 +102,6 @@ static void console_focus_named(struct console *console)
     console_break(console);
     console_say(console, "[no VM is called '%s']\r\n", console->keys.name);
     console_list(console);
-}
-
-static void console_hand_on(struct console *console, uint8_t byte)
-{
-    uint32_t index = console->focus == 0 ? 0 : console->target;
-    if (line_write(&console->line[index].line, &byte, 1) == 0) {
-        console_say(console, "\a"); // the VM does not read its keys
-    }
 }
 
 static void console_key(struct console *console, uint8_t byte)

@@ -187,7 +187,7 @@ static void test_keys_go_to_the_first_vm_then_the_last_focused(void **state)
     assert_string_equal(heard(2), "x\035");
     type("\035m");
     type("help\r");
-    assert_string_equal(heard(0), "help\r");
+    assert_string_equal(heard(0), "\fhelp\r");
     type("\035a");
     type("y");
     assert_string_equal(heard(2), "y");

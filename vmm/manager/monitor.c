@@ -26,7 +26,7 @@ void monitor_show(struct manager *manager)
 
 static const char *state_name(enum manager_vm_state state)
 {
-    static const char *const names[] = {"running", "stopping", "off", "failed"};
+    static const char *const names[] = {"running", "stopping", "off", "killed", "failed"};
     return names[state];
 }
 
@@ -260,7 +260,8 @@ static void monitor_command(struct manager *manager, char *text)
 static void monitor_key(struct manager *manager, char key)
 {
     struct manager_monitor *monitor = &manager->monitor;
-    if (!monitor->prompted) {
+    if (!monitor->prompted || key == CONSOLE_REDRAW) {
+        monitor_hide(manager);
         monitor->prompted = true;
         monitor_show(manager);
     }

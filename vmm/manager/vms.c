@@ -256,11 +256,20 @@ void vms_stop(struct manager *manager, uint32_t index)
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
 }
 
-// True: it powered itself off or asked for a reset, which is no failure.
-static bool vm_ended_well(const struct process_status *process)
+static enum manager_vm_state vm_state_after(const struct process_status *process)
 {
-    return process->end == PROCESS_EXITED && (process->status == VMM_END_POWEROFF ||
-                                              process->status == VMM_END_RESET);
+    if (process->end != PROCESS_EXITED) {
+        return VM_KILLED;
+    }
+    switch (process->status) {
+    case VMM_END_POWEROFF:
+    case VMM_END_RESET:
+        return VM_ENDED;
+    case VMM_END_SETUP:
+        return VM_FAILED;
+    default:
+        return VM_KILLED;
+    }
 }
 
 static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
@@ -296,11 +305,11 @@ static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
     }
 }
 
-static void vm_gone(struct manager *manager, struct manager_vm *vm, bool well)
+static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager_vm_state state)
 {
     vm->end_tsc = tsc_read();
-    vm->state = well ? VM_ENDED : VM_FAILED;
-    manager->failed += !well;
+    vm->state = state;
+    manager->failed += state != VM_ENDED;
     manager->running--;
     spawn_destroy(&vm->spawned);
 }
@@ -309,7 +318,7 @@ void vms_kill(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
     report(manager, "VM '%s' killed by the monitor\n", vm->config->name);
-    vm_gone(manager, vm, false);
+    vm_gone(manager, vm, VM_KILLED);
     report_free_memory(manager, "");
 }
 
@@ -323,7 +332,7 @@ void vms_ended(struct manager *manager, uint32_t index)
         return;
     }
     vm->unreported = true;
-    vm_gone(manager, vm, vm_ended_well(&vm->last));
+    vm_gone(manager, vm, vm_state_after(&vm->last));
 }
 
 // True if the VM's last words are on the console, or nobody takes them.
