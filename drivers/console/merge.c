@@ -25,7 +25,7 @@ static void merge_put_text(struct merge_out *out, const char *text)
 
 void merge_init(struct merge *merge, uint64_t epoch_ns)
 {
-    *merge = (struct merge){.open = -1, .epoch = epoch_ns};
+    *merge = (struct merge){.open = -1, .prompted = -1, .epoch = epoch_ns};
 }
 
 void merge_add(struct merge *merge, const char *name, struct history *history)
@@ -256,6 +256,7 @@ static void merge_interrupt(struct merge *merge, struct merge_out *out)
     if (!source->fresh) {
         merge_end_line(source, out);
         source->interrupted = true;
+        merge->prompted = merge->open;
     }
     source->line_len = 0;
     merge->open = -1;
@@ -315,6 +316,12 @@ uint32_t merge_break(struct merge *merge, uint8_t *buffer)
         merge_interrupt(merge, &out);
     }
     return out.len;
+}
+
+int merge_prompted(const struct merge *merge)
+{
+    bool open = merge->open >= 0 && !merge->source[merge->open].fresh;
+    return open ? merge->open : merge->prompted;
 }
 
 void merge_restart(struct merge *merge)

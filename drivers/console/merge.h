@@ -43,6 +43,7 @@ struct merge_source {
 struct merge {
     uint32_t count;
     int open;        // the source whose line the terminal's cursor is in; -1: none
+    int prompted;    // the source that left a line unfinished last, as a prompt is; -1: none
     uint32_t next;   // whose turn it is
     bool times;      // each prefix begins with the time of the line's first byte
     bool all_due;    // show partial lines without waiting for silence
@@ -66,6 +67,9 @@ uint64_t merge_deadline(const struct merge *merge, uint64_t now_ns);
 // Ends the line that is open on the terminal, so that other text can follow: writes at most
 // MERGE_STEP_MAX bytes and returns how many.
 uint32_t merge_break(struct merge *merge, uint8_t *buffer);
+
+// The source that seems to wait for keys: whose unfinished line was shown last; -1: none.
+int merge_prompted(const struct merge *merge);
 
 // The terminal was in other hands: each source starts a line with what it says next.
 void merge_restart(struct merge *merge);
