@@ -28,6 +28,8 @@ BOCHS_MODELS = {
 BOCHS_MAX_CORES = 15
 BOCHS_MAX_MEMORY = 2048
 
+UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
+
 # How the kernel says that the machine is done.
 STATUS_OK = 0
 STATUS_VM_KILLED = 1
@@ -35,7 +37,7 @@ STATUS_PANIC = 2
 STATUS_NAMES = {
     STATUS_OK: "all VMs powered off",
     STATUS_VM_KILLED: "a VM was killed",
-    STATUS_PANIC: "kernel panic",
+    STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
 
 # Terminal control sequences say nothing about the text.
@@ -81,19 +83,21 @@ class Machine:
     emulator   bochs | qemu
     model      CPU model, a short name of BOCHS_MODELS or the emulator's own
     cores, memory (MB), ips (emulated instructions per second, Bochs)
+    uefi       QEMU: UEFI firmware in place of a BIOS
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
     """
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
-                 paced=False, breaks=None):
+                 uefi=False, paced=False, breaks=None):
         self.iso = os.path.abspath(iso)
         self.emulator = emulator
         self.model = model or ("skylake_x" if emulator == "bochs" else None)
         self.cores = cores
         self.memory = memory
         self.ips = ips
+        self.uefi = uefi
         self.paced = paced
         self.breaks = breaks
         self.data = b""           # every byte received
@@ -394,7 +398,8 @@ debug: action=ignore
         kvm = nested_vmx()
         self.log = os.path.join(self.directory, "output")
         model = self.model or ("host" if kvm else "max")
-        return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-monitor", "none",
+        firmware = ["-bios", UEFI_FIRMWARE] if self.uefi else []
+        return ["qemu-system-x86_64", *firmware, "-nodefaults", "-display", "none", "-monitor", "none",
                 "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 "-cdrom", self.iso, "-boot", "d",
