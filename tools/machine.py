@@ -28,6 +28,8 @@ BOCHS_MODELS = {
 BOCHS_MAX_CORES = 15
 BOCHS_MAX_MEMORY = 2048
 
+UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
+
 # How the kernel says that the machine is done.
 STATUS_OK = 0
 STATUS_VM_KILLED = 1
@@ -35,11 +37,14 @@ STATUS_PANIC = 2
 STATUS_NAMES = {
     STATUS_OK: "all VMs powered off",
     STATUS_VM_KILLED: "a VM was killed",
-    STATUS_PANIC: "kernel panic",
+    STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
 
 # Terminal control sequences say nothing about the text.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78DMEHc]")
+
+# A line without an end counts as it stands after so many seconds of silence.
+SETTLED = 0.3
 
 PR_SET_PDEATHSIG = 1
 
@@ -78,19 +83,21 @@ class Machine:
     emulator   bochs | qemu
     model      CPU model, a short name of BOCHS_MODELS or the emulator's own
     cores, memory (MB), ips (emulated instructions per second, Bochs)
+    uefi       QEMU: UEFI firmware in place of a BIOS
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
     """
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
-                 paced=False, breaks=None):
+                 uefi=False, paced=False, breaks=None):
         self.iso = os.path.abspath(iso)
         self.emulator = emulator
         self.model = model or ("skylake_x" if emulator == "bochs" else None)
         self.cores = cores
         self.memory = memory
         self.ips = ips
+        self.uefi = uefi
         self.paced = paced
         self.breaks = breaks
         self.data = b""           # every byte received
@@ -104,7 +111,9 @@ class Machine:
         self._process = None
         self._line = None
         self._listener = None
-        self._position = 0        # expect() looks from here on, in the text
+        self._position = 0        # search() looks from here on, in the text
+        self._searched = 0        # and not again at what lies before this
+        self._last_read = 0.0     # when the last bytes came, in seconds since the start
         self._start = None
         self._stopped = False
         self._finished = ""       # the text of all complete lines
@@ -202,7 +211,8 @@ class Machine:
         except ConnectionError:
             chunk = b""
         if chunk:
-            self.times.append((len(self.data), self.elapsed()))
+            self._last_read = self.elapsed()
+            self.times.append((len(self.data), self._last_read))
             self.data += chunk
             lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
             self._finished += self._readable(lines + newline)
@@ -244,23 +254,33 @@ class Machine:
 
     def expect(self, pattern, timeout):
         """Waits for a line that matches the regular expression, after the last match; an
-        unterminated line counts too. Returns the match object."""
+        unterminated line counts too, once nothing more comes. Returns the match object."""
         expression = re.compile(pattern, re.MULTILINE)
         deadline = time.monotonic() + timeout
-        position = self._position
         while True:
-            match = expression.search(self.text, position)
+            match = self.search(expression)
             if match:
-                self._position = match.end()
                 return match
-            # No line spans the seam: what was searched in full need not be searched again.
-            position = max(position, len(self._finished))
             left = deadline - time.monotonic()
             if left <= 0:
                 self._fail(f"no '{pattern}' within {timeout} s")
             if not self.running:
                 self._fail(f"no '{pattern}' until the machine was off ({self.ending})")
-            self.read(min(left, 0.5))
+            self.read(min(left, SETTLED))
+
+    def search(self, expression):
+        """Looks for a compiled expression (MULTILINE) in what has been received after the last
+        match. The unterminated line is looked at only when it has not grown for a while: its end
+        may be where a chunk of bytes happens to end. Returns the match object or None."""
+        settled = not self.running or self.elapsed() - self._last_read >= SETTLED
+        text = self.text if settled else self._finished
+        match = expression.search(text, max(self._position, self._searched))
+        if match:
+            self._position = match.end()
+        else:
+            # No line spans the seam: what was searched in full need not be searched again.
+            self._searched = len(self._finished)
+        return match
 
     def expect_all(self, patterns, timeout):
         """Waits until each pattern has matched somewhere after the last match, in any order."""
@@ -268,7 +288,7 @@ class Machine:
         furthest = start
         deadline = time.monotonic() + timeout
         for pattern in patterns:
-            self._position = start
+            self._position = self._searched = start
             self.expect(pattern, max(deadline - time.monotonic(), 0.01))
             furthest = max(furthest, self._position)
         self._position = furthest
@@ -378,7 +398,8 @@ debug: action=ignore
         kvm = nested_vmx()
         self.log = os.path.join(self.directory, "output")
         model = self.model or ("host" if kvm else "max")
-        return ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-monitor", "none",
+        firmware = ["-bios", UEFI_FIRMWARE] if self.uefi else []
+        return ["qemu-system-x86_64", *firmware, "-nodefaults", "-display", "none", "-monitor", "none",
                 "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 "-cdrom", self.iso, "-boot", "d",

@@ -13,7 +13,7 @@ packages=(
     # ISO and images
     grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools busybox-static
     # emulators
-    bochs bochsbios vgabios qemu-system-x86
+    bochs bochsbios vgabios qemu-system-x86 ovmf
     # tests
     python3 python3-pytest python3-pexpect multiboot
 )

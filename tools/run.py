@@ -21,7 +21,7 @@ import tty
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ESCAPES, ROOT, STATUS_NAMES, Machine, MachineError, default_emulator)
+    ROOT, SETTLED, STATUS_NAMES, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
 STATUS_EMULATOR = 3
@@ -31,6 +31,10 @@ ESCAPE_KEY = 0x01  # Ctrl-A, as QEMU's: Ctrl-] belongs to the machine's own cons
 
 def say(text):
     print(f"[bulkhead] {text}", file=sys.stderr, flush=True)
+
+
+def count(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def parse_arguments():
@@ -53,7 +57,7 @@ def parse_arguments():
         parser.error("--until and --timeout need --batch")
     if options.until:
         try:
-            options.until = re.compile(options.until)
+            options.until = re.compile(options.until, re.MULTILINE)
         except re.error as error:
             parser.error(f"--until: {error}")
     return options
@@ -73,28 +77,7 @@ def make_iso(options, directory):
     return iso
 
 
-class Watch:
-    """Looks for a regular expression in a byte stream, line by line, in the unfinished line too."""
-
-    def __init__(self, expression):
-        self.expression = expression
-        self.rest = b""
-
-    def feed(self, chunk):
-        """True when a line matches."""
-        if self.expression is None:
-            return False
-        lines = (self.rest + chunk).split(b"\n")
-        self.rest = lines[-1]
-        return any(self.expression.search(self._text(line)) for line in lines)
-
-    @staticmethod
-    def _text(line):
-        return ESCAPES.sub("", line.decode("utf-8", "replace").replace("\r", ""))
-
-
 def run_batch(machine, options):
-    watch = Watch(options.until)
     deadline = time.monotonic() + options.timeout if options.timeout else None
     while machine.running:
         left = 1.0 if deadline is None else deadline - time.monotonic()
@@ -102,10 +85,9 @@ def run_batch(machine, options):
             machine.keep = True
             say(f"not done after {options.timeout:g} s")
             return STATUS_TIMEOUT
-        chunk = machine.read(min(left, 1.0))
-        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.write(machine.read(min(left, SETTLED)))
         sys.stdout.buffer.flush()
-        if chunk and watch.feed(chunk):
+        if options.until and machine.search(options.until):
             return 0
     say(f"the machine is off: {machine.ending}")
     if options.until:
@@ -156,7 +138,7 @@ class Terminal:
 
 
 def run_terminal(machine):
-    say("Ctrl-A x ends the machine, Ctrl-A a sends Ctrl-A; Ctrl-] is the machine's console key")
+    say("Ctrl-] ? lists the console's keys; Ctrl-A x ends the machine, Ctrl-A a sends Ctrl-A")
     with Terminal() as terminal:
         while machine.running:
             sources = [machine] + ([terminal.input] if terminal.open else [])
@@ -188,7 +170,7 @@ def main():
                           paced=not options.batch)
         try:
             machine.start()
-            say(f"{machine.emulator}, {machine.cores} cores, {machine.memory} MB, "
+            say(f"{machine.emulator}, {count(machine.cores, 'core')}, {machine.memory} MB, "
                 f"model {machine.model or 'default'}")
             status = run_batch(machine, options) if options.batch else run_terminal(machine)
         except MachineError as error:

@@ -187,7 +187,11 @@ enum vmm_end vmm_run(struct vmm *vmm)
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }
-        if (unlikely(vmm->machine.power_pending))
-            return vmm->machine.power == POWER_OFF ? VMM_END_POWEROFF : VMM_END_RESET;
+        if (unlikely(vmm->machine.power_pending)) {
+            // Also for who sees this VM's console alone.
+            bool off = vmm->machine.power == POWER_OFF;
+            printf("the guest %s\n", off ? "powered itself off" : "asked for a reboot");
+            return off ? VMM_END_POWEROFF : VMM_END_RESET;
+        }
     }
 }

@@ -52,17 +52,53 @@ static void console_list(struct console *console)
     console_say(console, "]\r\n");
 }
 
+// The merged view's keys: says whom they are for, unless the cursor stands in that VM's line.
+static void console_target(struct console *console)
+{
+    int prompted = merge_prompted(&console->merge);
+    if (!console->chosen && prompted > 0) {
+        console->target = (uint32_t)prompted;
+        console->chosen = true; // not in the middle of a word to another
+    }
+    if (console->merge.open == (int)console->target) {
+        console->announced = console->target;
+    }
+    if (console->announced != console->target && console->lines > 2) {
+        console->announced = console->target;
+        console_break(console);
+        console_say(console, "[keys go to %s; Ctrl-] and a number or a name chooses another VM]\r\n",
+                    console->line[console->target].name);
+    }
+}
+
+static void console_hand_on(struct console *console, uint8_t byte)
+{
+    if (console->focus == CONSOLE_MERGED) {
+        console_target(console);
+    }
+    uint32_t index = console->focus == 0 ? 0 : console->target;
+    if (line_write(&console->line[index].line, &byte, 1) == 0) {
+        console_say(console, "\a"); // the VM does not read its keys
+    }
+}
+
 static void console_focus(struct console *console, uint32_t index)
 {
     struct history *history = console->line[index].history;
     console_break(console);
     console->focus = (int)index;
-    console->target = index != 0 ? index : console->target;
+    if (index != 0) {
+        console->target = console->announced = index;
+        console->chosen = true;
+    }
     console_say(console, "[%s; Ctrl-] a: all VMs, Ctrl-] ?: help]\r\n",
                 index == 0 ? "monitor" : console->line[index].name);
     console->replay = (struct escape){0};
     console->replay_end = history->end;
     history_rewind(history, CONSOLE_REPLAY_LINES, CONSOLE_REPLAY_BYTES);
+    if (index == 0) {
+        console_hand_on(console, CONSOLE_REDRAW);
+    }
 }
 
 static void console_merged(struct console *console)
@@ -73,6 +109,7 @@ static void console_merged(struct console *console)
     }
     console->focus = CONSOLE_MERGED;
     console_say(console, "[all VMs; keys go to %s]\r\n", console->line[console->target].name);
+    console->announced = console->target;
     merge_restart(&console->merge);
 }
 
@@ -91,14 +128,6 @@ static void console_focus_named(struct console *console)
     console_break(console);
     console_say(console, "[no VM is called '%s']\r\n", console->keys.name);
     console_list(console);
-}
-
-static void console_hand_on(struct console *console, uint8_t byte)
-{
-    uint32_t index = console->focus == 0 ? 0 : console->target;
-    if (line_write(&console->line[index].line, &byte, 1) == 0) {
-        console_say(console, "\a"); // the VM does not read its keys
-    }
 }
 
 static void console_key(struct console *console, uint8_t byte)

@@ -2,8 +2,8 @@
 // The console: one serial port, one line per VM, line 0 for the manager's monitor. It shows all
 // lines merged or one of them alone, and hands the keys on. No kernel calls: main.c has them.
 //
-// Keys go to the VM that has the screen; in the merged view to the one that had it last, at first
-// to the first VM. While one VM has the screen, the output of the others goes to their histories
+// Keys go to the VM that has the screen; in the merged view to the one that had it last. Before any
+// had it, to the one whose prompt was shown last, or else to the first. While one VM has the screen, the output of the others goes to their histories
 // (HISTORY_SIZE each, oldest bytes first to go) and does not wait.
 // Owned by the console's one thread.
 #pragma once
@@ -40,7 +40,9 @@ struct console {
     struct escape replay;    // strips questions to the terminal from what is shown again
     uint64_t replay_end;     // offset at which the focused line is live
     int focus;               // the line that has the screen, or CONSOLE_MERGED
-    uint32_t target;         // the VM that had the screen last: the merged view's keys are for it
+    uint32_t target;         // the VM that the merged view's keys are for
+    uint32_t announced;      // the VM that they were last said to be for; 0: none
+    bool chosen;             // by the user, or by its prompt when the first key came
     uint32_t lines;
     uint64_t now_ns;         // of the present call
     bool flushing;

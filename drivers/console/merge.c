@@ -25,7 +25,7 @@ static void merge_put_text(struct merge_out *out, const char *text)
 
 void merge_init(struct merge *merge, uint64_t epoch_ns)
 {
-    *merge = (struct merge){.open = -1, .epoch = epoch_ns};
+    *merge = (struct merge){.open = -1, .prompted = -1, .epoch = epoch_ns};
 }
 
 void merge_add(struct merge *merge, const char *name, struct history *history)
@@ -203,12 +203,32 @@ static bool merge_ready(const struct merge *merge, const struct merge_source *so
                            merge->all_due || now_ns - source->last_ns >= MERGE_SILENCE_NS);
 }
 
+// When the oldest byte that waits arrived; MERGE_NEVER if none waits.
+static uint64_t merge_waits_since(const struct merge_source *source)
+{
+    const struct history *history = source->history;
+    return history_unshown(history) > 0 ? history_time(history, history->shown) : MERGE_NEVER;
+}
+
+// True if another source has said something before what source 0 has to show.
+static bool merge_is_early(const struct merge *merge)
+{
+    uint64_t since = merge_waits_since(&merge->source[0]);
+    for (uint32_t i = 1; i < merge->count; i++) {
+        if (merge_waits_since(&merge->source[i]) < since) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // The next source in turn that has something to show, the open one aside; -1: none.
 static int merge_pick(const struct merge *merge, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < merge->count; i++) {
         uint32_t index = (merge->next + i) % merge->count;
-        if ((int)index != merge->open && merge_ready(merge, &merge->source[index], now_ns)) {
+        if ((int)index != merge->open && merge_ready(merge, &merge->source[index], now_ns) &&
+            (index != 0 || !merge_is_early(merge))) {
             return (int)index;
         }
     }
@@ -236,6 +256,7 @@ static void merge_interrupt(struct merge *merge, struct merge_out *out)
     if (!source->fresh) {
         merge_end_line(source, out);
         source->interrupted = true;
+        merge->prompted = merge->open;
     }
     source->line_len = 0;
     merge->open = -1;
@@ -295,6 +316,12 @@ uint32_t merge_break(struct merge *merge, uint8_t *buffer)
         merge_interrupt(merge, &out);
     }
     return out.len;
+}
+
+int merge_prompted(const struct merge *merge)
+{
+    bool open = merge->open >= 0 && !merge->source[merge->open].fresh;
+    return open ? merge->open : merge->prompted;
 }
 
 void merge_restart(struct merge *merge)

@@ -7,7 +7,8 @@
 // - The start of a line that does not end (a prompt) is shown after 50 ms of silence; what its
 //   source adds then follows at once. Another source may interrupt such a line, again after 50 ms
 //   of silence; the rest of it then stands behind a new prefix.
-// - Sources take turns by line. One that never ends its line is interrupted after 8 KB, or after
+// - Sources take turns by line. Source 0 speaks about the others: it comes after whatever they had
+//   said before. One that never ends its line is interrupted after 8 KB, or after
 //   half a second without a pause, if others have something to show.
 // - A carriage return goes back to the first column behind the prefix, and no control sequence can
 //   leave the text of its own line: colours, moves within the line and "erase to end of line"
@@ -42,6 +43,7 @@ struct merge_source {
 struct merge {
     uint32_t count;
     int open;        // the source whose line the terminal's cursor is in; -1: none
+    int prompted;    // the source that left a line unfinished last, as a prompt is; -1: none
     uint32_t next;   // whose turn it is
     bool times;      // each prefix begins with the time of the line's first byte
     bool all_due;    // show partial lines without waiting for silence
@@ -65,6 +67,9 @@ uint64_t merge_deadline(const struct merge *merge, uint64_t now_ns);
 // Ends the line that is open on the terminal, so that other text can follow: writes at most
 // MERGE_STEP_MAX bytes and returns how many.
 uint32_t merge_break(struct merge *merge, uint8_t *buffer);
+
+// The source that seems to wait for keys: whose unfinished line was shown last; -1: none.
+int merge_prompted(const struct merge *merge);
 
 // The terminal was in other hands: each source starts a line with what it says next.
 void merge_restart(struct merge *merge);

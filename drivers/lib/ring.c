@@ -69,6 +69,12 @@ uint32_t ring_read(struct ring_end *end, void *bytes, uint32_t len)
     return len;
 }
 
+bool ring_drained(const struct ring *ring)
+{
+    return atomic_load_explicit(&ring->head, memory_order_acquire) ==
+           atomic_load_explicit(&ring->tail, memory_order_acquire);
+}
+
 bool ring_want_room(struct ring_end *end)
 {
     atomic_store_explicit(&end->ring->room_wanted, 1, memory_order_relaxed);

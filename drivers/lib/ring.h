@@ -51,6 +51,9 @@ uint32_t ring_write(struct ring_end *end, const void *bytes, uint32_t len);
 uint32_t ring_used(const struct ring_end *end);
 uint32_t ring_read(struct ring_end *end, void *bytes, uint32_t len);
 
+// For an onlooker who maps the ring too: true when the consumer has taken all that was written.
+bool ring_drained(const struct ring *ring);
+
 // Asks for a wake-up. True: there is nothing to do now, go to sleep. False: there is; go on.
 bool ring_want_room(struct ring_end *end);
 bool ring_want_data(struct ring_end *end);
@@ -67,6 +70,9 @@ bool ring_peer_wants_room(struct ring_end *end);
 _Static_assert(sizeof(struct ring) + CONSOLE_OUTPUT_SIZE <= CONSOLE_INPUT_OFFSET, "output fits");
 _Static_assert(CONSOLE_INPUT_OFFSET + sizeof(struct ring) + CONSOLE_INPUT_SIZE <=
                    CONSOLE_LINE_BYTES, "input fits");
+
+// The console sends this key (Ctrl-L) to line 0 when the monitor gets the screen: it shows its prompt.
+#define CONSOLE_REDRAW 0x0c
 
 // The manager, before it powers the machine off, signals CONSOLE_BIT_FLUSH to the console. Once
 // everything is on the wire the console signals CONSOLE_BIT_FLUSHED to the event of line 0.

@@ -5,6 +5,7 @@
 //   out       exits that the VMM handles           mmio    exits that the VMM decodes
 //   flood     numbered lines without end, or count=N of them and then power-off
 //   triple    a triple fault                       hlt     HLT with interrupts off
+//   reset     a reset by port 0xCF9
 // Prints "hog MODE" first, so that others know when to look.
 
 #include <stdint.h>
@@ -16,6 +17,8 @@
 #include "guests/lib/options.h"
 #include "guests/lib/power.h"
 #include "guests/lib/uart.h"
+
+#define RESET_CONTROL 0xCF9
 
 static void hog_cli_spin(void)
 {
@@ -65,12 +68,20 @@ static void hog_hlt(void)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
+static void hog_reset(void)
+{
+    outb(RESET_CONTROL, 0x02);
+    outb(RESET_CONTROL, 0x06);
+    hog_hlt();
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } modes[] = {
     {"cli-spin", hog_cli_spin}, {"cpuid", hog_cpuid},   {"out", hog_out}, {"mmio", hog_mmio},
     {"flood", hog_flood},       {"triple", hog_triple}, {"hlt", hog_hlt},
+    {"reset", hog_reset},
 };
 
 int main(void)
@@ -83,5 +94,5 @@ int main(void)
         modes[i].run();
         return 0;
     }
-    guest_die("option mode=: want cli-spin, cpuid, out, mmio, flood, triple or hlt");
+    guest_die("option mode=: want cli-spin, cpuid, out, mmio, flood, triple, hlt or reset");
 }

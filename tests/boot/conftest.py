@@ -5,6 +5,7 @@ They need `./bulkhead build` to have run. `--only WORD` (repeatable) selects tes
 their name boot.FILE.TEST, as `./bulkhead test` does.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -43,36 +44,56 @@ class Iso:
         self.messages = messages
 
 
-@pytest.fixture
-def make_iso(tmp_path):
-    """make_iso(text, files={name: bytes}, options=[…]) writes test.conf with the files beside it
-    and makes an ISO of it."""
-    def make(text, files=None, options=()):
-        config = tmp_path / "test.conf"
-        config.write_bytes(text if isinstance(text, bytes) else text.encode())
-        for name, content in (files or {}).items():
-            (tmp_path / name).write_bytes(content)
-        iso = tmp_path / "test.iso"
-        command = [os.path.join(ROOT, "tools", "iso.sh"), str(config), "-o", str(iso)]
-        for option in options:
-            command += ["--option", option]
-        result = subprocess.run(command, check=False, capture_output=True, text=True,
-                                errors="replace")
-        assert result.returncode == 0, result.stderr
-        return Iso(str(iso), result.stderr)
-    return make
+def build_iso(directory, text, files=None, options=()):
+    """Writes test.conf with the files beside it, and makes an ISO of it."""
+    config = directory / "test.conf"
+    config.write_bytes(text if isinstance(text, bytes) else text.encode())
+    for name, content in (files or {}).items():
+        (directory / name).write_bytes(content)
+    iso = directory / "test.iso"
+    command = [os.path.join(ROOT, "tools", "iso.sh"), str(config), "-o", str(iso)]
+    for option in options:
+        command += ["--option", option]
+    result = subprocess.run(command, check=False, capture_output=True, text=True,
+                            errors="replace")
+    assert result.returncode == 0, result.stderr
+    return Iso(str(iso), result.stderr)
 
 
-@pytest.fixture
-def boot(make_iso):
-    """boot(text, files=…, options=…, **machine) boots a config; returns the running Machine."""
+def boots(directory):
+    """Yields boot(text, files=…, options=…, **machine), which boots a config and returns the
+    running Machine; stops what was started."""
     machines = []
 
     def start(text, files=None, options=(), **arguments):
-        machine = Machine(make_iso(text, files, options).path, **arguments)
+        machine = Machine(build_iso(directory, text, files, options).path, **arguments)
         machines.append(machine)
         machine.start()
         return machine
     yield start
     for machine in machines:
         machine.stop()
+
+
+@pytest.fixture
+def make_iso(tmp_path):
+    """make_iso(text, files={name: bytes}, options=[…]): see build_iso."""
+    return functools.partial(build_iso, tmp_path)
+
+
+@pytest.fixture
+def boot(tmp_path):
+    """A boot for one test."""
+    yield from boots(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def boot_module(tmp_path_factory):
+    """A boot for all tests of a file."""
+    yield from boots(tmp_path_factory.mktemp("boot"))
+
+
+@pytest.fixture(scope="session")
+def config_dir():
+    """Where the project's own configs are."""
+    return os.path.join(ROOT, "config")

@@ -187,10 +187,31 @@ static void test_keys_go_to_the_first_vm_then_the_last_focused(void **state)
     assert_string_equal(heard(2), "x\035");
     type("\035m");
     type("help\r");
-    assert_string_equal(heard(0), "help\r");
+    assert_string_equal(heard(0), "\fhelp\r");
     type("\035a");
     type("y");
     assert_string_equal(heard(2), "y");
+    assert_string_equal(heard(1), "");
+}
+
+static void test_keys_go_to_the_prompt(void **state)
+{
+    (void)state;
+    const char *text = type("a"); // nobody asks for anything
+    assert_non_null(strstr(text, "[keys go to web; "));
+    assert_string_equal(heard(1), "a");
+    say(2, "login: ");
+    settle();
+    now += 50 * MS;
+    assert_string_equal(settle(), "alpine| login: ");
+    assert_string_equal(type("r"), ""); // the cursor stands there: no need to say so
+    assert_string_equal(heard(2), "r");
+    say(1, "password: ");
+    settle();
+    now += 50 * MS;
+    assert_non_null(strstr(settle(), "web| password: "));
+    type("o"); // not in the middle of a word to another
+    assert_string_equal(heard(2), "o");
     assert_string_equal(heard(1), "");
 }
 
@@ -342,7 +363,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_uart_setup), TEST(test_merged),
         TEST(test_one_signal_for_many_bytes),
-        TEST(test_keys_go_to_the_first_vm_then_the_last_focused), TEST(test_focus),
+        TEST(test_keys_go_to_the_first_vm_then_the_last_focused),
+        TEST(test_keys_go_to_the_prompt), TEST(test_focus),
         TEST(test_focus_by_name), TEST(test_replay_is_a_screenful_without_questions),
         TEST(test_nothing_is_lost_and_the_flooder_waits), TEST(test_unread_keys_beep),
         TEST(test_lost_interrupt), TEST(test_flush), TEST(test_hostile_line),

@@ -53,6 +53,7 @@ static void skylake(uint32_t leaf, uint32_t sub, uint32_t r[4])
         if (sub == 9) r[2] = 2; // the compacted form must align it
         break;
     case 0x15: r[0] = 2; r[1] = 292; r[2] = 24000000; break;
+    case 0x16: r[0] = 3500; r[1] = 4000; r[2] = 100; break; // MHz
     case 0x80000000: r[0] = 0x80000008; break;
     case 0x80000001: r[2] = 0x121 | fill; r[3] = 0x2c100800 | fill; break;
     case 0x80000002 ... 0x80000004: r[0] = leaf; break;
@@ -170,6 +171,20 @@ static void hides_what_is_not_given(void **state)
     assert_int_equal(cpuid(0x80000001, 0).edx, 0x2c100800);
     assert_regs(cpuid(0x80000007, 0), 0, 0, 0, 0x100);
     assert_regs(cpuid(0x80000008, 0), 0x302e, 0, 0, 0); // 48 bits of linear address
+}
+
+// A CPU with a fiftieth of the frequency that its leaf 16H names is an emulator's.
+static void an_interpreter_does_not_speculate(void **state)
+{
+    (void)state;
+    assert_int_equal(cpuid(0x80000008, 0).ebx, 0);
+    make(1200000000, 0x2ff, ALL_FEATURES); // a base frequency far below the named one
+    assert_int_equal(cpuid(0x80000008, 0).ebx, 0);
+    make(50000000, 0x2ff, ALL_FEATURES);
+    assert_int_equal(cpuid(0x80000008, 0).ebx, 1u << 29);
+    highest = 0xd; // it names none
+    make(50000000, 0x2ff, ALL_FEATURES);
+    assert_int_equal(cpuid(0x80000008, 0).ebx, 0);
 }
 
 static void features_need_the_kernels_part(void **state)
@@ -340,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(names_the_hypervisor), TEST(leaf_1_and_7), TEST(hides_what_is_not_given),
+        TEST(an_interpreter_does_not_speculate),
         TEST(features_need_the_kernels_part), TEST(old_cpu), TEST(one_core_with_one_thread),
         TEST(clock_is_exact), TEST(follows_the_vcpus_state), TEST(xsave_leaves),
         TEST(beyond_the_highest), TEST(a_vmm_can_only_narrow), TEST(register_bits_follow),

@@ -3,10 +3,14 @@
 #include <stddef.h>
 #include <string.h>
 #include "libc/kcall.h"
+#include "libc/time.h"
 #include "vmm/manager/manager.h"
 
 // Kept back from the VMs for the manager's own memory, besides the console.
 #define MANAGER_RESERVE (8ull << 20)
+// A VMM may have to wait for its core: then the audit at boot is made without it.
+#define AUDIT_WAIT_NS (60ull * 1000000000)
+#define AUDIT_LOOK_NS 20000000ull
 
 static void config_message(void *opaque, const struct config_diag *diag)
 {
@@ -103,8 +107,22 @@ static void start_vms(struct manager *manager)
         manager->failed++;
         return;
     }
+    manager->audit_by_tsc = ns_to_tsc(time_host_ns() + AUDIT_WAIT_NS);
+}
+
+// The audit at boot, once every VM has its memory. -> when to look again, 0 if it has been made
+static uint64_t audit_when_made(struct manager *manager)
+{
+    if (manager->audit_by_tsc == 0) {
+        return 0;
+    }
+    if (!vms_made(manager) && tsc_read() < manager->audit_by_tsc) {
+        return ns_to_tsc(time_host_ns() + AUDIT_LOOK_NS);
+    }
+    manager->audit_by_tsc = 0;
     report_audit(manager);
     report_free_memory(manager, "");
+    return 0;
 }
 
 void manager_serve(struct manager *manager, uint64_t deadline)
@@ -122,9 +140,6 @@ void manager_serve(struct manager *manager, uint64_t deadline)
         monitor_input(manager);
     }
     uint64_t ended = bits & ((1ull << manager->vms) - 1);
-    if (ended != 0 && manager->config.log != CONFIG_LOG_QUIET) {
-        report_kernel_log(manager, false); // it may know why
-    }
     for (uint32_t i = 0; i < manager->vms; i++) {
         if (ended & 1ull << i) {
             vms_ended(manager, i);
@@ -157,12 +172,18 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (!manager->console_runs) {
         say_without_console(manager);
     }
-    if (manager->config.log != CONFIG_LOG_QUIET) {
+    if (manager->config.log == CONFIG_LOG_DEBUG) {
         report_kernel_log(manager, true);
+    } else {
+        report_kernel_log_skip(manager);
     }
     start_vms(manager);
-    while (manager->running > 0) {
-        manager_serve(manager, 0);
+    for (;;) {
+        uint64_t audit = audit_when_made(manager), ended = vms_report_ended(manager);
+        if (manager->running == 0 && ended == 0) {
+            break;
+        }
+        manager_serve(manager, audit == 0 || (ended != 0 && ended < audit) ? ended : audit);
     }
     report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
                                          : "no VM runs any more: powering off, status 1\n");

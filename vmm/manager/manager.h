@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "drivers/lib/ring.h"
 #include "kernel/abi/boot.h"
+#include "kernel/abi/stats.h"
 #include "vmm/manager/spawn.h"
 
 #define MANAGER_NAME    "bulkhead"
@@ -21,7 +22,7 @@ _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
 // What a VM costs beside its memory: its VMM's program and heap, page tables, kernel objects.
 #define MANAGER_VM_OVERHEAD(memory) ((4ull << 20) + (memory) / 256)
 
-enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_FAILED };
+enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_KILLED, VM_FAILED };
 
 struct manager_vm {
     const struct config_vm *config;
@@ -30,8 +31,11 @@ struct manager_vm {
     handle_t event;   // the VMM waits for it; VMM_BIT_*
     handle_t budget;  // 0: best effort
     handle_t line;    // memory of its console line
+    const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats
     uint64_t start_tsc, end_tsc;
+    bool unreported;  // it has ended, and what it said last is not on the console yet
+    struct process_status last; // how it ended
 };
 
 struct manager_monitor {
@@ -57,6 +61,7 @@ struct manager {
     uint32_t vms;                 // entries of vm[]
     uint32_t running;
     uint32_t failed;              // killed, or never started
+    uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
     struct spawned console;
     struct program console_program, vmm_program;
     struct manager_monitor monitor;
@@ -77,11 +82,13 @@ int64_t report_init(struct manager *manager);
 __attribute__((format(printf, 2, 3)))
 void report(struct manager *manager, const char *format, ...);
 void report_text(struct manager *manager, const char *text, uint32_t len);
-// Returns once everything said is on the wire, or after five seconds.
+// Returns once everything said is on the wire, or after ten seconds per line.
 void report_flush(struct manager *manager);
 const char *report_status(int64_t status); // of a system call, in words
 // What the kernel has logged since the last call, or all of it.
 void report_kernel_log(struct manager *manager, bool all);
+// The kernel's log so far counts as said: the serial line had it before there was a console.
+void report_kernel_log_skip(struct manager *manager);
 void report_free_memory(struct manager *manager, const char *prefix);
 void report_audit(struct manager *manager);
 
@@ -101,9 +108,16 @@ enum config_find module_config_find(void *manager, const char *path,
 int64_t vms_prepare(struct manager *manager);
 int64_t vms_start_console(struct manager *manager);
 void vms_start(struct manager *manager, uint32_t index);
+// The counters of a VM's vCPU. False: it has none (yet, or any more).
+bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats);
+// True when each VM that was started has its memory and its vCPU, or has ended.
+bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
 void vms_ended(struct manager *manager, uint32_t index);
+// Says of VMs that have ended how they did, each behind its own last words. -> when to look again
+// (deadline as for kcall_event_wait()), 0 if nothing is left to say
+uint64_t vms_report_ended(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);

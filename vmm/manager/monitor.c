@@ -26,19 +26,8 @@ void monitor_show(struct manager *manager)
 
 static const char *state_name(enum manager_vm_state state)
 {
-    static const char *const names[] = {"running", "stopping", "off", "failed"};
+    static const char *const names[] = {"running", "stopping", "off", "killed", "failed"};
     return names[state];
-}
-
-// The counters of a VM's vCPU. False: it has none (any more).
-static bool vm_stats(const struct manager_vm *vm, struct vcpu_stats *stats)
-{
-    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
-        if (vm->spawned.process != 0 && stats->process == vm->process) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
@@ -58,7 +47,7 @@ static void list_vm(struct manager *manager, const struct manager_vm *vm)
     if (vm->config->share != 0) {
         snprintf(share, sizeof(share), "%u%%", (unsigned)vm->config->share % 1000);
     }
-    if (uptime != 0 && vm_stats(vm, &stats)) {
+    if (uptime != 0 && vms_stats(vm, &stats)) {
         uint64_t permille = stats.run_tsc / (uptime / 1000 + 1);
         snprintf(cpu, sizeof(cpu), "%u.%u", (unsigned)(permille / 10) % 1000,
                  (unsigned)(permille % 10));
@@ -134,7 +123,7 @@ static void stats_vm(struct manager *manager, const struct manager_vm *vm)
 #undef X
     };
     struct vcpu_stats stats;
-    if (!vm_stats(vm, &stats)) {
+    if (!vms_stats(vm, &stats)) {
         report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm->state));
         return;
     }
@@ -271,7 +260,8 @@ static void monitor_command(struct manager *manager, char *text)
 static void monitor_key(struct manager *manager, char key)
 {
     struct manager_monitor *monitor = &manager->monitor;
-    if (!monitor->prompted) {
+    if (!monitor->prompted || key == CONSOLE_REDRAW) {
+        monitor_hide(manager);
         monitor->prompted = true;
         monitor_show(manager);
     }

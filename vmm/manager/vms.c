@@ -9,6 +9,11 @@
 
 #define BUDGET_PERIOD_US 10000u
 #define CONSOLE_CORE     0u
+#define VM_LINE_VA       0x61000000ull
+#define VM_LINE_STRIDE   0x20000ull
+#define VM_LOOK_NS       20000000ull   // between looks at the line of a VM that has ended
+#define VM_LAST_WORDS_NS 10000000000ull // how long its last words are waited for
+_Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
 // History and pages for each line, and the program itself.
 #define CONSOLE_QUOTA(lines) ((2ull << 20) + (lines) * (256ull << 10))
 
@@ -40,7 +45,7 @@ static handle_t give(handle_t process, handle_t h, uint32_t rights, int64_t *sta
 }
 
 // Makes what outlives the VM's process: its event, its line and its budget.
-static int64_t vm_prepare(struct manager_vm *vm)
+static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
 {
     int64_t status = kcall_event_create();
     if (status < 0) {
@@ -52,6 +57,11 @@ static int64_t vm_prepare(struct manager_vm *vm)
         return status;
     }
     vm->line = (handle_t)status;
+    status = kcall_mem_map(HANDLE_SELF, vm->line, 0, CONSOLE_LINE_BYTES, line_va, PROT_READ);
+    if (status < 0) {
+        return status;
+    }
+    vm->output = (const struct ring *)(uintptr_t)line_va;
     if (vm->config->share == 0) {
         return OK;
     }
@@ -76,9 +86,10 @@ int64_t vms_prepare(struct manager *manager)
                    (unsigned)config->pos.column, config->name, (unsigned)MANAGER_VMS_MAX);
             break;
         }
+        uint64_t line_va = VM_LINE_VA + manager->vms * VM_LINE_STRIDE;
         struct manager_vm *vm = &manager->vm[manager->vms++];
         *vm = (struct manager_vm){.config = config, .state = VM_FAILED};
-        int64_t status = vm_prepare(vm);
+        int64_t status = vm_prepare(vm, line_va);
         if (status < 0) {
             return status;
         }
@@ -216,6 +227,27 @@ void vms_start(struct manager *manager, uint32_t index)
            (unsigned)(vm->config->memory >> 20));
 }
 
+bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats)
+{
+    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
+        if (vm->spawned.process != 0 && stats->process == vm->process) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool vms_made(const struct manager *manager)
+{
+    struct vcpu_stats stats;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        if (manager->vm[i].spawned.process != 0 && !vms_stats(&manager->vm[i], &stats)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void vms_stop(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
@@ -224,67 +256,107 @@ void vms_stop(struct manager *manager, uint32_t index)
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
 }
 
-// Says how the process ended. True: it powered itself off, which is no failure.
-static bool vm_report_end(struct manager *manager, const struct manager_vm *vm,
-                          const struct process_status *process)
+static enum manager_vm_state vm_state_after(const struct process_status *process)
 {
+    if (process->end != PROCESS_EXITED) {
+        return VM_KILLED;
+    }
+    switch (process->status) {
+    case VMM_END_POWEROFF:
+    case VMM_END_RESET:
+        return VM_ENDED;
+    case VMM_END_SETUP:
+        return VM_FAILED;
+    default:
+        return VM_KILLED;
+    }
+}
+
+static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
+{
+    const struct process_status *process = &vm->last;
     const char *name = vm->config->name;
     if (process->end == PROCESS_FAULT) {
         report(manager, "VM '%s' killed: its VMM caused exception %d at rip %#llx, address %#llx, "
                "error %#llx\n", name, (int)process->status, (unsigned long long)process->rip,
                (unsigned long long)process->address, (unsigned long long)process->error);
-        return false;
+        return;
     }
     if (process->end == PROCESS_KILLED) {
         report(manager, "VM '%s' killed: its process was ended\n", name);
-        return false;
+        return;
     }
     switch (process->status) {
     case VMM_END_POWEROFF:
         report(manager, "VM '%s' powered off\n", name);
-        return true;
+        break;
     case VMM_END_RESET:
-        report(manager, "VM '%s' reset itself: restart = never, so it stays off\n", name);
-        return true;
+        report(manager, "VM '%s' asked for a reboot: with restart = never it stays off\n", name);
+        break;
     case VMM_END_KILLED:
         report(manager, "VM '%s' killed: the reason is on its console\n", name);
-        return false;
+        break;
     case VMM_END_SETUP:
         report(manager, "VM '%s' could not be set up: the reason is on its console\n", name);
-        return false;
+        break;
     default:
         report(manager, "VM '%s' killed: its VMM exited with status %d\n", name,
                (int)process->status);
-        return false;
     }
 }
 
-static void vm_gone(struct manager *manager, struct manager_vm *vm, bool well)
+static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager_vm_state state)
 {
     vm->end_tsc = tsc_read();
-    vm->state = well ? VM_ENDED : VM_FAILED;
-    manager->failed += !well;
+    vm->state = state;
+    manager->failed += state != VM_ENDED;
     manager->running--;
     spawn_destroy(&vm->spawned);
-    report_free_memory(manager, "");
 }
 
 void vms_kill(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
     report(manager, "VM '%s' killed by the monitor\n", vm->config->name);
-    vm_gone(manager, vm, false);
+    vm_gone(manager, vm, VM_KILLED);
+    report_free_memory(manager, "");
 }
 
 void vms_ended(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
-    struct process_status process;
     // A bit may be left over from a process that the monitor has killed.
     if (vm->spawned.process == 0 ||
-        kcall_process_status(vm->spawned.process, &process) != OK ||
-        process.end == PROCESS_ALIVE) {
+        kcall_process_status(vm->spawned.process, &vm->last) != OK ||
+        vm->last.end == PROCESS_ALIVE) {
         return;
     }
-    vm_gone(manager, vm, vm_report_end(manager, vm, &process));
+    vm->unreported = true;
+    vm_gone(manager, vm, vm_state_after(&vm->last));
+}
+
+// True if the VM's last words are on the console, or nobody takes them.
+static bool vm_last_words_out(const struct manager *manager, const struct manager_vm *vm)
+{
+    return !manager->console_runs || ring_drained(vm->output) ||
+           tsc_to_ns(tsc_read() - vm->end_tsc) >= VM_LAST_WORDS_NS;
+}
+
+uint64_t vms_report_ended(struct manager *manager)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        struct manager_vm *vm = &manager->vm[i];
+        if (vm->unreported && !vm_last_words_out(manager, vm)) {
+            left = true;
+        } else if (vm->unreported) {
+            vm->unreported = false;
+            if (manager->config.log != CONFIG_LOG_QUIET) {
+                report_kernel_log(manager, false); // it may know why
+            }
+            vm_report_end(manager, vm);
+            report_free_memory(manager, "");
+        }
+    }
+    return left ? ns_to_tsc(time_host_ns() + VM_LOOK_NS) : 0;
 }

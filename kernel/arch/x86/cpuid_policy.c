@@ -46,6 +46,7 @@
 #define X1D_KEEP   (B(11) | B(20) | B(26) | B(29))
 #define X1D_RDTSCP B(27)
 #define X7D_INVARIANT_TSC B(8)
+#define X8B_BTC_NO B(29)
 #define L6A_ARAT   B(2)
 #define LD1A_KEEP  (BITS(0, 2)) // XSAVEOPT, XSAVEC, XGETBV with ECX = 1; not XSAVES
 #define LD1A_XSAVEC B(1)
@@ -213,6 +214,14 @@ static void add_clock(const struct build *b)
         CPUID_LIVE_NONE);
 }
 
+// A CPU that runs at a fraction of the frequency it names is interpreted, and nothing speculates in
+// it. Systems that judge CPUs by their model cannot know: for them, "no branch type confusion".
+static uint32_t speculation_bits(const struct build *b)
+{
+    uint64_t named_hz = (uint16_t)host(b, 0x16, 0).eax * UINT64_C(1000000);
+    return named_hz / 4 > b->policy->tsc_hz ? X8B_BTC_NO : 0;
+}
+
 static void add_extended(const struct build *b)
 {
     struct cpuid_regs r = host(b, 0x80000001, 0);
@@ -230,7 +239,7 @@ static void add_extended(const struct build *b)
     r = (struct cpuid_regs){ 0, 0, 0, X7D_INVARIANT_TSC };
     add(b, 0x80000007, 0, r, CPUID_LIVE_NONE);
     uint32_t physical = host(b, 0x80000008, 0).eax & 0xff;
-    r = (struct cpuid_regs){ (physical ? physical : 36) | 48u << 8, 0, 0, 0 };
+    r = (struct cpuid_regs){ (physical ? physical : 36) | 48u << 8, speculation_bits(b), 0, 0 };
     add(b, 0x80000008, 0, r, CPUID_LIVE_NONE);
 }
 

@@ -10,7 +10,7 @@
 #include "kernel/abi/syscall.h"
 
 #define FAKE_OBJECTS  512
-#define FAKE_MAPPINGS 16
+#define FAKE_MAPPINGS 80
 #define FAKE_SLOTS    512
 
 enum fake_type {

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whatever a guest does, the one beside it goes on, and nothing that either prints is lost."""
+
+import re
+
+import pytest
+
+HOGS = ("cli-spin", "cpuid", "out", "mmio", "hlt")
+BEATS = 3
+GOOD = f"[vm good]\nimage = hello\nmemory = 8M\ncores = 0\ncmdline = count={BEATS}\n"
+SHARED = GOOD + "share = 50%\n"
+FLOOD_LINES = 1500
+FLOOD = "of a line that is long enough to fill a buffer soon"
+
+
+def hog(mode):
+    return f"[vm hog]\nimage = test-hog\nmemory = 8M\ncores = 0\ncmdline = mode={mode}\n"
+
+
+def good_beats(machine):
+    """The uptimes that the good guest has printed, by its own clock."""
+    return [float(beat) for beat in
+            re.findall(r"^good\| hello: up (\d+\.\d+) s, malloc ok, pi=3\.14159$", machine.text,
+                       re.MULTILINE)]
+
+
+def check_beats(machine):
+    beats = good_beats(machine)
+    assert len(beats) == BEATS, machine.text
+    for second, beat in enumerate(beats, 1):
+        assert abs(beat - second) < 0.01, beats
+
+
+@pytest.mark.parametrize("mode", HOGS)
+def test_hog(boot, mode):
+    """On one core with a bad neighbour, the good guest with a budget keeps its heartbeat."""
+    machine = boot(hog(mode) + SHARED, memory=256, cores=1)
+    machine.expect(r"^bulkhead\| VM 'good' powered off$", 180)
+    check_beats(machine)
+    assert re.search(rf"^hog\| hog {mode}$", machine.text, re.MULTILINE), machine.text
+    assert "killed" not in machine.text, machine.text
+
+
+def test_flood(boot):
+    """A guest prints far more than the buffers hold: all of it arrives, in order and whole, and
+    its neighbour's lines stand between."""
+    machine = boot(hog(f"flood count={FLOOD_LINES}") + SHARED, options=["batch"], memory=256,
+                   cores=1)
+    assert machine.wait(180) == 0, machine.ending
+    numbers = []
+    for line in machine.lines:
+        match = re.fullmatch(rf"hog\| flood (\d+) {FLOOD}", line)
+        if match:
+            numbers.append(int(match.group(1)))
+        else:
+            assert "flood " not in line and "long enough" not in line, f"torn: {line}"
+    assert numbers == list(range(1, FLOOD_LINES + 1))
+    check_beats(machine)
+    # The neighbour was heard during the flood, not after it, and the end comes last.
+    flood_end = machine.text.index(f"hog| flood {FLOOD_LINES} ")
+    assert machine.text.index("good| hello: up 2.0") < flood_end
+    assert machine.text.index("bulkhead| VM 'hog' powered off") > flood_end
+
+
+def test_triple_fault(boot):
+    """The guest is killed with a record of why, its memory comes back, the neighbour goes on, and
+    the status of the run says so."""
+    machine = boot(hog("triple") + SHARED, options=["batch"], memory=256, cores=1)
+    assert machine.wait(120) == 1, machine.ending
+    text = machine.text
+    assert re.search(r"^hog\| \[vmm\] killed: triple fault$", text, re.MULTILINE), text
+    assert re.search(r"^hog\| \[vmm\] rip=[0-9a-f]{16} rflags=", text, re.MULTILINE), text
+    killed = re.search(r"^bulkhead\| VM 'hog' killed: .*\nbulkhead\| (\d+) MB of (\d+) MB free$",
+                       text, re.MULTILINE)
+    assert killed, text
+    assert text.index("good| hello: up 3.0") > killed.end()
+    check_beats(machine)
+
+
+def test_guest_reset(boot):
+    """A guest that resets itself ends, and that is no failure."""
+    machine = boot(hog("reset") + SHARED, options=["batch"], memory=256, cores=1)
+    assert machine.wait(120) == 0, machine.ending
+    assert re.search(r"^bulkhead\| VM 'hog' asked for a reboot", machine.text, re.MULTILINE)
+    check_beats(machine)
