@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """./bulkhead bench: what paths through the system cost, in Bochs, where a tick is an instruction.
 
-Measured as the guests see it (a system call: as the manager sees it), with model skylake_x, one core
-and no neighbour at work. The privileged operations of each path are counted in a second boot: who
-measures runs one round between two magic breakpoints, and Bochs' debugger traces every instruction
-in between, the kernel's and ring 3's too. An operation by an MSR area of a VMCS would be none of
-these; the kernel has no such area.
+Measured as the guests see it (a system call: as the manager sees it), with model skylake_x, one
+core and no neighbour at work. The privileged operations of each path are counted in a second boot:
+who measures runs one round between two magic breakpoints, and Bochs' debugger traces every
+instruction in between, the kernel's and ring 3's too. An operation by an MSR area of a VMCS would
+be none of these; the kernel has no such area.
 
 The status is 1 if a path could not be measured or its median is above its bar.
 """
@@ -48,7 +48,7 @@ RESULT = re.compile(r"\bpath=(\S+)((?: \w+=\d+)+)")
 ENTRY = re.compile(r"kernel: boot: .* ticks since entry at (\d+), (\d+) of them calibration")
 STATE = re.compile(r"kernel: vCPU of process \d+ .* at (\d+), (\d+) ticks were zeroing")
 MONITOR_LOG = b"\x1dmlog\r"
-TRACED = re.compile(r"^\(\d+\)\.\[\d+\] \[0x[0-9a-f]+\] [0-9a-f]+:[0-9a-f]+ \([^)]*\): (.*?) *;")
+TRACED = re.compile(r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] [0-9a-f]+:[0-9a-f]+ \([^)]*\): (.*?) *;")
 
 
 def say(text):
@@ -101,22 +101,26 @@ def with_options(config, section, options, directory):
     return path
 
 
-def operations_of(text, output):
-    """{path: {operation: count}}, from the order of the `trace NAME` lines and of the traced parts
-    of the debugger's output."""
+def traced_round(part):
+    """(ticks, {operation: count}) of the instructions that the debugger traced. Ticks are from the
+    first RDTSC to the last, as in the figures."""
+    code = [match.groups() for match in map(TRACED.match, part.split("\n")) if match]
+    stamps = [int(when) for when, text in code if text.startswith("rdtsc")]
+    if not stamps:
+        raise MachineError("a trace has no RDTSC in it")
+    return stamps[-1] - stamps[0], {name: sum(1 for _, text in code if pattern.match(text))
+                                    for name, pattern in OPERATIONS.items()}
+
+
+def traced_rounds(text, output):
+    """{path: traced_round()}, from the order of the `trace NAME` lines and of the traced parts of
+    the debugger's output."""
     names = re.findall(r"\| trace (\S+)$", text, re.MULTILINE)
     parts = re.findall(r"^Tracing enabled.*?\n(.*?)^Tracing disabled", output,
                        re.MULTILINE | re.DOTALL)
     if len(names) != len(parts):
         raise MachineError(f"{len(names)} paths were to be traced, {len(parts)} were")
-    counts = {}
-    for name, part in zip(names, parts):
-        code = [match.group(1) for match in map(TRACED.match, part.split("\n")) if match]
-        if not code:
-            raise MachineError(f"the trace of {name} is empty")
-        counts[name] = {operation: sum(1 for line in code if pattern.match(line))
-                        for operation, pattern in OPERATIONS.items()}
-    return counts
+    return {name: traced_round(part) for name, part in zip(names, parts)}
 
 
 def measure_run(config, vm, directory, options=""):
@@ -128,13 +132,13 @@ def measure_run(config, vm, directory, options=""):
     return results_of(boot(make_iso(path, directory), rf"^{vm}\| bench done")[0])
 
 
-def count_operations(config, vm, directory):
-    """{path: {operation: count}} of one boot."""
+def trace_run(config, vm, directory):
+    """{path: traced_round()} of one boot."""
     say(f"tracing {config}")
     path = with_options(os.path.join(CONFIGS, config), vm, "trace rounds=10", directory)
     breaks = ["c"] + ["trace on", "c", "trace off", "c"] * MAX_TRACED
     iso = make_iso(path, directory, ["trace"])
-    return operations_of(*boot(iso, rf"^{vm}\| bench done", breaks))
+    return traced_rounds(*boot(iso, rf"^{vm}\| bench done", breaks))
 
 
 def measure_boot(directory):
@@ -143,7 +147,7 @@ def measure_boot(directory):
     say("measuring the boot of demo.conf")
     iso = make_iso(os.path.join(CONFIGS, "demo.conf"), directory)
     with Machine(iso, cores=1) as machine:
-        first = int(machine.expect(r"^hello\| entry tsc=(\d+)$", BOOT_TIMEOUT).group(1))
+        first = int(machine.expect(r"^hello\| entry tsc=(\d+)\n", BOOT_TIMEOUT).group(1))
         # The rest is in the kernel's log, which the monitor prints.
         machine.send(MONITOR_LOG)
         machine.expect(r"^bulkhead> log$", BOOT_TIMEOUT)
@@ -158,12 +162,15 @@ def measure_boot(directory):
 def measure():
     """The list of paths, as --json prints it."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as directory:
-        figures, operations = {}, {}
+        figures, traced = {}, {}
         for config, vm in RUNS:
             figures |= measure_run(config, vm, directory)
-            operations |= count_operations(config, vm, directory)
+            traced |= trace_run(config, vm, directory)
         figures["boot.hello"] = measure_boot(directory)
-    return [{"name": name, **figures[name], "ops": operations.get(name, {})}
+    for name, (ticks, _) in traced.items():
+        if name in figures and ticks != figures[name]["median"]:
+            say(f"{name}: the traced round took {ticks} ticks, not the median")
+    return [{"name": name, **figures[name], "ops": traced[name][1] if name in traced else {}}
             for name in list(BARS) + sorted(figures.keys() - BARS) if name in figures]
 
 
