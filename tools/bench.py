@@ -60,7 +60,7 @@ def make_iso(config, directory, options=()):
     command = [os.path.join(ROOT, "tools", "iso.sh"), config, "-o", iso]
     for option in options:
         command += ["--option", option]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, stdout=sys.stderr)
     return iso
 
 
