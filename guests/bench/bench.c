@@ -24,7 +24,7 @@
 #include "guests/lib/trap.h"
 
 #define WARM_UP        200
-#define TRACE_WARM_UP  8
+#define TRACE_WARM_UP  (25 * WARM_UP) // long enough for a spent budget to be filled again
 #define TRACE_QUIET_NS (50 * NS_PER_MS)
 #define YIELD_BATCH    1000
 #define PEER_WAIT_MS   1000 // for the other VM to get there
@@ -116,7 +116,8 @@ static void trace(struct run *run)
     for (unsigned int i = 0; i < run->count; i++) {
         printf("trace %s\n", run->paths[i]->name);
         sleep_ns(TRACE_QUIET_NS);
-        run->paths[i]->loop(run->samples[i], TRACE_WARM_UP);
+        for (unsigned int done = 0; done < TRACE_WARM_UP; done += WARM_UP)
+            run->paths[i]->loop(run->samples[i], WARM_UP);
         measure_traced(run->paths[i]->loop, run->samples[i]);
     }
 }

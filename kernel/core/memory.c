@@ -6,6 +6,8 @@
 
 #define MEMORY_MAX (1ull << 46)
 
+uint64_t memory_zeroing;
+
 static struct memory *memory_alloc(struct process *owner, uint64_t bytes, uint8_t flags,
                                    enum status *status)
 {
@@ -58,9 +60,10 @@ fail:
 
 bool memory_zero_piece(struct memory *m)
 {
-    uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE);
+    uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
     arch_zero(arch_ptr(HPA(m->base.v + m->zeroed)), bytes);
     m->zeroed += bytes;
+    __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
     return m->zeroed == m->bytes;
 }
 

@@ -108,6 +108,7 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
                            enum status *status);
 // Zeroes at most MEM_PIECE bytes more; true: all done. No lock: nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
+extern uint64_t memory_zeroing; // ticks spent in it, all cores
 #define MEM_PIECE (1ull << 20)
 
 // space.c. Mappings and the shoot-down protocol. kernel_lock held for all but what is inline.

@@ -410,6 +410,18 @@ static void test_power_off(void **state)
     expect("the machine is powered off by the monitor\r\n");
 }
 
+// log = debug begins with a measurement; without the boot module, nothing is traced.
+static void test_debug(void **state)
+{
+    (void)state;
+    static char config[512];
+    script = script_two_off;
+    snprintf(config, sizeof(config), "[system]\nlog = debug\n%s", two_vms);
+    assert_int_equal(run(config), 0);
+    expect("path=syscall rounds=10000 min=");
+    assert_null(strstr(said, "trace syscall"));
+}
+
 // 60 VMs are one more than there are lines.
 static void test_too_many(void **state)
 {
@@ -437,7 +449,7 @@ int main(void)
         TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_monitor),
-        TEST(test_power_off), TEST(test_too_many),
+        TEST(test_power_off), TEST(test_debug), TEST(test_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,6 +159,9 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
         return 1;
     }
     read_config(manager);
+    if (manager->config.log == CONFIG_LOG_DEBUG) {
+        measure_syscall(manager);
+    }
     int64_t status = vms_prepare(manager);
     if (status < 0) {
         report(manager, "the VMs' consoles cannot be made: %s\n", report_status(status));

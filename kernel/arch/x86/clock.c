@@ -6,6 +6,7 @@
 #define PIT_HZ 1193182ull
 
 uint64_t clock_tsc_hz;
+uint64_t clock_calibration; // ticks that it took
 
 uint64_t arch_now(void) { return rdtsc(); }
 uint64_t arch_tsc_hz(void) { return clock_tsc_hz; }
@@ -39,7 +40,7 @@ static uint64_t cpuid_hz(void)
 // what starting and stopping costs falls out of the difference.
 void clock_calibrate(void)
 {
-    uint64_t best_long = UINT64_MAX, best_short = UINT64_MAX;
+    uint64_t start = rdtsc(), best_long = UINT64_MAX, best_short = UINT64_MAX;
     const uint64_t n_long = 11932, n_short = 1193; // 10 ms and 1 ms
     for (int i = 0; i < 3; i++) {
         best_short = min_u64(best_short, pit_measure((uint16_t)n_short));
@@ -49,6 +50,7 @@ void clock_calibrate(void)
     uint64_t claimed = cpuid_hz();
     uint64_t off = claimed > measured ? claimed - measured : measured - claimed;
     clock_tsc_hz = claimed && off < measured / 500 ? claimed : measured;
+    clock_calibration = rdtsc() - start;
 }
 
 void clock_delay_us(uint64_t us)

@@ -74,8 +74,9 @@ void boot_main(uint32_t magic, uint32_t info)
     smp_start();                             // all others, each compared with this one
     facts.log_port = 0x3f8;
     facts.log_gsi = acpi.isa[4].gsi;
-    log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry\n", cpu_count,
-              frames_count_free() >> 8, clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc);
+    log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry at %lu, "
+              "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
+              clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc, facts.entry_tsc, clock_calibration);
     if (!(features.arch_caps & 1))
         log_print("boot: this CPU does not claim RDCL_NO: ring 3 is not confined against Meltdown\n");
     core_start(&facts);                      // the manager; does not return

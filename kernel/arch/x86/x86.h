@@ -68,7 +68,7 @@ void apic_icr(uint32_t apic_id, uint32_t command);
 // clock.c
 void clock_calibrate(void);
 void clock_delay_us(uint64_t us);
-extern uint64_t clock_tsc_hz;
+extern uint64_t clock_tsc_hz, clock_calibration;
 uint64_t clock_wall_seconds(uint64_t *tsc);
 
 // smp.c

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The paths that `./bulkhead bench` measures, with fewer rounds, against the same bars."""
+
+import bench
+import pytest
+
+ROUNDS = 2000
+
+
+@pytest.fixture(scope="module", name="figures")
+def fixture_figures(tmp_path_factory):
+    """{path: {"min", "median"}}, measured once for all tests of this file."""
+    directory = str(tmp_path_factory.mktemp("bench"))
+    found = {}
+    for config, vm in bench.RUNS:
+        found |= bench.measure_run(config, vm, directory, f"rounds={ROUNDS}")
+    found["boot.hello"] = bench.measure_boot(directory)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(bench.BARS))
+def test_path(figures, path):
+    assert path in figures, f"{path} was not measured"
+    assert figures[path]["median"] <= bench.BARS[path]
+
+
+def test_boot_parts(figures):
+    parts = figures["boot.hello"]
+    assert 0 < parts["calibration"] and 0 < parts["zeroing"]
+    assert parts["calibration"] + parts["zeroing"] < parts["median"]

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a null system call costs, for `log = debug`: the one path of `./bulkhead bench` that no
+// guest can see. The manager's thread only, before the console sends anything.
+#include <stdlib.h>
+#include "libc/kcall.h"
+#include "vmm/manager/manager.h"
+
+#define ROUNDS  10000u
+#define WARM_UP 200u
+
+static uint32_t samples[ROUNDS];
+
+// Only the low half: a call is shorter than 2^32 ticks, and joining the halves would be measured.
+static inline uint32_t stamp(void)
+{
+    uint32_t low;
+    __asm__ volatile("rdtsc" : "=a"(low) : : "rdx", "memory");
+    return low;
+}
+
+static void measure(uint32_t rounds)
+{
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint32_t before = stamp();
+        kcall_null();
+        samples[i] = stamp() - before;
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+void measure_syscall(struct manager *manager)
+{
+    measure(WARM_UP);
+    measure(ROUNDS);
+    qsort(samples, ROUNDS, sizeof(samples[0]), by_value);
+    report(manager, "path=syscall rounds=%u min=%u median=%u max=%u\n", (unsigned)ROUNDS,
+           (unsigned)samples[0], (unsigned)samples[ROUNDS / 2], (unsigned)samples[ROUNDS - 1]);
+    if (module_find(manager->boot, "option", "trace") < 0) {
+        return;
+    }
+    report(manager, "trace syscall\n");
+    __asm__ volatile("xchg %%bx, %%bx" : : : "memory");
+    measure(1);
+    __asm__ volatile("xchg %%bx, %%bx" : : : "memory");
+}
