@@ -25,7 +25,6 @@ struct vm {
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
 #define VCPU_WORK_KICK    32u // return to the VMM (VM_EXIT_EVENT with no bits)
 #define VCPU_WORK_NMI     64u // an NMI for the guest
-#define VCPU_WORK_KILL    128u // its thread must die
 
 struct vcpu {
     struct arch_vcpu arch;      // first: assembly uses its offsets

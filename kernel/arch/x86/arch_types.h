@@ -38,6 +38,7 @@ struct tss {
 #define TSS_IOMAP_SIZE   8193
 
 struct vcpu;
+struct vm;
 struct thread;
 struct process;
 
@@ -54,6 +55,7 @@ struct arch_cpu {
     struct vcpu *msrs;      // whose SYSCALL MSRs are loaded; NULL: the host's
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
+    const struct vm *last_vm; // that was in context last; only compared
     struct process *ports;  // whose ports are in the I/O bitmap
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
@@ -92,12 +94,10 @@ struct arch_vcpu {
         uint32_t attention;  // any of them: not by the short ways
     };
     uint8_t dr_armed;       // the guest uses DR0-3: they are switched
-    uint8_t window;         // interrupt-window exiting is on
     uint8_t nmi_pending;
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
     uint8_t apic_mode;      // enum vlapic mode that the controls are set for
     uint16_t vpid;
-    uint8_t eoi_exit_stale; // TMR changed
     uint64_t xcr0, xcr0_ever; // now; all bits that were ever set
     uint64_t host_cr3;        // of its VMM's process: in CR3 after each exit
     uint64_t efer;

@@ -21,11 +21,27 @@ void context_save(struct cpu *cpu)
     cpu->arch.context = NULL;
 }
 
+// Between two VMs: what this CPU would let the second one infer of the first. (Intel, "Speculative
+// Execution Side Channel Mitigations".)
+static void leave_no_traces(void)
+{
+    static const uint16_t data_selector = SEL_KERNEL_DATA;
+    if (features.ibpb)
+        wrmsr(MSR_PRED_CMD, 1);
+    if (features.md_clear)
+        __asm__ volatile("verw %0" : : "m"(data_selector) : "cc");
+    if (features.l1d_flush)
+        wrmsr(MSR_FLUSH_CMD, 1);
+}
+
 void context_load(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.context == v)
         return;
     context_save(cpu);
+    if (features.barriers && cpu->arch.last_vm != v->vm)
+        leave_no_traces();
+    cpu->arch.last_vm = v->vm;
     wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
     write_cr2(v->arch.cr2);
     if (cpu->arch.tsc_aux != v->arch.msrs.tsc_aux) {

@@ -148,6 +148,7 @@ static void read_features(struct features *f)
     f->md_clear = (f->leaf7_edx & (1u << 10)) && !(f->arch_caps & (1u << 5)); // not MDS_NO
     // L1TF: flush unless RDCL_NO or "skip L1D flush on VM entry".
     f->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
+    f->barriers = f->ibpb || f->md_clear || f->l1d_flush;
 }
 
 bool cpu_check_features(void)
@@ -189,8 +190,9 @@ const char *cpu_compare_features(void)
         return "CPUID.1 ECX";
     if (mine.leaf1_edx != features.leaf1_edx)
         return "CPUID.1 EDX";
-    if (mine.leaf7_ebx != features.leaf7_ebx)
-        return "CPUID.7 EBX";
+    if (mine.leaf7_ebx != features.leaf7_ebx || mine.leaf7_ecx != features.leaf7_ecx ||
+        mine.leaf7_edx != features.leaf7_edx || mine.arch_caps != features.arch_caps)
+        return "CPUID.7";
     if (mine.ext1_edx != features.ext1_edx)
         return "CPUID.80000001h EDX";
     return mine.xcr0 != features.xcr0 ? "CPUID.0Dh" : NULL;

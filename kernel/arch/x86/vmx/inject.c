@@ -125,8 +125,6 @@ void vmx_inject_pending(struct vcpu *v)
     struct vlapic *a = &v->arch.vlapic;
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
     v->arch.inject = 0;
-    if (work & VCPU_WORK_KILL)
-        sched_run();
     if (work & VCPU_WORK_PENDING)
         take_posted(v);
     if (work & VCPU_WORK_TIMER)

@@ -46,7 +46,7 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
         return false;
     if (pg != was_pg && (efer & EFER_LME))
         set_lma(v, pg);
-    value |= CR0_ET;
+    value = (value & CR0_DEFINED) | CR0_ET; // others stay clear, whatever is written
     vmwrite(GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, value);
     vmx_invvpid(v->arch.vpid);

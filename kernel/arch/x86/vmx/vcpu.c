@@ -179,6 +179,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     v->arch.xcr0 = v->arch.xcr0_ever = 1;
     v->arch.host_cr3 = v->object.owner->space.arch.root.v;
     v->arch.fresh = 1;
+    v->arch.special = features.barriers; // the short switch has none
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 v->vm->arch.cpuid->timer_ratio, 0);

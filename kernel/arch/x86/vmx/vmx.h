@@ -97,14 +97,14 @@ struct vmx_caps {
     uint32_t pin, primary, secondary, exit, entry;
     uint32_t preemption_ticks; // of the safety timer
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
-    uint64_t cr0_host_owned, cr4_host_owned, cr4_guest_allowed;
+    uint64_t cr0_host_owned;
 };
 extern struct vmx_caps vmx;
 extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualises it
 
 // How an exit handler leaves. RESUME: enter again; SKIP: the instruction is done; WORK: look at the
-// vCPU's waiting work first (skip done); others do not come back at all.
-enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK, EXIT_SKIP_WORK };
+// vCPU's waiting work first; others do not come back at all.
+enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
 // vcpu.c
 void vmx_load(struct vcpu *v);
@@ -137,7 +137,6 @@ bool vmx_lapic_answer(struct vcpu *v);
 void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void vmx_replay(void);         // an event that the exit interrupted
-bool vmx_can_wake(struct vcpu *v);
 // answer.c
 void vmx_fill_facts(struct vcpu *v);     // page->exit, but for its kind
 NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
