@@ -33,5 +33,5 @@ NORETURN void panic(const char *format, ...) __attribute__((format(printf, 1, 2)
 #define ASSERT(x)                                                                                  \
     do {                                                                                           \
         if (unlikely(!(x)))                                                                        \
-            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #x);                          \
+            panic("%s:%u: assertion failed: %s", __FILE__, __LINE__, #x);                          \
     } while (0)
