@@ -9,11 +9,11 @@
 #include "kernel/core/syscall.h"
 
 #define PIECE_ENTRIES 4096
-#define RETRIES_MAX   64
+#define ROUNDS_MAX    65 // over one space
 #define REPORTS_MAX   8
 
 // op_state.w[]; ref: the process or VM that is being walked, or none yet
-enum { ID, CURSOR, CHANGES, RETRIES, TOTAL, HERE, FAILURES };
+enum { ID, CURSOR, CHANGES, ROUNDS, HERE, FAILURES };
 
 struct walk {
     uint64_t *w;
@@ -132,13 +132,6 @@ static bool walk_piece(struct walk *k)
     return false;
 }
 
-static void begin(uint64_t *w, struct space *s)
-{
-    w[CURSOR] = 0;
-    w[HERE] = 0;
-    w[CHANGES] = s->changes;
-}
-
 // The next process or VM from w[ID] on; NULL: none among the ids of this piece.
 static struct object *next_holder(uint64_t *w)
 {
@@ -150,42 +143,35 @@ static struct object *next_holder(uint64_t *w)
     return NULL;
 }
 
-static struct op_result end(const uint64_t *w)
+enum op_progress audit_piece(struct thread *t)
 {
-    return (struct op_result){ OP_DONE, w[FAILURES] ? ERR_STATE : OK, w[TOTAL] };
-}
-
-static struct op_result locked_piece(struct thread *t)
-{
-    const struct op_result again = { OP_AGAIN, OK, 0 };
     uint64_t *w = t->op_state.w;
     struct object *o = ref_get(t->op_state.ref);
     if (!o) { // the first, or the last one was destroyed
         o = next_holder(w);
+        if (!o && w[ID] < object_id_end())
+            return OP_AGAIN;
+        t->op_state.status = w[FAILURES] ? ERR_STATE : OK;
         if (!o)
-            return w[ID] < object_id_end() ? again : end(w);
+            return OP_DONE;
         t->op_state.ref = ref_to(o);
-        w[RETRIES] = 0;
-        begin(w, space_of(o));
+        w[CHANGES] = UINT64_MAX; // unlike any
+        w[ROUNDS] = 0;
     }
     struct walk k = { w, space_of(o), o, NULL, PIECE_ENTRIES };
     if (w[CHANGES] != k.space->changes) {
-        if (++w[RETRIES] > RETRIES_MAX)
-            return (struct op_result){ OP_DONE, ERR_BUSY, w[TOTAL] };
-        begin(w, k.space);
+        if (++w[ROUNDS] > ROUNDS_MAX) {
+            t->op_state.status = ERR_BUSY;
+            return OP_DONE;
+        }
+        w[CURSOR] = 0;
+        w[HERE] = 0;
+        w[CHANGES] = k.space->changes;
     }
     if (walk_piece(&k)) {
-        w[TOTAL] += w[HERE];
+        t->op_state.value += w[HERE];
         w[ID]++;
         t->op_state.ref = (struct ref){ NULL, 0 };
     }
-    return again;
-}
-
-struct op_result audit_piece(struct thread *t)
-{
-    spin_lock(&kernel_lock);
-    struct op_result r = locked_piece(t);
-    spin_unlock(&kernel_lock);
-    return r;
+    return OP_AGAIN;
 }

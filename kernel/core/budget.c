@@ -68,27 +68,18 @@ void budget_stop(struct budget *b)
 
 void budget_release(struct budget *b) { promised[b->core] -= b->share; }
 
-static enum status decode_create(uint64_t core, uint64_t share, uint64_t period)
+SYSCALL_LOCKED(budget_create)
 {
+    enum status status;
     if (this_cpu()->current->priority != PRIO_SYSTEM)
         return ERR_RIGHTS;
-    if (core >= cpu_count || share < 1 || share > SHARE_ALL)
+    if (a0 >= cpu_count || a1 < 1 || a1 > SHARE_ALL || a2 < PERIOD_MIN_US || a2 > PERIOD_MAX_US)
         return ERR_RANGE;
-    if (period < PERIOD_MIN_US || period > PERIOD_MAX_US)
-        return ERR_RANGE;
-    return promised[core] + share <= SHARE_ALL ? OK : ERR_BUSY;
-}
-
-SYSCALL(budget_create)
-{
-    struct process *self = caller_process();
-    spin_lock(&kernel_lock);
-    enum status status = decode_create(a0, a1, a2);
-    if (status != OK)
-        return unlock_result(status);
-    struct budget *b = object_to(object_alloc(OBJ_BUDGET, self, &status), budget);
+    if (promised[a0] + a1 > SHARE_ALL)
+        return ERR_BUSY;
+    struct budget *b = object_new(budget, caller_process(), &status);
     if (!b)
-        return unlock_result(status);
+        return status;
     b->core = (uint8_t)a0;
     b->share = (uint32_t)a1;
     b->period = arch_tsc_hz() / 1000 * a2 / 1000;
@@ -97,8 +88,8 @@ SYSCALL(budget_create)
     b->left = (int64_t)b->amount;
     timer_init(&b->refill, TIMER_BUDGET, b->core);
     list_init(&b->parked);
-    int64_t slot = handle_give(self, &b->object, RIGHT_ALL);
+    int slot = handle_give(&b->object, RIGHT_ALL);
     if (slot > 0)
         promised[b->core] += b->share;
-    return unlock_result(slot);
+    return slot;
 }

@@ -13,14 +13,11 @@
 
 #define UNMAP_BATCH 64
 
-enum step { STEP_GRACE, STEP_STOP, STEP_DRAIN, STEP_GRACE_USERS, STEP_APART };
+enum step { STEP_GRACE, STEP_STOP, STEP_GRACE_USERS, STEP_APART };
 
-// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; w[2]: generation
-// to wait for, w[3]: wait for it; ref: mapping.
-#define AGAIN ((struct op_result){ OP_AGAIN, OK, 0 })
-#define WAIT  ((struct op_result){ OP_WAIT, OK, 0 })
-
-void destroy_claim(struct object *o, struct object *up)
+// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; ref: the mapping
+// that is being removed; w[2], w[3]: see mapping_piece().
+static void begin(struct thread *t, struct object *o, struct object *up)
 {
     o->dying = OBJECT_DYING;
     o->up = up;
@@ -32,24 +29,19 @@ void destroy_claim(struct object *o, struct object *up)
     }
     if (o->type == OBJ_MEMORY)
         object_as(o, memory)->zeroed = 0;
-}
-
-static void begin(struct thread *t, struct object *o)
-{
     t->op_state.object = o;
+    t->op_state.ref = (struct ref){ NULL, 0 };
     t->op_state.step = STEP_GRACE;
     t->op_state.w[0] = grace_begin();
     t->op_state.w[1] = 0;
-    t->op_state.w[3] = 0;
 }
 
-// kernel_lock held. Another destroyer may be at work on the same object: then wait for its end.
+// Another destroyer may be at work on the same object: then wait for its end.
 static enum op_progress descend(struct thread *t, struct object *o)
 {
     if (o->dying == OBJECT_DYING)
         return OP_WAIT;
-    destroy_claim(o, t->op_state.object);
-    begin(t, o);
+    begin(t, o, t->op_state.object);
     return OP_AGAIN;
 }
 
@@ -57,32 +49,6 @@ void destroy_abandon(struct thread *t)
 {
     for (struct object *o = t->op_state.object; o; o = o->up)
         o->dying = OBJECT_ABANDONED;
-}
-
-static void kill_threads(struct process *p)
-{
-    spin_lock(&kernel_lock);
-    list_for_each(l, &p->threads)
-        thread_kill(list_entry(l, struct thread, in_process));
-    spin_unlock(&kernel_lock);
-}
-
-static void stop_users(struct object *o)
-{
-    switch (o->type) {
-    case OBJ_THREAD:
-        thread_kill(object_as(o, thread));
-        break;
-    case OBJ_PROCESS:
-        kill_threads(object_as(o, process));
-        break;
-    case OBJ_VCPU:
-        vcpu_raise(object_as(o, vcpu), VCPU_WORK_KICK);
-        break;
-    case OBJ_EVENT:
-        event_end(object_as(o, event));
-        break;
-    }
 }
 
 void destroy_stop_on_core(struct object *o)
@@ -100,51 +66,49 @@ void destroy_stop_on_core(struct object *o)
     }
 }
 
-static bool drained(struct thread *t, struct object *o)
+// Tells those who use it to stop; true: they have.
+static bool stopped(struct object *o, uint64_t *asked)
 {
     struct thread *victim;
+    struct process *p;
+    struct vcpu *v;
     switch (o->type) {
     case OBJ_THREAD:
         victim = object_as(o, thread);
-        return __atomic_load_n(&victim->state, __ATOMIC_ACQUIRE) == THREAD_DEAD &&
-               !__atomic_load_n(&victim->remote_pending, __ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&victim->state, __ATOMIC_ACQUIRE) == THREAD_DEAD)
+            return !__atomic_load_n(&victim->remote_pending, __ATOMIC_ACQUIRE);
+        thread_kill(victim);
+        return false;
     case OBJ_PROCESS:
-        return __atomic_load_n(&object_as(o, process)->threads_alive, __ATOMIC_ACQUIRE) == 0;
+        p = object_as(o, process);
+        if (p->threads_alive)
+            process_kill(p);
+        return !p->threads_alive;
+    case OBJ_EVENT:
+        event_end(object_as(o, event));
+        return true;
     case OBJ_VCPU:
-        return !__atomic_load_n(&object_as(o, vcpu)->thread, __ATOMIC_ACQUIRE) &&
-               cpu_stop(o, object_as(o, vcpu)->core, &t->op_state.w[1]);
+        v = object_as(o, vcpu);
+        vcpu_raise(v, VCPU_WORK_KICK);
+        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && cpu_stop(o, v->core, asked);
     case OBJ_TIMER:
-        return cpu_stop(o, object_as(o, timer_object)->timer.core, &t->op_state.w[1]);
+        return cpu_stop(o, object_as(o, timer_object)->timer.core, asked);
     case OBJ_BUDGET:
-        return cpu_stop(o, object_as(o, budget)->core, &t->op_state.w[1]);
+        return cpu_stop(o, object_as(o, budget)->core, asked);
     default:
         return true;
     }
 }
 
-static struct mapping *first_mapping(struct list *in_memory)
-{
-    return list_entry(in_memory->next, struct mapping, in_memory);
-}
-
 static enum op_progress memory_unmap(struct thread *t, struct memory *m)
 {
-    if (t->op_state.w[3]) {
-        struct mapping *map = object_to(ref_get(t->op_state.ref), mapping);
-        if (map && !space_acknowledged(map->space, t->op_state.w[2]))
-            return OP_WAIT;
-        if (map)
-            mapping_free(map);
-        t->op_state.w[3] = 0;
-        return OP_AGAIN;
-    }
-    struct mapping *map = first_mapping(&m->mappings);
-    if (mapping_clear_piece(map)) {
+    struct mapping *map = object_to(ref_get(t->op_state.ref), mapping);
+    if (!map) {
+        map = list_entry(m->mappings.next, struct mapping, in_memory);
         t->op_state.ref = ref_to(&map->object);
-        t->op_state.w[2] = map->space->generation;
-        t->op_state.w[3] = 1;
+        t->op_state.w[2] = 0;
     }
-    return OP_AGAIN;
+    return mapping_piece(map, &t->op_state.w[2]) == OP_WAIT ? OP_WAIT : OP_AGAIN;
 }
 
 static void memory_give_back(struct memory *m)
@@ -160,21 +124,17 @@ static void memory_give_back(struct memory *m)
     }
 }
 
-// OP_DONE: nothing is left but the object. kernel_lock held, but for the zeroing.
+// OP_DONE: nothing is left but the object.
 static enum op_progress memory_apart(struct thread *t, struct memory *m)
 {
     if (!list_empty(&m->slices))
         return descend(t, &list_entry(m->slices.next, struct memory, in_parent)->object);
-    if (!list_empty(&m->mappings) || t->op_state.w[3])
+    if (!list_empty(&m->mappings))
         return memory_unmap(t, m);
     if (m->pins)
         return OP_WAIT;
-    if (!(m->flags & (MEM_SLICE | MEM_MODULE)) && m->zeroed < m->bytes) {
-        spin_unlock(&kernel_lock);
-        memory_zero_piece(m);
-        spin_lock(&kernel_lock);
+    if (!(m->flags & (MEM_SLICE | MEM_MODULE)) && !memory_zero_piece(m))
         return OP_AGAIN;
-    }
     memory_give_back(m);
     return OP_DONE;
 }
@@ -230,7 +190,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         return OP_DONE;
     case OBJ_THREAD:
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
-            t->op_state.step = STEP_DRAIN; // somebody tried to wake it while it died
+            t->op_state.step = STEP_STOP; // somebody tried to wake it while it died
             return OP_WAIT;
         }
         list_remove(&object_as(o, thread)->in_process);
@@ -240,43 +200,30 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     }
 }
 
-static struct op_result apart_piece(struct thread *t)
+enum op_progress destroy_piece(struct thread *t)
 {
     struct object *o = t->op_state.object, *up = o->up;
-    spin_lock(&kernel_lock);
-    enum op_progress progress = take_apart(t, o);
-    if (progress == OP_DONE) {
+    enum op_progress progress;
+    switch (t->op_state.step) {
+    case STEP_STOP:
+        if (!stopped(o, &t->op_state.w[1]))
+            return OP_WAIT;
+        t->op_state.w[0] = grace_begin();
+        break;
+    case STEP_APART:
+        progress = take_apart(t, o);
+        if (progress != OP_DONE)
+            return progress;
         object_free(o);
         t->op_state.object = up; // it waits in its own STEP_APART
-        progress = up ? OP_AGAIN : OP_DONE;
-    }
-    spin_unlock(&kernel_lock);
-    return (struct op_result){ progress, OK, 0 };
-}
-
-struct op_result destroy_piece(struct thread *t)
-{
-    struct object *o = t->op_state.object;
-    switch (t->op_state.step) {
-    case STEP_GRACE:
-    case STEP_GRACE_USERS:
-        if (!grace_over(t->op_state.w[0]))
-            return WAIT;
-        t->op_state.step++;
-        return AGAIN;
-    case STEP_STOP:
-        stop_users(o);
-        t->op_state.step = STEP_DRAIN;
-        return AGAIN;
-    case STEP_DRAIN:
-        if (!drained(t, o))
-            return WAIT;
-        t->op_state.w[0] = grace_begin();
-        t->op_state.step = STEP_GRACE_USERS;
-        return AGAIN;
+        return up ? OP_AGAIN : OP_DONE;
     default:
-        return apart_piece(t);
+        if (!grace_over(t->op_state.w[0]))
+            return OP_WAIT;
+        break;
     }
+    t->op_state.step++;
+    return OP_AGAIN;
 }
 
 // A process is ended by those above it only: else two could wait for each other.
@@ -288,15 +235,9 @@ static bool is_below(const struct process *p, const struct process *above)
     return false;
 }
 
-static enum status decode_destroy(struct object **out, uint64_t h)
+// May t destroy it?
+static enum status check(const struct thread *t, const struct object *o)
 {
-    const struct thread *t = this_cpu()->current;
-    uint8_t rights;
-    struct object *o = *out = handle_any(t->process, h, &rights);
-    if (!o)
-        return ERR_HANDLE;
-    if (!(rights & RIGHT_CONTROL))
-        return ERR_RIGHTS;
     switch (o->type) {
     case OBJ_PROCESS:
         return is_below(object_as(o, process), t->process) ? OK : ERR_STATE;
@@ -304,27 +245,27 @@ static enum status decode_destroy(struct object **out, uint64_t h)
         return object_as(o, thread) == t ? ERR_STATE : OK;
     case OBJ_MEMORY:
         return object_as(o, memory)->pins ? ERR_BUSY : OK;
-    case OBJ_BUDGET:
-    case OBJ_EVENT:
-    case OBJ_TIMER:
-    case OBJ_VM:
-    case OBJ_VCPU:
+    case OBJ_IRQ:
+    case OBJ_IOPORTS:
+    case OBJ_SYSTEM:
+        return ERR_STATE; // the kernel's own
+    default:
         return OK;
-    default: // of the kernel's own
-        return ERR_STATE;
     }
 }
 
 SYSCALL(object_destroy)
 {
     struct thread *t = this_cpu()->current;
-    struct object *o;
+    uint8_t rights;
     spin_lock(&kernel_lock);
-    enum status status = decode_destroy(&o, a0);
+    struct object *o = handle_any(t->process, a0, &rights);
+    if (!o)
+        return unlock_result(ERR_HANDLE);
+    enum status status = (rights & RIGHT_CONTROL) ? check(t, o) : ERR_RIGHTS;
     if (status != OK)
         return unlock_result(status);
-    destroy_claim(o, NULL);
-    begin(t, o);
+    begin(t, o, NULL);
     spin_unlock(&kernel_lock);
     op_begin(t, OP_DESTROY);
 }

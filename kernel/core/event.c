@@ -36,6 +36,13 @@ void event_signal(struct event *e, uint64_t bits)
         vcpu_raise(v, VCPU_WORK_EVENT);
 }
 
+void event_signal_ref(struct ref r, uint64_t bits)
+{
+    struct event *e = object_to(ref_get(r), event);
+    if (e)
+        event_signal(e, bits);
+}
+
 void event_leave(struct thread *t, enum status status)
 {
     struct event *e = __atomic_load_n(&t->waiting, __ATOMIC_ACQUIRE);
@@ -47,65 +54,41 @@ void event_leave(struct thread *t, enum status status)
     spin_unlock(&e->lock);
 }
 
-void event_timeout(struct thread *t)
-{
-    event_leave(t, ERR_TIMEOUT);
-    thread_wake(t);
-}
-
 void event_end(struct event *e)
 {
-    struct thread *woken = NULL;
     spin_lock(&e->lock);
-    if (e->waiter)
-        woken = take_waiter(e, ERR_DEAD, 0);
+    struct thread *woken = e->waiter ? take_waiter(e, ERR_DEAD, 0) : NULL;
     spin_unlock(&e->lock);
     if (woken)
         thread_wake(woken);
 }
 
-SYSCALL(event_create)
-{
-    struct process *self = caller_process();
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct object *o = object_alloc(OBJ_EVENT, self, &status);
-    return unlock_result(o ? handle_give(self, o, RIGHT_ALL) : status);
-}
-
-SYSCALL(event_signal)
+SYSCALL_LOCKED(event_create)
 {
     enum status status;
-    struct event *e = HANDLE(caller_process(), a0, OBJ_EVENT, event, RIGHT_USE, &status);
-    if (!e)
-        return result(status);
-    event_signal(e, a1);
-    return result(OK);
+    struct object *o = object_alloc(OBJ_EVENT, caller_process(), &status);
+    return o ? handle_give(o, RIGHT_ALL) : (int)status;
 }
 
-// With e->lock held: OK when bits are there, ERR_STATE when the thread must block, or the error.
-static enum status decode_wait(const struct event *e, uint64_t mask, uint64_t deadline)
+SYSCALL_ON(event_signal, event, RIGHT_USE)
 {
-    if (e->bits & mask)
-        return OK;
-    if (e->waiter)
-        return ERR_BUSY;
-    return deadline && deadline <= arch_now() ? ERR_TIMEOUT : ERR_STATE;
+    event_signal(event, a1);
+    return OK;
 }
 
 SYSCALL(event_wait)
 {
     struct thread *t = this_cpu()->current;
     enum status status;
-    struct event *e = HANDLE(t->process, a0, OBJ_EVENT, event, RIGHT_WAIT, &status);
+    struct event *e = HANDLE(t->process, a0, event, RIGHT_WAIT, &status);
     if (!e)
         return result(status);
     if (!a1)
         return result(ERR_RANGE);
     spin_lock(&e->lock);
-    status = decode_wait(e, a1, a2);
-    if (status != ERR_STATE) {
-        uint64_t taken = status == OK ? e->bits & a1 : 0;
+    uint64_t taken = e->bits & a1;
+    if (taken || e->waiter || (a2 && a2 <= arch_now())) {
+        status = taken ? OK : e->waiter ? ERR_BUSY : ERR_TIMEOUT;
         e->bits &= ~taken;
         spin_unlock(&e->lock);
         return (struct syscall_result){ status, taken };

@@ -2,21 +2,16 @@
 // Ranges of host I/O ports, made at boot, and their grant to a process. Under kernel_lock.
 #include "kernel/core/syscall.h"
 
-SYSCALL(ioports_grant)
+SYSCALL_LOCKED_ON(ioports_grant, process, RIGHT_USE)
 {
-    struct process *self = caller_process();
     enum status status;
-    spin_lock(&kernel_lock);
-    struct process *p = HANDLE(self, a0, OBJ_PROCESS, process, RIGHT_USE, &status);
-    if (!p)
-        return unlock_result(status);
-    struct ioports *ports = HANDLE(self, a1, OBJ_IOPORTS, ioports, RIGHT_USE, &status);
+    struct ioports *ports = HANDLE(caller_process(), a1, ioports, RIGHT_USE, &status);
     if (!ports)
-        return unlock_result(status);
-    status = arch_ports_grant(p, ports->first, ports->count);
+        return status;
+    status = arch_ports_grant(process, ports->first, ports->count);
     if (status == OK) {
-        p->has_ports = 1;
+        process->has_ports = 1;
         log_detach(); // the only ports there are, are the log's
     }
-    return unlock_result(status);
+    return status;
 }

@@ -7,7 +7,7 @@ static struct irq *irqs[IRQ_MAX];
 
 struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status)
 {
-    struct irq *irq = object_to(object_alloc(OBJ_IRQ, owner, status), irq);
+    struct irq *irq = object_new(irq, owner, status);
     if (!irq)
         return NULL;
     ASSERT(gsi < IRQ_MAX);
@@ -19,45 +19,32 @@ struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status)
 void irq_fired(uint32_t gsi)
 {
     struct irq *irq = gsi < IRQ_MAX ? irqs[gsi] : NULL;
-    if (!irq || !__atomic_load_n(&irq->bound, __ATOMIC_ACQUIRE))
-        return;
-    struct event *e = object_to(ref_get(irq->event), event);
-    if (e)
-        event_signal(e, irq->bits);
+    if (irq && __atomic_load_n(&irq->bound, __ATOMIC_ACQUIRE))
+        event_signal_ref(irq->event, irq->bits);
 }
 
-SYSCALL(irq_bind)
+SYSCALL_LOCKED_ON(irq_bind, irq, RIGHT_USE)
 {
-    struct process *self = caller_process();
     enum status status;
-    spin_lock(&kernel_lock);
-    struct irq *irq = HANDLE(self, a0, OBJ_IRQ, irq, RIGHT_USE, &status);
-    if (!irq)
-        return unlock_result(status);
-    struct event *e = HANDLE(self, a1, OBJ_EVENT, event, RIGHT_USE, &status);
+    struct event *e = HANDLE(caller_process(), a1, event, RIGHT_USE, &status);
     if (!e)
-        return unlock_result(status);
+        return status;
     __atomic_store_n(&irq->bound, 0, __ATOMIC_SEQ_CST);
     irq->event = ref_to(&e->object);
     irq->bits = a2;
-    irq->core = (uint8_t)this_cpu()->id;
     __atomic_store_n(&irq->bound, 1, __ATOMIC_RELEASE);
-    status = arch_irq_route(irq->gsi, irq->core);
+    status = arch_irq_route(irq->gsi, this_cpu()->id);
     if (status == OK)
         arch_irq_mask(irq->gsi, false);
     else
         irq->bound = 0;
-    return unlock_result(status);
+    return status;
 }
 
-SYSCALL(irq_ack)
+SYSCALL_ON(irq_ack, irq, RIGHT_USE)
 {
-    enum status status;
-    struct irq *irq = HANDLE(caller_process(), a0, OBJ_IRQ, irq, RIGHT_USE, &status);
-    if (!irq)
-        return result(status);
     if (!irq->bound)
-        return result(ERR_STATE);
+        return ERR_STATE;
     arch_irq_mask(irq->gsi, false);
-    return result(OK);
+    return OK;
 }

@@ -5,13 +5,14 @@
 #include "kernel/core/syscall.h"
 
 #define MEMORY_MAX (1ull << 46)
+#define GPA_END    (1ull << 46)
 
 uint64_t memory_zeroing;
 
 static struct memory *memory_alloc(struct process *owner, uint64_t bytes, uint8_t flags,
                                    enum status *status)
 {
-    struct memory *m = object_to(object_alloc(OBJ_MEMORY, owner, status), memory);
+    struct memory *m = object_new(memory, owner, status);
     if (!m)
         return NULL;
     list_init(&m->slices);
@@ -53,55 +54,42 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
     }
     process_uncharge(owner, bytes);
 fail:
-    object_retire(&m->object);
-    object_free(&m->object);
+    object_drop(&m->object);
     return NULL;
 }
 
 bool memory_zero_piece(struct memory *m)
 {
     uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
+    spin_unlock(&kernel_lock);
     arch_zero(arch_ptr(HPA(m->base.v + m->zeroed)), bytes);
+    spin_lock(&kernel_lock);
     m->zeroed += bytes;
     __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
     return m->zeroed == m->bytes;
 }
 
-static enum status decode_create(uint64_t bytes, uint64_t align, uint64_t flags)
-{
-    if (!bytes || bytes > MEMORY_MAX || !is_aligned(bytes, PAGE_SIZE) || flags)
-        return ERR_RANGE;
-    if (align != PAGE_SIZE && align != PAGE_2M && align != PAGE_1G)
-        return ERR_RANGE;
-    return OK;
-}
-
-// One piece is zeroed here; what is bigger becomes an operation of the thread, whose handle appears
-// at its end.
+// An operation of the thread, whose handle appears at its end.
 SYSCALL(mem_create)
 {
     struct thread *t = this_cpu()->current;
-    enum status status = decode_create(a0, a1, a2);
-    if (status != OK)
-        return result(status);
+    enum status status;
+    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2)
+        return result(ERR_RANGE);
+    if (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G)
+        return result(ERR_RANGE);
     spin_lock(&kernel_lock);
-    int slot = handle_reserve(t->process);
+    int slot = handle_find(t->process);
     if (slot < 0)
         return unlock_result(slot);
     struct memory *m = memory_make(t->process, a0, a1, &status);
-    if (!m) {
-        handle_clear(t->process, (uint32_t)slot);
+    if (!m)
         return unlock_result(status);
-    }
+    handle_reserve(t->process, slot);
     spin_unlock(&kernel_lock);
-    if (!memory_zero_piece(m)) {
-        t->op_state.object = &m->object;
-        t->op_state.w[0] = (uint64_t)slot;
-        op_begin(t, OP_MEM_CREATE);
-    }
-    spin_lock(&kernel_lock);
-    handle_fill(t->process, (uint32_t)slot, &m->object, RIGHT_ALL);
-    return unlock_result(slot);
+    t->op_state.object = &m->object;
+    t->op_state.w[0] = (uint64_t)slot;
+    op_begin(t, OP_MEM_CREATE);
 }
 
 static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t bytes)
@@ -112,30 +100,24 @@ static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t
 }
 
 // The part has the rights of the whole, so that a read-only handle does not become more.
-SYSCALL(mem_slice)
+SYSCALL_LOCKED_ON(mem_slice, memory, RIGHT_USE)
 {
-    struct process *self = caller_process();
-    enum status status;
+    enum status status = decode_part(memory, a1, a2);
     uint8_t rights;
-    spin_lock(&kernel_lock);
-    struct memory *m = HANDLE(self, a0, OBJ_MEMORY, memory, RIGHT_USE, &status);
-    if (!m)
-        return unlock_result(status);
-    status = decode_part(m, a1, a2);
     if (status != OK)
-        return unlock_result(status);
-    handle_any(self, a0, &rights);
-    struct memory *s = memory_alloc(self, a2, m->flags | MEM_SLICE, &status);
+        return status;
+    handle_any(caller_process(), a0, &rights);
+    struct memory *s = memory_alloc(caller_process(), a2, memory->flags | MEM_SLICE, &status);
     if (!s)
-        return unlock_result(status);
-    s->base = HPA(m->base.v + a1);
+        return status;
+    s->base = HPA(memory->base.v + a1);
     s->zeroed = a2;
-    int64_t slot = handle_give(self, &s->object, rights);
+    int slot = handle_give(&s->object, rights);
     if (slot > 0) {
-        s->parent = m;
-        list_push_back(&m->slices, &s->in_parent);
+        s->parent = memory;
+        list_push_back(&memory->slices, &s->in_parent);
     }
-    return unlock_result(slot);
+    return slot;
 }
 
 static uint8_t rights_for(uint64_t prot)
@@ -144,55 +126,38 @@ static uint8_t rights_for(uint64_t prot)
            ((prot & PROT_EXEC) ? RIGHT_EXEC : 0);
 }
 
-enum status map_decode(struct map_args *m, uint64_t h, uint64_t offset, uint64_t bytes,
-                       uint64_t prot)
+enum status map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes, uint64_t address,
+                     uint64_t prot)
 {
+    uint64_t start = s->is_vm ? 0 : USER_START, end = s->is_vm ? GPA_END : USER_END;
     enum status status;
     if (!(prot & PROT_READ) || prot > (PROT_READ | PROT_WRITE | PROT_EXEC))
         return ERR_RANGE;
-    m->memory = HANDLE(caller_process(), h, OBJ_MEMORY, memory, rights_for(prot), &status);
-    if (!m->memory)
+    struct memory *m = HANDLE(caller_process(), h, memory, rights_for(prot), &status);
+    if (!m)
         return status;
-    m->offset = offset;
-    m->bytes = bytes;
-    m->prot = (uint8_t)prot;
-    return decode_part(m->memory, offset, bytes);
-}
-
-static enum status decode_map(struct process **p, struct map_args *m, const uint64_t a[6])
-{
-    enum status status;
-    *p = HANDLE(caller_process(), a[0], OBJ_PROCESS, process, RIGHT_USE, &status);
-    if (!*p)
-        return status;
-    status = map_decode(m, a[1], a[2], a[3], a[5]);
+    status = decode_part(m, offset, bytes);
     if (status != OK)
         return status;
-    if ((m->prot & PROT_WRITE) && (m->prot & PROT_EXEC))
+    if (s->is_vm && (m->flags & MEM_MODULE))
+        return ERR_RIGHTS; // a guest never sees a module itself
+    if (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC))
         return ERR_RANGE;
-    if (a[4] < USER_START || a[4] >= USER_END || !is_aligned(a[4], PAGE_SIZE))
+    if (address < start || address >= end || !is_aligned(address, PAGE_SIZE) ||
+        bytes > end - address)
         return ERR_RANGE;
-    return m->bytes <= USER_END - a[4] ? OK : ERR_RANGE;
+    return space_map(s, m, offset, bytes, address, (uint8_t)prot);
 }
 
-SYSCALL(mem_map)
+SYSCALL_LOCKED_ON(mem_map, process, RIGHT_USE)
 {
-    const uint64_t a[6] = { a0, a1, a2, a3, a4, a5 };
-    struct process *p;
-    struct map_args m;
-    spin_lock(&kernel_lock);
-    enum status status = decode_map(&p, &m, a);
-    if (status == OK)
-        status = space_map(&p->space, m.memory, m.offset, m.bytes, a4, m.prot);
-    return unlock_result(status);
+    return map_call(&process->space, a1, a2, a3, a4, a5);
 }
 
 SYSCALL(mem_unmap)
 {
     enum status status;
     spin_lock(&kernel_lock);
-    struct process *p = HANDLE(caller_process(), a0, OBJ_PROCESS, process, RIGHT_USE, &status);
-    if (!p)
-        return unlock_result(status);
-    return space_unmap_call(&p->space, a1, a2);
+    struct process *p = HANDLE(caller_process(), a0, process, RIGHT_USE, &status);
+    return p ? space_unmap_call(&p->space, a1, a2) : unlock_result(status);
 }

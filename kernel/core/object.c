@@ -16,14 +16,9 @@ static uint32_t live;
 
 // Where in each type's struct the header is.
 static const struct { uint32_t bytes, offset; } layouts[OBJ_TYPE_COUNT] = {
-#define LAYOUT(noun) { sizeof(struct noun), offsetof(struct noun, object) }
-    [OBJ_NONE]    = LAYOUT(mapping), [OBJ_MEMORY]  = LAYOUT(memory),
-    [OBJ_PROCESS] = LAYOUT(process), [OBJ_THREAD]  = LAYOUT(thread),
-    [OBJ_BUDGET]  = LAYOUT(budget),  [OBJ_EVENT]   = LAYOUT(event),
-    [OBJ_TIMER]   = LAYOUT(timer_object), [OBJ_IRQ] = LAYOUT(irq),
-    [OBJ_IOPORTS] = LAYOUT(ioports), [OBJ_VM]      = LAYOUT(vm),
-    [OBJ_VCPU]    = LAYOUT(vcpu),    [OBJ_SYSTEM]  = LAYOUT(system),
-#undef LAYOUT
+#define X(type, noun) { sizeof(struct noun), offsetof(struct noun, object) },
+    OBJECTS(X)
+#undef X
 };
 
 static uint32_t slot_bytes(enum object_type type)
@@ -143,6 +138,12 @@ void object_free(struct object *o)
     o->dying = OBJECT_FREE;
     list_push_front(&free_slots[o->type], &o->owned);
     live--;
+}
+
+void object_drop(struct object *o)
+{
+    object_retire(o);
+    object_free(o);
 }
 
 struct object *object_by_id(uint32_t id)

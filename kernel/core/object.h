@@ -13,9 +13,17 @@
 #include "kernel/lib/spinlock.h"
 #include "kernel/lib/types.h"
 
+// Type, and the struct it is.
+#define OBJECTS(X)                                                                                 \
+    X(NONE, mapping) X(MEMORY, memory) X(PROCESS, process) X(THREAD, thread) X(BUDGET, budget)     \
+    X(EVENT, event) X(TIMER, timer_object) X(IRQ, irq) X(IOPORTS, ioports) X(VM, vm) X(VCPU, vcpu) \
+    X(SYSTEM, system)
+
 enum object_type {
-    OBJ_NONE, OBJ_MEMORY, OBJ_PROCESS, OBJ_THREAD, OBJ_BUDGET, OBJ_EVENT, OBJ_TIMER, OBJ_IRQ,
-    OBJ_IOPORTS, OBJ_VM, OBJ_VCPU, OBJ_SYSTEM, OBJ_TYPE_COUNT,
+#define X(type, noun) OBJ_##type, OBJ_OF_##noun = OBJ_##type,
+    OBJECTS(X)
+#undef X
+    OBJ_TYPE_COUNT,
 };
 
 struct process;
@@ -53,6 +61,8 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
 void object_retire(struct object *object);
 // After the grace period. kernel_lock held.
 void object_free(struct object *object);
+// Both at once, of an object that nobody has seen yet. kernel_lock held.
+void object_drop(struct object *object);
 // The live or dying object, or NULL; for walks: ids run from 1 to object_id_end() - 1.
 struct object *object_by_id(uint32_t id);
 uint32_t object_id_end(void);
@@ -65,6 +75,9 @@ uint32_t object_count(void);
         object_to_ ? container_of(object_to_, struct noun, object) : NULL;                         \
     })
 #define object_as(o, noun) container_of(o, struct noun, object) // not NULL
+// object_alloc() of the struct's type, as that struct.
+#define object_new(noun, owner, status)                                                            \
+    object_to(object_alloc(OBJ_OF_##noun, owner, status), noun)
 
 static inline struct ref ref_to(struct object *o)
 {
@@ -82,9 +95,8 @@ static inline struct object *ref_get(struct ref r)
 // The table of ids: pages of pointers, made as ids are. Slot 0 is an object that no handle matches.
 extern struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 
-// Handle table: one page of 512 entries, each one word: id 0-23, rights 24-31, generation 32-63.
-// Read without a lock, written under kernel_lock. An entry whose object is gone counts as free.
-struct handle_table { uint64_t entry[HANDLE_MAX]; };
+// An entry of a process's handle table is one word: id 0-23, rights 24-31, generation 32-63. Read
+// without a lock, written under kernel_lock. An entry whose object is gone counts as free.
 #define HANDLE_RESERVED (1ull << 32) // taken, but leads nowhere yet
 
 // Whatever is there; the generation says whether it is what the handle meant.
@@ -104,7 +116,8 @@ static inline struct object *handle_object(uint64_t entry)
 struct object *handle_any(const struct process *process, uint64_t h, uint8_t *rights);
 // slot 0: the lowest free one. Returns the slot or a negative status. kernel_lock held.
 int handle_set(struct process *process, uint64_t slot, struct object *object, uint8_t rights);
-// Takes a slot now and fills it when the object is ready. kernel_lock held.
-int handle_reserve(struct process *process);
-void handle_fill(struct process *process, uint32_t slot, struct object *object, uint8_t rights);
-void handle_clear(struct process *process, uint32_t slot);
+// The lowest free slot, or ERR_FULL. kernel_lock held, as long as the slot is not written.
+int handle_find(const struct process *process);
+void handle_reserve(struct process *process, int slot); // until the object is ready
+void handle_fill(struct process *process, int slot, struct object *object, uint8_t rights);
+void handle_clear(struct process *process, uint64_t slot);

@@ -21,31 +21,9 @@ void process_uncharge(struct process *p, uint64_t bytes)
     p->used -= bytes;
 }
 
-static bool table_make(struct process *p)
-{
-    struct hpa frame;
-    if (!process_charge(p, PAGE_SIZE))
-        return false;
-    if (!frames_alloc(1, PAGE_SIZE, p->object.id, &frame)) {
-        process_uncharge(p, PAGE_SIZE);
-        return false;
-    }
-    p->handles = arch_ptr(frame);
-    arch_zero(p->handles, PAGE_SIZE);
-    return true;
-}
-
-static void table_free(struct process *p)
-{
-    uint64_t base = (uintptr_t)arch_ptr(HPA(0));
-    frames_free(HPA((uintptr_t)p->handles - base), 1);
-    process_uncharge(p, PAGE_SIZE);
-    p->handles = NULL;
-}
-
 struct process *process_make(struct process *parent, uint64_t quota, enum status *status)
 {
-    struct process *p = object_to(object_alloc(OBJ_PROCESS, parent, status), process);
+    struct process *p = object_new(process, parent, status);
     if (!p)
         return NULL;
     list_init(&p->objects);
@@ -57,21 +35,16 @@ struct process *process_make(struct process *parent, uint64_t quota, enum status
     if (parent && !process_charge(parent, quota))
         goto no_quota;
     *status = ERR_MEMORY;
-    if (!table_make(p))
-        goto no_table;
     if (!space_init(&p->space, p->object.id, false, p))
         goto no_space;
     handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);
     *status = OK;
     return p;
 no_space:
-    table_free(p);
-no_table:
     if (parent)
         process_uncharge(parent, quota);
 no_quota:
-    object_retire(&p->object);
-    object_free(&p->object);
+    object_drop(&p->object);
     return NULL;
 }
 
@@ -79,9 +52,14 @@ no_quota:
 void process_unmake(struct process *p)
 {
     arch_space_free(&p->space);
-    table_free(p);
     if (p->parent)
         process_uncharge(p->parent, p->quota);
+}
+
+void process_kill(struct process *p)
+{
+    list_for_each(l, &p->threads)
+        thread_kill(list_entry(l, struct thread, in_process));
 }
 
 struct event *process_ended(struct process *p)
@@ -123,57 +101,36 @@ bool copy_to_user(struct process *p, uint64_t va, const void *from, size_t bytes
     return copy_user(p, (char *)(uintptr_t)from, va, bytes, true);
 }
 
-static enum status decode_create(struct event **event, uint64_t quota, uint64_t h)
-{
-    enum status status;
-    *event = NULL;
-    if (quota < QUOTA_MIN || quota > QUOTA_MAX)
-        return ERR_RANGE;
-    if (!h)
-        return OK;
-    *event = HANDLE(caller_process(), h, OBJ_EVENT, event, RIGHT_USE, &status);
-    return *event ? OK : status;
-}
-
-SYSCALL(process_create)
+SYSCALL_LOCKED(process_create)
 {
     struct process *self = caller_process();
-    struct event *event;
-    spin_lock(&kernel_lock);
-    enum status status = decode_create(&event, a0, a1);
-    if (status != OK)
-        return unlock_result(status);
-    int slot = handle_reserve(self);
+    enum status status = OK;
+    if (a0 < QUOTA_MIN || a0 > QUOTA_MAX)
+        return ERR_RANGE;
+    struct event *event = a1 ? HANDLE(self, a1, event, RIGHT_USE, &status) : NULL;
+    if (a1 && !event)
+        return status;
+    int slot = handle_find(self);
     if (slot < 0)
-        return unlock_result(slot);
+        return slot;
     struct process *p = process_make(self, align_down(a0, PAGE_SIZE), &status);
-    if (!p) {
-        handle_clear(self, (uint32_t)slot);
-        return unlock_result(status);
-    }
+    if (!p)
+        return status;
     if (event) {
         p->end_event = ref_to(&event->object);
         p->end_bits = a2;
     }
-    handle_fill(self, (uint32_t)slot, &p->object, RIGHT_ALL);
-    return unlock_result(slot);
+    handle_fill(self, slot, &p->object, RIGHT_ALL);
+    return slot;
 }
 
-SYSCALL(process_status)
+SYSCALL_LOCKED_ON(process_status, process, RIGHT_READ)
 {
-    struct process *self = caller_process();
-    struct process_status s;
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct process *p = HANDLE(self, a0, OBJ_PROCESS, process, RIGHT_READ, &status);
-    if (!p)
-        return unlock_result(status);
-    s = p->status;
-    s.threads = p->threads_alive;
-    s.quota = p->quota;
-    s.used = p->used;
+    struct process_status s = process->status;
+    s.threads = process->threads_alive;
+    s.quota = process->quota;
+    s.used = process->used;
     if (s.threads)
         s.end = PROCESS_ALIVE; // until the last thread is gone
-    spin_unlock(&kernel_lock);
-    return result(copy_to_user(self, a1, &s, sizeof(s)) ? OK : ERR_RANGE);
+    return copy_to_user(caller_process(), a1, &s, sizeof(s)) ? OK : ERR_RANGE;
 }

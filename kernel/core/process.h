@@ -51,7 +51,7 @@ struct mapping { // from the slab, charged to the space's payer
 struct process {
     struct object object;
     struct space space;
-    struct handle_table *handles;
+    uint64_t handles[HANDLE_MAX];
     struct list objects;     // struct object.owned
     struct list threads;     // struct thread.in_process
     uint32_t threads_alive;
@@ -73,7 +73,7 @@ static inline struct object *handle_get(const struct process *process, uint64_t 
     *status = ERR_HANDLE;
     if (unlikely(h >= HANDLE_MAX))
         return NULL;
-    uint64_t entry = __atomic_load_n(&process->handles->entry[h], __ATOMIC_RELAXED);
+    uint64_t entry = __atomic_load_n(&process->handles[h], __ATOMIC_RELAXED);
     struct object *o = handle_slot(entry);
     if (unlikely(__atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) != entry >> 32 ||
                  o->type != type))
@@ -91,6 +91,8 @@ void process_uncharge(struct process *p, uint64_t bytes);
 struct process *process_make(struct process *parent, uint64_t quota, enum status *status);
 // Frees what is left of it besides the object itself. kernel_lock held.
 void process_unmake(struct process *p);
+// Tells all its threads to die. kernel_lock held.
+void process_kill(struct process *p);
 // Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or
 // NULL.
 struct event *process_ended(struct process *p);
@@ -106,7 +108,8 @@ struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t byte
 // Takes frames from the allocator and charges them; not zeroed. kernel_lock held.
 struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align,
                            enum status *status);
-// Zeroes at most MEM_PIECE bytes more; true: all done. No lock: nobody else can reach the frames.
+// Zeroes at most MEM_PIECE bytes more; true: all done. kernel_lock held, and released meanwhile:
+// nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
 #define MEM_PIECE (1ull << 20)

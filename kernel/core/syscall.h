@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// How the files of kernel/core define system calls. Each is one function in the file of its object,
-// in two halves: decode_…() checks everything and changes nothing, what follows it takes effect.
-// What can still fail then is only the taking of memory, which is undone as a whole.
+// How the files of kernel/core define system calls. Each is one function in the file of its object.
+// It checks everything before it changes anything; what can still fail then is only the taking of
+// memory, which is undone as a whole.
 #pragma once
 #include "kernel/core/arch.h"
 
-#define ARGUMENT __attribute__((unused)) uint64_t
-#define SYSCALL(name)                                                                              \
-    struct syscall_result sys_##name(ARGUMENT a0, ARGUMENT a1, ARGUMENT a2, ARGUMENT a3,           \
-                                     ARGUMENT a4, ARGUMENT a5)
+#define UNUSED __attribute__((unused))
+#define ARGUMENTS                                                                                  \
+    UNUSED uint64_t a0, UNUSED uint64_t a1, UNUSED uint64_t a2, UNUSED uint64_t a3,                \
+        UNUSED uint64_t a4, UNUSED uint64_t a5
+#define SYSCALL(name) struct syscall_result sys_##name(ARGUMENTS)
 
 #define X(name, number) SYSCALL(name);
 SYSCALLS(X)
@@ -29,20 +30,47 @@ static inline struct syscall_result unlock_result(int64_t status)
 static inline struct process *caller_process(void) { return this_cpu()->current->process; }
 
 // The handle's object as the struct it is part of; NULL and *status on failure.
-#define HANDLE(process, h, type, noun, rights, status)                                             \
-    object_to(handle_get(process, h, type, rights, status), noun)
+#define HANDLE(process, h, noun, rights, status)                                                   \
+    object_to(handle_get(process, h, OBJ_OF_##noun, rights, status), noun)
+
+// A call whose body has the status as its value and runs with kernel_lock held.
+#define SYSCALL_LOCKED(name)                                                                       \
+    static int64_t name##_locked(ARGUMENTS);                                                       \
+    SYSCALL(name)                                                                                  \
+    {                                                                                              \
+        spin_lock(&kernel_lock);                                                                   \
+        return unlock_result(name##_locked(a0, a1, a2, a3, a4, a5));                               \
+    }                                                                                              \
+    static int64_t name##_locked(ARGUMENTS)
+
+// A call whose first argument is a handle with these rights: the body finds the object as `noun`.
+#define SYSCALL_ON(name, noun, rights)                                                             \
+    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS);                                 \
+    SYSCALL(name)                                                                                  \
+    {                                                                                              \
+        enum status status;                                                                        \
+        struct noun *noun = HANDLE(caller_process(), a0, noun, rights, &status);                   \
+        return result(noun ? name##_on(noun, a0, a1, a2, a3, a4, a5) : status);                    \
+    }                                                                                              \
+    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS)
+
+// Both: what a call changes under kernel_lock, it must look up under kernel_lock.
+#define SYSCALL_LOCKED_ON(name, noun, rights)                                                      \
+    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS);                                 \
+    SYSCALL_LOCKED(name)                                                                           \
+    {                                                                                              \
+        enum status status;                                                                        \
+        struct noun *noun = HANDLE(caller_process(), a0, noun, rights, &status);                   \
+        return noun ? name##_on(noun, a0, a1, a2, a3, a4, a5) : status;                            \
+    }                                                                                              \
+    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS)
 
 // A new object's handle for the caller; ends the object again if the table is full. kernel_lock
 // held.
-int64_t handle_give(struct process *to, struct object *object, uint8_t rights);
+int handle_give(struct object *object, uint8_t rights);
 
-// mem_map and vm_map: what they have in common. kernel_lock held.
-struct map_args {
-    struct memory *memory;
-    uint64_t offset, bytes;
-    uint8_t prot;
-};
-enum status map_decode(struct map_args *m, uint64_t h, uint64_t offset, uint64_t bytes,
-                       uint64_t prot);
+// mem_map and vm_map. kernel_lock held.
+enum status map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes, uint64_t address,
+                     uint64_t prot);
 // mem_unmap and vm_unmap. kernel_lock is held by the caller and released here; may not return.
 struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64_t bytes);

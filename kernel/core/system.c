@@ -5,13 +5,6 @@
 
 #define LOG_PIECE 256
 
-static enum status decode(uint64_t h, uint8_t rights)
-{
-    enum status status;
-    struct object *o = handle_get(caller_process(), h, OBJ_SYSTEM, rights, &status);
-    return o ? OK : status;
-}
-
 SYSCALL(null) { return result(OK); }
 
 // The text is taken as it is; at most LOG_PIECE bytes a call.
@@ -25,12 +18,9 @@ SYSCALL(log_write)
     return result((int64_t)bytes);
 }
 
-SYSCALL(system_audit)
+SYSCALL_ON(system_audit, system, RIGHT_USE)
 {
     struct thread *t = this_cpu()->current;
-    enum status status = decode(a0, RIGHT_USE);
-    if (status != OK)
-        return result(status);
     memset(t->op_state.w, 0, sizeof(t->op_state.w));
     t->op_state.ref = (struct ref){ NULL, 0 };
     op_begin(t, OP_AUDIT);
@@ -46,60 +36,45 @@ static struct vcpu *vcpu_at(uint64_t index)
     return NULL;
 }
 
-SYSCALL(system_stats)
+SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
 {
     struct vcpu_stats s = { 0 };
-    enum status status = decode(a0, RIGHT_READ);
-    if (status != OK)
-        return result(status);
-    spin_lock(&kernel_lock);
     struct vcpu *v = vcpu_at(a1);
     if (!v)
-        return unlock_result(0);
+        return 0;
     arch_vcpu_stats(v, &s);
     s.process = v->object.owner->object.id;
     s.core = v->core;
     s.injected = v->injected;
     s.run_tsc = v->runner ? v->runner->run_tsc : 0;
     s.halt_tsc = v->halt_tsc;
-    spin_unlock(&kernel_lock);
-    return result(copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE);
+    return copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE;
 }
 
-SYSCALL(system_log)
+SYSCALL_ON(system_log, system, RIGHT_READ)
 {
     char text[LOG_PIECE] = { 0 };
-    enum status status = decode(a0, RIGHT_READ);
-    if (status != OK)
-        return result(status);
     size_t most = min_u64(a2, sizeof(text));
     if (!copy_to_user(caller_process(), a1, text, most)) // before the ring gives anything away
-        return result(ERR_RANGE);
+        return ERR_RANGE;
     size_t got = log_read(text, most);
-    return result(copy_to_user(caller_process(), a1, text, got) ? (int64_t)got : ERR_RANGE);
+    return copy_to_user(caller_process(), a1, text, got) ? (int64_t)got : ERR_RANGE;
 }
 
-SYSCALL(system_info)
+SYSCALL_ON(system_info, system, RIGHT_READ)
 {
-    struct system_info info = { 0 };
-    enum status status = decode(a0, RIGHT_READ);
-    if (status != OK)
-        return result(status);
-    info.frames_total = frames_count_total();
-    info.frames_free = frames_count_free();
-    info.objects = object_count();
-    info.cores = cpu_count;
+    struct system_info info = {
+        .frames_total = frames_count_total(), .frames_free = frames_count_free(),
+        .objects = object_count(), .cores = cpu_count,
+    };
     for (uint32_t i = 0; i < cpu_count && i < ARRAY_SIZE(info.idle_tsc); i++)
         info.idle_tsc[i] = cpus[i]->idle_tsc;
-    return result(copy_to_user(caller_process(), a1, &info, sizeof(info)) ? OK : ERR_RANGE);
+    return copy_to_user(caller_process(), a1, &info, sizeof(info)) ? OK : ERR_RANGE;
 }
 
-SYSCALL(system_off)
+SYSCALL_ON(system_off, system, RIGHT_CONTROL)
 {
-    enum status status = decode(a0, RIGHT_CONTROL);
-    if (status != OK)
-        return result(status);
     if (a1 > 2)
-        return result(ERR_RANGE);
+        return ERR_RANGE;
     arch_off((int)a1);
 }

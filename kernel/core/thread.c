@@ -9,7 +9,7 @@
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
                            enum status *status)
 {
-    struct thread *t = object_to(object_alloc(OBJ_THREAD, p, status), thread);
+    struct thread *t = object_new(thread, p, status);
     if (!t)
         return NULL;
     t->process = p;
@@ -22,111 +22,64 @@ struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
     return t;
 }
 
-static enum status decode_create(struct process **p, const uint64_t a[5])
-{
-    const struct thread *t = this_cpu()->current;
-    enum status status;
-    *p = HANDLE(t->process, a[0], OBJ_PROCESS, process, RIGHT_USE, &status);
-    if (!*p)
-        return status;
-    if (a[1] >= cpu_count || a[2] >= USER_END || a[3] > USER_END)
-        return ERR_RANGE;
-    if (t->priority != PRIO_SYSTEM && a[1] != t->core)
-        return ERR_RIGHTS;
-    return (*p)->status.end == PROCESS_ALIVE ? OK : ERR_STATE;
-}
-
-SYSCALL(thread_create)
+SYSCALL_LOCKED_ON(thread_create, process, RIGHT_USE)
 {
     const struct thread *maker = this_cpu()->current;
-    const uint64_t a[5] = { a0, a1, a2, a3, a4 };
-    struct process *p;
     bool inherit = maker->priority != PRIO_SYSTEM;
-    spin_lock(&kernel_lock);
-    enum status status = decode_create(&p, a);
-    if (status != OK)
-        return unlock_result(status);
-    int slot = handle_reserve(maker->process);
+    enum status status;
+    if (a1 >= cpu_count || a2 >= USER_END || a3 > USER_END)
+        return ERR_RANGE;
+    if (inherit && a1 != maker->core)
+        return ERR_RIGHTS;
+    if (process->status.end != PROCESS_ALIVE)
+        return ERR_STATE;
+    int slot = handle_find(maker->process);
     if (slot < 0)
-        return unlock_result(slot);
-    struct thread *t =
-        thread_make(p, (uint32_t)a1, inherit ? maker->priority : PRIO_BEST_EFFORT, &status);
-    if (!t) {
-        handle_clear(maker->process, (uint32_t)slot);
-        return unlock_result(status);
-    }
+        return slot;
+    struct thread *t = thread_make(process, (uint32_t)a1,
+                                   inherit ? maker->priority : PRIO_BEST_EFFORT, &status);
+    if (!t)
+        return status;
     if (inherit)
         t->budget = maker->budget;
     arch_thread_init(t, a2, a3, a4);
-    handle_fill(maker->process, (uint32_t)slot, &t->object, RIGHT_ALL);
-    return unlock_result(slot);
+    handle_fill(maker->process, slot, &t->object, RIGHT_ALL);
+    return slot;
 }
 
-SYSCALL(thread_start)
+SYSCALL_LOCKED_ON(thread_start, thread, RIGHT_CONTROL)
 {
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct thread *t = HANDLE(caller_process(), a0, OBJ_THREAD, thread, RIGHT_CONTROL, &status);
-    if (!t)
-        return unlock_result(status);
-    if (t->started)
-        return unlock_result(ERR_STATE);
-    __atomic_store_n(&t->started, 1, __ATOMIC_SEQ_CST);
-    spin_unlock(&kernel_lock);
-    thread_wake(t);
-    return result(OK);
+    if (thread->started)
+        return ERR_STATE;
+    __atomic_store_n(&thread->started, 1, __ATOMIC_SEQ_CST);
+    thread_wake(thread);
+    return OK;
 }
 
-SYSCALL(thread_kill)
+SYSCALL_ON(thread_kill, thread, RIGHT_CONTROL)
 {
-    enum status status;
-    struct thread *t = HANDLE(caller_process(), a0, OBJ_THREAD, thread, RIGHT_CONTROL, &status);
-    if (!t)
-        return result(status);
-    thread_kill(t);
-    return result(OK);
+    thread_kill(thread);
+    return OK;
 }
 
-struct sched_args {
-    struct thread *t;
-    struct budget *budget;
-};
-
-static enum status decode_sched(struct sched_args *s, uint64_t h, uint64_t priority,
-                                uint64_t budget)
+SYSCALL_LOCKED_ON(thread_sched, thread, RIGHT_CONTROL)
 {
     const struct thread *caller = this_cpu()->current;
-    enum status status;
-    s->budget = NULL;
-    s->t = HANDLE(caller->process, h, OBJ_THREAD, thread, RIGHT_CONTROL, &status);
-    if (!s->t)
-        return status;
+    enum status status = OK;
     if (caller->priority != PRIO_SYSTEM)
         return ERR_RIGHTS;
-    if (priority < PRIO_BEST_EFFORT || priority >= PRIO_COUNT)
+    if (a1 < PRIO_BEST_EFFORT || a1 >= PRIO_COUNT || (a1 == PRIO_BUDGET) != (a2 != 0))
         return ERR_RANGE;
-    if ((priority == PRIO_BUDGET) != (budget != 0))
-        return ERR_RANGE;
-    if (s->t->started)
+    if (thread->started)
         return ERR_STATE;
-    if (!budget)
-        return OK;
-    s->budget = HANDLE(caller->process, budget, OBJ_BUDGET, budget, RIGHT_USE, &status);
-    if (!s->budget)
+    struct budget *b = a2 ? HANDLE(caller->process, a2, budget, RIGHT_USE, &status) : NULL;
+    if (a2 && !b)
         return status;
-    return s->budget->core == s->t->core ? OK : ERR_RANGE;
-}
-
-SYSCALL(thread_sched)
-{
-    struct sched_args s;
-    spin_lock(&kernel_lock);
-    enum status status = decode_sched(&s, a0, a1, a2);
-    if (status == OK) {
-        s.t->priority = (uint8_t)a1;
-        s.t->budget = s.budget ? ref_to(&s.budget->object) : (struct ref){ NULL, 0 };
-    }
-    return unlock_result(status);
+    if (b && b->core != thread->core)
+        return ERR_RANGE;
+    thread->priority = (uint8_t)a1;
+    thread->budget = b ? ref_to(&b->object) : (struct ref){ NULL, 0 };
+    return OK;
 }
 
 SYSCALL(thread_yield)
@@ -150,11 +103,9 @@ void thread_exit_current(enum process_end end, const struct process_status *why)
         p->status.error = why->error;
     }
     if (end != PROCESS_EXITED)
-        list_for_each(l, &p->threads)
-            if (l != &t->in_process)
-                thread_kill(list_entry(l, struct thread, in_process));
+        process_kill(p);
     spin_unlock(&kernel_lock);
-    __atomic_store_n(&t->killed, 1, __ATOMIC_SEQ_CST);
+    thread_kill(t);
     sched_run();
 }
 

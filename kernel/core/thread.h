@@ -65,6 +65,8 @@ struct thread {
         struct ref ref;        // likewise, where it may vanish meanwhile
         int step;
         uint64_t w[8];         // see op.c, destroy.c, audit.c
+        int64_t status;        // what its system call gives at the end; 0 at first
+        uint64_t value;
     } op_state;
 };
 
@@ -82,7 +84,7 @@ struct timer_object { struct object object; struct timer timer; struct ref event
 struct irq {
     struct object object;
     uint32_t gsi;
-    uint8_t core, bound;
+    uint8_t bound;
     struct ref event;
     uint64_t bits;
 };
@@ -126,7 +128,7 @@ void budget_stop(struct budget *b);                   // is destroyed: its core
 void budget_release(struct budget *b);                // is freed: kernel_lock held
 // event.c / timer.c / irq.c
 void event_signal(struct event *e, uint64_t bits); // any core, interrupts off
-void event_timeout(struct thread *t);   // on its core: wait_timer
+void event_signal_ref(struct ref r, uint64_t bits); // likewise, if that event still is
 void event_leave(struct thread *t, enum status status); // any core: it waits no longer
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
 void timer_init(struct timer *t, enum timer_kind kind, uint8_t core);
@@ -140,14 +142,14 @@ struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status);
 NORETURN void op_begin(struct thread *t, enum thread_op op);
 void op_run(struct thread *t);          // one piece, from sched_run()
 void op_abandon(struct thread *t);      // t dies; kernel_lock held
-void destroy_claim(struct object *o, struct object *up); // kernel_lock held
 // What a piece says: call again, call again after a while (it waits for other cores), or the end.
+// Pieces run with kernel_lock held.
 enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
-struct op_result { enum op_progress progress; int64_t status; uint64_t value; };
-struct op_result destroy_piece(struct thread *t); // destroy.c
+enum op_progress destroy_piece(struct thread *t); // destroy.c
+enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // op.c
 void destroy_abandon(struct thread *t);
 void destroy_stop_on_core(struct object *o);      // in the IPI of the core that o's use is on
-struct op_result audit_piece(struct thread *t);   // audit.c
+enum op_progress audit_piece(struct thread *t);   // audit.c
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
                            enum status *status); // kernel_lock held

@@ -33,16 +33,16 @@ void timer_arm(struct timer *t, uint64_t deadline)
 static void timer_expired(struct timer *t, uint64_t now)
 {
     struct timer_object *o;
-    struct event *e;
+    struct thread *waiter;
     switch (t->kind) {
     case TIMER_EVENT:
         o = container_of(t, struct timer_object, timer);
-        e = object_to(ref_get(o->event), event);
-        if (e)
-            event_signal(e, o->bits);
+        event_signal_ref(o->event, o->bits);
         break;
     case TIMER_WAIT:
-        event_timeout(container_of(t, struct thread, wait_timer));
+        waiter = container_of(t, struct thread, wait_timer);
+        event_leave(waiter, ERR_TIMEOUT);
+        thread_wake(waiter);
         break;
     case TIMER_BUDGET:
         budget_refill(container_of(t, struct budget, refill), now);
@@ -65,32 +65,23 @@ void timers_run(struct cpu *cpu, uint64_t now)
     }
 }
 
-SYSCALL(timer_create)
+SYSCALL_LOCKED_ON(timer_create, event, RIGHT_USE)
 {
-    struct process *self = caller_process();
     enum status status;
-    spin_lock(&kernel_lock);
-    struct event *e = HANDLE(self, a0, OBJ_EVENT, event, RIGHT_USE, &status);
-    if (!e)
-        return unlock_result(status);
-    struct timer_object *t = object_to(object_alloc(OBJ_TIMER, self, &status), timer_object);
+    struct timer_object *t = object_new(timer_object, caller_process(), &status);
     if (!t)
-        return unlock_result(status);
+        return status;
     timer_init(&t->timer, TIMER_EVENT, (uint8_t)this_cpu()->id);
-    t->event = ref_to(&e->object);
+    t->event = ref_to(&event->object);
     t->bits = a1;
-    return unlock_result(handle_give(self, &t->object, RIGHT_ALL));
+    return handle_give(&t->object, RIGHT_ALL);
 }
 
-SYSCALL(timer_arm)
+SYSCALL_ON(timer_arm, timer_object, RIGHT_USE)
 {
-    enum status status;
-    struct timer_object *t =
-        HANDLE(caller_process(), a0, OBJ_TIMER, timer_object, RIGHT_USE, &status);
-    if (!t)
-        return result(status);
-    if (t->timer.core != this_cpu()->id)
-        return result(ERR_STATE);
-    timer_arm(&t->timer, a1);
-    return result(OK);
+    struct timer *t = &timer_object->timer;
+    if (t->core != this_cpu()->id)
+        return ERR_STATE;
+    timer_arm(t, a1);
+    return OK;
 }

@@ -85,36 +85,6 @@ void vcpu_release(struct vcpu *v)
     v->vm->vcpus--;
 }
 
-struct create_args {
-    struct vm *vm;
-    struct memory *page;
-    struct event *event;
-};
-
-static enum status decode_create(struct create_args *c, const uint64_t a[4])
-{
-    struct process *self = caller_process();
-    enum status status;
-    c->event = NULL;
-    c->vm = HANDLE(self, a[0], OBJ_VM, vm, RIGHT_USE, &status);
-    if (!c->vm)
-        return status;
-    c->page = HANDLE(self, a[2], OBJ_MEMORY, memory, RIGHT_READ | RIGHT_WRITE, &status);
-    if (!c->page)
-        return status;
-    if (a[1] > APIC_ID_MAX || c->page->flags)
-        return ERR_RANGE;
-    // What the vCPU stands on must not end before it: all three are the caller's.
-    if (c->vm->object.owner != self || c->page->object.owner != self || c->vm->vcpus)
-        return ERR_STATE;
-    if (!a[3])
-        return OK;
-    c->event = HANDLE(self, a[3], OBJ_EVENT, event, RIGHT_USE | RIGHT_WAIT, &status);
-    if (!c->event)
-        return status;
-    return ref_get(c->event->vcpu) ? ERR_BUSY : OK;
-}
-
 static void bind_event(struct vcpu *v, struct event *e)
 {
     v->event = ref_to(&e->object);
@@ -126,42 +96,46 @@ static void bind_event(struct vcpu *v, struct event *e)
         vcpu_raise(v, VCPU_WORK_EVENT);
 }
 
-SYSCALL(vcpu_create)
+SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
 {
     struct process *self = caller_process();
-    const uint64_t a[4] = { a0, a1, a2, a3 };
-    struct create_args c;
-    spin_lock(&kernel_lock);
-    enum status status = decode_create(&c, a);
-    if (status != OK)
-        return unlock_result(status);
-    int slot = handle_reserve(self);
+    enum status status = OK;
+    struct memory *page = HANDLE(self, a2, memory, RIGHT_READ | RIGHT_WRITE, &status);
+    if (!page)
+        return status;
+    if (a1 > APIC_ID_MAX || page->flags)
+        return ERR_RANGE;
+    // What the vCPU stands on must not end before it: all three are the caller's.
+    if (vm->object.owner != self || page->object.owner != self || vm->vcpus)
+        return ERR_STATE;
+    struct event *event = a3 ? HANDLE(self, a3, event, RIGHT_USE | RIGHT_WAIT, &status) : NULL;
+    if (a3 && !event)
+        return status;
+    if (event && ref_get(event->vcpu))
+        return ERR_BUSY;
+    int slot = handle_find(self);
     if (slot < 0)
-        return unlock_result(slot);
-    struct vcpu *v = object_to(object_alloc(OBJ_VCPU, self, &status), vcpu);
+        return slot;
+    struct vcpu *v = object_new(vcpu, self, &status);
     if (!v)
-        goto no_object;
-    v->vm = c.vm;
+        return status;
+    v->vm = vm;
     v->core = (uint8_t)this_cpu()->id;
-    v->page_memory = c.page;
-    v->page = arch_ptr(c.page->base);
+    v->page_memory = page;
+    v->page = arch_ptr(page->base);
     timer_init(&v->apic_timer, TIMER_VLAPIC, v->core);
     status = arch_vcpu_init(v, (uint32_t)a1);
-    if (status != OK)
-        goto no_arch;
-    c.vm->vcpu = v;
-    c.vm->vcpus++;
-    c.page->pins++;
-    if (c.event)
-        bind_event(v, c.event);
-    handle_fill(self, (uint32_t)slot, &v->object, RIGHT_ALL);
-    return unlock_result(slot);
-no_arch:
-    object_retire(&v->object);
-    object_free(&v->object);
-no_object:
-    handle_clear(self, (uint32_t)slot);
-    return unlock_result(status);
+    if (status != OK) {
+        object_drop(&v->object);
+        return status;
+    }
+    vm->vcpu = v;
+    vm->vcpus++;
+    page->pins++;
+    if (event)
+        bind_event(v, event);
+    handle_fill(self, slot, &v->object, RIGHT_ALL);
+    return slot;
 }
 
 // The hot path. A vCPU runs on its own core and in its owner's address space, out of one thread.
@@ -170,7 +144,7 @@ SYSCALL(vcpu_run)
     struct cpu *cpu = this_cpu();
     struct thread *t = cpu->current;
     enum status status;
-    struct vcpu *v = HANDLE(t->process, a0, OBJ_VCPU, vcpu, RIGHT_USE, &status);
+    struct vcpu *v = HANDLE(t->process, a0, vcpu, RIGHT_USE, &status);
     if (unlikely(!v))
         return result(status);
     if (unlikely(v->thread))
@@ -188,45 +162,32 @@ SYSCALL(vcpu_run)
     arch_resume_guest(v);
 }
 
-SYSCALL(vcpu_kick)
+SYSCALL_ON(vcpu_kick, vcpu, RIGHT_USE)
 {
-    enum status status;
-    struct vcpu *v = HANDLE(caller_process(), a0, OBJ_VCPU, vcpu, RIGHT_USE, &status);
-    if (!v)
-        return result(status);
-    vcpu_raise(v, VCPU_WORK_KICK);
-    return result(OK);
+    vcpu_raise(vcpu, VCPU_WORK_KICK);
+    return OK;
 }
 
-SYSCALL(vcpu_intr)
+SYSCALL_ON(vcpu_intr, vcpu, RIGHT_USE)
 {
-    enum status status;
-    struct vcpu *v = HANDLE(caller_process(), a0, OBJ_VCPU, vcpu, RIGHT_USE, &status);
-    if (!v)
-        return result(status);
     if (a1 > 1)
-        return result(ERR_RANGE);
-    __atomic_store_n(&v->intr_line, (uint8_t)a1, __ATOMIC_SEQ_CST);
+        return ERR_RANGE;
+    __atomic_store_n(&vcpu->intr_line, (uint8_t)a1, __ATOMIC_SEQ_CST);
     if (a1)
-        vcpu_raise(v, VCPU_WORK_INTR);
+        vcpu_raise(vcpu, VCPU_WORK_INTR);
     else
-        __atomic_fetch_and(&v->work, ~VCPU_WORK_INTR, __ATOMIC_SEQ_CST);
-    return result(OK);
+        __atomic_fetch_and(&vcpu->work, ~VCPU_WORK_INTR, __ATOMIC_SEQ_CST);
+    return OK;
 }
 
-SYSCALL(vcpu_sregs)
+SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
 {
-    struct process *self = caller_process();
-    enum status status;
-    struct vcpu *v = HANDLE(self, a0, OBJ_VCPU, vcpu, RIGHT_USE, &status);
-    if (!v)
-        return result(status);
     if (a1 > 1)
-        return result(ERR_RANGE);
-    if (v->thread || v->core != this_cpu()->id || v->object.owner != self)
-        return result(ERR_STATE);
-    if (a1 && !v->runner)
+        return ERR_RANGE;
+    if (vcpu->thread || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
+        return ERR_STATE;
+    if (a1 && !vcpu->runner)
         log_print("vCPU of process %u has its first state at %lu, %lu ticks were zeroing\n",
-                  self->object.id, arch_now(), memory_zeroing);
-    return result(arch_vcpu_sregs(v, a1));
+                  vcpu->object.owner->object.id, arch_now(), memory_zeroing);
+    return arch_vcpu_sregs(vcpu, a1);
 }

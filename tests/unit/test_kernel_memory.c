@@ -240,7 +240,7 @@ static void test_destroy_process(void **state)
         CALL(1, mem_slice, own, 0, MB);
         assert_int_equal(CALL(1, mem_map, child, own, 0, 3 * MB, VA, PROT_READ), OK);
         assert_int_equal(CALL(0, handle_copy, p.handle, HANDLE_SELF, RIGHT_USE, 200), ERR_RIGHTS);
-        p.process->handles->entry[200] = fake_manager->handles->entry[HANDLE_SELF];
+        p.process->handles[200] = fake_manager->handles[HANDLE_SELF];
         assert_int_equal(CALL(1, mem_map, 200, own, 0, PAGE_SIZE, VA, PROT_READ), OK);
         int64_t vm = CALL(1, vm_create, 0), page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
         int64_t e = CALL(1, event_create, 0), timer = CALL(1, timer_create, e, 1);

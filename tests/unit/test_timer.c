@@ -88,11 +88,11 @@ static void test_other_core(void **state)
     CALL(1, timer_arm, t, fake.now + MS);
     assert_int_equal(fake.deadline[1], fake.now + MS);
     // Its core alone arms it; a process with a handle on another core is told.
-    p.process->handles->entry[60] = p.process->handles->entry[t];
-    fake_manager->handles->entry[60] = p.process->handles->entry[t];
+    p.process->handles[60] = p.process->handles[t];
+    fake_manager->handles[60] = p.process->handles[t];
     assert_int_equal(CALL(0, timer_arm, 60, fake.now + MS), ERR_STATE);
     // Destroyed from another core, it leaves that core's list first.
-    fake_manager->handles->entry[60] = p.process->handles->entry[t];
+    fake_manager->handles[60] = p.process->handles[t];
     assert_int_equal(FINISH(0, object_destroy, 60), OK);
     assert_true(list_empty(&cpus[1]->timers));
     assert_int_equal(CALL(1, timer_arm, t, fake.now + MS), ERR_HANDLE);

@@ -19,9 +19,9 @@ static struct scene make_scene(void)
     s.v = object_to(fake_object(s.p.process, s.h), vcpu);
     assert_int_equal(s.v->arch.apic_id, 3);
     // The manager may signal and kick.
-    memcpy(&fake_manager->handles->entry[100], &s.p.process->handles->entry[s.event], 8);
-    memcpy(&fake_manager->handles->entry[101], &s.p.process->handles->entry[s.h], 8);
-    memcpy(&fake_manager->handles->entry[102], &s.p.process->handles->entry[s.vm], 8);
+    memcpy(&fake_manager->handles[100], &s.p.process->handles[s.event], 8);
+    memcpy(&fake_manager->handles[101], &s.p.process->handles[s.h], 8);
+    memcpy(&fake_manager->handles[102], &s.p.process->handles[s.vm], 8);
     return s;
 }
 
