@@ -37,7 +37,7 @@ static void must(bool good, const char *what)
 static const struct boot_module_fact *find_module(const struct boot_facts *facts)
 {
     for (uint32_t i = 0; i < facts->modules; i++)
-        if (strcmp(facts->module[i].name, MANAGER_MODULE) == 0)
+        if (memcmp(facts->module[i].name, MANAGER_MODULE, sizeof(MANAGER_MODULE)) == 0)
             return &facts->module[i];
     panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
 }

@@ -22,11 +22,6 @@ static void begin(struct thread *t, struct object *o, struct object *up)
     o->dying = OBJECT_DYING;
     o->up = up;
     object_retire(o);
-    if (o->type == OBJ_VCPU) {
-        struct vcpu *v = object_as(o, vcpu);
-        if (v->vm->vcpu == v)
-            v->vm->vcpu = NULL;
-    }
     if (o->type == OBJ_MEMORY)
         object_as(o, memory)->zeroed = 0;
     t->op_state.object = o;
@@ -152,8 +147,6 @@ static enum op_progress vm_apart(struct thread *t, struct vm *vm)
 {
     if (vm->vcpu)
         return descend(t, &vm->vcpu->object);
-    if (vm->vcpus)
-        return OP_WAIT;
     enum op_progress progress = space_apart(&vm->space);
     if (progress == OP_DONE) {
         arch_vm_free(vm);
@@ -183,7 +176,8 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_VM:
         return vm_apart(t, object_as(o, vm));
     case OBJ_VCPU:
-        vcpu_release(object_as(o, vcpu));
+        object_as(o, vcpu)->page_memory->pins--;
+        object_as(o, vcpu)->vm->vcpu = NULL;
         return OP_DONE;
     case OBJ_BUDGET:
         budget_release(object_as(o, budget));

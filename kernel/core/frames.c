@@ -57,9 +57,11 @@ static uint64_t run_start(uint64_t last)
     return single ? last : *run_tail(last);
 }
 
-// frames_lock held. The frames' owner entries are FRAME_FREE already.
+// frames_lock held.
 static void run_free(uint64_t frame, uint64_t frames)
 {
+    set_owners(frame, frames, FRAME_FREE);
+    count_free += frames;
     if (frame + frames < owners_count && owners[frame + frames] == FRAME_FREE) {
         struct run *next = run_at(frame + frames);
         list_remove(&next->link);
@@ -96,9 +98,7 @@ void frames_add(struct hpa base, uint64_t frames)
     if (!frames)
         return;
     spin_lock(&frames_lock);
-    set_owners(frame, frames, FRAME_FREE);
     run_free(frame, frames);
-    count_free += frames;
     count_total += frames;
     spin_unlock(&frames_lock);
 }
@@ -162,9 +162,7 @@ void frames_free(struct hpa base, uint64_t frames)
     spin_lock(&frames_lock);
     ASSERT(owners[frame] != FRAME_FREE && owners[frame + frames - 1] != FRAME_FREE &&
            owners[frame] != FRAME_RESERVED);
-    set_owners(frame, frames, FRAME_FREE);
     run_free(frame, frames);
-    count_free += frames;
     spin_unlock(&frames_lock);
 }
 

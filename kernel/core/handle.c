@@ -12,15 +12,6 @@ static void entry_write(struct process *p, uint64_t slot, uint64_t entry)
     __atomic_store_n(&p->handles[slot], entry, __ATOMIC_RELEASE);
 }
 
-struct object *handle_any(const struct process *p, uint64_t h, uint8_t *rights)
-{
-    if (h >= HANDLE_MAX)
-        return NULL;
-    uint64_t entry = __atomic_load_n(&p->handles[h], __ATOMIC_RELAXED);
-    *rights = (uint8_t)(entry >> 24);
-    return handle_object(entry);
-}
-
 int handle_find(const struct process *p)
 {
     for (int slot = 1; slot < HANDLE_MAX; slot++)

@@ -96,7 +96,6 @@ static enum status charge(struct process *owner, uint32_t bytes)
 struct object *object_alloc(enum object_type type, struct process *owner, enum status *status)
 {
     uint32_t bytes = slot_bytes(type);
-    *status = ERR_MEMORY;
     if (list_empty(&free_slots[type]) && !slab_grow(type)) {
         *status = ids_end == OBJECT_MAX ? ERR_FULL : ERR_MEMORY;
         return NULL;
@@ -111,7 +110,6 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
     o->id = id;
     o->type = type;
     o->owner = owner;
-    o->charged = owner ? bytes : 0;
     list_init(&o->owned);
     if (owner && type != OBJ_NONE) // a mapping goes with its space
         list_push_back(&owner->objects, &o->owned);
@@ -130,11 +128,10 @@ void object_free(struct object *o)
     ASSERT(o->dying != OBJECT_FREE);
     list_remove(&o->owned);
     if (o->owner) {
-        process_uncharge(o->owner, o->charged);
+        process_uncharge(o->owner, slot_bytes(o->type));
         o->owner->objects_owned--;
     }
     o->owner = NULL;
-    o->charged = 0;
     o->dying = OBJECT_FREE;
     list_push_front(&free_slots[o->type], &o->owned);
     live--;

@@ -34,8 +34,7 @@ struct object {
     uint8_t type;          // enum object_type
     uint8_t dying;         // enum object_dying
     uint16_t reserved;
-    uint32_t charged;      // bytes of kernel memory charged to the owner for the object itself
-    struct process *owner;
+    struct process *owner; // its slot's bytes are charged to it
     struct list owned;     // in owner->objects; while free, in the slab's list
     struct object *up;     // while dying: what its destroyer goes on with afterwards
 };
@@ -99,21 +98,14 @@ extern struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 // without a lock, written under kernel_lock. An entry whose object is gone counts as free.
 #define HANDLE_RESERVED (1ull << 32) // taken, but leads nowhere yet
 
-// Whatever is there; the generation says whether it is what the handle meant.
-static inline struct object *handle_slot(uint64_t entry)
-{
-    uint32_t id = entry & (OBJECT_MAX - 1);
-    return object_ids[id / OBJECT_ID_PAGE][id % OBJECT_ID_PAGE];
-}
-
+// The object, or NULL: empty or stale.
 static inline struct object *handle_object(uint64_t entry)
 {
-    struct object *o = handle_slot(entry);
+    uint32_t id = entry & (OBJECT_MAX - 1);
+    struct object *o = object_ids[id / OBJECT_ID_PAGE][id % OBJECT_ID_PAGE];
     return __atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) == entry >> 32 ? o : NULL;
 }
 
-// Looks up a handle of any type; NULL: empty or stale.
-struct object *handle_any(const struct process *process, uint64_t h, uint8_t *rights);
 // slot 0: the lowest free one. Returns the slot or a negative status. kernel_lock held.
 int handle_set(struct process *process, uint64_t slot, struct object *object, uint8_t rights);
 // The lowest free slot, or ERR_FULL. kernel_lock held, as long as the slot is not written.

@@ -64,24 +64,29 @@ struct process {
     uint8_t has_ports;
 };
 
+// Looks up a handle of any type; NULL: out of range, empty or stale. No lock, as below.
+static inline struct object *handle_any(const struct process *process, uint64_t h, uint8_t *rights)
+{
+    if (unlikely(h >= HANDLE_MAX))
+        return NULL;
+    uint64_t entry = __atomic_load_n(&process->handles[h], __ATOMIC_RELAXED);
+    *rights = (uint8_t)(entry >> 24);
+    return handle_object(entry);
+}
+
 // Looks up a handle of `process`; on failure NULL and *status (ERR_HANDLE, ERR_RIGHTS). No lock,
 // but what a call changes under kernel_lock it must look up under kernel_lock.
 static inline struct object *handle_get(const struct process *process, uint64_t h,
                                         enum object_type type, uint8_t rights,
                                         enum status *status)
 {
+    uint8_t have;
+    struct object *o = handle_any(process, h, &have);
     *status = ERR_HANDLE;
-    if (unlikely(h >= HANDLE_MAX))
-        return NULL;
-    uint64_t entry = __atomic_load_n(&process->handles[h], __ATOMIC_RELAXED);
-    struct object *o = handle_slot(entry);
-    if (unlikely(__atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) != entry >> 32 ||
-                 o->type != type))
+    if (unlikely(!o || o->type != type))
         return NULL;
     *status = ERR_RIGHTS;
-    if (unlikely(~(entry >> 24) & rights))
-        return NULL;
-    return o;
+    return likely((have & rights) == rights) ? o : NULL;
 }
 
 // Quota. kernel_lock held.

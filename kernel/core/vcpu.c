@@ -79,12 +79,6 @@ void vcpu_stop(struct vcpu *v)
     v->stopped = 1;
 }
 
-void vcpu_release(struct vcpu *v)
-{
-    v->page_memory->pins--;
-    v->vm->vcpus--;
-}
-
 static void bind_event(struct vcpu *v, struct event *e)
 {
     v->event = ref_to(&e->object);
@@ -106,7 +100,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     if (a1 > APIC_ID_MAX || page->flags)
         return ERR_RANGE;
     // What the vCPU stands on must not end before it: all three are the caller's.
-    if (vm->object.owner != self || page->object.owner != self || vm->vcpus)
+    if (vm->object.owner != self || page->object.owner != self || vm->vcpu)
         return ERR_STATE;
     struct event *event = a3 ? HANDLE(self, a3, event, RIGHT_USE | RIGHT_WAIT, &status) : NULL;
     if (a3 && !event)
@@ -130,7 +124,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
         return status;
     }
     vm->vcpu = v;
-    vm->vcpus++;
+    vm->target = ref_to(&v->object);
     page->pins++;
     if (event)
         bind_event(v, event);

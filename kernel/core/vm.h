@@ -13,8 +13,8 @@ struct vm {
     struct space space;        // guest-physical; shared page tables of all its vCPUs
     struct arch_vm arch;       // CPUID policy, APIC-access page, ...
     struct hpa own_page;       // a frame of the VM's own that the arch maps into it; 0: none
-    struct vcpu *vcpu;         // one for now; NULL once it is being destroyed
-    uint32_t vcpus;            // until their memory is freed
+    struct vcpu *vcpu;         // one for now, until its memory is freed; kernel_lock
+    struct ref target;         // the same, for those who read it without the lock
 };
 
 // vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
@@ -60,9 +60,7 @@ NORETURN void vcpu_return(struct vcpu *v);
 uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
 void vcpu_woken(struct vcpu *v);
-// vcpu_stop: on its core, it is destroyed; vcpu_release: it is freed, kernel_lock held.
-void vcpu_stop(struct vcpu *v);
-void vcpu_release(struct vcpu *v);
+void vcpu_stop(struct vcpu *v); // on its core, it is destroyed
 // On its core: its thread leaves vcpu_run() or dies in it.
 static inline void vcpu_detach(struct vcpu *v, struct thread *t)
 {

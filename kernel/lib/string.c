@@ -41,10 +41,3 @@ int memcmp(const void *a, const void *b, size_t bytes)
             return *x - *y;
     return 0;
 }
-
-int strcmp(const char *a, const char *b)
-{
-    for (; *a && *a == *b; a++, b++)
-        continue;
-    return (uint8_t)*a - (uint8_t)*b;
-}

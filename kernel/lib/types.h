@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The four kinds of address, each a type of its own, so that mixing them does not compile; and the
-// few macros that all of the kernel uses.
+// Host-physical addresses, a type of their own, so that mixing them with others does not compile; and
+// the few macros that all of the kernel uses.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct hpa { uint64_t v; }; // host-physical
-struct gpa { uint64_t v; }; // guest-physical
-struct hva { uint64_t v; }; // host-virtual, of a ring-3 process
-struct gva { uint64_t v; }; // guest-virtual (linear)
 
 #define HPA(x) ((struct hpa){ (x) })
-#define GPA(x) ((struct gpa){ (x) })
-#define HVA(x) ((struct hva){ (x) })
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

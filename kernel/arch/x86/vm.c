@@ -44,7 +44,7 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { hvm->stats(v, s); }
 enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {
     struct vlapic_msi msi;
-    struct vcpu *v = vm->vcpu;
+    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
     if (!vlapic_decode_msi(address, data, &msi))
         return ERR_RANGE;
     if (!v || !vlapic_match_dest(&v->arch.vlapic, msi.dest, msi.logical, true))

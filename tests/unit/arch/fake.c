@@ -187,8 +187,9 @@ enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool lev
     if (address >> 20 != 0xfee)
         return ERR_RANGE;
     fake.msis++;
-    if (vm->vcpu)
-        vcpu_post(vm->vcpu, (uint8_t)data, level);
+    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
+    if (v)
+        vcpu_post(v, (uint8_t)data, level);
     return OK;
 }
 
