@@ -120,18 +120,6 @@ static void check_item(struct walk *k, const struct audit_item *item)
     }
 }
 
-// True: the space is done.
-static bool walk_piece(struct walk *k)
-{
-    struct audit_item item;
-    for (; k->entries; k->entries--) {
-        if (!arch_space_next(k->space, &k->w[CURSOR], &item))
-            return true;
-        check_item(k, &item);
-    }
-    return false;
-}
-
 // The next process or VM from w[ID] on; NULL: none among the ids of this piece.
 static struct object *next_holder(uint64_t *w)
 {
@@ -168,10 +156,16 @@ enum op_progress audit_piece(struct thread *t)
         w[HERE] = 0;
         w[CHANGES] = k.space->changes;
     }
-    if (walk_piece(&k)) {
+    for (; k.entries; k.entries--) {
+        struct audit_item item;
+        if (arch_space_next(k.space, &w[CURSOR], &item)) {
+            check_item(&k, &item);
+            continue;
+        }
         t->op_state.value += w[HERE];
-        w[ID]++;
         t->op_state.ref = (struct ref){ NULL, 0 };
+        w[ID]++;
+        break;
     }
     return OP_AGAIN;
 }

@@ -106,19 +106,6 @@ static enum op_progress memory_unmap(struct thread *t, struct memory *m)
     return mapping_piece(map, &t->op_state.w[2]) == OP_WAIT ? OP_WAIT : OP_AGAIN;
 }
 
-static void memory_give_back(struct memory *m)
-{
-    uint64_t frames = m->bytes / PAGE_SIZE;
-    if (m->flags & MEM_SLICE) {
-        list_remove(&m->in_parent);
-    } else if (m->flags & MEM_MODULE) {
-        frames_set_owner(m->base, frames, FRAME_RESERVED);
-    } else {
-        frames_free(m->base, frames);
-        process_uncharge(m->object.owner, m->bytes);
-    }
-}
-
 // OP_DONE: nothing is left but the object.
 static enum op_progress memory_apart(struct thread *t, struct memory *m)
 {
@@ -128,9 +115,16 @@ static enum op_progress memory_apart(struct thread *t, struct memory *m)
         return memory_unmap(t, m);
     if (m->pins)
         return OP_WAIT;
-    if (!(m->flags & (MEM_SLICE | MEM_MODULE)) && !memory_zero_piece(m))
+    if (m->flags & MEM_SLICE) {
+        list_remove(&m->in_parent);
+    } else if (m->flags & MEM_MODULE) {
+        frames_set_owner(m->base, m->bytes / PAGE_SIZE, FRAME_RESERVED);
+    } else if (memory_zero_piece(m)) {
+        frames_free(m->base, m->bytes / PAGE_SIZE);
+        process_uncharge(m->object.owner, m->bytes);
+    } else {
         return OP_AGAIN;
-    memory_give_back(m);
+    }
     return OP_DONE;
 }
 
@@ -140,7 +134,10 @@ static enum op_progress space_apart(struct space *s)
         return OP_WAIT;
     for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++)
         mapping_free(list_entry(s->mappings.next, struct mapping, in_space));
-    return list_empty(&s->mappings) ? OP_DONE : OP_AGAIN;
+    if (!list_empty(&s->mappings))
+        return OP_AGAIN;
+    arch_space_free(s);
+    return OP_DONE;
 }
 
 static enum op_progress vm_apart(struct thread *t, struct vm *vm)
@@ -148,10 +145,8 @@ static enum op_progress vm_apart(struct thread *t, struct vm *vm)
     if (vm->vcpu)
         return descend(t, &vm->vcpu->object);
     enum op_progress progress = space_apart(&vm->space);
-    if (progress == OP_DONE) {
+    if (progress == OP_DONE)
         arch_vm_free(vm);
-        arch_space_free(&vm->space);
-    }
     return progress;
 }
 
@@ -161,8 +156,8 @@ static enum op_progress process_apart(struct thread *t, struct process *p)
     if (!list_empty(&p->objects))
         return descend(t, list_entry(p->objects.prev, struct object, owned));
     enum op_progress progress = space_apart(&p->space);
-    if (progress == OP_DONE)
-        process_unmake(p);
+    if (progress == OP_DONE && p->parent)
+        process_uncharge(p->parent, p->quota);
     return progress;
 }
 

@@ -23,7 +23,7 @@ static struct spinlock frames_lock;
 static uint32_t *owners; // per frame
 static uint64_t owners_count;
 static uint64_t count_free, count_total;
-static struct list small_runs, big_runs;
+static struct list runs[2]; // small, big
 
 static struct run *run_at(uint64_t frame) { return arch_ptr(HPA(frame << FRAME_SHIFT)); }
 static uint64_t *run_tail(uint64_t frame) { return arch_ptr(HPA(frame << FRAME_SHIFT)); }
@@ -45,16 +45,9 @@ static void run_insert(uint64_t frame, uint64_t frames)
 {
     struct run *r = run_at(frame);
     r->frames = frames;
-    list_push_front(frames >= BIG_FRAMES ? &big_runs : &small_runs, &r->link);
+    list_push_front(&runs[frames >= BIG_FRAMES], &r->link);
     if (frames > 1)
         *run_tail(frame + frames - 1) = frame;
-}
-
-// The first frame of the free run that ends with `last`.
-static uint64_t run_start(uint64_t last)
-{
-    bool single = last == 0 || owners[last - 1] != FRAME_FREE;
-    return single ? last : *run_tail(last);
 }
 
 // frames_lock held.
@@ -68,7 +61,8 @@ static void run_free(uint64_t frame, uint64_t frames)
         frames += next->frames;
     }
     if (frame > 0 && owners[frame - 1] == FRAME_FREE) {
-        uint64_t start = run_start(frame - 1);
+        bool single = frame == 1 || owners[frame - 2] != FRAME_FREE;
+        uint64_t start = single ? frame - 1 : *run_tail(frame - 1);
         list_remove(&run_at(start)->link);
         frames += frame - start;
         frame = start;
@@ -82,8 +76,8 @@ void frames_init(struct hpa table, uint64_t frames)
     owners_count = frames;
     count_free = 0;
     count_total = 0;
-    list_init(&small_runs);
-    list_init(&big_runs);
+    list_init(&runs[0]);
+    list_init(&runs[1]);
     set_owners(0, frames, FRAME_RESERVED);
 }
 
@@ -116,20 +110,14 @@ static bool run_fits(const struct run *r, uint64_t frames, uint64_t align, bool 
 static struct run *run_find(uint64_t frames, uint64_t align, uint64_t *at)
 {
     bool big = frames >= BIG_FRAMES || align >= BIG_FRAMES;
-    unsigned looked = 0;
-    if (!big)
-        list_for_each(l, &small_runs) {
+    for (unsigned kind = big, looked = 0; kind < ARRAY_SIZE(runs); kind++)
+        list_for_each(l, &runs[kind]) {
             struct run *r = list_entry(l, struct run, link);
-            if (run_fits(r, frames, align, false, at))
+            if (run_fits(r, frames, align, big, at))
                 return r;
-            if (++looked == SMALL_SEARCH && !list_empty(&big_runs))
+            if (++looked == SMALL_SEARCH && kind == 0 && !list_empty(&runs[1]))
                 break;
         }
-    list_for_each(l, &big_runs) {
-        struct run *r = list_entry(l, struct run, link);
-        if (run_fits(r, frames, align, big, at))
-            return r;
-    }
     return NULL;
 }
 

@@ -120,11 +120,8 @@ SYSCALL_LOCKED_ON(mem_slice, memory, RIGHT_USE)
     return slot;
 }
 
-static uint8_t rights_for(uint64_t prot)
-{
-    return ((prot & PROT_READ) ? RIGHT_READ : 0) | ((prot & PROT_WRITE) ? RIGHT_WRITE : 0) |
-           ((prot & PROT_EXEC) ? RIGHT_EXEC : 0);
-}
+_Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
+               "a mapping needs these rights");
 
 enum status map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes, uint64_t address,
                      uint64_t prot)
@@ -133,7 +130,7 @@ enum status map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t byte
     enum status status;
     if (!(prot & PROT_READ) || prot > (PROT_READ | PROT_WRITE | PROT_EXEC))
         return ERR_RANGE;
-    struct memory *m = HANDLE(caller_process(), h, memory, rights_for(prot), &status);
+    struct memory *m = HANDLE(caller_process(), h, memory, (uint8_t)prot, &status);
     if (!m)
         return status;
     status = decode_part(m, offset, bytes);

@@ -83,16 +83,6 @@ static bool slab_grow(enum object_type type)
     return true;
 }
 
-static enum status charge(struct process *owner, uint32_t bytes)
-{
-    if (!owner)
-        return OK;
-    if (owner->objects_owned >= PROCESS_OBJECTS_MAX || !process_charge(owner, bytes))
-        return ERR_QUOTA;
-    owner->objects_owned++;
-    return OK;
-}
-
 struct object *object_alloc(enum object_type type, struct process *owner, enum status *status)
 {
     uint32_t bytes = slot_bytes(type);
@@ -100,9 +90,10 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
         *status = ids_end == OBJECT_MAX ? ERR_FULL : ERR_MEMORY;
         return NULL;
     }
-    *status = charge(owner, bytes);
-    if (*status != OK)
+    *status = ERR_QUOTA;
+    if (owner && (owner->objects_owned >= PROCESS_OBJECTS_MAX || !process_charge(owner, bytes)))
         return NULL;
+    *status = OK;
     struct object *o = list_entry(free_slots[type].next, struct object, owned);
     list_remove(&o->owned);
     uint32_t id = o->id, generation = o->generation;
@@ -111,6 +102,8 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
     o->type = type;
     o->owner = owner;
     list_init(&o->owned);
+    if (owner)
+        owner->objects_owned++;
     if (owner && type != OBJ_NONE) // a mapping goes with its space
         list_push_back(&owner->objects, &o->owned);
     __atomic_store_n(&o->generation, generation, __ATOMIC_RELEASE);

@@ -30,7 +30,6 @@ struct process *process_make(struct process *parent, uint64_t quota, enum status
     list_init(&p->threads);
     p->parent = parent;
     p->quota = quota;
-    p->status.id = p->object.id;
     *status = ERR_QUOTA;
     if (parent && !process_charge(parent, quota))
         goto no_quota;
@@ -46,14 +45,6 @@ no_space:
 no_quota:
     object_drop(&p->object);
     return NULL;
-}
-
-// What is left when its threads, objects and mappings are gone.
-void process_unmake(struct process *p)
-{
-    arch_space_free(&p->space);
-    if (p->parent)
-        process_uncharge(p->parent, p->quota);
 }
 
 void process_kill(struct process *p)
@@ -127,6 +118,7 @@ SYSCALL_LOCKED(process_create)
 SYSCALL_LOCKED_ON(process_status, process, RIGHT_READ)
 {
     struct process_status s = process->status;
+    s.id = process->object.id;
     s.threads = process->threads_alive;
     s.quota = process->quota;
     s.used = process->used;

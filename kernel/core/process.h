@@ -94,8 +94,6 @@ bool process_charge(struct process *p, uint64_t bytes) MUST_CHECK;
 void process_uncharge(struct process *p, uint64_t bytes);
 // Makes a process: parent NULL only for the first. kernel_lock held. NULL and *status on failure.
 struct process *process_make(struct process *parent, uint64_t quota, enum status *status);
-// Frees what is left of it besides the object itself. kernel_lock held.
-void process_unmake(struct process *p);
 // Tells all its threads to die. kernel_lock held.
 void process_kill(struct process *p);
 // Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or

@@ -96,11 +96,8 @@ void thread_exit_current(enum process_end end, const struct process_status *why)
     spin_lock(&kernel_lock);
     bool last = end != PROCESS_EXITED || p->threads_alive == 1;
     if (last && p->status.end == PROCESS_ALIVE) {
+        p->status = *why;
         p->status.end = end;
-        p->status.status = why->status;
-        p->status.rip = why->rip;
-        p->status.address = why->address;
-        p->status.error = why->error;
     }
     if (end != PROCESS_EXITED)
         process_kill(p);

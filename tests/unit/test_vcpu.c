@@ -184,6 +184,25 @@ static void test_destroy_in_guest(void **state)
     assert_int_equal(FINISH(1, object_destroy, s.page), OK); // nothing pins it any more
 }
 
+// Whoever destroyed the vCPU was killed half-way: the VM's destroyer goes on with it.
+static void test_abandoned_vcpu(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    struct fake_process q = fake_spawn(2, 8 * MB, PRIO_BEST_EFFORT, 0);
+    memcpy(&q.process->handles[101], &fake_manager->handles[101], 8);
+    fake.hold[3] = true; // the grace period does not end
+    assert_true(CALL(2, object_destroy, 101) == FAKE_BLOCKED);
+    CALL(0, thread_kill, q.thread_h);
+    fake_interrupts(2);
+    assert_int_equal(s.v->object.dying, OBJECT_ABANDONED);
+    fake.hold[3] = false;
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x40, 0), OK); // is lost
+    assert_int_equal(s.v->pending[1], 0);
+    assert_int_equal(FINISH(0, object_destroy, 102), OK);
+    assert_int_equal(s.v->object.dying, OBJECT_FREE);
+}
+
 static void test_destroy_halted_vm(void **state)
 {
     (void)state;
@@ -234,8 +253,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
-        ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON2(test_kill_in_guest),
-        ON2(test_stats),
+        ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
+        ON2(test_kill_in_guest), ON2(test_stats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
