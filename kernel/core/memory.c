@@ -63,9 +63,9 @@ bool memory_zero_piece(struct memory *m)
     uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
     spin_unlock(&kernel_lock);
     arch_zero(arch_ptr(HPA(m->base.v + m->zeroed)), bytes);
+    __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
     spin_lock(&kernel_lock);
     m->zeroed += bytes;
-    __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
     return m->zeroed == m->bytes;
 }
 

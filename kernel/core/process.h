@@ -49,9 +49,9 @@ struct mapping { // from the slab, charged to the space's payer
 };
 
 struct process {
+    uint64_t handles[HANDLE_MAX]; // first: an entry's address takes no sum
     struct object object;
     struct space space;
-    uint64_t handles[HANDLE_MAX];
     struct list objects;     // struct object.owned
     struct list threads;     // struct thread.in_process
     uint32_t threads_alive;
@@ -86,7 +86,7 @@ static inline struct object *handle_get(const struct process *process, uint64_t 
     if (unlikely(!o || o->type != type))
         return NULL;
     *status = ERR_RIGHTS;
-    return likely((have & rights) == rights) ? o : NULL;
+    return unlikely(~have & rights) ? NULL : o;
 }
 
 // Quota. kernel_lock held.
