@@ -38,7 +38,7 @@ void handle_fill(struct process *p, int slot, struct object *o, uint8_t rights)
                 o->id | (uint64_t)rights << 24 | (uint64_t)o->generation << 32);
 }
 
-void handle_reserve(struct process *p, int slot) { entry_write(p, (uint64_t)slot, HANDLE_RESERVED); }
+void handle_reserve(struct process *p, uint64_t slot) { entry_write(p, slot, HANDLE_RESERVED); }
 void handle_clear(struct process *p, uint64_t slot) { entry_write(p, slot, 0); }
 
 int handle_give(struct object *o, uint8_t rights)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Memory objects: making them, zeroing in pieces, slices; mem_map, mem_unmap. Guarded by
-// kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing takes no
-// lock.
+// kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing releases
+// it meanwhile.
 #include "kernel/core/syscall.h"
 
 #define MEMORY_MAX (1ull << 46)
@@ -85,7 +85,7 @@ SYSCALL(mem_create)
     struct memory *m = memory_make(t->process, a0, a1, &status);
     if (!m)
         return unlock_result(status);
-    handle_reserve(t->process, slot);
+    handle_reserve(t->process, (uint64_t)slot);
     spin_unlock(&kernel_lock);
     t->op_state.object = &m->object;
     t->op_state.w[0] = (uint64_t)slot;

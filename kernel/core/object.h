@@ -110,6 +110,6 @@ static inline struct object *handle_object(uint64_t entry)
 int handle_set(struct process *process, uint64_t slot, struct object *object, uint8_t rights);
 // The lowest free slot, or ERR_FULL. kernel_lock held, as long as the slot is not written.
 int handle_find(const struct process *process);
-void handle_reserve(struct process *process, int slot); // until the object is ready
+void handle_reserve(struct process *process, uint64_t slot); // until the object is ready
 void handle_fill(struct process *process, int slot, struct object *object, uint8_t rights);
 void handle_clear(struct process *process, uint64_t slot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Host-physical addresses, a type of their own, so that mixing them with others does not compile; and
-// the few macros that all of the kernel uses.
+// Host-physical addresses, a type of their own, so that mixing them with others does not compile;
+// and the few macros that all of the kernel uses.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
