@@ -209,14 +209,6 @@ void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
         vlapic_error(v, ESR_SEND_ACCEPT); // not valid to oneself
 }
 
-void vlapic_self_ipi(struct vlapic *v, uint8_t vector)
-{
-    if (vector < 16)
-        vlapic_error(v, ESR_SEND_ILLEGAL);
-    else
-        (void)vlapic_accept(v, vector, false);
-}
-
 // --- Timer ---
 
 // TSC ticks per count.
