@@ -72,23 +72,21 @@ static void io_write(volatile uint32_t *regs, uint32_t index, uint32_t value)
 
 static void pic_off(void)
 {
-    out8(0x20, 0x11); // initialise, so that a spurious vector is none of the exceptions'
-    out8(0xa0, 0x11);
-    out8(0x21, 0x20);
-    out8(0xa1, 0x28);
-    out8(0x21, 4);
-    out8(0xa1, 2);
-    out8(0x21, 1);
-    out8(0xa1, 1);
-    out8(0x21, 0xff);
-    out8(0xa1, 0xff);
+    // Initialise first, so that a spurious vector is none of the exceptions'.
+    static const struct { uint8_t port, master, slave; } words[] = {
+        { 0x20, 0x11, 0x11 }, { 0x21, 0x20, 0x28 }, { 0x21, 4, 2 }, { 0x21, 1, 1 }, { 0x21, 0xff, 0xff },
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        out8(words[i].port, words[i].master);
+        out8(words[i].port | 0x80, words[i].slave);
+    }
 }
 
 void apic_init_io(void)
 {
     pic_off();
     for (uint32_t i = 0; i < acpi.ioapics; i++) {
-        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address), 0x20);
+        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address));
         acpi.ioapic[i].pins = (io_read(acpi.ioapic[i].regs, 1) >> 16 & 0xff) + 1;
         for (uint32_t pin = 0; pin < acpi.ioapic[i].pins; pin++)
             io_write(acpi.ioapic[i].regs, 0x10 + 2 * pin, REDIR_MASKED);

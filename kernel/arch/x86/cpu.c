@@ -15,17 +15,7 @@ uint32_t cpu_count;
 
 struct idt_entry { uint16_t low; uint16_t selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
-struct cpu_block { // everything of one core, page by page
-    uint8_t guard[4096]; // unmapped by paging.c
-    uint8_t stack[KERNEL_STACK_SIZE];
-    uint8_t ist[3][IST_STACK_SIZE];
-    uint64_t gdt[512];
-    uint8_t tss[3 * 4096];
-    struct cpu cpu __attribute__((aligned(4096)));
-} __attribute__((aligned(4096)));
-
 struct cpu_block cpu_blocks[CPU_MAX];
-const uint64_t cpu_block_size = sizeof(struct cpu_block);
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_stubs[];

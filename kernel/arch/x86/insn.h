@@ -60,8 +60,6 @@ REGISTER_ACCESSORS(dr2)
 REGISTER_ACCESSORS(dr3)
 REGISTER_ACCESSORS(dr6)
 
-static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
-
 static inline void xsetbv(uint64_t v)
 {
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");

@@ -28,9 +28,6 @@
 #define TYPE_WB          6u
 #define PAT_RESET        0x0007040600070406ull
 #define MICROCODE_UNKNOWN (1ull << 32)
-#define SPEC_IBRS  1u
-#define SPEC_STIBP 2u
-#define SPEC_SSBD  4u
 // Only what tells of immunity; nothing that promises another MSR.
 #define ARCH_CAPS_KEEP 0x1fe17fu
 
@@ -136,8 +133,7 @@ static enum msr_result mtrr_write(struct msr_state *s, uint32_t index, uint64_t 
 static uint64_t spec_ctrl_bits(const struct msr_state *s)
 {
     uint32_t edx = cpuid_policy_get(s->cpuid, 7, 0).edx;
-    return (edx >> 26 & 1 ? SPEC_IBRS : 0) | (edx >> 27 & 1 ? SPEC_STIBP : 0) |
-           (edx >> 31 & 1 ? SPEC_SSBD : 0);
+    return (edx >> 26 & 3) | edx >> 31 << 2; // IBRS, STIBP, SSBD
 }
 
 // NULL: there is none, or the guest's CPUID does not show it.

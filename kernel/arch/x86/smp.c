@@ -16,9 +16,6 @@ static uint32_t ap_state;      // atomic: AP_*
 enum { AP_WAITING, AP_READY, AP_BAD };
 static uint32_t ap_go;         // atomic: all cores are up, start scheduling
 
-extern uint8_t cpu_blocks[];
-extern const uint64_t cpu_block_size;
-
 NORETURN void ap_main(void)
 {
     cpu_init(ap_id, acpi.apic_id[ap_id]);
@@ -43,7 +40,7 @@ static bool start_one(uint32_t slot, uint32_t apic_id)
 {
     ap_id = slot;
     acpi.apic_id[slot] = apic_id;
-    boot_stack = (uint64_t)cpu_blocks + slot * cpu_block_size + 4096 + KERNEL_STACK_SIZE;
+    boot_stack = (uint64_t)(cpu_blocks[slot].stack + KERNEL_STACK_SIZE);
     __atomic_store_n(&ap_state, AP_WAITING, __ATOMIC_RELEASE);
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         apic_icr(apic_id, ICR_SIPI | (uint32_t)(boot_memory.trampoline >> 12));

@@ -28,12 +28,20 @@ void cpu_init(uint32_t id, uint32_t apic_id); // GDT, TSS, IDT, control register
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
-extern char *const stack_guard_start;
+struct cpu_block { // everything of one core, page by page
+    uint8_t guard[PAGE_SIZE]; // not mapped
+    uint8_t stack[KERNEL_STACK_SIZE];
+    uint8_t ist[3][IST_STACK_SIZE];
+    uint64_t gdt[512];
+    uint8_t tss[3 * PAGE_SIZE];
+    struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
+} __attribute__((aligned(PAGE_SIZE)));
+extern struct cpu_block cpu_blocks[CPU_MAX];
 
 // paging.c
 extern struct hpa kernel_root;
 void paging_init(uint64_t ram_end);
-void *paging_map_mmio(struct hpa hpa, uint64_t bytes);
+void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
 // multiboot.c
 struct boot_facts;
