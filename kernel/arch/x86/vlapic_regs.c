@@ -53,7 +53,7 @@ static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
     if (!(reg_get(v, APIC_SVR) & SVR_ENABLE))
         value |= LVT_MASKED;
     if (offset == APIC_LVT_TIMER)
-        vlapic_lvt_timer_written(v, value, now);
+        vlapic_timer_written(v, offset, value, now);
     else
         reg_set(v, offset, value);
 }
@@ -104,10 +104,8 @@ static void reg_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
         lvt_written(v, offset, value, now);
         break;
     case APIC_TIMER_INITIAL:
-        vlapic_timer_initial_written(v, value, now);
-        break;
     case APIC_TIMER_DIVIDE:
-        vlapic_timer_divide_written(v, value, now);
+        vlapic_timer_written(v, offset, value, now);
         break;
     }
 }
