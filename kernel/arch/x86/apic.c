@@ -74,7 +74,8 @@ static void pic_off(void)
 {
     // Initialise first, so that a spurious vector is none of the exceptions'.
     static const struct { uint8_t port, master, slave; } words[] = {
-        { 0x20, 0x11, 0x11 }, { 0x21, 0x20, 0x28 }, { 0x21, 4, 2 }, { 0x21, 1, 1 }, { 0x21, 0xff, 0xff },
+        { 0x20, 0x11, 0x11 }, { 0x21, 0x20, 0x28 }, { 0x21, 4, 2 }, { 0x21, 1, 1 },
+        { 0x21, 0xff, 0xff },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
         out8(words[i].port, words[i].master);

@@ -40,8 +40,8 @@ static const struct {
     enum cpuid_live live;
 } leaves[] = {
     { 0, 0, { 0, ALL, ALL, ALL }, { .eax = CPUID_BASIC_MAX }, CPUID_LIVE_NONE },
-    // Not there: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; DS, ACPI, HTT,
-    // TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
+    // Not there: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; DS, ACPI,
+    // HTT, TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
     { 1, 0,
       { ALL, 0xffff,
         B(0) | B(1) | B(9) | BITS(12, 13) | B(17) | BITS(19, 20) | BITS(22, 23) | BITS(25, 26) |
@@ -76,8 +76,8 @@ static const struct {
     { 0x80000008, 0, { .eax = 0xff }, { .eax = 48u << 8 }, CPUID_LIVE_NONE },
 };
 
-// Of the bits above, those that are hidden unless the guest gets all state components and the kernel
-// can do all that `need` says.
+// Of the bits above, those that are hidden unless the guest gets all state components and the
+// kernel can do all that `need` says.
 #define CAN(feature) ((feature) << 16)
 static const struct {
     uint32_t leaf, need;
@@ -164,12 +164,12 @@ static void add_leaves(const struct build *b)
             if (conditional[k].leaf == leaves[i].leaf && conditional[k].need & ~have)
                 r = masked(r, (struct cpuid_regs){ ~hide.eax, ~hide.ebx, ~hide.ecx, ~hide.edx });
         }
-        struct cpuid_regs set = leaves[i].set;
         if (leaves[i].leaf == 0x80000008) {
             r.eax = r.eax ? r.eax : 36; // physical-address width, where the host does not say
             r.ebx = speculation_bits(b);
         }
-        r = (struct cpuid_regs){ r.eax | set.eax, r.ebx | set.ebx, r.ecx | set.ecx, r.edx | set.edx };
+        struct cpuid_regs s = leaves[i].set;
+        r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };
         add(b, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
     }
 }

@@ -20,8 +20,9 @@
 #define IA32_MTRR_DEF_TYPE         0x2ffu
 #define IA32_X2APIC_LAST           0x8ffu
 
-#define MISC_ENABLE_FAST_STRINGS 1u
-#define MISC_ENABLE_FIXED 0x1800u    // branch trace storage and PEBS are unavailable
+// IA32_MISC_ENABLE
+#define FAST_STRINGS 1u
+#define MISC_FIXED   0x1800u // branch trace storage and PEBS are unavailable
 #define MTRRCAP_WC       0x400u
 #define MTRRCAP_FIXED    0x100u
 #define MTRR_VALID       0x800u      // of a variable range's mask
@@ -44,26 +45,28 @@ static const struct kept_msr {
     uint8_t written; // enum msr_result; MSR_GP: it cannot be
     uint64_t bits, kept;
 } kept_msrs[] = {
-    { IA32_PLATFORM_ID, FIELD(zero), MSR_GP, 0, 0 },
-    { IA32_SMI_COUNT, FIELD(zero), MSR_GP, 0, 0 },
-    { MSR_FEATURE_CONTROL, FIELD(feature_control), MSR_GP, 0, 0 },
-    { IA32_TSC_ADJUST, FIELD(tsc_adjust), MSR_GP, 0, 0 }, // written by tsc_move()
-    { MSR_SPEC_CTRL, FIELD(spec_ctrl), MSR_SPEC_REG, ~0ull, ~0ull },
-    { IA32_BIOS_SIGN_ID, FIELD(microcode), MSR_DONE, ~0ull, 0 }, // 0 before CPUID is to load it
-    { IA32_PLATFORM_INFO, FIELD(platform_info), MSR_GP, 0, 0 },
-    { IA32_MTRRCAP, FIELD(mtrr_cap), MSR_GP, 0, 0 },
-    { MSR_ARCH_CAPS, FIELD(arch_caps), MSR_GP, 0, 0 },
-    { IA32_MISC_FEATURES_ENABLES, FIELD(zero), MSR_DONE, 0, 0 },
-    { IA32_MCG_CAP, FIELD(zero), MSR_GP, 0, 0 }, // no banks
-    { IA32_MCG_STATUS, FIELD(zero), MSR_DONE, 0, 0 },
+    { IA32_PLATFORM_ID,           FIELD(zero),            MSR_GP,       0,          0 },
+    { IA32_SMI_COUNT,             FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_FEATURE_CONTROL,        FIELD(feature_control), MSR_GP,       0,          0 },
+    // Written by tsc_move().
+    { IA32_TSC_ADJUST,            FIELD(tsc_adjust),      MSR_GP,       0,          0 },
+    { MSR_SPEC_CTRL,              FIELD(spec_ctrl),       MSR_SPEC_REG, ~0ull,      ~0ull },
+    // Written with 0 before CPUID is to load it.
+    { IA32_BIOS_SIGN_ID,          FIELD(microcode),       MSR_DONE,     ~0ull,      0 },
+    { IA32_PLATFORM_INFO,         FIELD(platform_info),   MSR_GP,       0,          0 },
+    { IA32_MTRRCAP,               FIELD(mtrr_cap),        MSR_GP,       0,          0 },
+    { MSR_ARCH_CAPS,              FIELD(arch_caps),       MSR_GP,       0,          0 },
+    { IA32_MISC_FEATURES_ENABLES, FIELD(zero),            MSR_DONE,     0,          0 },
+    { IA32_MCG_CAP,               FIELD(zero),            MSR_GP,       0,          0 }, // no banks
+    { IA32_MCG_STATUS,            FIELD(zero),            MSR_DONE,     0,          0 },
     // The other bits are fixed: what they would switch is not there.
-    { IA32_MISC_ENABLE, FIELD(misc_enable), MSR_DONE, ~0ull, MISC_ENABLE_FAST_STRINGS },
+    { IA32_MISC_ENABLE,           FIELD(misc_enable),     MSR_DONE,     ~0ull,      FAST_STRINGS },
     // LBR and BTF: no CPUID bit says that they are missing.
-    { IA32_DEBUGCTL, FIELD(zero), MSR_DONE, 3, 0 },
-    { MSR_PAT, FIELD(pat), MSR_PAT_REG, ~0ull, ~0ull },
+    { IA32_DEBUGCTL,              FIELD(zero),            MSR_DONE,     3,          0 },
+    { MSR_PAT,                    FIELD(pat),             MSR_PAT_REG,  ~0ull,      ~0ull },
     // Type, fixed-range enable, enable.
-    { IA32_MTRR_DEF_TYPE, FIELD(mtrr_def_type), MSR_DONE, 0xcff, ~0ull },
-    { MSR_TSC_AUX, FIELD(tsc_aux), MSR_AUX_REG, UINT32_MAX, ~0ull },
+    { IA32_MTRR_DEF_TYPE,         FIELD(mtrr_def_type),   MSR_DONE,     0xcff,      ~0ull },
+    { MSR_TSC_AUX,                FIELD(tsc_aux),         MSR_AUX_REG,  UINT32_MAX, ~0ull },
 };
 
 static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
@@ -249,7 +252,7 @@ void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_pol
         .platform_info = (cpuid->tsc_hz / 100000000 & 0xff) << 8,
         .mtrr_cap = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE,
         .pat = PAT_RESET,
-        .misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_FIXED,
+        .misc_enable = FAST_STRINGS | MISC_FIXED,
         .microcode = microcode ? microcode : MICROCODE_UNKNOWN,
         .arch_caps = arch_caps & ARCH_CAPS_KEEP,
         .mtrr_def_type = 0xc00 | TYPE_WB, // with that no variable range is needed

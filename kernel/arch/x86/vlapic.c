@@ -273,8 +273,8 @@ void vlapic_timer_stop(struct vlapic *v)
     v->actions |= VLAPIC_ACT_TIMER;
 }
 
-// What was due before the write is settled first, by the entry it was due under. With another divider
-// the count goes on from where it is, at the new speed.
+// What was due before the write is settled first, by the entry it was due under. With another
+// divider the count goes on from where it is, at the new speed.
 void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
 {
     vlapic_timer_fired(v, now);

@@ -8,12 +8,12 @@
 #define SVR_BITS 0x3ffu
 // Of an LVT entry, read as 0: delivery status and remote IRR.
 #define LVT_IGNORED 0x5000u
-#define ICR_BITS   0xcdfffu    // with the delivery status
+#define ICR_BITS   0xcdfffu // with the delivery status
 #define ICR_STATUS 0x1000u
 #define ESR_ILLEGAL_ADDRESS 0x80u
 
-// "x2APIC Register Address Space": X2APIC_READ and X2APIC_WRITE are what that mode allows, and `bits`
-// are those that it may write. All registers but SELF IPI are there in xAPIC mode.
+// "x2APIC Register Address Space": X2APIC_READ and X2APIC_WRITE are what that mode allows, and
+// `bits` are those that it may write. All registers but SELF IPI are there in xAPIC mode.
 enum { XAPIC = 1, X2APIC_READ = 2, X2APIC_WRITE = 4 };
 #define READ (XAPIC | X2APIC_READ)
 #define ALL  (READ | X2APIC_WRITE)
