@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The few facts that the kernel needs of ACPI: the cores, the IOAPICs and the ISA interrupts' wiring,
-// all from the MADT. Read once at boot by the boot core. (ACPI specification, "Multiple APIC
-// Description Table".) Tables come from firmware: lengths are bounded, nothing is believed.
+// The few facts that the kernel needs of ACPI: the cores, the IOAPICs and the ISA interrupts'
+// wiring, all from the MADT. Read once at boot by the boot core. (ACPI specification, "Multiple
+// APIC Description Table".) Tables come from firmware: lengths are bounded, nothing is believed.
 #include "kernel/arch/x86/x86.h"
 
 struct acpi_facts acpi;
 
-struct rsdp { char sig[8]; uint8_t sum; char oem[6]; uint8_t rev; uint32_t rsdt, length; uint64_t xsdt; } __attribute__((packed));
-struct sdt { char sig[4]; uint32_t length; uint8_t rev, sum; char oem[6], table[8]; uint32_t r[3]; } __attribute__((packed));
+#define PACKED __attribute__((packed))
+struct PACKED rsdp { char sig[8], sum, oem[6], rev; uint32_t rsdt, length; uint64_t xsdt; };
+struct PACKED sdt { char sig[4]; uint32_t length; char rest[28]; };
 
 static const struct sdt *sdt_at(uint64_t hpa)
 {

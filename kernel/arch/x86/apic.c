@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC registers
-// are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM "Advanced
-// Programmable Interrupt Controller".)
+// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC
+// registers are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM
+// "Advanced Programmable Interrupt Controller".)
 #include "kernel/arch/x86/x86.h"
 
 #define X2APIC_EOI  0x80b
@@ -115,8 +115,8 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core)
     return OK;
 }
 
-// An edge that comes while its pin is masked is lost, so only level-triggered pins are masked; an edge
-// cannot storm.
+// An edge that comes while its pin is masked is lost, so only level-triggered pins are masked; an
+// edge cannot storm.
 void arch_irq_mask(uint32_t gsi, bool masked)
 {
     uint32_t pin;

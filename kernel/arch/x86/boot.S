@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // From GRUB (32-bit protected mode, paging off) to C in the high half; and the way up for the other
-// cores. Boot page tables: identity for the first 4 GB, the same again at the direct map and, for the
-// first 1 GB, at the kernel's address; paging.c replaces them.
+// cores. Boot page tables: identity for the first 4 GB, the same again at the direct map and, for
+// the first 1 GB, at the kernel's address; paging.c replaces them.
 #include "kernel/arch/x86/regs.h"
 
 #define VMA 0xffffffff80000000

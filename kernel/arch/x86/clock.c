@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's time: the TSC, measured once against the PIT by the boot core, and the date from the RTC.
-// CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
+// The host's time: the TSC, measured once against the PIT by the boot core, and the date from the
+// RTC. CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
 #include "kernel/arch/x86/x86.h"
 
 #define PIT_HZ 1193182ull

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// One core's own things: descriptor tables, TSS, stacks, control registers. Filled on the core itself
-// while it comes up, then only its own (TSS.RSP0 and the I/O bitmap change at switches).
+// One core's own things: descriptor tables, TSS, stacks, control registers. Filled on the core
+// itself while it comes up, then only its own (TSS.RSP0 and the I/O bitmap change at switches).
 //
 // A VM exit leaves GDTR's and IDTR's limits at 0xffff and TR's at 0x67 (SDM, "Loading Host Segment
 // and Descriptor-Table Registers"). Each table therefore begins a window of 64 KB whose other pages
@@ -13,7 +13,7 @@ struct features features;
 struct cpu *cpus[CPU_MAX];
 uint32_t cpu_count;
 
-struct idt_entry { uint16_t low; uint16_t selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
+struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
 struct cpu_block cpu_blocks[CPU_MAX];
 struct idt_entry idt[256] __attribute__((aligned(4096)));

@@ -8,7 +8,8 @@
 
 .text
 // SYSCALL: RCX = RIP, R11 = RFLAGS; arguments RDI RSI RDX R10 R8 R9, number RAX.
-// Only what a call keeps is saved, in the thread's own regs; the C calling convention does the rest.
+// Only what a call keeps is saved, in the thread's own regs; the C calling convention does the
+// rest.
 .global syscall_entry
 .balign 16
 syscall_entry:
@@ -79,8 +80,8 @@ resume_trap:
     swapgs
     iretq
 
-// All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end of
-// the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
+// All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end
+// of the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
 trap_common:
     cld
     .irp reg, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
@@ -103,8 +104,8 @@ trap_common:
     POP_REGS
     iretq
 
-// These can hit between SYSCALL and SWAPGS, so CS does not say whose GS base is loaded: the kernel's
-// is the one in the high half that its own stack page names.
+// These can hit between SYSCALL and SWAPGS, so CS does not say whose GS base is loaded: the
+// kernel's is the one in the high half that its own stack page names.
 trap_paranoid:
     mov %rsp, %rbx
     mov $MSR_GS_BASE, %ecx

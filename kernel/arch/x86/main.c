@@ -74,6 +74,7 @@ void boot_main(uint32_t magic, uint32_t info)
               "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
               clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc, facts.entry_tsc, clock_calibration);
     if (!(features.arch_caps & 1))
-        log_print("boot: this CPU does not claim RDCL_NO: ring 3 is not confined against Meltdown\n");
+        log_print("boot: this CPU does not claim RDCL_NO: "
+                  "ring 3 is not confined against Meltdown\n");
     core_start(&facts);                      // the manager; does not return
 }

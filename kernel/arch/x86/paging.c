@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs is
-// in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so an
-// entry is always written whole.
+// Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs
+// is in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so
+// an entry is always written whole.
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -48,7 +48,7 @@ static const struct pt_format *format_of(const struct space *s)
     return s->is_vm ? &format_guest : &format_process;
 }
 
-static unsigned index_at(uint64_t address, unsigned level) { return address >> (12 + 9 * level) & 511; }
+static unsigned index_at(uint64_t a, unsigned level) { return a >> (12 + 9 * level) & 511; }
 static uint64_t span(unsigned level) { return 1ull << (12 + 9 * level); }
 static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDRESS)); }
 
@@ -130,7 +130,8 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
     return 0;
 }
 
-enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes, uint8_t prot)
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
+                     uint8_t prot)
 {
     uint64_t bits = leaf_bits(format_of(s), prot), done = 0;
     while (done < bytes) {
@@ -192,7 +193,8 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
     return true;
 }
 
-// The cursor is an address and, in its low bits, how many tables at that address were already given.
+// The cursor is an address and, in its low bits, how many tables at that address were already
+// given.
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
 {
     const struct pt_format *f = format_of(s);

@@ -68,8 +68,8 @@
 // PAT as the power-on value but for entry 1 (write-combining is not used by the host).
 #define HOST_PAT 0x0007040600070406ull
 
-// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has the
-// same STAR and FMASK as the host, and they need no switching.
+// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has
+// the same STAR and FMASK as the host, and they need no switching.
 #define SEL_KERNEL_CODE 0x10
 #define SEL_KERNEL_DATA 0x18
 #define SEL_USER_DATA   0x2b

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared with
-// the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
+// The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared
+// with the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 

@@ -97,8 +97,8 @@ void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 
-// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is left
-// only when the new one is loaded; if the new one changed in between, it is loaded again.
+// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is
+// left only when the new one is loaded; if the new one changed in between, it is loaded again.
 static inline void x86_use_space(struct cpu *cpu, struct space *s)
 {
     uint64_t generation = space_generation(s);
