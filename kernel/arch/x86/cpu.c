@@ -67,8 +67,9 @@ static void tss_fill(struct cpu_block *b)
 static uint64_t host_cr4(void)
 {
     return CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE |
-           (features.smep ? CR4_SMEP : 0) | (features.smap ? CR4_SMAP : 0) |
-           (features.umip ? CR4_UMIP : 0);
+           (features.leaf7_ebx & (1u << 7) ? CR4_SMEP : 0) |
+           (features.leaf7_ebx & (1u << 20) ? CR4_SMAP : 0) |
+           (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0);
 }
 
 void cpu_init(uint32_t id, uint32_t apic_id)
@@ -129,9 +130,6 @@ static void read_features(struct features *f)
     cpuid(0x80000001, 0, r);
     f->ext1_edx = r[3];
     f->page_1g = r[3] & (1u << 26);
-    f->smep = f->leaf7_ebx & (1u << 7);
-    f->smap = f->leaf7_ebx & (1u << 20);
-    f->umip = f->leaf7_ecx & (1u << 2);
     f->ibpb = f->leaf7_edx & (1u << 26);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);

@@ -19,7 +19,7 @@ struct features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool page_1g, smep, smap, umip, ibpb, md_clear, l1d_flush, barriers;
+    bool page_1g, ibpb, md_clear, l1d_flush, barriers;
 };
 extern struct features features;
 
