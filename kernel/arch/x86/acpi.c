@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The few facts that the kernel needs of ACPI: the cores, the IOAPICs and the ISA interrupts' wiring,
-// all from the MADT. Read once at boot by the boot core. (ACPI specification, "Multiple APIC
-// Description Table".) Tables come from firmware: lengths are bounded, nothing is believed.
+// The few facts that the kernel needs of ACPI: the cores, the IOAPICs and the ISA interrupts'
+// wiring, all from the MADT. Read once at boot by the boot core. (ACPI specification, "Multiple
+// APIC Description Table".) Tables come from firmware: lengths are bounded, nothing is believed.
 #include "kernel/arch/x86/x86.h"
 
 struct acpi_facts acpi;
 
-struct rsdp { char sig[8]; uint8_t sum; char oem[6]; uint8_t rev; uint32_t rsdt, length; uint64_t xsdt; } __attribute__((packed));
-struct sdt { char sig[4]; uint32_t length; uint8_t rev, sum; char oem[6], table[8]; uint32_t r[3]; } __attribute__((packed));
+#define PACKED __attribute__((packed))
+struct PACKED rsdp { char sig[8], sum, oem[6], rev; uint32_t rsdt, length; uint64_t xsdt; };
+struct PACKED sdt { char sig[4]; uint32_t length; char rest[28]; };
 
 static const struct sdt *sdt_at(uint64_t hpa)
 {
@@ -42,25 +43,21 @@ static uint32_t get32(const uint8_t *p)
     return v;
 }
 
-static void add_core(uint32_t apic_id, uint32_t flags, uint32_t *left_out)
+static void add_core(uint32_t apic_id, uint32_t flags)
 {
-    if (!(flags & 1))
-        return;
-    if (acpi.cores == CPU_MAX)
-        ++*left_out;
-    else
-        acpi.apic_id[acpi.cores++] = apic_id;
+    if ((flags & 1) && acpi.cores++ < CPU_MAX)
+        acpi.apic_id[acpi.cores - 1] = apic_id;
 }
 
-static void madt_entry(const uint8_t *e, uint32_t *left_out)
+static void madt_entry(const uint8_t *e)
 {
     switch (e[0]) {
     case 0: // processor local APIC
-        add_core(e[3], get32(e + 4), left_out);
+        add_core(e[3], get32(e + 4));
         break;
     case 9: // processor local x2APIC
         if (e[1] >= 16 && get32(e + 4) > 0xfe)
-            add_core(get32(e + 4), get32(e + 8), left_out);
+            add_core(get32(e + 4), get32(e + 8));
         break;
     case 1: // IOAPIC
         if (e[1] >= 12 && acpi.ioapics < ARRAY_SIZE(acpi.ioapic)) {
@@ -86,10 +83,11 @@ void acpi_parse(const void *root)
     if (!madt)
         panic("the firmware gives no ACPI MADT: the cores and interrupts cannot be found");
     acpi.emulator = __builtin_memcmp(rsdp->oem, "BOCHS ", 6) == 0;
-    uint32_t left_out = 0;
     const uint8_t *p = (const uint8_t *)(madt + 1) + 8, *end = (const uint8_t *)madt + madt->length;
     for (; p + 2 <= end && p[1] >= 8 - 2 * (p[0] == 4) && p + p[1] <= end; p += p[1])
-        madt_entry(p, &left_out);
-    if (left_out)
-        log_print("cores: %u more than the %u that Bulkhead uses\n", left_out, CPU_MAX);
+        madt_entry(p);
+    if (acpi.cores <= CPU_MAX)
+        return;
+    log_print("cores: %u more than the %u that Bulkhead uses\n", acpi.cores - CPU_MAX, CPU_MAX);
+    acpi.cores = CPU_MAX;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC registers
-// are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM "Advanced
-// Programmable Interrupt Controller".)
+// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC
+// registers are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM
+// "Advanced Programmable Interrupt Controller".)
 #include "kernel/arch/x86/x86.h"
 
 #define X2APIC_EOI  0x80b
@@ -72,23 +72,22 @@ static void io_write(volatile uint32_t *regs, uint32_t index, uint32_t value)
 
 static void pic_off(void)
 {
-    out8(0x20, 0x11); // initialise, so that a spurious vector is none of the exceptions'
-    out8(0xa0, 0x11);
-    out8(0x21, 0x20);
-    out8(0xa1, 0x28);
-    out8(0x21, 4);
-    out8(0xa1, 2);
-    out8(0x21, 1);
-    out8(0xa1, 1);
-    out8(0x21, 0xff);
-    out8(0xa1, 0xff);
+    // Initialise first, so that a spurious vector is none of the exceptions'.
+    static const struct { uint8_t port, master, slave; } words[] = {
+        { 0x20, 0x11, 0x11 }, { 0x21, 0x20, 0x28 }, { 0x21, 4, 2 }, { 0x21, 1, 1 },
+        { 0x21, 0xff, 0xff },
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        out8(words[i].port, words[i].master);
+        out8(words[i].port | 0x80, words[i].slave);
+    }
 }
 
 void apic_init_io(void)
 {
     pic_off();
     for (uint32_t i = 0; i < acpi.ioapics; i++) {
-        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address), 0x20);
+        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address));
         acpi.ioapic[i].pins = (io_read(acpi.ioapic[i].regs, 1) >> 16 & 0xff) + 1;
         for (uint32_t pin = 0; pin < acpi.ioapic[i].pins; pin++)
             io_write(acpi.ioapic[i].regs, 0x10 + 2 * pin, REDIR_MASKED);
@@ -116,8 +115,8 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core)
     return OK;
 }
 
-// An edge that comes while its pin is masked is lost, so only level-triggered pins are masked; an edge
-// cannot storm.
+// An edge that comes while its pin is masked is lost, so only level-triggered pins are masked; an
+// edge cannot storm.
 void arch_irq_mask(uint32_t gsi, bool masked)
 {
     uint32_t pin;

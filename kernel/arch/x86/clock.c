@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's time: the TSC, measured once against the PIT by the boot core, and the date from the RTC.
-// CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
+// The host's time: the TSC, measured once against the PIT by the boot core, and the date from the
+// RTC. CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
 #include "kernel/arch/x86/x86.h"
 
 #define PIT_HZ 1193182ull
@@ -66,13 +66,13 @@ static uint8_t cmos(uint8_t index)
     return in8(0x71);
 }
 
+// Days since 1970, for the years up to 2069: every fourth is a leap year.
 static uint64_t days_from_civil(uint64_t year, uint64_t month, uint64_t day)
 {
     // Years that begin in March put the leap day at the end.
     year -= month <= 2;
-    uint64_t era = year / 400, yoe = year % 400;
-    uint64_t doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+    uint64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return (year - 1970) * 365 + year / 4 - 1970 / 4 + day_of_year + 59;
 }
 
 // UTC seconds since 1970 from the MC146818; *tsc is the TSC at about that moment.

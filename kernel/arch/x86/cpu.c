@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// One core's own things: descriptor tables, TSS, stacks, control registers. Filled on the core itself
-// while it comes up, then only its own (TSS.RSP0 and the I/O bitmap change at switches).
+// One core's own things: descriptor tables, TSS, stacks, control registers. Filled on the core
+// itself while it comes up, then only its own (TSS.RSP0 and the I/O bitmap change at switches).
 //
 // A VM exit leaves GDTR's and IDTR's limits at 0xffff and TR's at 0x67 (SDM, "Loading Host Segment
 // and Descriptor-Table Registers"). Each table therefore begins a window of 64 KB whose other pages
@@ -13,19 +13,9 @@ struct features features;
 struct cpu *cpus[CPU_MAX];
 uint32_t cpu_count;
 
-struct idt_entry { uint16_t low; uint16_t selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
-
-struct cpu_block { // everything of one core, page by page
-    uint8_t guard[4096]; // unmapped by paging.c
-    uint8_t stack[KERNEL_STACK_SIZE];
-    uint8_t ist[3][IST_STACK_SIZE];
-    uint64_t gdt[512];
-    uint8_t tss[3 * 4096];
-    struct cpu cpu __attribute__((aligned(4096)));
-} __attribute__((aligned(4096)));
+struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
 struct cpu_block cpu_blocks[CPU_MAX];
-const uint64_t cpu_block_size = sizeof(struct cpu_block);
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_stubs[];
@@ -77,8 +67,9 @@ static void tss_fill(struct cpu_block *b)
 static uint64_t host_cr4(void)
 {
     return CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE |
-           (features.smep ? CR4_SMEP : 0) | (features.smap ? CR4_SMAP : 0) |
-           (features.umip ? CR4_UMIP : 0);
+           (features.leaf7_ebx & (1u << 7) ? CR4_SMEP : 0) |
+           (features.leaf7_ebx & (1u << 20) ? CR4_SMAP : 0) |
+           (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0);
 }
 
 void cpu_init(uint32_t id, uint32_t apic_id)
@@ -139,9 +130,6 @@ static void read_features(struct features *f)
     cpuid(0x80000001, 0, r);
     f->ext1_edx = r[3];
     f->page_1g = r[3] & (1u << 26);
-    f->smep = f->leaf7_ebx & (1u << 7);
-    f->smap = f->leaf7_ebx & (1u << 20);
-    f->umip = f->leaf7_ecx & (1u << 2);
     f->ibpb = f->leaf7_edx & (1u << 26);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);

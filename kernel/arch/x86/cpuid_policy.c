@@ -8,47 +8,21 @@
 // The bits from..to of a register.
 #define BITS(from, to) ((B((to) - (from)) * 2 - 1) << (from))
 
-// Leaf 1. Not there: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; DS, ACPI,
-// HTT, TM, PBE, PSN.
-#define L1C_KEEP (B(0) | B(1) | B(9) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(30))
-#define L1C_FMA     B(12)
+#define ALL ~0u
+
 #define L1C_PCID    B(17)
 #define L1C_X2APIC  B(21)
 #define L1C_TSC_DEADLINE B(24)
 #define L1C_XSAVE   B(26)
 #define L1C_OSXSAVE B(27)
-#define L1C_AVX     B(28)
-#define L1C_F16C    B(29)
 #define L1C_HYPERVISOR B(31)
-#define L1D_KEEP (BITS(0, 8) | BITS(11, 17) | B(19) | BITS(23, 27))
-#define L1D_APIC B(9)
-
-// Leaf 7.0. Not there: SGX, RDT, MPX, PT; LA57, WAITPKG, CET, TME, KL, SGX_LC, PKS, ENQCMD; UINTR,
-// SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, L1D_FLUSH, CORE_CAPABILITIES.
-#define L7B_KEEP (B(0) | B(3) | B(4) | BITS(6, 9) | B(11) | B(13) | BITS(18, 20) | B(23) | B(24) | \
-                  B(29))
+#define L1D_APIC    B(9)
 #define L7B_TSC_ADJUST B(1)
-#define L7B_AVX2    B(5)
 #define L7B_INVPCID B(10)
-#define L7B_AVX512  (B(16) | B(17) | B(21) | BITS(26, 28) | B(30) | B(31))
-#define L7C_KEEP    (B(0) | B(2) | B(8) | B(25) | B(27) | B(28))
 #define L7C_PKU     B(3)
 #define L7C_OSPKE   B(4)
-#define L7C_AVX     (B(9) | B(10))
-#define L7C_AVX512  (B(1) | B(6) | B(11) | B(12) | B(14))
-#define L7C_RDPID   B(22)
-#define L7D_KEEP    (B(4) | B(10) | B(14) | B(16))
-#define L7D_AVX512  (B(2) | B(3) | B(8) | B(23))
-#define L7D_SPEC    (B(26) | B(27) | B(31))
-#define L7D_ARCH_CAPS B(29)
-
-#define X1C_KEEP   (B(0) | B(5) | B(8)) // leaf 80000001H
-#define X1D_KEEP   (B(11) | B(20) | B(26) | B(29))
-#define X1D_RDTSCP B(27)
-#define X7D_INVARIANT_TSC B(8)
-#define X8B_BTC_NO B(29)
-#define L6A_ARAT   B(2)
-#define LD1A_KEEP  (BITS(0, 2)) // XSAVEOPT, XSAVEC, XGETBV with ECX = 1; not XSAVES
+#define X8B_BTC_NO  B(29)
+#define LD1A_KEEP   (BITS(0, 2)) // XSAVEOPT, XSAVEC, XGETBV with ECX = 1; not XSAVES
 #define LD1A_XSAVEC B(1)
 
 #define XCR0_X87    1u
@@ -58,6 +32,71 @@
 #define XCR0_PKRU   0x200u
 #define XCR0_COMPONENTS 10u
 #define XSAVE_LEGACY 576u // legacy region and header
+
+// A leaf is what the host says, of that the bits to keep, and then the bits to set.
+static const struct {
+    uint32_t leaf, sub;
+    struct cpuid_regs keep, set;
+    enum cpuid_live live;
+} leaves[] = {
+    { 0, 0, { 0, ALL, ALL, ALL }, { .eax = CPUID_BASIC_MAX }, CPUID_LIVE_NONE },
+    // Not there: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; DS, ACPI,
+    // HTT, TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
+    { 1, 0,
+      { ALL, 0xffff,
+        B(0) | B(1) | B(9) | BITS(12, 13) | B(17) | BITS(19, 20) | BITS(22, 23) | BITS(25, 26) |
+            BITS(28, 30),
+        BITS(0, 8) | BITS(11, 17) | B(19) | BITS(23, 27) },
+      { .ebx = 1u << 16, .ecx = L1C_X2APIC | L1C_TSC_DEADLINE | L1C_HYPERVISOR }, CPUID_LIVE_1 },
+    { 2, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
+    { 6, 0, { 0 }, { .eax = B(2) }, CPUID_LIVE_NONE }, // ARAT
+    // Not there: SGX, RDT, MPX, PT; LA57, WAITPKG, CET, TME, KL, SGX_LC, PKS, ENQCMD; UINTR,
+    // SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, L1D_FLUSH, CORE_CAPABILITIES. No further subleaf.
+    { 7, 0,
+      { 0,
+        B(0) | BITS(3, 11) | B(13) | BITS(16, 21) | BITS(23, 24) | BITS(26, 31),
+        BITS(0, 3) | B(6) | BITS(8, 12) | B(14) | B(22) | B(25) | BITS(27, 28),
+        BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) | BITS(26, 27) | B(29) | B(31) },
+      { .ebx = L7B_TSC_ADJUST }, CPUID_LIVE_7 },
+    // "Extended Topology": one core with one thread.
+    { 0xb, 0, { 0 }, { .ebx = 1, .ecx = 0x100 }, CPUID_LIVE_B },
+    { 0xb, 1, { 0 }, { .ebx = 1, .ecx = 0x201 }, CPUID_LIVE_B },
+    // "BulkheadHV  "
+    { CPUID_HYPERVISOR, 0, { 0 }, { CPUID_HYPERVISOR + 1, 0x6b6c7542, 0x64616568, 0x20205648 },
+      CPUID_LIVE_NONE },
+    { CPUID_HYPERVISOR + 1, 0, { 0 }, { 0 }, CPUID_LIVE_NONE },
+    { 0x80000000, 0, { 0 }, { .eax = 0x80000008 }, CPUID_LIVE_NONE },
+    { 0x80000001, 0, { ALL, 0, B(0) | B(5) | B(8), B(11) | B(20) | BITS(26, 27) | B(29) }, { 0 },
+      CPUID_LIVE_NONE },
+    { 0x80000002, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE }, // the brand's name
+    { 0x80000003, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
+    { 0x80000004, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
+    { 0x80000006, 0, { .ecx = ALL }, { 0 }, CPUID_LIVE_NONE },
+    { 0x80000007, 0, { 0 }, { .edx = B(8) }, CPUID_LIVE_NONE }, // invariant TSC
+    { 0x80000008, 0, { .eax = 0xff }, { .eax = 48u << 8 }, CPUID_LIVE_NONE },
+};
+
+// Of the bits above, those that are hidden unless the guest gets all state components and the
+// kernel can do all that `need` says.
+#define CAN(feature) ((feature) << 16)
+static const struct {
+    uint32_t leaf, need;
+    struct cpuid_regs bits;
+} conditional[] = {
+    { 1, XCR0_X87, { .ecx = L1C_XSAVE } },
+    { 1, XCR0_AVX, { .ecx = B(12) | B(28) | B(29) } }, // FMA, AVX, F16C
+    { 1, CAN(CPUID_CAN_INVPCID), { .ecx = L1C_PCID } },
+    { 7, XCR0_AVX, { .ebx = B(5), .ecx = B(9) | B(10) } },
+    { 7, XCR0_AVX512,
+      { 0, BITS(16, 17) | B(21) | BITS(26, 28) | BITS(30, 31), B(1) | B(6) | BITS(11, 12) | B(14),
+        BITS(2, 3) | B(8) | B(23) } },
+    { 7, XCR0_PKRU, { .ecx = L7C_PKU } },
+    { 7, CAN(CPUID_CAN_INVPCID), { .ebx = L7B_INVPCID } },
+    { 7, CAN(CPUID_CAN_RDTSCP), { .ecx = B(22) } }, // RDPID
+    { 7, CAN(CPUID_CAN_SPEC_CTRL), { .edx = B(26) | B(27) | B(31) } },
+    { 7, CAN(CPUID_CAN_ARCH_CAPS), { .edx = B(29) } },
+    { 0x80000001, CAN(CPUID_CAN_RDTSCP), { .edx = B(27) } },
+};
 
 struct build {
     struct cpuid_policy *policy;
@@ -74,15 +113,9 @@ static struct cpuid_regs host(const struct build *b, uint32_t leaf, uint32_t sub
     return (struct cpuid_regs){ out[0], out[1], out[2], out[3] };
 }
 
-static struct cpuid_slot *slot_of(struct cpuid_policy *p, uint32_t leaf)
+static struct cpuid_regs masked(struct cpuid_regs r, struct cpuid_regs m)
 {
-    if (leaf < CPUID_BASIC_SLOTS)
-        return &p->slot[leaf];
-    if (leaf - CPUID_HYPERVISOR < CPUID_HYPERVISOR_SLOTS)
-        return &p->slot[CPUID_BASIC_SLOTS + leaf - CPUID_HYPERVISOR];
-    if (leaf - CPUID_EXTENDED < CPUID_EXTENDED_SLOTS)
-        return &p->slot[CPUID_BASIC_SLOTS + CPUID_HYPERVISOR_SLOTS + leaf - CPUID_EXTENDED];
-    return NULL;
+    return (struct cpuid_regs){ r.eax & m.eax, r.ebx & m.ebx, r.ecx & m.ecx, r.edx & m.edx };
 }
 
 // Subleaves are added in order, from 0, and nothing else between them.
@@ -90,14 +123,12 @@ static void add(const struct build *b, uint32_t leaf, uint32_t sub, struct cpuid
                 enum cpuid_live live)
 {
     struct cpuid_policy *p = b->policy;
+    struct cpuid_slot *slot = &p->slot[cpuid_slot(leaf)];
     if (sub == 0)
-        slot_of(p, leaf)->first = (uint8_t)p->count;
+        slot->first = (uint8_t)p->count;
+    if (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd)
+        slot->subs = (uint8_t)(sub + 1);
     p->entry[p->count++] = (struct cpuid_entry){ regs, leaf, sub, live, 0 };
-}
-
-static void set_subs(const struct build *b, uint32_t leaf, uint32_t subs)
-{
-    slot_of(b->policy, leaf)->subs = (uint8_t)subs;
 }
 
 // The state components that the host has, the kernel switches and that make sense together.
@@ -112,51 +143,47 @@ static uint64_t xcr0_allowed(const struct build *b)
     return x & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU);
 }
 
-static void add_features(const struct build *b)
+// A CPU that runs at a fraction of the frequency it names is interpreted, and nothing speculates in
+// it. Systems that judge CPUs by their model cannot know: for them, "no branch type confusion".
+static uint32_t speculation_bits(const struct build *b)
 {
-    uint64_t xcr0 = b->policy->xcr0;
-    uint32_t can = b->facts->features;
-    struct cpuid_regs r1 = host(b, 1, 0), r7 = host(b, 7, 0);
-    // Either both or none: an operating system that sees one may count on the other.
-    bool pcid = r1.ecx & L1C_PCID && r7.ebx & L7B_INVPCID && can & CPUID_CAN_INVPCID;
-
-    uint32_t keep = L1C_KEEP | (xcr0 ? L1C_XSAVE : 0) | (pcid ? L1C_PCID : 0) |
-                    (xcr0 & XCR0_AVX ? L1C_AVX | L1C_FMA | L1C_F16C : 0);
-    r1.ecx = (r1.ecx & keep) | L1C_X2APIC | L1C_TSC_DEADLINE | L1C_HYPERVISOR;
-    r1.edx &= L1D_KEEP;
-    r1.ebx = (r1.ebx & 0xffff) | 1u << 16; // brand, CLFLUSH size; one logical processor
-    add(b, 1, 0, r1, CPUID_LIVE_1);
-
-    keep = L7B_KEEP | (pcid ? L7B_INVPCID : 0) | (xcr0 & XCR0_AVX ? L7B_AVX2 : 0) |
-           (xcr0 & XCR0_AVX512 ? L7B_AVX512 : 0);
-    r7.ebx = (r7.ebx & keep) | L7B_TSC_ADJUST;
-    keep = L7C_KEEP | (xcr0 & XCR0_PKRU ? L7C_PKU : 0) | (xcr0 & XCR0_AVX ? L7C_AVX : 0) |
-           (xcr0 & XCR0_AVX512 ? L7C_AVX512 : 0) | (can & CPUID_CAN_RDTSCP ? L7C_RDPID : 0);
-    r7.ecx &= keep;
-    keep = L7D_KEEP | (xcr0 & XCR0_AVX512 ? L7D_AVX512 : 0) |
-           (can & CPUID_CAN_SPEC_CTRL ? L7D_SPEC : 0) |
-           (can & CPUID_CAN_ARCH_CAPS ? L7D_ARCH_CAPS : 0);
-    r7.edx &= keep;
-    r7.eax = 0; // no further subleaf
-    add(b, 7, 0, r7, CPUID_LIVE_7);
-    set_subs(b, 7, 1);
+    uint64_t named_hz = (uint16_t)host(b, 0x16, 0).eax * UINT64_C(1000000);
+    return named_hz / 4 > b->policy->tsc_hz ? X8B_BTC_NO : 0;
 }
 
-// "Deterministic Cache Parameters" and "Extended Topology": one core with one thread.
-static void add_topology(const struct build *b)
+static void add_leaves(const struct build *b)
 {
-    uint32_t sub = 0;
-    for (; sub < 6; sub++) {
+    uint32_t have = (uint32_t)b->policy->xcr0 | CAN(b->facts->features);
+    // Either both or none: an operating system that sees one may count on the other.
+    if (!(host(b, 1, 0).ecx & L1C_PCID) || !(host(b, 7, 0).ebx & L7B_INVPCID))
+        have &= ~CAN(CPUID_CAN_INVPCID);
+    for (uint32_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+        struct cpuid_regs r = masked(host(b, leaves[i].leaf, leaves[i].sub), leaves[i].keep);
+        for (uint32_t k = 0; k < ARRAY_SIZE(conditional); k++) {
+            struct cpuid_regs hide = conditional[k].bits;
+            if (conditional[k].leaf == leaves[i].leaf && conditional[k].need & ~have)
+                r = masked(r, (struct cpuid_regs){ ~hide.eax, ~hide.ebx, ~hide.ecx, ~hide.edx });
+        }
+        if (leaves[i].leaf == 0x80000008) {
+            r.eax = r.eax ? r.eax : 36; // physical-address width, where the host does not say
+            r.ebx = speculation_bits(b);
+        }
+        struct cpuid_regs s = leaves[i].set;
+        r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };
+        add(b, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
+    }
+}
+
+// "Deterministic Cache Parameters".
+static void add_caches(const struct build *b)
+{
+    for (uint32_t sub = 0; sub < 6; sub++) {
         struct cpuid_regs r = host(b, 4, sub);
         if (!(r.eax & 0x1f))
-            break;
+            return;
         r.eax &= 0x3fff; // shared with nobody
         add(b, 4, sub, r, CPUID_LIVE_NONE);
     }
-    set_subs(b, 4, sub);
-    add(b, 0xb, 0, (struct cpuid_regs){ 0, 1, 0x100, 0 }, CPUID_LIVE_B); // threads
-    add(b, 0xb, 1, (struct cpuid_regs){ 0, 1, 0x201, 0 }, CPUID_LIVE_B); // cores
-    set_subs(b, 0xb, 2);
 }
 
 // Bytes of an XSAVE area for these components.
@@ -181,7 +208,6 @@ static uint32_t xsave_size(const struct cpuid_policy *p, uint64_t xcr0, bool com
 static void add_xsave(const struct build *b)
 {
     struct cpuid_policy *p = b->policy;
-    struct cpuid_regs none = { 0 };
 
     if (!p->xcr0)
         return;
@@ -191,11 +217,11 @@ static void add_xsave(const struct build *b)
     add(b, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
         r = host(b, 0xd, i);
-        r.ecx &= 2; // alignment; none is a supervisor state
-        r.edx = 0;
-        add(b, 0xd, i, p->xcr0 & B(i) ? r : none, CPUID_LIVE_NONE);
+        if (!(p->xcr0 & B(i)))
+            r = (struct cpuid_regs){ 0 };
+        // ECX: alignment; none is a supervisor state.
+        add(b, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
     }
-    set_subs(b, 0xd, XCR0_COMPONENTS);
     p->entry[p->slot[0xd].first].regs.ecx = xsave_size(p, p->xcr0, false);
 }
 
@@ -214,68 +240,25 @@ static void add_clock(const struct build *b)
         CPUID_LIVE_NONE);
 }
 
-// A CPU that runs at a fraction of the frequency it names is interpreted, and nothing speculates in
-// it. Systems that judge CPUs by their model cannot know: for them, "no branch type confusion".
-static uint32_t speculation_bits(const struct build *b)
-{
-    uint64_t named_hz = (uint16_t)host(b, 0x16, 0).eax * UINT64_C(1000000);
-    return named_hz / 4 > b->policy->tsc_hz ? X8B_BTC_NO : 0;
-}
-
-static void add_extended(const struct build *b)
-{
-    struct cpuid_regs r = host(b, 0x80000001, 0);
-    bool rdtscp = b->facts->features & CPUID_CAN_RDTSCP;
-
-    add(b, 0x80000000, 0, (struct cpuid_regs){ 0x80000008, 0, 0, 0 }, CPUID_LIVE_NONE);
-    r.ebx = 0;
-    r.ecx &= X1C_KEEP;
-    r.edx &= X1D_KEEP | (rdtscp ? X1D_RDTSCP : 0);
-    add(b, 0x80000001, 0, r, CPUID_LIVE_NONE);
-    for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++) // the brand's name
-        add(b, leaf, 0, host(b, leaf, 0), CPUID_LIVE_NONE);
-    r = (struct cpuid_regs){ 0, 0, host(b, 0x80000006, 0).ecx, 0 };
-    add(b, 0x80000006, 0, r, CPUID_LIVE_NONE);
-    r = (struct cpuid_regs){ 0, 0, 0, X7D_INVARIANT_TSC };
-    add(b, 0x80000007, 0, r, CPUID_LIVE_NONE);
-    uint32_t physical = host(b, 0x80000008, 0).eax & 0xff;
-    r = (struct cpuid_regs){ (physical ? physical : 36) | 48u << 8, speculation_bits(b), 0, 0 };
-    add(b, 0x80000008, 0, r, CPUID_LIVE_NONE);
-}
-
 void cpuid_policy_init(struct cpuid_policy *p, const struct cpuid_facts *facts)
 {
     struct build b = { p, facts };
-    struct cpuid_regs none = { 0 }, r = host(&b, 0, 0);
 
     *p = (struct cpuid_policy){ .tsc_hz = facts->tsc_hz };
     p->xcr0 = xcr0_allowed(&b);
     p->count = 1; // entry 0, for all leaves that are not there
-    add(&b, 0, 0, (struct cpuid_regs){ CPUID_BASIC_MAX, r.ebx, r.ecx, r.edx }, CPUID_LIVE_NONE);
-    add_features(&b);
-    add(&b, 2, 0, host(&b, 2, 0), CPUID_LIVE_NONE);
-    add_topology(&b);
-    add(&b, 6, 0, (struct cpuid_regs){ L6A_ARAT, 0, 0, 0 }, CPUID_LIVE_NONE);
+    add_leaves(&b);
+    add_caches(&b);
     add_xsave(&b);
     add_clock(&b);
-    // "BulkheadHV  "
-    add(&b, CPUID_HYPERVISOR, 0,
-        (struct cpuid_regs){ CPUID_HYPERVISOR + 1, 0x6b6c7542, 0x64616568, 0x20205648 },
-        CPUID_LIVE_NONE);
-    add(&b, CPUID_HYPERVISOR + 1, 0, none, CPUID_LIVE_NONE);
-    add_extended(&b);
-    // A leaf above the highest answers as the highest does.
-    for (uint32_t leaf = CPUID_BASIC_MAX + 1; leaf < CPUID_BASIC_SLOTS; leaf++)
-        p->slot[leaf] = p->slot[CPUID_BASIC_MAX];
+    p->slot[CPUID_SLOT_ABOVE] = p->slot[CPUID_BASIC_MAX];
 }
 
-static struct cpuid_entry *find(struct cpuid_policy *p, uint32_t leaf, uint32_t sub)
+// The entry of this very leaf, or NULL.
+static struct cpuid_entry *find(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub)
 {
-    struct cpuid_slot *slot = slot_of(p, leaf);
-    if (!slot || !slot->first || (slot->subs && sub >= slot->subs))
-        return NULL;
-    struct cpuid_entry *e = &p->entry[slot->first + (slot->subs ? sub : 0)];
-    return e->leaf == leaf ? e : NULL;
+    const struct cpuid_entry *e = cpuid_entry_for(p, leaf, sub);
+    return e && e->leaf == leaf ? (struct cpuid_entry *)e : NULL;
 }
 
 bool cpuid_policy_narrow(struct cpuid_policy *p, uint32_t leaf, uint32_t sub,
@@ -284,10 +267,8 @@ bool cpuid_policy_narrow(struct cpuid_policy *p, uint32_t leaf, uint32_t sub,
     struct cpuid_entry *e = find(p, leaf, sub);
     if (!e)
         return false;
-    e->regs.eax &= and_mask[0];
-    e->regs.ebx &= and_mask[1];
-    e->regs.ecx &= and_mask[2];
-    e->regs.edx &= and_mask[3];
+    e->regs = masked(e->regs, (struct cpuid_regs){ and_mask[0], and_mask[1], and_mask[2],
+                                                   and_mask[3] });
     if (leaf == 0xd && sub == 0)
         p->xcr0 &= e->regs.eax | (uint64_t)e->regs.edx << 32;
     return true;
@@ -295,7 +276,7 @@ bool cpuid_policy_narrow(struct cpuid_policy *p, uint32_t leaf, uint32_t sub,
 
 struct cpuid_regs cpuid_policy_get(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub)
 {
-    const struct cpuid_entry *e = find((struct cpuid_policy *)p, leaf, sub); // only reads
+    const struct cpuid_entry *e = find(p, leaf, sub);
     return e ? e->regs : (struct cpuid_regs){ 0 };
 }
 
@@ -358,17 +339,10 @@ void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_policy *p, uint3
     c->live[CPUID_LIVE_XSAVEC].ebx = xsave_size(p, xcr0, true);
 }
 
-void cpuid_other(const struct cpuid_policy *p, const struct cpuid_vcpu *c, uint64_t gpr[4])
+void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4])
 {
-    uint32_t leaf = (uint32_t)gpr[0], sub = (uint32_t)gpr[1];
-    struct cpuid_regs r = { 0 };
-
-    if (leaf == 0xb) // beyond the last level: the subleaf's number and the id, no level
-        r = (struct cpuid_regs){ 0, 0, sub & 0xff, c->live[CPUID_LIVE_B].edx };
-    else if (leaf >= CPUID_BASIC_SLOTS && leaf >> 28 != CPUID_HYPERVISOR >> 28)
-        r = cpuid_policy_get(p, CPUID_BASIC_MAX, 0); // above the highest: as the highest basic
-    gpr[0] = r.eax;
-    gpr[1] = r.ecx;
-    gpr[2] = r.edx;
-    gpr[3] = r.ebx;
+    bool topology = (uint32_t)gpr[0] == 0xb; // the subleaf's number and the id, but no level
+    gpr[0] = gpr[3] = 0;
+    gpr[1] = topology ? gpr[1] & 0xff : 0;
+    gpr[2] = topology ? c->live[CPUID_LIVE_B].edx : 0;
 }

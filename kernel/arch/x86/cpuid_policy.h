@@ -42,11 +42,14 @@ struct cpuid_entry {
 };
 
 #define CPUID_BASIC_MAX   0x16u       // the highest basic leaf there is
-#define CPUID_BASIC_SLOTS 0x21u       // 0 to 0x20
 #define CPUID_HYPERVISOR  0x40000000u // two leaves
 #define CPUID_EXTENDED    0x80000000u // nine leaves
-#define CPUID_HYPERVISOR_SLOTS 2u
-#define CPUID_EXTENDED_SLOTS   9u
+// Slots: the basic leaves, the hypervisor's, the extended ones; and two for all that are not there,
+// zeroes in the hypervisor's range, else above the highest: they answer as the highest basic one.
+#define CPUID_SLOT_HYPERVISOR (CPUID_BASIC_MAX + 1)
+#define CPUID_SLOT_EXTENDED   (CPUID_SLOT_HYPERVISOR + 2)
+#define CPUID_SLOT_NONE       (CPUID_SLOT_EXTENDED + 9)
+#define CPUID_SLOT_ABOVE      (CPUID_SLOT_NONE + 1)
 #define CPUID_ENTRIES     48u
 
 struct cpuid_policy {
@@ -56,7 +59,7 @@ struct cpuid_policy {
     uint32_t count;       // of entries; entry 0 is all zeroes
     // Where a leaf's entries begin; subs: how many there are, 0 when ECX does not matter.
     struct cpuid_slot { uint8_t first, subs; }
-        slot[CPUID_BASIC_SLOTS + CPUID_HYPERVISOR_SLOTS + CPUID_EXTENDED_SLOTS];
+        slot[CPUID_SLOT_ABOVE + 1];
     struct cpuid_entry entry[CPUID_ENTRIES];
 };
 
@@ -82,26 +85,28 @@ uint8_t cpuid_policy_maxphyaddr(const struct cpuid_policy *p);
 void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_policy *p, uint32_t apic_id,
                        uint64_t cr4, uint64_t apic_base, uint64_t xcr0);
 
-// cpuid_emulate() for leaves and subleaves that have no entry.
-void cpuid_other(const struct cpuid_policy *p, const struct cpuid_vcpu *c, uint64_t gpr[4]);
+// cpuid_emulate() for subleaves that have no entry.
+void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4]);
 
-// The entry for these, or NULL: then cpuid_other() knows the answer.
+static inline uint32_t cpuid_slot(uint32_t leaf)
+{
+    if (likely(leaf <= CPUID_BASIC_MAX))
+        return leaf;
+    if (leaf - CPUID_EXTENDED < CPUID_SLOT_NONE - CPUID_SLOT_EXTENDED)
+        return leaf - CPUID_EXTENDED + CPUID_SLOT_EXTENDED;
+    if (leaf - CPUID_HYPERVISOR < CPUID_SLOT_EXTENDED - CPUID_SLOT_HYPERVISOR)
+        return leaf - CPUID_HYPERVISOR + CPUID_SLOT_HYPERVISOR;
+    return leaf >> 28 == CPUID_HYPERVISOR >> 28 ? CPUID_SLOT_NONE : CPUID_SLOT_ABOVE;
+}
+
+// The entry that answers for these; NULL: there is no such subleaf.
 static inline const struct cpuid_entry *cpuid_entry_for(const struct cpuid_policy *p,
                                                         uint32_t leaf, uint32_t sub)
 {
-    uint32_t slot = leaf;
-    if (unlikely(leaf >= CPUID_BASIC_SLOTS)) {
-        if (leaf - CPUID_EXTENDED < CPUID_EXTENDED_SLOTS)
-            slot = leaf - CPUID_EXTENDED + CPUID_BASIC_SLOTS + CPUID_HYPERVISOR_SLOTS;
-        else if (leaf - CPUID_HYPERVISOR < CPUID_HYPERVISOR_SLOTS)
-            slot = leaf - CPUID_HYPERVISOR + CPUID_BASIC_SLOTS;
-        else
-            return NULL;
-    }
-    const struct cpuid_entry *e = &p->entry[p->slot[slot].first];
-    if (!p->slot[slot].subs)
-        return e;
-    return likely(sub < p->slot[slot].subs) ? e + sub : NULL;
+    struct cpuid_slot slot = p->slot[cpuid_slot(leaf)];
+    if (!slot.subs)
+        return &p->entry[slot.first];
+    return likely(sub < slot.subs) ? &p->entry[slot.first + sub] : NULL;
 }
 
 // The instruction: gpr in the CPU's numbering (RAX, RCX, RDX, RBX), as in struct vcpu_page.
@@ -110,7 +115,7 @@ static inline void cpuid_emulate(const struct cpuid_policy *p, const struct cpui
 {
     const struct cpuid_entry *e = cpuid_entry_for(p, (uint32_t)gpr[0], (uint32_t)gpr[1]);
     if (unlikely(!e)) {
-        cpuid_other(p, c, gpr);
+        cpuid_no_subleaf(c, gpr);
         return;
     }
     const struct cpuid_regs *live = &c->live[e->live];

@@ -8,24 +8,22 @@
 
 .text
 // SYSCALL: RCX = RIP, R11 = RFLAGS; arguments RDI RSI RDX R10 R8 R9, number RAX.
-// Only what a call keeps is saved, in the thread's own regs; the C calling convention does the rest.
+// Only what a call keeps is saved, in the thread's own regs; the C calling convention does the
+// rest.
 .global syscall_entry
 .balign 16
 syscall_entry:
     swapgs
     mov %rsp, %gs:CPU_SCRATCH
     mov %gs:CPU_CURRENT, %rsp
-    mov %rcx, REGS_RIP(%rsp)
-    mov %r11, REGS_RFLAGS(%rsp)
+    mov %rcx, REGS_rip(%rsp)
+    mov %r11, REGS_rflags(%rsp)
     mov %gs:CPU_SCRATCH, %rcx
-    mov %rcx, REGS_RSP(%rsp)
-    mov %rbx, REGS_RBX(%rsp)
-    mov %rbp, REGS_RBP(%rsp)
-    mov %r12, REGS_R12(%rsp)
-    mov %r13, REGS_R13(%rsp)
-    mov %r14, REGS_R14(%rsp)
-    mov %r15, REGS_R15(%rsp)
-    movq $-1, REGS_VECTOR(%rsp)
+    mov %rcx, REGS_rsp(%rsp)
+    .irp reg, rbx, rbp, r12, r13, r14, r15
+    mov %\reg, REGS_\reg(%rsp)
+    .endr
+    movq $-1, REGS_vector(%rsp)
     mov %gs:CPU_STACK_TOP, %rsp
     mov %r10, %rcx
     cmp $SYSCALLS_COUNT, %rax
@@ -34,15 +32,13 @@ syscall_entry:
 1:  cmpl $0, %gs:CPU_WORK
     jne 3f
     mov %gs:CPU_CURRENT, %rbx      // callee-saved ones are still the caller's, but for this one
-    mov REGS_RIP(%rbx), %rcx
-    mov REGS_RFLAGS(%rbx), %r11
-    mov REGS_RSP(%rbx), %rsp
-    mov REGS_RBX(%rbx), %rbx
-    xor %esi, %esi
-    xor %edi, %edi
-    xor %r8d, %r8d
-    xor %r9d, %r9d
-    xor %r10d, %r10d
+    mov REGS_rip(%rbx), %rcx
+    mov REGS_rflags(%rbx), %r11
+    mov REGS_rsp(%rbx), %rsp
+    mov REGS_rbx(%rbx), %rbx
+    .irp reg, esi, edi, r8d, r9d, r10d
+    xor %\reg, %\reg
+    .endr
     swapgs
     sysretq
 2:  mov $-1, %rax               // ERR_CALL
@@ -56,41 +52,23 @@ syscall_entry:
 .global resume_syscall
 .balign 16
 resume_syscall:
-    mov REGS_RAX(%rdi), %rax
-    mov REGS_RDX(%rdi), %rdx
-    mov REGS_RBX(%rdi), %rbx
-    mov REGS_RBP(%rdi), %rbp
-    mov REGS_R12(%rdi), %r12
-    mov REGS_R13(%rdi), %r13
-    mov REGS_R14(%rdi), %r14
-    mov REGS_R15(%rdi), %r15
-    mov REGS_RIP(%rdi), %rcx
-    mov REGS_RFLAGS(%rdi), %r11
-    mov REGS_RSP(%rdi), %rsp
-    xor %esi, %esi
-    xor %r8d, %r8d
-    xor %r9d, %r9d
-    xor %r10d, %r10d
-    mov REGS_RDI(%rdi), %rdi     // a new thread's argument
+    .irp reg, rax, rdx, rbx, rbp, r12, r13, r14, r15
+    mov REGS_\reg(%rdi), %\reg
+    .endr
+    mov REGS_rip(%rdi), %rcx
+    mov REGS_rflags(%rdi), %r11
+    mov REGS_rsp(%rdi), %rsp
+    .irp reg, esi, r8d, r9d, r10d
+    xor %\reg, %\reg
+    .endr
+    mov REGS_rdi(%rdi), %rdi     // a new thread's argument
     swapgs
     sysretq
 
 .macro POP_REGS
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rbp
-    pop %rdi
-    pop %rsi
-    pop %rdx
-    pop %rcx
-    pop %rbx
-    pop %rax
+    .irp reg, r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax
+    pop %\reg
+    .endr
     add $16, %rsp
 .endm
 
@@ -102,34 +80,22 @@ resume_trap:
     swapgs
     iretq
 
-// All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end of
-// the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
+// All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end
+// of the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
 trap_common:
     cld
-    push %rax
-    push %rbx
-    push %rcx
-    push %rdx
-    push %rsi
-    push %rdi
-    push %rbp
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    .irp reg, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    push %\reg
+    .endr
     mov %rsp, %rdi
-    mov REGS_VECTOR(%rsp), %rax
+    mov REGS_vector(%rsp), %rax
     cmp $VECTOR_NMI, %eax
     je trap_paranoid
     cmp $VECTOR_DF, %eax
     je trap_paranoid
     cmp $VECTOR_MC, %eax
     je trap_paranoid
-    testb $3, REGS_CS(%rsp)
+    testb $3, REGS_cs(%rsp)
     jz 1f
     swapgs
     mov %gs:CPU_STACK_TOP, %rsp
@@ -138,8 +104,8 @@ trap_common:
     POP_REGS
     iretq
 
-// These can hit between SYSCALL and SWAPGS, so CS does not say whose GS base is loaded: the kernel's
-// is the one in the high half that its own stack page names.
+// These can hit between SYSCALL and SWAPGS, so CS does not say whose GS base is loaded: the
+// kernel's is the one in the high half that its own stack page names.
 trap_paranoid:
     mov %rsp, %rbx
     mov $MSR_GS_BASE, %ecx
@@ -169,7 +135,8 @@ trap_stubs:
 vector = 0
 .rept 256
     .balign 16
-    .if vector != 8 && vector != 10 && vector != 11 && vector != 12 && vector != 13 && vector != 14 && vector != 17 && vector != 21
+    // The CPU pushes an error code for 8, 10 to 14, 17 and 21.
+    .if vector < 8 || vector > 21 || !(0x227d00 >> vector & 1)
     push $0
     .endif
     push $vector

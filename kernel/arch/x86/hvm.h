@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The vendor seam: all that the rest of the kernel knows of how this CPU runs a guest. One table, chosen
-// once at boot by the boot core. What the CPU reports is turned into architectural terms behind it.
+// The vendor seam: all that the rest of the kernel knows of how this CPU runs a guest. One table,
+// chosen once at boot by the boot core. What the CPU reports is turned into architectural terms
+// behind it.
 #pragma once
 #include "kernel/core/arch.h"
 

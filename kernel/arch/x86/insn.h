@@ -24,7 +24,9 @@ static inline void wrmsr(uint32_t msr, uint64_t v)
 
 static inline void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+    __asm__ volatile("cpuid"
+                     : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+                     : "a"(leaf), "c"(sub));
 }
 
 static inline void out8(uint16_t port, uint8_t v)
@@ -39,47 +41,26 @@ static inline uint8_t in8(uint16_t port)
     return v;
 }
 
-static inline uint32_t in32(uint16_t port)
-{
-    uint32_t v;
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-    return v;
-}
-
-#define CR_ACCESSORS(n)                                                                            \
-    static inline uint64_t read_cr##n(void)                                                        \
+#define REGISTER_ACCESSORS(name)                                                                   \
+    static inline uint64_t read_##name(void)                                                       \
     {                                                                                              \
         uint64_t v;                                                                                \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v));                                          \
+        __asm__ volatile("mov %%" #name ", %0" : "=r"(v));                                         \
         return v;                                                                                  \
     }                                                                                              \
-    static inline void write_cr##n(uint64_t v)                                                     \
+    static inline void write_##name(uint64_t v)                                                    \
     {                                                                                              \
-        __asm__ volatile("mov %0, %%cr" #n : : "r"(v) : "memory");                                 \
+        __asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory");                                \
     }
-CR_ACCESSORS(0)
-CR_ACCESSORS(2)
-CR_ACCESSORS(3)
-CR_ACCESSORS(4)
-
-#define DR_ACCESSORS(n)                                                                            \
-    static inline uint64_t read_dr##n(void)                                                        \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v));                                          \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void write_dr##n(uint64_t v)                                                     \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%dr" #n : : "r"(v) : "memory");                                 \
-    }
-DR_ACCESSORS(0)
-DR_ACCESSORS(1)
-DR_ACCESSORS(2)
-DR_ACCESSORS(3)
-DR_ACCESSORS(6)
-
-static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
+REGISTER_ACCESSORS(cr0)
+REGISTER_ACCESSORS(cr2)
+REGISTER_ACCESSORS(cr3)
+REGISTER_ACCESSORS(cr4)
+REGISTER_ACCESSORS(dr0)
+REGISTER_ACCESSORS(dr1)
+REGISTER_ACCESSORS(dr2)
+REGISTER_ACCESSORS(dr3)
+REGISTER_ACCESSORS(dr6)
 
 static inline void xsetbv(uint64_t v)
 {

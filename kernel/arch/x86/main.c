@@ -31,15 +31,12 @@ static void frames_setup(void)
 }
 
 // boot.S maps the first 4 GB; frames above can be touched after paging_init().
-static void frames_add_range(bool above)
+#define BOOT_MAP_END (4ull << 30)
+static void frames_add_range(uint64_t from, uint64_t to)
 {
-    const uint64_t split = 4ull << 30;
     for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
-        uint64_t base = boot_memory.usable[i].base, end = boot_memory.usable[i].end;
-        if (above)
-            base = max_u64(base, split);
-        else
-            end = min_u64(end, split);
+        uint64_t base = max_u64(boot_memory.usable[i].base, from);
+        uint64_t end = min_u64(boot_memory.usable[i].end, to);
         if (base < end)
             frames_add(HPA(base), (end - base) / PAGE_SIZE);
     }
@@ -53,13 +50,12 @@ void boot_main(uint32_t magic, uint32_t info)
     facts.entry_tsc = boot_tsc;
     multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
     acpi_parse(boot_memory.rsdp);            // cores, IOAPICs, ISA interrupts
-    bool fit = cpu_check_features();         // before anything is switched on
-    if (!fit)
+    if (!cpu_check_features())               // before anything is switched on
         stop_unsupported();
     frames_setup();
-    frames_add_range(false);
-    paging_init(max_u64(boot_memory.ram_end, 4ull << 30));
-    frames_add_range(true);
+    frames_add_range(0, BOOT_MAP_END);
+    paging_init(max_u64(boot_memory.ram_end, BOOT_MAP_END));
+    frames_add_range(BOOT_MAP_END, UINT64_MAX);
     uint32_t r[4];
     cpuid(0xb, 0, r);
     cpu_init(0, r[3]);                       // GDT, TSS, IDT, control registers, MSRs
@@ -78,6 +74,7 @@ void boot_main(uint32_t magic, uint32_t info)
               "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
               clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc, facts.entry_tsc, clock_calibration);
     if (!(features.arch_caps & 1))
-        log_print("boot: this CPU does not claim RDCL_NO: ring 3 is not confined against Meltdown\n");
+        log_print("boot: this CPU does not claim RDCL_NO: "
+                  "ring 3 is not confined against Meltdown\n");
     core_start(&facts);                      // the manager; does not return
 }

@@ -20,26 +20,53 @@
 #define IA32_MTRR_DEF_TYPE         0x2ffu
 #define IA32_X2APIC_LAST           0x8ffu
 
-#define FEATURE_CONTROL_LOCK 1u      // locked with VMX and SMX off
-#define MISC_ENABLE_FAST_STRINGS 1u
-#define MISC_ENABLE_FIXED 0x1800u    // branch trace storage and PEBS are unavailable
-#define DEBUGCTL_IGNORED 3u          // LBR, BTF: no CPUID bit says that they are missing
+// IA32_MISC_ENABLE
+#define FAST_STRINGS 1u
+#define MISC_FIXED   0x1800u // branch trace storage and PEBS are unavailable
 #define MTRRCAP_WC       0x400u
 #define MTRRCAP_FIXED    0x100u
-#define MTRR_DEF_BITS    0xcffu      // type, fixed-range enable, enable
 #define MTRR_VALID       0x800u      // of a variable range's mask
 #define TYPE_WB          6u
 #define PAT_RESET        0x0007040600070406ull
 #define MICROCODE_UNKNOWN (1ull << 32)
-#define SPEC_IBRS  1u
-#define SPEC_STIBP 2u
-#define SPEC_SSBD  4u
 // Only what tells of immunity; nothing that promises another MSR.
 #define ARCH_CAPS_KEEP 0x1fe17fu
 
 const uint32_t msr_passed[MSR_PASSED_COUNT] = {
     MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
     MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE,
+};
+
+// Those that are kept in the state. A write may set `bits` only, and changes `kept` only.
+#define FIELD(name) offsetof(struct msr_state, name)
+static const struct kept_msr {
+    uint32_t index;
+    uint16_t field;
+    uint8_t written; // enum msr_result; MSR_GP: it cannot be
+    uint64_t bits, kept;
+} kept_msrs[] = {
+    { IA32_PLATFORM_ID,           FIELD(zero),            MSR_GP,       0,          0 },
+    { IA32_SMI_COUNT,             FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_FEATURE_CONTROL,        FIELD(feature_control), MSR_GP,       0,          0 },
+    // Written by tsc_move().
+    { IA32_TSC_ADJUST,            FIELD(tsc_adjust),      MSR_GP,       0,          0 },
+    { MSR_SPEC_CTRL,              FIELD(spec_ctrl),       MSR_SPEC_REG, ~0ull,      ~0ull },
+    // Written with 0 before CPUID is to load it.
+    { IA32_BIOS_SIGN_ID,          FIELD(microcode),       MSR_DONE,     ~0ull,      0 },
+    { IA32_PLATFORM_INFO,         FIELD(platform_info),   MSR_GP,       0,          0 },
+    { IA32_MTRRCAP,               FIELD(mtrr_cap),        MSR_GP,       0,          0 },
+    { MSR_ARCH_CAPS,              FIELD(arch_caps),       MSR_GP,       0,          0 },
+    { IA32_MISC_FEATURES_ENABLES, FIELD(zero),            MSR_DONE,     0,          0 },
+    { IA32_MCG_CAP,               FIELD(zero),            MSR_GP,       0,          0 }, // no banks
+    { IA32_MCG_STATUS,            FIELD(zero),            MSR_DONE,     0,          0 },
+    // The other bits are fixed: what they would switch is not there.
+    { IA32_MISC_ENABLE,           FIELD(misc_enable),     MSR_DONE,     ~0ull,      FAST_STRINGS },
+    // LBR and BTF: no CPUID bit says that they are missing.
+    { IA32_DEBUGCTL,              FIELD(zero),            MSR_DONE,     3,          0 },
+    { MSR_PAT,                    FIELD(pat),             MSR_PAT_REG,  ~0ull,      ~0ull },
+    // Type, fixed-range enable, enable.
+    { IA32_MTRR_DEF_TYPE,         FIELD(mtrr_def_type),   MSR_DONE,     0xcff,      ~0ull },
+    { MSR_TSC_AUX,                FIELD(tsc_aux),         MSR_AUX_REG,  UINT32_MAX, ~0ull },
 };
 
 static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
@@ -77,10 +104,9 @@ static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
     return MSR_TSC;
 }
 
+// Fixed and variable ranges.
 static uint64_t *mtrr(struct msr_state *s, uint32_t index)
 {
-    if (index == IA32_MTRR_DEF_TYPE)
-        return &s->mtrr_def_type;
     uint32_t variable = index - IA32_MTRR_PHYSBASE0;
     if (variable < 2 * MSR_MTRR_VARIABLE)
         return variable & 1 ? &s->mtrr_mask[variable / 2] : &s->mtrr_base[variable / 2];
@@ -91,23 +117,17 @@ static uint64_t *mtrr(struct msr_state *s, uint32_t index)
     return NULL;
 }
 
-static bool mtrr_valid(const struct msr_state *s, uint32_t index, uint64_t value)
-{
-    if (index == IA32_MTRR_DEF_TYPE)
-        return !(value & ~(uint64_t)MTRR_DEF_BITS) && types_valid(value & 0xff, MTRR_TYPES);
-    if (index - IA32_MTRR_PHYSBASE0 >= 2 * MSR_MTRR_VARIABLE)
-        return types_valid(value, MTRR_TYPES);
-
-    uint64_t address = (1ull << cpuid_policy_maxphyaddr(s->cpuid)) - 0x1000;
-    if (index & 1)
-        return !(value & ~(address | MTRR_VALID));
-    return !(value & ~(address | 0xff)) && types_valid(value & 0xff, MTRR_TYPES);
-}
-
 static enum msr_result mtrr_write(struct msr_state *s, uint32_t index, uint64_t value)
 {
-    uint64_t *reg = mtrr(s, index);
-    if (!reg || !mtrr_valid(s, index, value))
+    uint64_t *reg = mtrr(s, index), address = (1ull << cpuid_policy_maxphyaddr(s->cpuid)) - 0x1000;
+    bool variable = index - IA32_MTRR_PHYSBASE0 < 2 * MSR_MTRR_VARIABLE, valid;
+    if (variable && index & 1)
+        valid = !(value & ~(address | MTRR_VALID));
+    else if (variable)
+        valid = !(value & ~(address | 0xff)) && types_valid(value & 0xff, MTRR_TYPES);
+    else
+        valid = types_valid(value, MTRR_TYPES);
+    if (!reg || !valid)
         return MSR_GP;
     *reg = value; // kept for the guest to read: EPT decides the host's side of the memory type
     return MSR_DONE;
@@ -116,48 +136,48 @@ static enum msr_result mtrr_write(struct msr_state *s, uint32_t index, uint64_t 
 static uint64_t spec_ctrl_bits(const struct msr_state *s)
 {
     uint32_t edx = cpuid_policy_get(s->cpuid, 7, 0).edx;
-    return (edx >> 26 & 1 ? SPEC_IBRS : 0) | (edx >> 27 & 1 ? SPEC_STIBP : 0) |
-           (edx >> 31 & 1 ? SPEC_SSBD : 0);
+    return (edx >> 26 & 3) | edx >> 31 << 2; // IBRS, STIBP, SSBD
 }
 
-static bool has_tsc_aux(const struct msr_state *s)
+// NULL: there is none, or the guest's CPUID does not show it.
+static const struct kept_msr *kept_find(const struct msr_state *s, uint32_t index)
 {
-    return cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1 ||
-           cpuid_policy_get(s->cpuid, 7, 0).ecx >> 22 & 1;
+    struct cpuid_regs r7 = cpuid_policy_get(s->cpuid, 7, 0);
+    if ((index == MSR_SPEC_CTRL && !spec_ctrl_bits(s)) ||
+        (index == MSR_ARCH_CAPS && !(r7.edx >> 29 & 1)) ||
+        (index == MSR_TSC_AUX && !(r7.ecx >> 22 & 1) && // RDPID, RDTSCP
+         !(cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1)))
+        return NULL;
+    for (uint32_t i = 0; i < ARRAY_SIZE(kept_msrs); i++)
+        if (kept_msrs[i].index == index)
+            return &kept_msrs[i];
+    return NULL;
 }
 
-static bool has_arch_caps(const struct msr_state *s)
+static uint64_t *kept_field(struct msr_state *s, const struct kept_msr *m)
 {
-    return cpuid_policy_get(s->cpuid, 7, 0).edx >> 29 & 1;
+    return (void *)((char *)s + m->field);
 }
 
-// True: it is one of those that only give a number.
-static bool constant(const struct msr_state *s, uint32_t index, uint64_t *value)
+static bool kept_valid(const struct msr_state *s, const struct kept_msr *m, uint64_t value)
 {
-    switch (index) {
-    case IA32_PLATFORM_ID:
-    case IA32_SMI_COUNT:
-    case IA32_MISC_FEATURES_ENABLES:
-    case IA32_MCG_CAP: // no banks
-    case IA32_MCG_STATUS:
-    case IA32_DEBUGCTL:
-        *value = 0;
-        return true;
-    case MSR_FEATURE_CONTROL:
-        *value = FEATURE_CONTROL_LOCK;
-        return true;
-    case IA32_BIOS_SIGN_ID:
-        *value = s->microcode;
-        return true;
-    case IA32_PLATFORM_INFO: // maximum non-turbo ratio, in 100 MHz
-        *value = (s->cpuid->tsc_hz / 100000000 & 0xff) << 8;
-        return true;
-    case IA32_MTRRCAP:
-        *value = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE;
-        return true;
-    default:
-        return false;
-    }
+    if (m->index == MSR_SPEC_CTRL)
+        return !(value & ~spec_ctrl_bits(s));
+    if (m->index == MSR_PAT)
+        return types_valid(value, PAT_TYPES);
+    return m->index != IA32_MTRR_DEF_TYPE || types_valid(value & 0xff, MTRR_TYPES);
+}
+
+static enum msr_result kept_write(struct msr_state *s, uint32_t index, uint64_t value)
+{
+    const struct kept_msr *m = kept_find(s, index);
+    if (!m)
+        return mtrr_write(s, index, value);
+    if (value & ~m->bits || !kept_valid(s, m, value))
+        return MSR_GP;
+    uint64_t *reg = kept_field(s, m);
+    *reg = (*reg & ~m->kept) | (value & m->kept);
+    return (enum msr_result)m->written;
 }
 
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint64_t *value)
@@ -170,9 +190,6 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
     case IA32_TIME_STAMP_COUNTER:
         *value = guest_tsc(s, now);
         return MSR_DONE;
-    case IA32_TSC_ADJUST:
-        *value = s->tsc_adjust;
-        return MSR_DONE;
     case MSR_EFER:
         return MSR_EFER_REG;
     case MSR_STAR ... MSR_FMASK:
@@ -180,67 +197,13 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
     case MSR_SYSENTER_CS ... MSR_SYSENTER_EIP:
     case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
         return MSR_CPU;
-    case MSR_PAT:
-        *value = s->pat;
-        return MSR_DONE;
-    case IA32_MISC_ENABLE:
-        *value = s->misc_enable;
-        return MSR_DONE;
-    case MSR_SPEC_CTRL:
-        *value = s->spec_ctrl;
-        return spec_ctrl_bits(s) ? MSR_DONE : MSR_GP;
-    case MSR_ARCH_CAPS:
-        *value = s->arch_caps;
-        return has_arch_caps(s) ? MSR_DONE : MSR_GP;
-    case MSR_TSC_AUX:
-        *value = s->tsc_aux;
-        return has_tsc_aux(s) ? MSR_DONE : MSR_GP;
     }
-    if (constant(s, index, value))
-        return MSR_DONE;
-    const uint64_t *reg = mtrr(s, index);
+    const struct kept_msr *m = kept_find(s, index);
+    const uint64_t *reg = m ? kept_field(s, m) : mtrr(s, index);
     if (!reg)
         return MSR_GP;
     *value = *reg;
     return MSR_DONE;
-}
-
-// Those whose value is checked and kept here, or goes to the CPU.
-static enum msr_result checked_write(struct msr_state *s, uint32_t index, uint64_t value)
-{
-    switch (index) {
-    case MSR_PAT:
-        if (!types_valid(value, PAT_TYPES))
-            return MSR_GP;
-        s->pat = value;
-        return MSR_PAT_REG;
-    case MSR_SPEC_CTRL:
-        if (!spec_ctrl_bits(s) || value & ~spec_ctrl_bits(s))
-            return MSR_GP;
-        s->spec_ctrl = value;
-        return MSR_SPEC_REG;
-    case MSR_PRED_CMD: // bit 0 is IBPB; writing 0 does nothing
-        if (!(cpuid_policy_get(s->cpuid, 7, 0).edx >> 26 & 1) || value > 1)
-            return MSR_GP;
-        return value ? MSR_IBPB : MSR_DONE;
-    case MSR_TSC_AUX:
-        if (!has_tsc_aux(s) || value >> 32)
-            return MSR_GP;
-        s->tsc_aux = value;
-        return MSR_AUX_REG;
-    case IA32_MISC_ENABLE: // the other bits are fixed: what they would switch is not there
-        s->misc_enable = (value & MISC_ENABLE_FAST_STRINGS) | MISC_ENABLE_FIXED;
-        return MSR_DONE;
-    case IA32_BIOS_SIGN_ID: // written with 0 before CPUID is asked to load it
-        return MSR_DONE;
-    case IA32_DEBUGCTL:
-        return value & ~(uint64_t)DEBUGCTL_IGNORED ? MSR_GP : MSR_DONE;
-    case IA32_MISC_FEATURES_ENABLES:
-    case IA32_MCG_STATUS:
-        return value ? MSR_GP : MSR_DONE;
-    default:
-        return mtrr_write(s, index, value);
-    }
 }
 
 enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, uint64_t now)
@@ -269,8 +232,12 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     case MSR_SYSENTER_EIP:
     case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
         return canonical(value) ? MSR_CPU : MSR_GP;
+    case MSR_PRED_CMD: // bit 0 is IBPB; writing 0 does nothing
+        if (!(cpuid_policy_get(s->cpuid, 7, 0).edx >> 26 & 1) || value > 1)
+            return MSR_GP;
+        return value ? MSR_IBPB : MSR_DONE;
     default:
-        return checked_write(s, index, value);
+        return kept_write(s, index, value);
     }
 }
 
@@ -280,8 +247,12 @@ void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_pol
     *s = (struct msr_state){
         .vlapic = vlapic,
         .cpuid = cpuid,
+        .feature_control = 1, // locked with VMX and SMX off
+        // Maximum non-turbo ratio, in 100 MHz.
+        .platform_info = (cpuid->tsc_hz / 100000000 & 0xff) << 8,
+        .mtrr_cap = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE,
         .pat = PAT_RESET,
-        .misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_FIXED,
+        .misc_enable = FAST_STRINGS | MISC_FIXED,
         .microcode = microcode ? microcode : MICROCODE_UNKNOWN,
         .arch_caps = arch_caps & ARCH_CAPS_KEEP,
         .mtrr_def_type = 0xc00 | TYPE_WB, // with that no variable range is needed

@@ -31,6 +31,7 @@ enum msr_result {
 struct msr_state {
     struct vlapic *vlapic;
     const struct cpuid_policy *cpuid;
+    uint64_t zero, feature_control, platform_info, mtrr_cap; // constants
     uint64_t pat;
     uint64_t spec_ctrl;
     uint64_t tsc_aux;

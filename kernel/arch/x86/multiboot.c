@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What GRUB left: memory map, modules, RSDP (Multiboot2 specification, "Boot information format").
-// Everything in use is cut out of the map before a single frame is handed out: GRUB puts modules low.
+// Everything in use is cut out of the map before a single frame is handed out: GRUB puts modules
+// low.
 #include "kernel/arch/x86/x86.h"
 #include "kernel/core/boot.h"
 
@@ -46,7 +47,8 @@ static void cut(uint64_t base, uint64_t end)
 static void read_mmap(const struct tag_mmap *t)
 {
     const uint8_t *p = (const uint8_t *)(t + 1), *end = (const uint8_t *)t + t->tag.size;
-    for (; t->entry_size >= sizeof(struct mmap_entry) && p + t->entry_size <= end; p += t->entry_size) {
+    uint32_t size = t->entry_size;
+    for (; size >= sizeof(struct mmap_entry) && p + size <= end; p += size) {
         const struct mmap_entry *e = (const struct mmap_entry *)p;
         if (e->type != 1 || e->base >= DIRECT_MAX) // other types, known or not: reserved
             continue;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Offsets for the assembly files: compiled to assembly text, from which the build takes the lines
-// that begin with "#define". Never linked.
+// that begin with ".set" (symbols, not macros, so that a .irp can put their names together).
+// Never linked.
 #include "kernel/core/arch.h"
 
-#define OFFSET(name, type, member)                                                                 \
-    __asm__ volatile("\n#define " #name " %c0" : : "i"(offsetof(type, member)))
-#define VALUE(name, value) __asm__ volatile("\n#define " #name " %c0" : : "i"(value))
+#define VALUE(name, value) __asm__ volatile("\n.set " #name ", %c0" : : "i"(value))
+#define OFFSET(name, type, member) VALUE(name, offsetof(type, member))
+#define REG(name) OFFSET(REGS_##name, struct regs, name)
 
 void offsets(void);
 void offsets(void)
@@ -15,20 +16,20 @@ void offsets(void)
     OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);
-    OFFSET(REGS_RAX, struct regs, rax);
-    OFFSET(REGS_RBX, struct regs, rbx);
-    OFFSET(REGS_RDX, struct regs, rdx);
-    OFFSET(REGS_RDI, struct regs, rdi);
-    OFFSET(REGS_RBP, struct regs, rbp);
-    OFFSET(REGS_R12, struct regs, r12);
-    OFFSET(REGS_R13, struct regs, r13);
-    OFFSET(REGS_R14, struct regs, r14);
-    OFFSET(REGS_R15, struct regs, r15);
-    OFFSET(REGS_VECTOR, struct regs, vector);
-    OFFSET(REGS_RIP, struct regs, rip);
-    OFFSET(REGS_CS, struct regs, cs);
-    OFFSET(REGS_RFLAGS, struct regs, rflags);
-    OFFSET(REGS_RSP, struct regs, rsp);
+    REG(rax);
+    REG(rbx);
+    REG(rdx);
+    REG(rdi);
+    REG(rbp);
+    REG(r12);
+    REG(r13);
+    REG(r14);
+    REG(r15);
+    REG(vector);
+    REG(rip);
+    REG(cs);
+    REG(rflags);
+    REG(rsp);
     OFFSET(VCPU_GPR, struct vcpu, arch.gpr);
     OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
     VALUE(REGS_SIZE, sizeof(struct regs));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs is
-// in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so an
-// entry is always written whole.
+// Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs
+// is in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so
+// an entry is always written whole.
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -31,8 +31,6 @@ static const struct pt_format format_guest = { 7, 7, EPT_WB, 1, 2, 4, 0, 1ull <<
 struct hpa kernel_root;
 static uint64_t mmio_next = MMIO_WINDOW;
 
-extern uint8_t cpu_blocks[];
-extern const uint64_t cpu_block_size;
 extern uint8_t idt[];
 extern char kernel_start[], kernel_rodata[], kernel_data[], kernel_end[];
 static const uint8_t zero_page[4096] __attribute__((aligned(4096)));
@@ -50,7 +48,7 @@ static const struct pt_format *format_of(const struct space *s)
     return s->is_vm ? &format_guest : &format_process;
 }
 
-static unsigned index_at(uint64_t address, unsigned level) { return address >> (12 + 9 * level) & 511; }
+static unsigned index_at(uint64_t a, unsigned level) { return a >> (12 + 9 * level) & 511; }
 static uint64_t span(unsigned level) { return 1ull << (12 + 9 * level); }
 static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDRESS)); }
 
@@ -132,7 +130,8 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
     return 0;
 }
 
-enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes, uint8_t prot)
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
+                     uint8_t prot)
 {
     uint64_t bits = leaf_bits(format_of(s), prot), done = 0;
     while (done < bytes) {
@@ -194,7 +193,8 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
     return true;
 }
 
-// The cursor is an address and, in its low bits, how many tables at that address were already given.
+// The cursor is an address and, in its low bits, how many tables at that address were already
+// given.
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
 {
     const struct pt_format *f = format_of(s);
@@ -260,27 +260,19 @@ static void map_image(void)
         uint64_t bits = a < (uint64_t)kernel_rodata ? PTE_G
                         : a < (uint64_t)kernel_data ? PTE_G | PTE_NX
                                                     : PTE_G | PTE_NX | PTE_W;
-        uint64_t in_block = a - (uint64_t)cpu_blocks;
-        if (a >= (uint64_t)cpu_blocks && in_block < CPU_MAX * cpu_block_size &&
-            in_block % cpu_block_size == 0)
+        uint64_t in_blocks = a - (uint64_t)cpu_blocks;
+        if (in_blocks < sizeof(cpu_blocks) && in_blocks % sizeof(struct cpu_block) == 0)
             continue; // the guard page below a core's stack
         kernel_map(a, a - KERNEL_VMA, bits, 0);
     }
 }
 
-static void map_windows(void)
+// A table of one page at the start of 64 KB, zeros behind it.
+static void map_window(uint64_t window, const void *table, uint64_t bits)
 {
-    uint64_t zero = (uint64_t)zero_page - KERNEL_VMA;
-    for (unsigned c = 0; c < CPU_MAX; c++)
-        for (unsigned p = 0; p < 16; p++) {
-            // GDT: behind guard, stack and IST stacks in struct cpu_block.
-            uint64_t gdt = (uint64_t)cpu_blocks - KERNEL_VMA + c * cpu_block_size + 4096 +
-                           KERNEL_STACK_SIZE + 3 * IST_STACK_SIZE;
-            kernel_map(GDT_WINDOW + c * 0x10000ull + p * 4096, p ? zero : gdt,
-                       PTE_G | PTE_NX | (p ? 0 : PTE_W), 0);
-        }
-    for (unsigned p = 0; p < 16; p++)
-        kernel_map(IDT_WINDOW + p * 4096, p ? zero : (uint64_t)idt - KERNEL_VMA, PTE_G | PTE_NX, 0);
+    for (unsigned p = 1; p < 16; p++)
+        kernel_map(window + p * 4096, (uint64_t)zero_page - KERNEL_VMA, PTE_G | PTE_NX, 0);
+    kernel_map(window, (uint64_t)table - KERNEL_VMA, PTE_G | PTE_NX | bits, 0);
 }
 
 void paging_init(uint64_t ram_end)
@@ -292,19 +284,16 @@ void paging_init(uint64_t ram_end)
     for (uint64_t a = 0; a < ram_end; a += span(level))
         kernel_map(DIRECT_MAP + a, a, PTE_G | PTE_NX | PTE_W, level);
     map_image();
-    map_windows();
-    kernel_map(MMIO_WINDOW, 0, PTE_NX, 0); // so that the window's table exists in every process
+    for (unsigned c = 0; c < CPU_MAX; c++)
+        map_window(GDT_WINDOW + c * 0x10000ull, cpu_blocks[c].gdt, PTE_W);
+    map_window(IDT_WINDOW, idt, 0);
     write_cr3(kernel_root.v);
 }
 
-void *paging_map_mmio(struct hpa hpa, uint64_t bytes)
+void *paging_map_mmio(struct hpa hpa)
 {
-    uint64_t offset = hpa.v & (PAGE_SIZE - 1);
-    uint64_t va = mmio_next;
-    for (uint64_t a = 0; a < bytes + offset; a += PAGE_SIZE) {
-        kernel_map(mmio_next, hpa.v - offset + a, PTE_W | PTE_NX | PTE_PCD | PTE_PWT, 0);
-        invlpg(mmio_next);
-        mmio_next += PAGE_SIZE;
-    }
+    uint64_t va = mmio_next, offset = hpa.v & (PAGE_SIZE - 1);
+    kernel_map(va, hpa.v - offset, PTE_W | PTE_NX | PTE_PCD | PTE_PWT, 0);
+    mmio_next += PAGE_SIZE;
     return (void *)(va + offset);
 }

@@ -4,13 +4,14 @@
 
 #define ICR_NMI 0x400u
 
-// Bochs ends at the word "Shutdown" on port 0x8900, its log shows EBX; QEMU's isa-debug-exit is at 0xf4.
+// Bochs ends at the word "Shutdown" on port 0x8900, its log shows EBX; QEMU's isa-debug-exit is at
+// 0xf4.
 static void emulator_exit(uint8_t status)
 {
     static const char word[] = "Shutdown";
     out8(0xf4, status);
     for (unsigned i = 0; i < sizeof(word) - 1; i++)
-        __asm__ volatile("outb %0, %1" : : "a"(word[i]), "Nd"((uint16_t)0x8900), "b"((uint64_t)status));
+        __asm__ volatile("outb %0, %w1" : : "a"(word[i]), "d"(0x8900), "b"((uint64_t)status));
 }
 
 bool machine_stopping; // atomic: an NMI from now on means: halt

@@ -5,12 +5,10 @@
 
 #define CR0_PE (1ull << 0)
 #define CR0_MP (1ull << 1)
-#define CR0_EM (1ull << 2)
 #define CR0_TS (1ull << 3)
 #define CR0_ET (1ull << 4)
 #define CR0_NE (1ull << 5)
 #define CR0_WP (1ull << 16)
-#define CR0_AM (1ull << 18)
 #define CR0_NW (1ull << 29)
 #define CR0_CD (1ull << 30)
 #define CR0_PG (1ull << 31)
@@ -28,9 +26,7 @@
 #define CR4_OSFXSR     (1ull << 9)
 #define CR4_OSXMMEXCPT (1ull << 10)
 #define CR4_UMIP       (1ull << 11)
-#define CR4_LA57       (1ull << 12)
 #define CR4_VMXE       (1ull << 13)
-#define CR4_SMXE       (1ull << 14)
 #define CR4_FSGSBASE   (1ull << 16)
 #define CR4_PCIDE      (1ull << 17)
 #define CR4_OSXSAVE    (1ull << 18)
@@ -46,7 +42,6 @@
 #define RFLAGS_FIXED 0x2ull
 #define RFLAGS_TF    (1ull << 8)
 #define RFLAGS_IF    (1ull << 9)
-#define RFLAGS_VM    (1ull << 17)
 
 #define MSR_APIC_BASE       0x1b
 #define MSR_FEATURE_CONTROL 0x3a
@@ -73,8 +68,8 @@
 // PAT as the power-on value but for entry 1 (write-combining is not used by the host).
 #define HOST_PAT 0x0007040600070406ull
 
-// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has the
-// same STAR and FMASK as the host, and they need no switching.
+// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has
+// the same STAR and FMASK as the host, and they need no switching.
 #define SEL_KERNEL_CODE 0x10
 #define SEL_KERNEL_DATA 0x18
 #define SEL_USER_DATA   0x2b

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Polled output on COM1, for the kernel's log until the console process owns the port, and for a panic.
-// Any core; log.c serialises.
+// Polled output on COM1, for the kernel's log until the console process owns the port, and for a
+// panic. Any core; log.c serialises.
 #include "kernel/arch/x86/x86.h"
 
 #define COM1 0x3f8

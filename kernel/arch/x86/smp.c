@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared with
-// the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
+// The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared
+// with the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
 #define ICR_INIT 0x4500u
 #define ICR_SIPI 0x4600u
 
-extern char ap_trampoline[], ap_trampoline_end[], ap_params[];
-extern uint64_t ap_stack;
-void ap_high(void);
+extern char ap_trampoline[], ap_trampoline_end[], boot_pml4[];
+extern uint64_t boot_stack, boot_next; // where boot.S goes on in C
 NORETURN void ap_main(void);
 
 static uint32_t ap_id;         // the one that is coming up
 static uint32_t ap_state;      // atomic: AP_*
 enum { AP_WAITING, AP_READY, AP_BAD };
 static uint32_t ap_go;         // atomic: all cores are up, start scheduling
-
-extern uint8_t cpu_blocks[];
-extern const uint64_t cpu_block_size;
 
 NORETURN void ap_main(void)
 {
@@ -44,7 +40,7 @@ static bool start_one(uint32_t slot, uint32_t apic_id)
 {
     ap_id = slot;
     acpi.apic_id[slot] = apic_id;
-    ap_stack = (uint64_t)cpu_blocks + slot * cpu_block_size + 4096 + KERNEL_STACK_SIZE;
+    boot_stack = (uint64_t)(cpu_blocks[slot].stack + KERNEL_STACK_SIZE);
     __atomic_store_n(&ap_state, AP_WAITING, __ATOMIC_RELEASE);
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         apic_icr(apic_id, ICR_SIPI | (uint32_t)(boot_memory.trampoline >> 12));
@@ -58,16 +54,14 @@ static bool start_one(uint32_t slot, uint32_t apic_id)
     return false;
 }
 
-static void place_trampoline(uint64_t *root)
+// With the tables that boot.S made: identity-mapped low memory, and the kernel's address.
+static void place_trampoline(void)
 {
-    uint8_t *page = arch_ptr(HPA(boot_memory.trampoline));
-    uint64_t params[2] = { boot_memory.trampoline + PAGE_SIZE, 0 };
     size_t size = (size_t)(ap_trampoline_end - ap_trampoline);
     ASSERT(size <= PAGE_SIZE);
-    params[0] = (uint64_t)root;
-    params[1] = (uint64_t)ap_high;
-    __builtin_memcpy(page, ap_trampoline, size);
-    __builtin_memcpy(page + (ap_params - ap_trampoline), params, sizeof(params));
+    __builtin_memcpy(arch_ptr(HPA(boot_memory.trampoline)), ap_trampoline, size);
+    __builtin_memcpy(boot_pml4 + 2048, (char *)arch_ptr(kernel_root) + 2048, 2048);
+    boot_next = (uint64_t)ap_main;
 }
 
 void smp_start(void)
@@ -84,11 +78,7 @@ void smp_start(void)
         n = 0;
     }
     if (n) {
-        // The tables that boot.S made: identity-mapped low memory, and the kernel's address.
-        extern char boot_pml4[];
-        uint64_t *identity = arch_ptr(HPA((uint64_t)boot_pml4 - KERNEL_VMA));
-        __builtin_memcpy(identity + 256, (uint64_t *)arch_ptr(kernel_root) + 256, 2048);
-        place_trampoline((uint64_t *)((uint64_t)boot_pml4 - KERNEL_VMA));
+        place_trampoline();
         for (uint32_t i = 0; i < n; i++)
             apic_icr(others[i], ICR_INIT);
         clock_delay_us(10000);

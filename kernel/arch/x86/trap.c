@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Traps and interrupts in C. From ring 3 they end in resuming a thread; from the kernel they come only
-// in the places that open a window (the idle loop, the exit path) and return there; any exception in
-// the kernel is a bug and a panic.
+// Traps and interrupts in C. From ring 3 they end in resuming a thread; from the kernel they come
+// only in the places that open a window (the idle loop, the exit path) and return there; any
+// exception in the kernel is a bug and a panic.
 #include "kernel/arch/x86/x86.h"
 
 NORETURN void trap_from_user(struct regs *regs);
@@ -60,8 +60,8 @@ static void print_regs(const struct regs *r)
               read_cr3());
     log_print("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx rbp %lx\n", r->rax, r->rbx, r->rcx,
               r->rdx, r->rsi, r->rdi, r->rbp);
-    log_print("r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", r->r8, r->r9, r->r10,
-              r->r11, r->r12, r->r13, r->r14, r->r15);
+    log_print("r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", r->r8, r->r9,
+              r->r10, r->r11, r->r12, r->r13, r->r14, r->r15);
 }
 
 void trap_from_kernel(struct regs *regs)
@@ -74,8 +74,8 @@ void trap_from_kernel(struct regs *regs)
     panic("exception %lu in the kernel at %lx", regs->vector, regs->rip);
 }
 
-// NMI, #DF, #MC, each on a stack of its own. An NMI comes from a core that panics or powers off, or from
-// hardware that reports an error which nobody here can handle.
+// NMI, #DF, #MC, each on a stack of its own. An NMI comes from a core that panics or powers off, or
+// from hardware that reports an error which nobody here can handle.
 void trap_paranoid_c(struct regs *regs)
 {
     if (regs->vector == VECTOR_NMI && !machine_stopping) {

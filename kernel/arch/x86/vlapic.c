@@ -112,26 +112,6 @@ static void irr_set(struct vlapic *v, uint8_t vector, bool level)
     v->actions |= VLAPIC_ACT_IRR;
 }
 
-// An interrupt of the APIC's own from an entry of the local vector table.
-static void lvt_deliver(struct vlapic *v, uint32_t lvt)
-{
-    if (lvt & LVT_MASKED)
-        return;
-    if ((lvt & 0xff) < 16)
-        vlapic_error(v, ESR_RECEIVE_ILLEGAL);
-    else
-        irr_set(v, (uint8_t)lvt, false);
-}
-
-// Only the first error since the last write of ESR interrupts; so this cannot recurse twice.
-void vlapic_error(struct vlapic *v, uint32_t bit)
-{
-    bool first = !v->errors;
-    v->errors |= bit;
-    if (first)
-        lvt_deliver(v, reg_get(v, APIC_LVT_ERROR));
-}
-
 bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level)
 {
     if (!(v->apic_base & APIC_BASE_ENABLE) || !(reg_get(v, APIC_SVR) & SVR_ENABLE))
@@ -142,6 +122,22 @@ bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level)
     }
     irr_set(v, vector, level);
     return true;
+}
+
+// An interrupt of the APIC's own from an entry of the local vector table.
+static void lvt_deliver(struct vlapic *v, uint32_t lvt)
+{
+    if (!(lvt & LVT_MASKED))
+        (void)vlapic_accept(v, (uint8_t)lvt, false);
+}
+
+// Only the first error since the last write of ESR interrupts; so this cannot recurse twice.
+void vlapic_error(struct vlapic *v, uint32_t bit)
+{
+    bool first = !v->errors;
+    v->errors |= bit;
+    if (first)
+        lvt_deliver(v, reg_get(v, APIC_LVT_ERROR));
 }
 
 // --- Destinations and IPIs ---
@@ -207,14 +203,6 @@ void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
         v->actions |= VLAPIC_ACT_NMI;
     else if (delivery == VLAPIC_INIT || delivery == VLAPIC_SIPI)
         vlapic_error(v, ESR_SEND_ACCEPT); // not valid to oneself
-}
-
-void vlapic_self_ipi(struct vlapic *v, uint8_t vector)
-{
-    if (vector < 16)
-        vlapic_error(v, ESR_SEND_ILLEGAL);
-    else
-        (void)vlapic_accept(v, vector, false);
 }
 
 // --- Timer ---
@@ -285,42 +273,30 @@ void vlapic_timer_stop(struct vlapic *v)
     v->actions |= VLAPIC_ACT_TIMER;
 }
 
-// What was due before the write is settled first, by the entry it was due under.
-void vlapic_lvt_timer_written(struct vlapic *v, uint32_t value, uint64_t now)
+// What was due before the write is settled first, by the entry it was due under. With another
+// divider the count goes on from where it is, at the new speed.
+void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
 {
     vlapic_timer_fired(v, now);
+    v->actions |= VLAPIC_ACT_TIMER;
     bool deadline = vlapic_timer_mode(v) == LVT_DEADLINE;
-    v->lvt_timer = value;
-    reg_set(v, APIC_LVT_TIMER, value);
-    if (deadline != (vlapic_timer_mode(v) == LVT_DEADLINE))
-        vlapic_timer_stop(v);
-    v->actions |= VLAPIC_ACT_TIMER;
-}
-
-void vlapic_timer_initial_written(struct vlapic *v, uint32_t value, uint64_t now)
-{
-    if (vlapic_timer_mode(v) == LVT_DEADLINE) { // not writable then
-        reg_set(v, APIC_TIMER_INITIAL, 0);
-        return;
+    uint32_t count = value;
+    if (offset == APIC_LVT_TIMER) {
+        v->lvt_timer = value;
+        if (deadline != (vlapic_timer_mode(v) == LVT_DEADLINE))
+            vlapic_timer_stop(v);
+    } else if (offset == APIC_TIMER_DIVIDE) {
+        count = vlapic_timer_current(v, now);
+        value &= DIVIDE_BITS;
+        v->timer_shift = ((value & 3) + (value >> 1 & 4) + 1) & 7;
+    } else if (deadline) { // the initial count is not writable then
+        value = count = 0;
     }
-    vlapic_timer_fired(v, now);
-    reg_set(v, APIC_TIMER_INITIAL, value);
-    v->timer_period = value * timer_unit(v);
-    v->timer_next = value ? now + v->timer_period : 0;
-    v->actions |= VLAPIC_ACT_TIMER;
-}
-
-// The count goes on from where it is, at the new speed.
-void vlapic_timer_divide_written(struct vlapic *v, uint32_t value, uint64_t now)
-{
-    vlapic_timer_fired(v, now);
-    uint32_t current = vlapic_timer_current(v, now);
-    value &= DIVIDE_BITS;
-    reg_set(v, APIC_TIMER_DIVIDE, value);
-    v->timer_shift = ((value & 3) + (value >> 1 & 4) + 1) & 7;
+    reg_set(v, offset, value);
+    if (offset == APIC_LVT_TIMER)
+        return;
     v->timer_period = reg_get(v, APIC_TIMER_INITIAL) * timer_unit(v);
-    v->timer_next = current ? now + current * timer_unit(v) : 0;
-    v->actions |= VLAPIC_ACT_TIMER;
+    v->timer_next = count ? now + count * timer_unit(v) : 0;
 }
 
 void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset)

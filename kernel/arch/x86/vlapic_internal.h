@@ -5,6 +5,7 @@
 #include "kernel/arch/x86/vlapic.h"
 
 #define SVR_ENABLE     0x100u
+#define ICR_SELF       0x40000u // shorthand
 #define LVT_MASKED     0x10000u
 #define LVT_PERIODIC   0x20000u
 #define LVT_DEADLINE   0x40000u
@@ -28,11 +29,8 @@ static inline uint32_t vlapic_timer_mode(const struct vlapic *v)
 // Collects a bit of ESR; the first since the last write of ESR interrupts through LVT error.
 void vlapic_error(struct vlapic *v, uint32_t bit);
 void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest);
-void vlapic_self_ipi(struct vlapic *v, uint8_t vector);
 uint32_t vlapic_timer_current(const struct vlapic *v, uint64_t now);
 void vlapic_timer_stop(struct vlapic *v);
 // Effects of writes to registers; each also puts what the register then holds into the page.
 void vlapic_eoi_written(struct vlapic *v);
-void vlapic_lvt_timer_written(struct vlapic *v, uint32_t value, uint64_t now);
-void vlapic_timer_initial_written(struct vlapic *v, uint32_t value, uint64_t now);
-void vlapic_timer_divide_written(struct vlapic *v, uint32_t value, uint64_t now);
+void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now);

@@ -6,42 +6,54 @@
 
 #define VERSION  0x00050014u // integrated APIC, six LVT entries
 #define SVR_BITS 0x3ffu
-#define LVT_STATUS     0x1000u // delivery status: reads 0, writes are ignored
-#define LVT_REMOTE_IRR 0x4000u // likewise
-#define ICR_BITS   0xcdfffu    // with the delivery status
+// Of an LVT entry, read as 0: delivery status and remote IRR.
+#define LVT_IGNORED 0x5000u
+#define ICR_BITS   0xcdfffu // with the delivery status
 #define ICR_STATUS 0x1000u
 #define ESR_ILLEGAL_ADDRESS 0x80u
 
-#define BIT(offset)       (1ull << ((offset) / 16))
-#define REGISTERS_X2APIC                                                                           \
-    (BIT(APIC_ID) | BIT(APIC_VERSION) | BIT(APIC_TPR) | BIT(APIC_PPR) | BIT(APIC_LDR) |            \
-     BIT(APIC_SVR) | 0xffffffull << (APIC_ISR / 16) | BIT(APIC_ESR) | BIT(APIC_ICR) |              \
-     0x3full << (APIC_LVT_TIMER / 16) | BIT(APIC_TIMER_INITIAL) | BIT(APIC_TIMER_CURRENT) |        \
-     BIT(APIC_TIMER_DIVIDE))
-#define REGISTERS_XAPIC (REGISTERS_X2APIC | BIT(APIC_EOI) | BIT(APIC_DFR) | BIT(APIC_ICR2))
+// "x2APIC Register Address Space": X2APIC_READ and X2APIC_WRITE are what that mode allows, and
+// `bits` are those that it may write. All registers but SELF IPI are there in xAPIC mode.
+enum { XAPIC = 1, X2APIC_READ = 2, X2APIC_WRITE = 4 };
+#define READ (XAPIC | X2APIC_READ)
+#define ALL  (READ | X2APIC_WRITE)
+static const struct {
+    uint32_t access, bits;
+} registers[64] = {
+    [APIC_ID / 16] = { READ, 0 },
+    [APIC_VERSION / 16] = { READ, 0 },
+    [APIC_TPR / 16] = { ALL, 0xff },
+    [APIC_PPR / 16] = { READ, 0 },
+    [APIC_EOI / 16] = { XAPIC | X2APIC_WRITE, 0 },
+    [APIC_LDR / 16] = { READ, 0 },
+    [APIC_DFR / 16] = { XAPIC, 0 },
+    [APIC_SVR / 16] = { ALL, SVR_BITS },
+    [APIC_ISR / 16 ... APIC_ESR / 16 - 1] = { READ, 0 }, // ISR, TMR, IRR
+    [APIC_ESR / 16] = { ALL, 0 },
+    [APIC_ICR / 16] = { ALL, ICR_BITS },
+    [APIC_ICR2 / 16] = { XAPIC, 0 },
+    [APIC_LVT_TIMER / 16] = { ALL, 0x710ff },
+    [APIC_LVT_THERMAL / 16 ... APIC_LVT_PERF / 16] = { ALL, 0x117ff },
+    [APIC_LVT_LINT0 / 16 ... APIC_LVT_LINT1 / 16] = { ALL, 0x1f7ff },
+    [APIC_LVT_ERROR / 16] = { ALL, 0x110ff },
+    [APIC_TIMER_INITIAL / 16] = { ALL, UINT32_MAX },
+    [APIC_TIMER_CURRENT / 16] = { READ, 0 },
+    [APIC_TIMER_DIVIDE / 16] = { ALL, 0xb },
+    [APIC_SELF_IPI / 16] = { X2APIC_WRITE, 0xff },
+};
 
-static uint32_t lvt_bits(uint32_t offset)
+static bool reg_allows(uint32_t offset, uint32_t access)
 {
-    switch (offset) {
-    case APIC_LVT_TIMER:
-        return 0x700ff;
-    case APIC_LVT_LINT0:
-    case APIC_LVT_LINT1:
-        return 0x1a7ff;
-    case APIC_LVT_ERROR:
-        return 0x100ff;
-    default:
-        return 0x107ff;
-    }
+    return offset < 0x400 && offset % 16 == 0 && registers[offset / 16].access & access;
 }
 
 static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
 {
-    value &= lvt_bits(offset);
+    value &= registers[offset / 16].bits & ~LVT_IGNORED;
     if (!(reg_get(v, APIC_SVR) & SVR_ENABLE))
         value |= LVT_MASKED;
     if (offset == APIC_LVT_TIMER)
-        vlapic_lvt_timer_written(v, value, now);
+        vlapic_timer_written(v, offset, value, now);
     else
         reg_set(v, offset, value);
 }
@@ -92,17 +104,10 @@ static void reg_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
         lvt_written(v, offset, value, now);
         break;
     case APIC_TIMER_INITIAL:
-        vlapic_timer_initial_written(v, value, now);
-        break;
     case APIC_TIMER_DIVIDE:
-        vlapic_timer_divide_written(v, value, now);
+        vlapic_timer_written(v, offset, value, now);
         break;
     }
-}
-
-static bool reg_exists(uint64_t registers, uint32_t offset)
-{
-    return offset < 0x400 && offset % 16 == 0 && registers & BIT(offset);
 }
 
 static uint32_t reg_read(struct vlapic *v, uint32_t offset, uint64_t now)
@@ -121,7 +126,7 @@ uint32_t vlapic_read(struct vlapic *v, uint32_t offset, uint64_t now)
 {
     if (vlapic_mode(v) != VLAPIC_XAPIC)
         return UINT32_MAX;
-    if (reg_exists(REGISTERS_XAPIC, offset))
+    if (reg_allows(offset, XAPIC))
         return reg_read(v, offset, now);
     vlapic_error(v, ESR_ILLEGAL_ADDRESS);
     return 0;
@@ -131,7 +136,7 @@ void vlapic_write(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t no
 {
     if (vlapic_mode(v) != VLAPIC_XAPIC)
         return;
-    if (reg_exists(REGISTERS_XAPIC, offset))
+    if (reg_allows(offset, XAPIC))
         reg_written(v, offset, value, now);
     else
         vlapic_error(v, ESR_ILLEGAL_ADDRESS);
@@ -144,57 +149,24 @@ void vlapic_written(struct vlapic *v, uint32_t offset, uint64_t now)
     if (vlapic_mode(v) == VLAPIC_XAPIC)
         reg_written(v, offset, reg_get(v, offset), now);
     else if (offset == APIC_SELF_IPI)
-        vlapic_self_ipi(v, (uint8_t)reg_get(v, offset));
+        vlapic_icr_send(v, ICR_SELF | (reg_get(v, offset) & 0xff), 0);
 }
 
 // --- MSRs ---
 
-// "x2APIC Register Address Space": is it writable, and which bits may be set.
-static bool x2apic_writable(uint32_t offset, uint64_t *bits)
-{
-    switch (offset) {
-    case APIC_EOI:
-    case APIC_ESR:
-        *bits = 0;
-        return true;
-    case APIC_TPR:
-    case APIC_SELF_IPI:
-        *bits = 0xff;
-        return true;
-    case APIC_SVR:
-        *bits = SVR_BITS;
-        return true;
-    case APIC_ICR:
-        *bits = 0xffffffffull << 32 | ICR_BITS;
-        return true;
-    case APIC_LVT_TIMER ... APIC_LVT_ERROR:
-        *bits = lvt_bits(offset) | LVT_STATUS;
-        if (offset == APIC_LVT_LINT0 || offset == APIC_LVT_LINT1)
-            *bits |= LVT_REMOTE_IRR;
-        return true;
-    case APIC_TIMER_INITIAL:
-        *bits = UINT32_MAX;
-        return true;
-    case APIC_TIMER_DIVIDE:
-        *bits = 0xb;
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool x2apic_write(struct vlapic *v, uint32_t offset, uint64_t value, uint64_t now)
 {
-    uint64_t bits;
-
-    if (vlapic_mode(v) != VLAPIC_X2APIC || !x2apic_writable(offset, &bits) || value & ~bits)
+    if (vlapic_mode(v) != VLAPIC_X2APIC || !reg_allows(offset, X2APIC_WRITE))
+        return false;
+    uint64_t high = offset == APIC_ICR ? ~0ull << 32 : 0; // the destination
+    if (value & ~(high | registers[offset / 16].bits))
         return false;
     if (offset == APIC_ICR) {
         reg_set(v, APIC_ICR, (uint32_t)value & ~ICR_STATUS);
         reg_set(v, APIC_ICR + 4, (uint32_t)(value >> 32));
         vlapic_icr_send(v, (uint32_t)value, (uint32_t)(value >> 32));
     } else if (offset == APIC_SELF_IPI) {
-        vlapic_self_ipi(v, (uint8_t)value);
+        vlapic_icr_send(v, ICR_SELF | (uint32_t)value, 0);
     } else {
         reg_written(v, offset, (uint32_t)value, now);
     }
@@ -269,7 +241,7 @@ bool vlapic_rdmsr(struct vlapic *v, uint32_t index, uint64_t now, uint64_t *valu
         return true;
     }
     if (index - MSR_X2APIC > 0xff || vlapic_mode(v) != VLAPIC_X2APIC ||
-        !reg_exists(REGISTERS_X2APIC, offset))
+        !reg_allows(offset, X2APIC_READ))
         return false;
     *value = reg_read(v, offset, now);
     if (offset == APIC_ICR)

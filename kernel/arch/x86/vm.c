@@ -5,8 +5,6 @@
 
 #define POLICY_FRAMES ((sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
 
-static void host_cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4]) { cpuid(leaf, sub, out); }
-
 bool arch_vm_init(struct vm *vm)
 {
     struct hpa frames;
@@ -14,7 +12,7 @@ bool arch_vm_init(struct vm *vm)
         return false;
     vm->arch.cpuid = arch_ptr(frames);
     const struct cpuid_facts facts = {
-        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = host_cpuid,
+        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
         .features = CPUID_CAN_RDTSCP | CPUID_CAN_INVPCID,
     };
     cpuid_policy_init(vm->arch.cpuid, &facts);

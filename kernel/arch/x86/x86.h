@@ -19,7 +19,7 @@ struct features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool page_1g, smep, smap, umip, ibpb, md_clear, l1d_flush, barriers;
+    bool page_1g, ibpb, md_clear, l1d_flush, barriers;
 };
 extern struct features features;
 
@@ -28,12 +28,20 @@ void cpu_init(uint32_t id, uint32_t apic_id); // GDT, TSS, IDT, control register
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
-extern char *const stack_guard_start;
+struct cpu_block { // everything of one core, page by page
+    uint8_t guard[PAGE_SIZE]; // not mapped
+    uint8_t stack[KERNEL_STACK_SIZE];
+    uint8_t ist[3][IST_STACK_SIZE];
+    uint64_t gdt[512];
+    uint8_t tss[3 * PAGE_SIZE];
+    struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
+} __attribute__((aligned(PAGE_SIZE)));
+extern struct cpu_block cpu_blocks[CPU_MAX];
 
 // paging.c
 extern struct hpa kernel_root;
 void paging_init(uint64_t ram_end);
-void *paging_map_mmio(struct hpa hpa, uint64_t bytes);
+void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
 // multiboot.c
 struct boot_facts;
@@ -89,8 +97,8 @@ void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 
-// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is left
-// only when the new one is loaded; if the new one changed in between, it is loaded again.
+// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is
+// left only when the new one is loaded; if the new one changed in between, it is loaded again.
 static inline void x86_use_space(struct cpu *cpu, struct space *s)
 {
     uint64_t generation = space_generation(s);

@@ -5,22 +5,10 @@
 #include "offsets.h"
 
 .macro POP_GUEST
-    pop %rax
-    pop %rcx
-    pop %rdx
-    pop %rbx
-    pop %rbp                    // RSP's slot
-    pop %rbp
-    pop %rsi
-    pop %rdi
-    pop %r8
-    pop %r9
-    pop %r10
-    pop %r11
-    pop %r12
-    pop %r13
-    pop %r14
-    pop %r15
+    // The first RBP is RSP's slot.
+    .irp reg, rax, rcx, rdx, rbx, rbp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    pop %\reg
+    .endr
 .endm
 
 .text
@@ -43,22 +31,10 @@ vmx_enter:
 .global vmx_exit_entry
 .balign 16
 vmx_exit_entry:
-    push %r15
-    push %r14
-    push %r13
-    push %r12
-    push %r11
-    push %r10
-    push %r9
-    push %r8
-    push %rdi
-    push %rsi
-    push %rbp
-    push %rbp                   // RSP's slot
-    push %rbx
-    push %rdx
-    push %rcx
-    push %rax
+    // The second RBP is RSP's slot.
+    .irp reg, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbp, rbx, rdx, rcx, rax
+    push %\reg
+    .endr
     mov %gs:CPU_STACK_TOP, %rsp
     mov %gs:CPU_VCPU, %rdi
     call vmx_exit               // returns page->gpr: enter again
