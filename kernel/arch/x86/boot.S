@@ -131,6 +131,7 @@ ap_trampoline:
     mov %eax, %cr0
     lea (ap_32 - ap_trampoline)(%ebx), %eax
     mov %eax, ap_far - ap_trampoline
+    movw $0x08, ap_far - ap_trampoline + 4 // the core before has left 0x10 there
     ljmpl *(ap_far - ap_trampoline)
 .code32
 ap_32:
@@ -158,7 +159,7 @@ ap_64:
 .align 8
 ap_far:
     .long 0
-    .word 0x08
+    .word 0
     .word 0
 ap_gdtr:
     .word ap_gdt_end - ap_gdt - 1
