@@ -62,6 +62,7 @@ SYSCALL(system_stats)
     s.injected = v->injected;
     s.run_tsc = v->runner ? v->runner->run_tsc : 0;
     s.halt_tsc = v->halt_tsc;
+    s.zeroing_tsc = v->zeroing;
     spin_unlock(&kernel_lock);
     return result(copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE);
 }

@@ -225,8 +225,7 @@ SYSCALL(vcpu_sregs)
         return result(ERR_RANGE);
     if (v->thread || v->core != this_cpu()->id || v->object.owner != self)
         return result(ERR_STATE);
-    if (a1 && !v->runner)
-        log_print("vCPU of process %u has its first state at %lu, %lu ticks were zeroing\n",
-                  self->object.id, arch_now(), memory_zeroing);
+    if (!v->runner)
+        v->zeroing = memory_zeroing;
     return result(arch_vcpu_sregs(v, a1));
 }
