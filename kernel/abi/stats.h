@@ -25,6 +25,7 @@ struct vcpu_stats {
     uint64_t injected; // interrupts and exceptions given to the guest
     uint64_t run_tsc;  // TSC ticks its thread has been charged, guest and host
     uint64_t halt_tsc; // TSC ticks it was blocked in HLT
+    uint64_t zeroing_tsc; // TSC ticks that all zeroing of memory took before its start
 };
 
 struct system_info {

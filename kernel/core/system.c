@@ -48,6 +48,7 @@ SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
     s.injected = v->injected;
     s.run_tsc = v->runner ? v->runner->run_tsc : 0;
     s.halt_tsc = v->halt_tsc;
+    s.zeroing_tsc = v->zeroing;
     return copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE;
 }
 

@@ -180,8 +180,7 @@ SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
         return ERR_RANGE;
     if (vcpu->thread || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
         return ERR_STATE;
-    if (a1 && !vcpu->runner)
-        log_print("vCPU of process %u has its first state at %lu, %lu ticks were zeroing\n",
-                  vcpu->object.owner->object.id, arch_now(), memory_zeroing);
+    if (!vcpu->runner)
+        vcpu->zeroing = memory_zeroing;
     return arch_vcpu_sregs(vcpu, a1);
 }

@@ -44,6 +44,7 @@ struct vcpu {
     uint64_t halt_since, halt_tsc;
     const struct thread *runner; // last in vcpu_run(), for its run_tsc only
     uint64_t injected;
+    uint64_t zeroing;           // memory_zeroing when it got its first state
 };
 
 // Any core. Raises bits and makes the vCPU look at them soon: wakes it from HLT, or sends an IPI.

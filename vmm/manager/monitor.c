@@ -134,6 +134,8 @@ static void stats_vm(struct manager *manager, const struct manager_vm *vm)
     report(manager, "%s: core %u, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
            vm->config->name, (unsigned)stats.core, tsc_ms(stats.run_tsc), tsc_ms(stats.halt_tsc),
            (unsigned long long)total, (unsigned long long)stats.injected);
+    report(manager, "  zeroing memory took %llu ticks before its start\n",
+           (unsigned long long)stats.zeroing_tsc);
     for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
         if (stats.exits[i] != 0) {
             report(manager, "  %-18s %12llu\n", names[i], (unsigned long long)stats.exits[i]);
