@@ -45,32 +45,9 @@ OPERATIONS = {name: re.compile(pattern) for name, pattern in OPERATIONS.items()}
 RUNS = (("bench.conf", "bench"), ("bench-switch.conf", "a"))
 CONFIGS = os.path.join(ROOT, "config")
 RESULT = re.compile(r"\bpath=(\S+)((?: \w+=\d+)+)")
-ENTRY = re.compile(r"kernel: boot: .* ticks since entry at (\d+), (\d+) of them calibration")
+ENTRY = re.compile(r"\bboot: .* ticks since entry at (\d+), (\d+) of them calibration")
 MONITOR_STATS = b"\x1dmstats hello\r"
 ZEROING = r"zeroing memory took (\d+) ticks before its start"
-TRACED = 64         # pairs of magic breakpoints in one boot
-
-# The most that the median of a path may be, in ticks.
-BARS = {
-    "hypercall": 100, "cpuid.1": 140, "cpuid.7": 140, "cpuid.d.1": 140, "out.vmm": 420,
-    "mmio.vmm": 900, "tpr": 6, "eoi": 6, "self-ipi": 400, "vm-switch": 380, "syscall": 60,
-    "boot.hello": 20_000_000,
-}
-# What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
-OPERATIONS = {
-    "VMREAD": r"vmread\b", "VMWRITE": r"vmwrite\b", "RDMSR": r"rdmsr\b", "WRMSR": r"wrmsr\b",
-    "CR": r"mov .*\bcr\d", "DR": r"mov .*\bdr\d", "INVEPT": r"invept\b", "INVVPID": r"invvpid\b",
-    "XSAVE": r"xsave", "XRSTOR": r"xrstor", "XSETBV": r"xsetbv\b", "LTR": r"ltr\b",
-    "LGDT": r"lgdt\b", "SWAPGS": r"swapgs\b",
-}
-OPERATIONS = {name: re.compile(pattern) for name, pattern in OPERATIONS.items()}
-# The config to boot, and the VM in it that measures.
-RUNS = (("bench.conf", "bench"), ("bench-switch.conf", "a"))
-CONFIGS = os.path.join(ROOT, "config")
-RESULT = re.compile(r"\bpath=(\S+)((?: \w+=\d+)+)")
-ENTRY = re.compile(r"kernel: boot: .* ticks since entry at (\d+), (\d+) of them calibration")
-STATE = re.compile(r"kernel: vCPU of process \d+ .* at (\d+), (\d+) ticks were zeroing")
-MONITOR_LOG = b"\x1dmlog\r"
 TRACED = re.compile(r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] [0-9a-f]+:[0-9a-f]+ \([^)]*\): (.*?) *;")
 
 
