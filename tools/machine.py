@@ -36,7 +36,7 @@ STATUS_VM_KILLED = 1
 STATUS_PANIC = 2
 STATUS_NAMES = {
     STATUS_OK: "all VMs powered off",
-    STATUS_VM_KILLED: "a VM was killed",
+    STATUS_VM_KILLED: "a VM was killed, or none could be started",
     STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
 

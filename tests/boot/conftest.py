@@ -5,7 +5,6 @@ They need `./bulkhead build` to have run. `--only WORD` (repeatable) selects tes
 their name boot.FILE.TEST, as `./bulkhead test` does.
 """
 
-import functools
 import os
 import subprocess
 import sys
@@ -36,16 +35,8 @@ def pytest_collection_modifyitems(config, items):
     items[:] = chosen
 
 
-class Iso:
-    """A config as an ISO: the file, and what the host checker said about the config."""
-
-    def __init__(self, path, messages):
-        self.path = path
-        self.messages = messages
-
-
 def build_iso(directory, text, files=None, options=()):
-    """Writes test.conf with the files beside it, and makes an ISO of it."""
+    """Writes test.conf with the files beside it, and makes an ISO of it; returns its name."""
     config = directory / "test.conf"
     config.write_bytes(text if isinstance(text, bytes) else text.encode())
     for name, content in (files or {}).items():
@@ -57,28 +48,22 @@ def build_iso(directory, text, files=None, options=()):
     result = subprocess.run(command, check=False, capture_output=True, text=True,
                             errors="replace")
     assert result.returncode == 0, result.stderr
-    return Iso(str(iso), result.stderr)
+    return str(iso)
 
 
 def boots(directory):
-    """Yields boot(text, files=…, options=…, **machine), which boots a config and returns the
-    running Machine; stops what was started."""
+    """Yields boot(text, files=…, options=…, **machine), which boots a config, or iso=FILE, and
+    returns the running Machine; stops what was started."""
     machines = []
 
-    def start(text, files=None, options=(), **arguments):
-        machine = Machine(build_iso(directory, text, files, options).path, **arguments)
+    def start(text, files=None, options=(), iso=None, **arguments):
+        machine = Machine(iso or build_iso(directory, text, files, options), **arguments)
         machines.append(machine)
         machine.start()
         return machine
     yield start
     for machine in machines:
         machine.stop()
-
-
-@pytest.fixture
-def make_iso(tmp_path):
-    """make_iso(text, files={name: bytes}, options=[…]): see build_iso."""
-    return functools.partial(build_iso, tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A machine that cannot run VMs says what it lacks, and stops: QEMU without KVM has no VMX."""
+
+import re
+
+import pytest
+
+FEATURES = r"VT-x \(VMX\)|TSC-deadline timer|x2APIC"
+
+
+@pytest.mark.parametrize("uefi", (False, True), ids=("bios", "uefi"))
+def test_lacks_vmx(boot, uefi):
+    """The same ISO by both firmwares: one message that names all, and the machine is off."""
+    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model="max",
+                   uefi=uefi, cores=2, memory=512)
+    assert machine.wait(120) == 2, machine.ending
+    lines = machine.lines
+    assert lines.count("Bulkhead") == 1, machine.text  # it did not boot again
+    start = lines.index("This CPU lacks what Bulkhead needs:")
+    end = lines.index("Bulkhead cannot run here; the machine stops.")
+    named = lines[start + 1:end]
+    assert named and all(re.match(r"  [^:]+: \w+", line) for line in named), machine.text
+    assert len([line for line in named if re.match(rf"  (?:{FEATURES}): ", line)]) == 3, named
+    assert lines[end + 1:] in ([], [""]), machine.text
+
+
+def test_lacks_64_bit_mode(boot):
+    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model="qemu32",
+                   cores=1, memory=256)
+    machine.expect(r"^bulkhead: this CPU has no 64-bit mode; Bulkhead needs one with VT-x$", 60)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""./bulkhead run and iso, as people and scripts call them."""
+
+import os
+import shutil
+import subprocess
+
+import pexpect
+import pytest
+
+HELLO = "[vm one]\nimage = hello\nmemory = 8M\n"
+TRIPLE = "[vm two]\nimage = test-hog\ncmdline = mode=triple\nmemory = 8M\n"
+
+
+@pytest.fixture
+def bulkhead(config_dir):
+    """The command, and where it is."""
+    return os.path.join(os.path.dirname(config_dir), "bulkhead")
+
+
+@pytest.fixture
+def run(bulkhead, tmp_path):
+    """run(config, arguments…) calls ./bulkhead run --batch on a machine of one core, from
+    elsewhere; returns the finished process."""
+    def call(text, *arguments):
+        config = tmp_path / "some.conf"
+        config.write_text(text)
+        return subprocess.run(
+            [bulkhead, "run", "--on", "bochs", "--batch", "--cores", "1", "--memory", "128",
+             *arguments, "some.conf"],
+            check=False, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    return call
+
+
+def test_until(run):
+    result = run(HELLO, "--until", r"^one\| hello: up 2\.\d+ s, .*pi=3.1415\d$")
+    assert result.returncode == 0, result.stderr
+    assert "hello: up 2." in result.stdout and "hello: up 4." not in result.stdout
+
+
+def test_timeout(run):
+    result = run(HELLO, "--until", "never said", "--timeout", "4")
+    assert result.returncode == 124, result.stderr
+    assert "not done after 4 s" in result.stderr
+
+
+def test_killed(run):
+    result = run(HELLO.replace("hello\n", "hello\ncmdline = count=1\n") + TRIPLE)
+    assert result.returncode == 1, result.stderr
+    assert "two| [vmm] killed: triple fault" in result.stdout
+    assert "one| hello: up 1." in result.stdout
+
+
+def test_images_beside_the_config(bulkhead, tmp_path, boot):
+    """An ISO of a config elsewhere, with images of its own, found relative to the config."""
+    images = os.path.join(os.path.dirname(bulkhead), "build", "images")
+    folder = tmp_path / "my vms"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(os.path.join(images, "hello"), folder / "sub" / "mine.elf")
+    (folder / "my.conf").write_text("[vm own]\nimage = sub/mine.elf\nmemory = 8M\n")
+    iso = tmp_path / "out.iso"
+    result = subprocess.run([bulkhead, "iso", "my vms/my.conf", "-o", str(iso)], check=False,
+                            cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    machine = boot(None, iso=str(iso), cores=1, memory=128)
+    machine.expect(r"^own\| hello: up 1\.", 120)
+
+
+def test_terminal(bulkhead, tmp_path):
+    """A person's terminal: the console's keys reach it, and Ctrl-A x ends the machine."""
+    config = tmp_path / "some.conf"
+    config.write_text(HELLO)
+    child = pexpect.spawn(bulkhead, ["run", "--on", "bochs", "--cores", "1", "--memory", "128",
+                                     str(config)], timeout=120, encoding="utf-8")
+    try:
+        child.expect_exact("Ctrl-] ? lists the console's keys; Ctrl-A x ends the machine")
+        child.expect(r"\r\none\| hello: up 1\.")
+        child.send("\x1dm")
+        child.expect_exact("[monitor; Ctrl-] a: all VMs, Ctrl-] ?: help]")
+        child.expect_exact("bulkhead> ")
+        child.send("vm list\r")
+        child.expect(r"one +running +0")
+        child.send("\x01x")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+    finally:
+        child.close(force=True)
