@@ -115,7 +115,7 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
 // nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
-#define MEM_PIECE (1ull << 20)
+#define MEM_PIECE (1ull << 18)
 
 // space.c. Mappings and the shoot-down protocol. kernel_lock held for all but what is inline.
 bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer) MUST_CHECK;
