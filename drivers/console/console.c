@@ -66,7 +66,8 @@ static void console_target(struct console *console)
     if (console->announced != console->target && console->lines > 2) {
         console->announced = console->target;
         console_break(console);
-        console_say(console, "[keys go to %s; Ctrl-] and a number or a name chooses another VM]\r\n",
+        console_say(console,
+                    "[keys go to %s; Ctrl-] and a number or a name chooses another VM]\r\n",
                     console->line[console->target].name);
     }
 }

@@ -3,9 +3,9 @@
 // lines merged or one of them alone, and hands the keys on. No kernel calls: main.c has them.
 //
 // Keys go to the VM that has the screen; in the merged view to the one that had it last. Before any
-// had it, to the one whose prompt was shown last, or else to the first. While one VM has the screen, the output of the others goes to their histories
-// (HISTORY_SIZE each, oldest bytes first to go) and does not wait.
-// Owned by the console's one thread.
+// had it, to the one whose prompt was shown last, or else to the first. While one VM has the
+// screen, the output of the others goes to their histories (HISTORY_SIZE each, oldest bytes first
+// to go) and does not wait. Owned by the console's one thread.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

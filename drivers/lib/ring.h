@@ -71,7 +71,8 @@ _Static_assert(sizeof(struct ring) + CONSOLE_OUTPUT_SIZE <= CONSOLE_INPUT_OFFSET
 _Static_assert(CONSOLE_INPUT_OFFSET + sizeof(struct ring) + CONSOLE_INPUT_SIZE <=
                    CONSOLE_LINE_BYTES, "input fits");
 
-// The console sends this key (Ctrl-L) to line 0 when the monitor gets the screen: it shows its prompt.
+// The console sends this key (Ctrl-L) to line 0 when the monitor gets the screen: it shows its
+// prompt.
 #define CONSOLE_REDRAW 0x0c
 
 // The manager, before it powers the machine off, signals CONSOLE_BIT_FLUSH to the console. Once

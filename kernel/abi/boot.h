@@ -11,7 +11,8 @@
 #define BOOT_MODULE_MAX 64
 #define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
 
-// Slots of the manager's handle table that the kernel fills. Modules follow from BOOT_HANDLE_MODULE.
+// Slots of the manager's handle table that the kernel fills. Modules follow from
+// BOOT_HANDLE_MODULE.
 enum boot_handle {
     BOOT_HANDLE_SYSTEM = 2, // authority for system_*
     BOOT_HANDLE_COM1_PORTS, // ioports 0x3f8..0x3ff

@@ -14,7 +14,7 @@ struct scene {
 
 static struct scene make_scene(void)
 {
-    struct scene s;
+    struct scene s = { 0 };
     for (unsigned i = 0; i < 2; i++) {
         uint32_t core = i + 1;
         s.p[i] = fake_spawn(core, 12 * MB, PRIO_BEST_EFFORT, 0);

@@ -5,6 +5,7 @@
 // flags must agree.
 #include "guest.h"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -156,13 +157,19 @@ static void compare_once(unsigned n, const struct insn *insn)
         fail_msg("%s: flags %lx, should be %lx", insns[n].name, rflags, cpu.rflags);
 }
 
+static bool host_has_movbe(void)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_MOVBE);
+}
+
 static void test_against_cpu(void **state)
 {
     (void)state;
     for (unsigned n = 0; n < sizeof(insns) / sizeof(insns[0]); n++) {
         struct insn_code code;
         struct insn insn;
-        if (strncmp(insns[n].name, "movbe", 5) == 0 && !__builtin_cpu_supports("movbe"))
+        if (strncmp(insns[n].name, "movbe", 5) == 0 && !host_has_movbe())
             continue;
         make_code(&code, insns[n].bytes, insns[n].length);
         if (!insn_decode(&code, 8, &insn))
