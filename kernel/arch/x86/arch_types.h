@@ -41,7 +41,6 @@ struct vcpu;
 struct vm;
 struct thread;
 struct process;
-
 struct cpu;
 struct arch_cpu {
     struct cpu *self;       // GS base points here
@@ -72,18 +71,16 @@ struct arch_space {
     uint32_t io_count;
 };
 
-struct cpuid_policy;
 struct arch_vm {
-    struct cpuid_policy *cpuid; // a frame run of its own
-    struct hpa apic_page;       // APIC-access page, when the CPU virtualises the APIC
+    struct hpa apic_page;       // APIC-access page: the first of a run of frames
+    struct cpuid_policy *cpuid; // the others of it
 };
 
 struct arch_vcpu {
     uint64_t *gpr;          // page->gpr; its end is HOST_RSP
-    struct hpa vmcs;
-    struct hpa virtual_apic;
-    struct hpa fpu_frame;
-    struct fpu *fpu;
+    struct hpa vmcs;        // the first of a run of frames; 0: none
+    struct hpa virtual_apic; // of the same run
+    struct fpu *fpu;        // likewise
     union {
         struct {
             uint8_t inject;  // look at the local APIC's state before the next entry
@@ -101,11 +98,11 @@ struct arch_vcpu {
     uint64_t xcr0, xcr0_ever; // now; all bits that were ever set
     uint64_t host_cr3;        // of its VMM's process: in CR3 after each exit
     uint64_t efer;
-    uint64_t star, lstar, cstar, fmask, kernel_gs;
+    uint64_t syscall[4];    // from MSR_STAR on: STAR, LSTAR, CSTAR, FMASK
+    uint64_t kernel_gs;
     uint64_t cr2;
     uint64_t dr[4], dr6;
-    uint32_t controls[3];   // pin, primary, secondary: as they stand in the VMCS
-    uint32_t exceptions;
+    uint32_t primary, secondary; // controls, as they stand in the VMCS
     uint64_t exits[128];    // by basic exit reason
     struct vlapic vlapic;
     struct msr_state msrs;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2, KERNEL_GS_BASE,
-// DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An exit to the VMM and back thus
-// moves almost none of it; switching to another VM moves all. Per core, on that core.
+// What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2,
+// KERNEL_GS_BASE, DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An exit to the
+// VMM and back thus moves almost none of it; switching to another VM moves all. Per core, on that
+// core.
 #include "kernel/arch/x86/x86.h"
 
 void context_save(struct cpu *cpu)
@@ -34,6 +35,15 @@ static void leave_no_traces(void)
         wrmsr(MSR_FLUSH_CMD, 1);
 }
 
+void context_load_dr(const struct vcpu *v)
+{
+    write_dr0(v->arch.dr[0]);
+    write_dr1(v->arch.dr[1]);
+    write_dr2(v->arch.dr[2]);
+    write_dr3(v->arch.dr[3]);
+    write_dr6(v->arch.dr6);
+}
+
 void context_load(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.context == v)
@@ -48,28 +58,19 @@ void context_load(struct cpu *cpu, struct vcpu *v)
         cpu->arch.tsc_aux = v->arch.msrs.tsc_aux;
         wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux);
     }
-    if (v->arch.dr_armed) {
-        write_dr0(v->arch.dr[0]);
-        write_dr1(v->arch.dr[1]);
-        write_dr2(v->arch.dr[2]);
-        write_dr3(v->arch.dr[3]);
-        write_dr6(v->arch.dr6);
-    }
+    if (v->arch.dr_armed)
+        context_load_dr(v);
     cpu->arch.context = v;
 }
 
 // v NULL: the host's, for ring 3. Most guests and the host agree on STAR and FMASK (regs.h).
 void context_syscall_msrs(struct cpu *cpu, struct vcpu *v)
 {
-    const struct vcpu *old = cpu->arch.msrs;
-    uint64_t old_star = old ? old->arch.star : HOST_STAR, star = v ? v->arch.star : HOST_STAR;
-    uint64_t old_fmask = old ? old->arch.fmask : HOST_FMASK, fmask = v ? v->arch.fmask : HOST_FMASK;
-    if (star != old_star)
-        wrmsr(MSR_STAR, star);
-    if (fmask != old_fmask)
-        wrmsr(MSR_FMASK, fmask);
-    wrmsr(MSR_LSTAR, v ? v->arch.lstar : (uint64_t)syscall_entry);
-    if ((v ? v->arch.cstar : 0) != (old ? old->arch.cstar : 0))
-        wrmsr(MSR_CSTAR, v ? v->arch.cstar : 0);
+    static const uint64_t host[4] = { HOST_STAR, (uint64_t)syscall_entry, 0, HOST_FMASK };
+    const uint64_t *old = cpu->arch.msrs ? cpu->arch.msrs->arch.syscall : host;
+    const uint64_t *now = v ? v->arch.syscall : host;
+    for (uint32_t i = 0; i < ARRAY_SIZE(host); i++)
+        if (now[i] != old[i])
+            wrmsr(MSR_STAR + i, now[i]);
     cpu->arch.msrs = v;
 }

@@ -164,7 +164,7 @@ bool cpu_check_features(void)
         ok = false;
     }
     if (words[0] & (1u << 5))
-        ok = hvm->check(ok) && ok;
+        ok = hvm->check(ok);
     return ok;
 }
 

@@ -7,12 +7,12 @@
 
 struct hvm_ops {
     const char *name;
-    // Boot core: prints each missing feature with its reason; `more`: the heading stands already.
-    bool (*check)(bool more);
+    // Boot core: prints each missing feature with its reason. `ok`: nothing is missing so far, so
+    // the first one prints the heading; returned, when nothing is missing here either.
+    bool (*check)(bool ok);
     // Each core: NULL, or what failed or differs from the boot core.
     const char *(*enable_core)(struct cpu *cpu);
     bool (*vm_init)(struct vm *vm);
-    void (*vm_free)(struct vm *vm);
     enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
     void (*vcpu_free)(struct vcpu *v);
     // Does the work that waits for the vCPU and enters its guest.
@@ -22,7 +22,8 @@ struct hvm_ops {
     enum status (*sregs)(struct vcpu *v, bool write);
     // This core forgets its translations of a VM's tables.
     void (*flush)(struct space *s);
-    void (*stats)(struct vcpu *v, struct vcpu_stats *s);
+    // Of each of arch_vcpu.exits: one more than its enum exit_class; 0: EXIT_OTHER.
+    const uint8_t *exit_class;
 };
 extern const struct hvm_ops *hvm;
 extern const struct hvm_ops vmx_ops;

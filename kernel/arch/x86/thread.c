@@ -5,16 +5,11 @@
 
 void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)
 {
-    struct regs *r = &t->arch.regs;
-    __builtin_memset(r, 0, sizeof(*r));
     // As after a system call: the FPU starts in its initial state.
-    r->vector = REGS_SYSCALL;
-    r->rip = entry;
-    r->rflags = RFLAGS_FIXED | RFLAGS_IF;
-    r->rsp = sp;
-    r->cs = SEL_USER_CODE;
-    r->ss = SEL_USER_DATA;
-    r->rdi = arg;
+    t->arch.regs = (struct regs){
+        .vector = REGS_SYSCALL, .rip = entry, .rsp = sp, .rdi = arg,
+        .cs = SEL_USER_CODE, .ss = SEL_USER_DATA, .rflags = RFLAGS_FIXED | RFLAGS_IF,
+    };
 }
 
 void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx)
@@ -100,7 +95,4 @@ void arch_thread_gone(struct thread *t)
     __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);
 }
 
-void arch_idle(void)
-{
-    cpu_idle(this_cpu()->arch.stack_top);
-}
+void arch_idle(void) { cpu_idle(this_cpu()->arch.stack_top); }

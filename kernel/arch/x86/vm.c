@@ -3,14 +3,16 @@
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
-#define POLICY_FRAMES ((sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
+// The APIC-access page and the CPUID policy.
+#define VM_FRAMES (1 + (sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
 
 bool arch_vm_init(struct vm *vm)
 {
-    struct hpa frames;
-    if (!frames_alloc(POLICY_FRAMES, 1, vm->object.id, &frames))
+    if (!frames_alloc(VM_FRAMES, 1, vm->object.id, &vm->arch.apic_page))
         return false;
-    vm->arch.cpuid = arch_ptr(frames);
+    uint8_t *page = arch_ptr(vm->arch.apic_page);
+    arch_zero(page, PAGE_SIZE);
+    vm->arch.cpuid = (void *)(page + PAGE_SIZE);
     const struct cpuid_facts facts = {
         .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
         .features = CPUID_CAN_RDTSCP | CPUID_CAN_INVPCID,
@@ -18,15 +20,11 @@ bool arch_vm_init(struct vm *vm)
     cpuid_policy_init(vm->arch.cpuid, &facts);
     if (hvm->vm_init(vm))
         return true;
-    frames_free(frames, POLICY_FRAMES);
+    arch_vm_free(vm);
     return false;
 }
 
-void arch_vm_free(struct vm *vm)
-{
-    hvm->vm_free(vm);
-    frames_free(HPA((uint64_t)vm->arch.cpuid - DIRECT_MAP), POLICY_FRAMES);
-}
+void arch_vm_free(struct vm *vm) { frames_free(vm->arch.apic_page, VM_FRAMES); }
 
 enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
 {
@@ -37,7 +35,12 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_
 void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
 enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
 bool arch_vcpu_answer(struct vcpu *v) { return hvm->answer(v); }
-void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { hvm->stats(v, s); }
+
+void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(v->arch.exits); i++)
+        s->exits[hvm->exit_class[i] ? hvm->exit_class[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
+}
 
 enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {

@@ -110,6 +110,7 @@ static inline void x86_use_space(struct cpu *cpu, struct space *s)
 
 // context.c: what of a vCPU stays in the core's registers while its own VMM runs
 void context_load(struct cpu *cpu, struct vcpu *v);
+void context_load_dr(const struct vcpu *v);
 void context_save(struct cpu *cpu);
 void context_syscall_msrs(struct cpu *cpu, struct vcpu *v);
 

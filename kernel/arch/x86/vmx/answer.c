@@ -23,14 +23,13 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 {
     struct vm_exit *e = &v->page->exit;
     vmx_fill_facts(v);
-    e->kind = VM_EXIT_KILLED;
     e->killed.code = code;
     e->killed.reason = reason;
     e->killed.detail[0] = vmread(EXIT_QUALIFICATION);
     e->killed.detail[1] = vmread(EXIT_INTR_INFO);
     e->killed.detail[2] = vmread(GUEST_PHYSICAL);
     e->killed.detail[3] = vmread(INSN_ERROR);
-    vcpu_return(v);
+    vmx_return(v, VM_EXIT_KILLED);
 }
 
 // Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped at the
@@ -105,19 +104,13 @@ bool vmx_answer(struct vcpu *v)
     return (flags & VM_ENTRY_LAPIC) ? vmx_lapic_answer(v) : true;
 }
 
-void vmx_stats(struct vcpu *v, struct vcpu_stats *s)
-{
-    // One more than the class; 0, what is not listed: other.
-    static const uint8_t class_of[EXIT_REASON_COUNT] = {
+const uint8_t vmx_exit_class[EXIT_COUNTERS] = {
 #define CLASS(reason, name) [EXIT_REASON_##reason] = EXIT_##name + 1
-        CLASS(NMI, EXCEPTION), CLASS(EXTINT, EXTINT), CLASS(INTR_WINDOW, WINDOW),
-        CLASS(NMI_WINDOW, WINDOW), CLASS(CPUID, CPUID), CLASS(HLT, HLT), CLASS(VMCALL, HYPERCALL),
-        CLASS(CR, CR), CLASS(DR, DR), CLASS(IO, PIO), CLASS(RDMSR, RDMSR), CLASS(WRMSR, WRMSR),
-        CLASS(PAUSE, PAUSE), CLASS(TPR, APIC), CLASS(APIC_ACCESS, APIC), CLASS(APIC_WRITE, APIC),
-        CLASS(EOI, EOI), CLASS(EPT_VIOLATION, MMIO), CLASS(PREEMPTION, TIMER),
-        CLASS(XSETBV, XSETBV),
+    CLASS(NMI, EXCEPTION), CLASS(EXTINT, EXTINT), CLASS(INTR_WINDOW, WINDOW),
+    CLASS(NMI_WINDOW, WINDOW), CLASS(CPUID, CPUID), CLASS(HLT, HLT), CLASS(VMCALL, HYPERCALL),
+    CLASS(CR, CR), CLASS(DR, DR), CLASS(IO, PIO), CLASS(RDMSR, RDMSR), CLASS(WRMSR, WRMSR),
+    CLASS(PAUSE, PAUSE), CLASS(TPR, APIC), CLASS(APIC_ACCESS, APIC), CLASS(APIC_WRITE, APIC),
+    CLASS(EOI, EOI), CLASS(EPT_VIOLATION, MMIO), CLASS(PREEMPTION, TIMER),
+    CLASS(XSETBV, XSETBV),
 #undef CLASS
-    };
-    for (unsigned i = 0; i < EXIT_REASON_COUNT; i++)
-        s->exits[class_of[i] ? class_of[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
-}
+};

@@ -7,21 +7,15 @@ static uint64_t gpr_read(struct vcpu *v, unsigned n)
     return n == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[n];
 }
 
-static enum exit_action gp(struct vcpu *v)
-{
-    vmx_inject_fault(v, VECTOR_GP, true, 0);
-    return EXIT_RESUME;
-}
-
 static enum exit_action mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
     // In 64-bit mode the whole register counts; elsewhere its lower half.
     if (!(vmread(GUEST_CS_ACCESS) & (1u << 13)))
         value &= 0xffffffff;
     if (cr == 0)
-        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : gp(v);
+        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     if (cr == 4)
-        return vmx_guest_sets_cr4(v, value) ? EXIT_SKIP : gp(v);
+        return vmx_guest_sets_cr4(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR);
 }
 
@@ -37,10 +31,8 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
         vmwrite(CR0_SHADOW, vmread(CR0_SHADOW) & ~CR0_TS);
         return EXIT_SKIP;
     case 3: { // LMSW writes bits 3-0 and cannot clear PE
-        uint64_t old = (vmread(GUEST_CR0) & ~vmx.cr0_host_owned) |
-                       (vmread(CR0_SHADOW) & vmx.cr0_host_owned);
-        uint64_t value = (old & ~0xeull) | (q >> 16 & 0xf);
-        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : gp(v);
+        uint64_t value = (vmx_guest_cr0() & ~0xeull) | (q >> 16 & 0xf);
+        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     }
     }
     vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR); // a read: none is asked for
@@ -51,12 +43,8 @@ static void arm_debug_registers(struct vcpu *v)
 {
     v->arch.dr_armed = 1;
     v->arch.special = 1;
-    vmx_set_primary(v, 0, PRI_DR);
-    write_dr0(v->arch.dr[0]);
-    write_dr1(v->arch.dr[1]);
-    write_dr2(v->arch.dr[2]);
-    write_dr3(v->arch.dr[3]);
-    write_dr6(v->arch.dr6);
+    vmx_set_primary(v, PRI_DR, 0);
+    context_load_dr(v);
 }
 
 enum exit_action vmx_exit_dr(struct vcpu *v)
@@ -70,7 +58,7 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
     uint64_t value = (v->page->gpr[GPR_RAX] & 0xffffffff) | v->page->gpr[GPR_RDX] << 32;
     if ((uint32_t)v->page->gpr[GPR_RCX] != 0 ||
         !cpuid_policy_xcr0_valid(v->vm->arch.cpuid, value))
-        return gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
+        return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
     v->arch.xcr0 = value;
     v->arch.xcr0_ever |= value;
     v->arch.special |= v->arch.xcr0_ever != value; // what it turned off still holds data
@@ -102,9 +90,7 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
             vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
         return EXIT_RESUME;
     }
-    if (vector == VECTOR_AC) {
-        vmx_inject_fault(v, VECTOR_AC, true, (uint32_t)vmread(EXIT_ERROR_CODE));
-        return EXIT_RESUME;
-    }
+    if (vector == VECTOR_AC)
+        return vmx_inject_fault(v, VECTOR_AC, true, (uint32_t)vmread(EXIT_ERROR_CODE));
     vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_NMI);
 }

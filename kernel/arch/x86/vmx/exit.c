@@ -72,9 +72,8 @@ static enum exit_action exit_hypercall(struct vcpu *v)
         return EXIT_SKIP;
     }
     vmx_skip(vmread(EXIT_INSN_LEN));
-    v->page->exit.kind = VM_EXIT_HYPERCALL;
     v->page->exit.hypercall.number = number;
-    vcpu_return(v);
+    vmx_return(v, VM_EXIT_HYPERCALL);
 }
 
 NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
@@ -116,76 +115,14 @@ NORETURN static void exit_mmio(struct vcpu *v)
     vcpu_return(v);
 }
 
-static enum exit_action exit_hlt(struct vcpu *v)
+static enum exit_action exit_nmi(struct vcpu *v)
 {
-    vmx_skip(vmread(EXIT_INSN_LEN));
-    v->arch.halted = 1;
-    return EXIT_WORK;
-}
-
-static enum exit_action exit_ud(struct vcpu *v)
-{
-    vmx_inject_fault(v, VECTOR_UD, false, 0);
-    return EXIT_RESUME;
-}
-
-static enum exit_action exit_gp(struct vcpu *v)
-{
-    vmx_inject_fault(v, VECTOR_GP, true, 0);
-    return EXIT_RESUME;
-}
-
-// The less frequent half of the dispatcher.
-static enum exit_action exit_other(struct vcpu *v, uint32_t reason)
-{
-    switch (reason) {
-    case EXIT_REASON_NMI:
-        if (INTR_TYPE(vmread(EXIT_INTR_INFO)) == INTR_NMI) {
-            // The exit left NMIs blocked until an IRET: the handler's own does it.
-            vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
-            __asm__ volatile("int $2" : : : "memory");
-            return EXIT_RESUME;
-        }
+    if (INTR_TYPE(vmread(EXIT_INTR_INFO)) != INTR_NMI)
         return vmx_exit_exception(v);
-    case EXIT_REASON_CR: return vmx_exit_cr(v);
-    case EXIT_REASON_DR: return vmx_exit_dr(v);
-    case EXIT_REASON_XSETBV: return vmx_exit_xsetbv(v);
-    case EXIT_REASON_NMI_WINDOW: return EXIT_WORK;
-    case EXIT_REASON_TPR: return EXIT_WORK;
-    case EXIT_REASON_APIC_WRITE: return vmx_exit_apic_write(v);
-    case EXIT_REASON_APIC_ACCESS:
-        vmx_exit_apic_access(v);
-        vmx_replay();
-        vmx_fill_facts(v);
-        vcpu_return(v);
-    case EXIT_REASON_EOI:
-        v->page->exit.kind = VM_EXIT_EOI;
-        v->page->exit.eoi.vector = (uint8_t)vmread(EXIT_QUALIFICATION);
-        vcpu_return(v);
-    case EXIT_REASON_TRIPLE:
-        vmx_fill_facts(v);
-        v->page->exit.kind = VM_EXIT_SHUTDOWN;
-        vcpu_return(v);
-    case EXIT_REASON_INVD:   // no device sees memory behind the caches: nothing to write back,
-    case EXIT_REASON_WBINVD: // and a neighbour's cache lines are not this guest's to flush
-    case EXIT_REASON_PAUSE:
-        return EXIT_SKIP;
-    case EXIT_REASON_RDPMC:
-        return exit_gp(v);
-    case EXIT_REASON_INIT: // the host's cores are never sent one on purpose
-        return EXIT_RESUME;
-    case EXIT_REASON_GETSEC:
-    case EXIT_REASON_MWAIT:
-    case EXIT_REASON_MONITOR:
-    case EXIT_REASON_INVEPT:
-    case EXIT_REASON_INVVPID:
-    case EXIT_REASON_VMFUNC:
-        return exit_ud(v);
-    default:
-        if (reason >= EXIT_REASON_VMCLEAR && reason <= EXIT_REASON_VMXON)
-            return exit_ud(v); // the VMX instructions
-        vmx_kill(v, VM_KILLED_UNKNOWN, reason);
-    }
+    // The exit left NMIs blocked until an IRET: the handler's own does it.
+    vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
+    __asm__ volatile("int $2" : : : "memory");
+    return EXIT_RESUME;
 }
 
 static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
@@ -194,15 +131,49 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_EXTINT:
         trap_dispatch((uint8_t)vmread(EXIT_INTR_INFO));
         return EXIT_RESUME;
-    case EXIT_REASON_PREEMPTION: return EXIT_RESUME;
+    case EXIT_REASON_PREEMPTION:
+    case EXIT_REASON_INIT: // the host's cores are never sent one on purpose
+        return EXIT_RESUME;
+    case EXIT_REASON_NMI: return exit_nmi(v);
     case EXIT_REASON_VMCALL: return exit_hypercall(v);
-    case EXIT_REASON_HLT: return exit_hlt(v);
     case EXIT_REASON_EPT_VIOLATION: exit_mmio(v);
     case EXIT_REASON_RDMSR: return vmx_exit_rdmsr(v);
     case EXIT_REASON_WRMSR: return vmx_exit_wrmsr(v);
-    case EXIT_REASON_INTR_WINDOW: return EXIT_WORK;
-    default: return exit_other(v, reason);
+    case EXIT_REASON_CR: return vmx_exit_cr(v);
+    case EXIT_REASON_DR: return vmx_exit_dr(v);
+    case EXIT_REASON_XSETBV: return vmx_exit_xsetbv(v);
+    case EXIT_REASON_APIC_WRITE: return vmx_exit_apic_write(v);
+    case EXIT_REASON_APIC_ACCESS: vmx_exit_apic_access(v);
+    case EXIT_REASON_EOI:
+        v->page->exit.eoi.vector = (uint8_t)vmread(EXIT_QUALIFICATION);
+        vmx_return(v, VM_EXIT_EOI);
+    case EXIT_REASON_TRIPLE:
+        vmx_fill_facts(v);
+        vmx_return(v, VM_EXIT_SHUTDOWN);
+    case EXIT_REASON_HLT:
+        vmx_skip(vmread(EXIT_INSN_LEN));
+        v->arch.halted = 1;
+        return EXIT_WORK;
+    case EXIT_REASON_INTR_WINDOW:
+    case EXIT_REASON_NMI_WINDOW:
+    case EXIT_REASON_TPR:
+        return EXIT_WORK;
+    case EXIT_REASON_INVD:   // no device sees memory behind the caches: nothing to write back,
+    case EXIT_REASON_WBINVD: // and a neighbour's cache lines are not this guest's to flush
+    case EXIT_REASON_PAUSE:
+        return EXIT_SKIP;
+    case EXIT_REASON_RDPMC:
+        return vmx_inject_gp(v);
+    case EXIT_REASON_GETSEC:
+    case EXIT_REASON_MWAIT:
+    case EXIT_REASON_MONITOR:
+    case EXIT_REASON_INVEPT:
+    case EXIT_REASON_INVVPID:
+    case EXIT_REASON_VMFUNC:
+    case EXIT_REASON_VMCLEAR ... EXIT_REASON_VMXON: // the VMX instructions
+        return vmx_inject_fault(v, VECTOR_UD, false, 0);
     }
+    vmx_kill(v, VM_KILLED_UNKNOWN, reason);
 }
 
 // Something waits: for this core, or for this vCPU.

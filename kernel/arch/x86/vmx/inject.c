@@ -17,15 +17,13 @@ static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
     v->arch.halted = 0;
 }
 
-void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     uint64_t waiting = vmread(ENTRY_INTR_INFO);
     if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION) {
         uint8_t first = (uint8_t)waiting;
-        if (first == VECTOR_DF) {
-            v->page->exit.kind = VM_EXIT_SHUTDOWN;
-            vcpu_return(v);
-        }
+        if (first == VECTOR_DF)
+            vmx_return(v, VM_EXIT_SHUTDOWN);
         if ((contributory(first) && contributory(vector)) ||
             (first == VECTOR_PF && (contributory(vector) || vector == VECTOR_PF))) {
             vector = VECTOR_DF;
@@ -38,6 +36,7 @@ void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t e
         vmwrite(ENTRY_INTR_INFO, vmread(ENTRY_INTR_INFO) | INTR_ERROR_CODE);
         vmwrite(ENTRY_ERROR_CODE, error);
     }
+    return EXIT_RESUME;
 }
 
 // The exit came in the middle of delivering an event: deliver it again with the next entry, whenever
@@ -75,8 +74,6 @@ static void update_rvi(const struct vcpu *v)
     vmwrite(GUEST_INTR_STATUS, (uint64_t)(isr < 0 ? 0 : isr) << 8 | (uint64_t)(irr < 0 ? 0 : irr));
 }
 
-static bool virtual_delivery(const struct vcpu *v) { return v->arch.controls[2] & SEC_VINTR; }
-
 // One pass over NMI, PIC and local APIC in their order of priority; asks for a window when something
 // cannot be taken yet.
 static void inject_interrupts(struct vcpu *v)
@@ -97,13 +94,12 @@ static void inject_interrupts(struct vcpu *v)
     if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
         if (open) {
             v->arch.extint_wait = 1;
-            v->page->exit.kind = VM_EXIT_INTR_ACK;
-            vcpu_return(v);
+            vmx_return(v, VM_EXIT_INTR_ACK);
         }
         want_intr = true;
     }
     int vector = vlapic_highest(a);
-    if (virtual_delivery(v)) {
+    if (v->arch.secondary & SEC_VINTR) {
         update_rvi(v);
         if (vector >= 0 && open)
             v->arch.halted = 0;
@@ -116,8 +112,8 @@ static void inject_interrupts(struct vcpu *v)
         want_intr = want_intr || vector >= 0;
         vmwrite(TPR_THRESHOLD, vlapic_tpr_threshold(a));
     }
-    vmx_set_primary(v, (want_nmi ? PRI_NMI_WINDOW : 0) | (want_intr ? PRI_INTR_WINDOW : 0),
-                    (want_nmi ? 0 : PRI_NMI_WINDOW) | (want_intr ? 0 : PRI_INTR_WINDOW));
+    vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW,
+                    (want_nmi ? PRI_NMI_WINDOW : 0) | (want_intr ? PRI_INTR_WINDOW : 0));
 }
 
 void vmx_inject_pending(struct vcpu *v)
@@ -136,15 +132,13 @@ void vmx_inject_pending(struct vcpu *v)
     if (work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
         v->arch.inject = 1; // the interrupts accepted above wait for the next entry
         v->page->exit.event.bits = vcpu_take_event(v);
-        v->page->exit.kind = VM_EXIT_EVENT;
-        vcpu_return(v);
+        vmx_return(v, VM_EXIT_EVENT);
     }
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->arch.inject = 1;
-        v->page->exit.kind = VM_EXIT_EOI;
         v->page->exit.eoi.vector = a->eoi_vector;
-        vcpu_return(v);
+        vmx_return(v, VM_EXIT_EOI);
     }
     v->arch.inject = 1; // until it is done: the acknowledge cycle leaves in the middle
     inject_interrupts(v);

@@ -2,13 +2,6 @@
 // Exits for MSRs and for the local APIC, and what they leave to do in the VMCS. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static enum exit_action gp(struct vcpu *v)
-{
-    vmx_inject_fault(v, VECTOR_GP, true, 0);
-    return EXIT_RESUME;
-}
-
-
 // After vlapic code ran. What must go to the VMM (EOI of a level interrupt) stays in `actions` for
 // vmx_inject_pending().
 void vmx_vlapic_actions(struct vcpu *v)
@@ -30,10 +23,8 @@ void vmx_vlapic_actions(struct vcpu *v)
     if ((a->actions & (VLAPIC_ACT_TMR | VLAPIC_ACT_MODE)) && vmx.apicv) {
         uint64_t map[4];
         vlapic_eoi_exit_bitmap(a, map);
-        vmwrite(EOI_EXIT_0, map[0]);
-        vmwrite(EOI_EXIT_1, map[1]);
-        vmwrite(EOI_EXIT_2, map[2]);
-        vmwrite(EOI_EXIT_3, map[3]);
+        for (unsigned i = 0; i < 4; i++)
+            vmwrite((enum vmcs_field)(EOI_EXIT_0 + 2 * i), map[i]);
     }
     if (a->actions & ~VLAPIC_ACT_TIMER)
         v->arch.inject = 1;
@@ -46,28 +37,18 @@ static enum exit_action done(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-static uint64_t *syscall_register(struct vcpu *v, uint32_t index)
-{
-    switch (index) {
-    case MSR_STAR: return &v->arch.star;
-    case MSR_LSTAR: return &v->arch.lstar;
-    case MSR_CSTAR: return &v->arch.cstar;
-    default: return &v->arch.fmask;
-    }
-}
-
 enum exit_action vmx_exit_rdmsr(struct vcpu *v)
 {
     uint32_t index = (uint32_t)v->page->gpr[GPR_RCX];
     uint64_t value = 0;
     switch (msr_read(&v->arch.msrs, index, rdtsc(), &value)) {
     case MSR_GP:
-        return gp(v);
+        return vmx_inject_gp(v);
     case MSR_EFER_REG:
         value = vmread(GUEST_EFER);
         break;
     case MSR_SYSCALL_REG:
-        value = *syscall_register(v, index);
+        value = v->arch.syscall[index - MSR_STAR];
         break;
     default:
         break;
@@ -77,25 +58,19 @@ enum exit_action vmx_exit_rdmsr(struct vcpu *v)
     return done(v);
 }
 
-static void write_syscall_register(struct vcpu *v, uint32_t index, uint64_t value)
-{
-    struct cpu *cpu = this_cpu();
-    *syscall_register(v, index) = value;
-    if (cpu->arch.msrs == v)
-        wrmsr(index, value);
-}
-
 enum exit_action vmx_exit_wrmsr(struct vcpu *v)
 {
     uint32_t index = (uint32_t)v->page->gpr[GPR_RCX];
     uint64_t value = (uint32_t)v->page->gpr[GPR_RAX] | v->page->gpr[GPR_RDX] << 32;
     switch (msr_write(&v->arch.msrs, index, value, rdtsc())) {
     case MSR_GP:
-        return gp(v);
+        return vmx_inject_gp(v);
     case MSR_EFER_REG:
-        return vmx_guest_sets_efer(v, value) ? EXIT_SKIP : gp(v);
+        return vmx_guest_sets_efer(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     case MSR_SYSCALL_REG:
-        write_syscall_register(v, index, value);
+        v->arch.syscall[index - MSR_STAR] = value;
+        if (this_cpu()->arch.msrs == v)
+            wrmsr(index, value);
         return EXIT_SKIP;
     case MSR_PAT_REG:
         vmwrite(GUEST_PAT, v->arch.msrs.pat);
@@ -122,19 +97,18 @@ enum exit_action vmx_exit_apic_write(struct vcpu *v)
 }
 
 // ... or before the access, and then the VMM decodes it like any other MMIO.
-enum exit_action vmx_exit_apic_access(struct vcpu *v)
+void vmx_exit_apic_access(struct vcpu *v)
 {
     uint64_t q = vmread(EXIT_QUALIFICATION), type = q >> 12 & 15;
-    if (type > 2)
+    static const uint8_t access[] = { VM_ACCESS_READ, VM_ACCESS_WRITE, VM_ACCESS_EXEC };
+    if (type >= ARRAY_SIZE(access))
         vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_APIC_ACCESS);
-    struct vm_exit_mmio *m = &v->page->exit.mmio;
-    m->gpa = APIC_BASE_ADDRESS + (q & 0xfff);
-    m->gva = 0;
-    m->gva_valid = 1;
-    m->page_walk = 0;
-    m->access = type == 0 ? VM_ACCESS_READ : type == 1 ? VM_ACCESS_WRITE : VM_ACCESS_EXEC;
-    v->page->exit.kind = VM_EXIT_MMIO;
-    return EXIT_RESUME;
+    v->page->exit.mmio = (struct vm_exit_mmio){
+        .gpa = APIC_BASE_ADDRESS + (q & 0xfff), .gva_valid = 1, .access = access[type],
+    };
+    vmx_replay();
+    vmx_fill_facts(v);
+    vmx_return(v, VM_EXIT_MMIO);
 }
 
 // VM_ENTRY_LAPIC. True: enter the guest; false: page->exit holds the answer to a read.

@@ -4,13 +4,12 @@
 // (SDM, "Control Registers", "Initializing IA-32e Mode", "Checks on the Guest State Area".)
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static void set_lma(struct vcpu *v, bool on)
+static void write_efer(struct vcpu *v, uint64_t efer)
 {
-    uint64_t efer = vmread(GUEST_EFER);
-    v->arch.efer = on ? efer | EFER_LMA : efer & ~EFER_LMA;
-    vmwrite(GUEST_EFER, v->arch.efer);
-    v->arch.special |= v->arch.efer & EFER_SCE;
-    vmwrite(ENTRY_CONTROLS, on ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
+    v->arch.efer = efer;
+    vmwrite(GUEST_EFER, efer);
+    v->arch.special |= efer & EFER_SCE;
+    vmwrite(ENTRY_CONTROLS, efer & EFER_LMA ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
 }
 
 // With PAE paging the CPU loads four entries at once and checks them. ("PDPTE Registers")
@@ -40,12 +39,13 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
     if (pg && !was_pg && (efer & EFER_LME) &&
         (!(cr4 & CR4_PAE) || (vmread(GUEST_CS_ACCESS) & (1u << 13))))
         return false;
-    if (!pg && was_pg && ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & (1u << 13)))))
+    if (!pg && was_pg &&
+        ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & (1u << 13)))))
         return false;
     if (pg && !(efer & EFER_LME) && (cr4 & CR4_PAE) && !load_pdptes(v, vmread(GUEST_CR3)))
         return false;
     if (pg != was_pg && (efer & EFER_LME))
-        set_lma(v, pg);
+        write_efer(v, pg ? efer | EFER_LMA : efer & ~EFER_LMA);
     value = (value & CR0_DEFINED) | CR0_ET; // others stay clear, whatever is written
     vmwrite(GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, value);
@@ -83,9 +83,7 @@ bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
         return false;
     if (((value ^ old) & EFER_LME) && (vmread(GUEST_CR0) & CR0_PG))
         return false;
-    v->arch.efer = (value & ~EFER_LMA) | (old & EFER_LMA);
-    vmwrite(GUEST_EFER, v->arch.efer);
-    v->arch.special |= v->arch.efer & EFER_SCE;
+    write_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
     struct cpu *cpu = this_cpu();
     if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
         context_syscall_msrs(cpu, v);
@@ -94,73 +92,71 @@ bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
     return true;
 }
 
-// The eight segment registers have their fields in the same order, two apart.
-static void segment_read(struct vm_segment *s, unsigned index)
+// A field and its place in struct vcpu_sregs, in the direction of `write`.
+static void move(enum vmcs_field field, void *at, size_t bytes, bool write)
 {
-    unsigned step = 2 * index;
-    s->selector = (uint16_t)vmcs_read((enum vmcs_field)(GUEST_ES + step), __func__);
-    s->base = vmcs_read((enum vmcs_field)(GUEST_ES_BASE + step), __func__);
-    s->limit = (uint32_t)vmcs_read((enum vmcs_field)(GUEST_ES_LIMIT + step), __func__);
-    uint64_t access = vmcs_read((enum vmcs_field)(GUEST_ES_ACCESS + step), __func__);
+    uint64_t value = 0;
+    if (write) {
+        __builtin_memcpy(&value, at, bytes);
+        vmwrite(field, value);
+    } else {
+        value = vmread(field);
+        __builtin_memcpy(at, &value, bytes);
+    }
+}
+
+// Bit 16 of the access rights, "unusable", is bit 8 of the shared format.
+static void move_segment(struct vm_segment *s, unsigned step, bool write)
+{
+    uint32_t access = (s->access & 0xf0ffu) | (uint32_t)(s->access >> 8 & 1) << 16;
+    move((enum vmcs_field)(GUEST_ES + step), &s->selector, sizeof(s->selector), write);
+    move((enum vmcs_field)(GUEST_ES_BASE + step), &s->base, sizeof(s->base), write);
+    move((enum vmcs_field)(GUEST_ES_LIMIT + step), &s->limit, sizeof(s->limit), write);
+    move((enum vmcs_field)(GUEST_ES_ACCESS + step), &access, sizeof(access), write);
     s->access = (uint16_t)((access & 0xf0ff) | (access >> 16 & 1) << 8);
 }
 
-static void segment_write(const struct vm_segment *s, unsigned index)
+// What is the same in the VMCS and in the shared format.
+static void move_plain(struct vcpu_sregs *s, bool write)
 {
-    unsigned step = 2 * index;
-    uint64_t access = (s->access & 0xf0ffu) | (uint64_t)(s->access >> 8 & 1) << 16;
-    vmcs_write((enum vmcs_field)(GUEST_ES + step), s->selector, __func__);
-    vmcs_write((enum vmcs_field)(GUEST_ES_BASE + step), s->base, __func__);
-    vmcs_write((enum vmcs_field)(GUEST_ES_LIMIT + step), s->limit, __func__);
-    vmcs_write((enum vmcs_field)(GUEST_ES_ACCESS + step), access, __func__);
+    struct vm_segment *segments[] = { &s->es, &s->cs, &s->ss,   &s->ds,
+                                      &s->fs, &s->gs, &s->ldtr, &s->tr };
+    for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
+        move_segment(segments[i], 2 * i, write);
+    const struct { enum vmcs_field field; void *at; size_t bytes; } plain[] = {
+        { GUEST_RIP, &s->rip, 8 }, { GUEST_RFLAGS, &s->rflags, 8 }, { GUEST_RSP, &s->rsp, 8 },
+        { GUEST_CR3, &s->cr3, 8 }, { GUEST_EFER, &s->efer, 8 }, { GUEST_DR7, &s->dr7, 8 },
+        { GUEST_GDTR_BASE, &s->gdtr_base, 8 }, { GUEST_GDTR_LIMIT, &s->gdtr_limit, 4 },
+        { GUEST_IDTR_BASE, &s->idtr_base, 8 }, { GUEST_IDTR_LIMIT, &s->idtr_limit, 4 },
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
+        move(plain[i].field, plain[i].at, plain[i].bytes, write);
 }
 
-static struct vm_segment *segment_at(struct vcpu_sregs *s, unsigned index)
+uint64_t vmx_guest_cr0(void)
 {
-    struct vm_segment *order[8] = { &s->es, &s->cs, &s->ss, &s->ds, &s->fs, &s->gs, &s->ldtr, &s->tr };
-    return order[index];
+    return (vmread(GUEST_CR0) & ~CR0_HOST_OWNED) | (vmread(CR0_SHADOW) & CR0_HOST_OWNED);
 }
 
 static void read_all(struct vcpu *v, struct vcpu_sregs *s)
 {
-    uint64_t cr0 = vmread(GUEST_CR0), cr4 = vmread(GUEST_CR4);
-    const uint64_t own0 = vmx.cr0_host_owned, own4 = vmread(CR4_MASK);
-    s->rip = vmread(GUEST_RIP);
-    s->rflags = vmread(GUEST_RFLAGS);
-    s->rsp = vmread(GUEST_RSP);
-    s->cr0 = (cr0 & ~own0) | (vmread(CR0_SHADOW) & own0);
+    const uint64_t own4 = vmread(CR4_MASK);
+    move_plain(s, false);
+    s->cr0 = vmx_guest_cr0();
     s->cr2 = this_cpu()->arch.context == v ? read_cr2() : v->arch.cr2;
-    s->cr3 = vmread(GUEST_CR3);
-    s->cr4 = (cr4 & ~own4) | (vmread(CR4_SHADOW) & own4);
-    s->efer = vmread(GUEST_EFER);
-    s->dr7 = vmread(GUEST_DR7);
-    for (unsigned i = 0; i < 8; i++)
-        segment_read(segment_at(s, i), i);
-    s->gdtr_base = vmread(GUEST_GDTR_BASE);
-    s->gdtr_limit = (uint32_t)vmread(GUEST_GDTR_LIMIT);
-    s->idtr_base = vmread(GUEST_IDTR_BASE);
-    s->idtr_limit = (uint32_t)vmread(GUEST_IDTR_LIMIT);
+    s->cr4 = (vmread(GUEST_CR4) & ~own4) | (vmread(CR4_SHADOW) & own4);
 }
 
-static void write_all(struct vcpu *v, const struct vcpu_sregs *s)
+static void write_all(struct vcpu *v, struct vcpu_sregs *s)
 {
     bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
-    vmwrite(GUEST_RIP, s->rip);
-    vmwrite(GUEST_RFLAGS, (s->rflags & 0x3f7fd7) | RFLAGS_FIXED);
-    vmwrite(GUEST_RSP, s->rsp);
-    vmwrite(GUEST_CR3, s->cr3);
-    vmwrite(GUEST_DR7, (s->dr7 & 0xffffffff) | 0x400);
-    for (unsigned i = 0; i < 8; i++)
-        segment_write(segment_at((struct vcpu_sregs *)s, i), i);
-    vmwrite(GUEST_GDTR_BASE, s->gdtr_base);
-    vmwrite(GUEST_GDTR_LIMIT, s->gdtr_limit & 0xffff);
-    vmwrite(GUEST_IDTR_BASE, s->idtr_base);
-    vmwrite(GUEST_IDTR_LIMIT, s->idtr_limit & 0xffff);
-    // CR0, CR4 and EFER without the order that an instruction stream needs.
-    v->arch.efer = (s->efer & cpuid_policy_efer(v->vm->arch.cpuid)) | (lma ? EFER_LMA : 0);
-    vmwrite(GUEST_EFER, v->arch.efer);
-    v->arch.special |= v->arch.efer & EFER_SCE;
-    vmwrite(ENTRY_CONTROLS, lma ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
+    s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
+    s->dr7 = (s->dr7 & 0xffffffff) | 0x400;
+    s->gdtr_limit &= 0xffff;
+    s->idtr_limit &= 0xffff;
+    s->efer = (s->efer & cpuid_policy_efer(v->vm->arch.cpuid)) | (lma ? EFER_LMA : 0);
+    move_plain(s, true);
+    write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
     uint64_t cr4 = s->cr4 & cpuid_policy_cr4(v->vm->arch.cpuid) & ~CR4_VMXE;
     vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);
     vmwrite(CR4_SHADOW, cr4);
@@ -177,13 +173,12 @@ static void write_all(struct vcpu *v, const struct vcpu_sregs *s)
 enum status vmx_sregs(struct vcpu *v, bool write)
 {
     vmx_load(v);
-    struct vcpu_sregs copy;
+    struct vcpu_sregs copy = v->page->sregs; // once: the VMM may be writing
     if (write) {
-        __builtin_memcpy(&copy, &v->page->sregs, sizeof(copy)); // once: the VMM may be writing
         write_all(v, &copy);
     } else {
         read_all(v, &copy);
-        __builtin_memcpy(&v->page->sregs, &copy, sizeof(copy));
+        v->page->sregs = copy;
     }
     return OK;
 }

@@ -3,20 +3,12 @@
 // Control Structures".) vmx_load() and all that touches a VMCS runs on the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static void vmclear(struct hpa vmcs)
-{
-    uint64_t a = vmcs.v;
-    bool failed;
-    __asm__ volatile("vmclear %1" : "=@ccbe"(failed) : "m"(a) : "memory");
-    ASSERT(!failed);
-}
+#define VCPU_FRAMES 3 // VMCS, virtual-APIC page, FPU area
 
 void vmx_invvpid(uint16_t vpid)
 {
     struct { uint64_t vpid, address; } d = { vpid, 0 };
-    bool failed;
-    __asm__ volatile("invvpid %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(1ull) : "memory");
-    ASSERT(!failed);
+    ASSERT(VMX_DOES("invvpid %1, %2", "m"(d), "r"(1ull)));
 }
 
 static uint64_t ept_pointer(const struct space *s)
@@ -27,70 +19,52 @@ static uint64_t ept_pointer(const struct space *s)
 void vmx_flush_guest(struct space *s)
 {
     struct { uint64_t eptp, zero; } d = { ept_pointer(s), 0 };
-    bool failed;
-    __asm__ volatile("invept %1, %2" : "=@ccbe"(failed) : "m"(d), "r"(1ull) : "memory");
-    ASSERT(!failed);
+    ASSERT(VMX_DOES("invept %1, %2", "m"(d), "r"(1ull)));
 }
 
-static void write_host_state(struct vcpu *v, const struct cpu *cpu)
+// All that is not the VMM's to set (vmx_sregs) nor the APIC mode's (vmx_set_apic_mode).
+static void write_fields(struct vcpu *v, const struct cpu *cpu)
 {
-    vmwrite(HOST_ES, 0);
-    vmwrite(HOST_CS, SEL_KERNEL_CODE);
-    vmwrite(HOST_SS, SEL_KERNEL_DATA);
-    vmwrite(HOST_DS, 0);
-    vmwrite(HOST_FS, 0);
-    vmwrite(HOST_GS, 0);
-    vmwrite(HOST_TR, SEL_TSS);
-    vmwrite(HOST_PAT_FIELD, HOST_PAT);
-    vmwrite(HOST_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
-    vmwrite(HOST_SYSENTER_CS, 0);
-    vmwrite(HOST_SYSENTER_ESP, 0);
-    vmwrite(HOST_SYSENTER_EIP, 0);
-    vmwrite(HOST_CR0, read_cr0());
-    vmwrite(HOST_CR3, v->arch.host_cr3); // an exit lands in the VMM's address space
-    vmwrite(HOST_CR4, read_cr4());
-    vmwrite(HOST_FS_BASE, 0);
-    vmwrite(HOST_RSP, (uint64_t)(v->arch.gpr + 16));
-    vmwrite(HOST_RIP, (uint64_t)vmx_exit_entry);
-    // Those of the core:
-    vmwrite(HOST_GS_BASE, (uint64_t)cpu);
-    vmwrite(HOST_TR_BASE, (uint64_t)cpu->arch.tss);
-    vmwrite(HOST_GDTR_BASE, cpu->arch.gdt_base);
-    vmwrite(HOST_IDTR_BASE, IDT_WINDOW);
-}
-
-static void write_controls(struct vcpu *v)
-{
-    vmwrite(VPID, v->arch.vpid);
-    vmwrite(PIN_CONTROLS, vmx.pin);
-    vmwrite(PRIMARY_CONTROLS, v->arch.controls[1] = vmx.primary);
-    vmwrite(SECONDARY_CONTROLS, v->arch.controls[2] = vmx.secondary);
-    vmwrite(EXIT_CONTROLS, vmx.exit);
-    vmwrite(ENTRY_CONTROLS, vmx.entry);
-    // #DB and #AC always exit: a guest can make the CPU deliver either without end, and no interrupt
-    // would ever come through.
-    v->arch.exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
-    vmwrite(EXCEPTION_BITMAP, v->arch.exceptions);
-    vmwrite(PF_ERROR_MASK, 0);
-    vmwrite(PF_ERROR_MATCH, 0);
-    vmwrite(CR3_TARGETS, 0);
-    vmwrite(EXIT_MSR_STORES, 0);
-    vmwrite(EXIT_MSR_LOADS, 0);
-    vmwrite(ENTRY_MSR_LOADS, 0);
-    vmwrite(ENTRY_INTR_INFO, 0);
-    vmwrite(MSR_BITMAP, vmx_msr_bitmap[0].v);
-    vmwrite(TSC_OFFSET, 0);
-    vmwrite(VIRTUAL_APIC, v->arch.virtual_apic.v);
-    vmwrite(TPR_THRESHOLD, 0);
-    vmwrite(EPT_POINTER, ept_pointer(&v->vm->space));
-    vmwrite(VMCS_LINK, ~0ull);
-    vmwrite(PREEMPTION_TIMER, vmx.preemption_ticks);
-    vmwrite(CR0_MASK, vmx.cr0_host_owned);
     // OSXSAVE and PKE show in CPUID: their changes must be seen.
-    vmwrite(CR4_MASK, ~cpuid_policy_cr4(v->vm->arch.cpuid) | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
-                          CR4_PKE);
+    uint64_t cr4_mask = ~cpuid_policy_cr4(v->vm->arch.cpuid) | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
+                        CR4_PKE;
+    const struct { enum vmcs_field field; uint64_t value; } fields[] = {
+        { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
+        { HOST_PAT_FIELD, HOST_PAT }, { HOST_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE },
+        { HOST_CR0, read_cr0() }, { HOST_CR4, read_cr4() },
+        { HOST_CR3, v->arch.host_cr3 }, // an exit lands in the VMM's address space
+        { HOST_RSP, (uint64_t)(v->arch.gpr + 16) }, { HOST_RIP, (uint64_t)vmx_exit_entry },
+        // Those of the core:
+        { HOST_GS_BASE, (uint64_t)cpu }, { HOST_TR_BASE, (uint64_t)cpu->arch.tss },
+        { HOST_GDTR_BASE, cpu->arch.gdt_base }, { HOST_IDTR_BASE, IDT_WINDOW },
+        // Controls:
+        { VPID, v->arch.vpid }, { PIN_CONTROLS, vmx.pin }, { PRIMARY_CONTROLS, vmx.primary },
+        { SECONDARY_CONTROLS, vmx.secondary }, { EXIT_CONTROLS, vmx.exit },
+        { ENTRY_CONTROLS, vmx.entry }, { MSR_BITMAP, vmx_msr_bitmap[0].v },
+        { VIRTUAL_APIC, v->arch.virtual_apic.v }, { EPT_POINTER, ept_pointer(&v->vm->space) },
+        { VMCS_LINK, ~0ull }, { PREEMPTION_TIMER, vmx.preemption_ticks },
+        { CR0_MASK, CR0_HOST_OWNED }, { CR4_MASK, cr4_mask },
+        // #DB and #AC always exit: a guest can make the CPU deliver either without end, and no
+        // interrupt would ever come through.
+        { EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC },
+        // The guest's:
+        { GUEST_PAT, v->arch.msrs.pat },
+    };
+    static const uint16_t zero[] = {
+        HOST_ES, HOST_DS, HOST_FS, HOST_GS, HOST_FS_BASE, HOST_SYSENTER_CS, HOST_SYSENTER_ESP,
+        HOST_SYSENTER_EIP, PF_ERROR_MASK, PF_ERROR_MATCH, CR3_TARGETS, EXIT_MSR_STORES,
+        EXIT_MSR_LOADS, ENTRY_MSR_LOADS, ENTRY_INTR_INFO, TSC_OFFSET, TPR_THRESHOLD,
+        GUEST_INTERRUPTIBILITY, GUEST_ACTIVITY, GUEST_PENDING_DEBUG, GUEST_DEBUGCTL,
+        GUEST_SYSENTER_CS, GUEST_SYSENTER_ESP, GUEST_SYSENTER_EIP,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+        vmwrite(fields[i].field, fields[i].value);
+    for (unsigned i = 0; i < ARRAY_SIZE(zero); i++)
+        vmwrite((enum vmcs_field)zero[i], 0);
     if (vmx.apicv)
         vmwrite(APIC_ACCESS, v->vm->arch.apic_page.v);
+    v->arch.primary = vmx.primary;
+    v->arch.secondary = vmx.secondary;
 }
 
 void vmx_load(struct vcpu *v)
@@ -102,11 +76,11 @@ void vmx_load(struct vcpu *v)
     cpu->arch.vcpu = v;
 }
 
-void vmx_set_primary(struct vcpu *v, uint32_t set, uint32_t clear)
+void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
 {
-    uint32_t now = (v->arch.controls[1] | set) & ~clear;
-    if (now != v->arch.controls[1])
-        vmwrite(PRIMARY_CONTROLS, v->arch.controls[1] = now);
+    uint32_t now = (v->arch.primary & ~which) | to;
+    if (now != v->arch.primary)
+        vmwrite(PRIMARY_CONTROLS, v->arch.primary = now);
 }
 
 // xAPIC mode is virtualised through the APIC-access page, x2APIC mode through its MSRs; a CPU without
@@ -119,8 +93,8 @@ void vmx_set_apic_mode(struct vcpu *v)
         secondary |= SEC_APIC_ACCESS | SEC_APIC_REGS | SEC_VINTR;
     if (vmx.apicv && mode == VLAPIC_X2APIC)
         secondary |= SEC_X2APIC | SEC_APIC_REGS | SEC_VINTR;
-    if (secondary != v->arch.controls[2]) {
-        vmwrite(SECONDARY_CONTROLS, v->arch.controls[2] = secondary);
+    if (secondary != v->arch.secondary) {
+        vmwrite(SECONDARY_CONTROLS, v->arch.secondary = secondary);
         vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode
     }
     vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
@@ -131,48 +105,15 @@ bool vmx_vm_init(struct vm *vm)
 {
     if (!vmx.apicv)
         return true;
-    if (!frames_alloc(1, 1, vm->object.id, &vm->arch.apic_page))
-        return false;
-    arch_zero(arch_ptr(vm->arch.apic_page), PAGE_SIZE);
     vm->own_page = vm->arch.apic_page;
-    if (arch_map(&vm->space, APIC_BASE_ADDRESS, vm->arch.apic_page, PAGE_SIZE,
-                 PROT_READ | PROT_WRITE) == OK)
-        return true;
-    frames_free(vm->arch.apic_page, 1);
-    return false;
-}
-
-void vmx_vm_free(struct vm *vm)
-{
-    if (vm->arch.apic_page.v)
-        frames_free(vm->arch.apic_page, 1);
-}
-
-static bool alloc_pages(struct vcpu *v)
-{
-    struct hpa *frames[3] = { &v->arch.vmcs, &v->arch.virtual_apic, &v->arch.fpu_frame };
-    for (unsigned i = 0; i < 3; i++) {
-        if (!frames_alloc(1, 1, v->vm->object.id, frames[i]))
-            return false;
-        arch_zero(arch_ptr(*frames[i]), PAGE_SIZE);
-    }
-    return true;
-}
-
-static void free_pages(struct vcpu *v)
-{
-    struct hpa *frames[3] = { &v->arch.vmcs, &v->arch.virtual_apic, &v->arch.fpu_frame };
-    for (unsigned i = 0; i < 3; i++)
-        if (frames[i]->v) {
-            arch_zero(arch_ptr(*frames[i]), PAGE_SIZE);
-            frames_free(*frames[i], 1);
-            frames[i]->v = 0;
-        }
+    return arch_map(&vm->space, APIC_BASE_ADDRESS, vm->arch.apic_page, PAGE_SIZE,
+                    PROT_READ | PROT_WRITE) == OK;
 }
 
 static void init_soft_state(struct vcpu *v, uint32_t apic_id)
 {
-    v->arch.fpu = arch_ptr(v->arch.fpu_frame);
+    v->arch.virtual_apic.v = v->arch.vmcs.v + PAGE_SIZE;
+    v->arch.fpu = arch_ptr(HPA(v->arch.vmcs.v + 2 * PAGE_SIZE));
     *(uint16_t *)v->arch.fpu->area = 0x37f;
     *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
     v->arch.gpr = v->page->gpr;
@@ -188,34 +129,25 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
                       v->arch.xcr0);
 }
 
+static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
+
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
-    struct cpu *cpu = this_cpu();
     if (v->object.id > UINT16_MAX)
         return ERR_FULL;
-    if (!alloc_pages(v)) {
-        free_pages(v);
+    if (!frames_alloc(VCPU_FRAMES, 1, v->vm->object.id, &v->arch.vmcs))
         return ERR_MEMORY;
-    }
+    arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     v->arch.vpid = (uint16_t)v->object.id; // unique among the living, never 0
     init_soft_state(v, apic_id);
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
-    vmclear(v->arch.vmcs);
+    vmclear(v);
     vmx_load(v);
-    write_controls(v);
-    write_host_state(v, cpu);
+    write_fields(v, this_cpu());
     vmx_set_apic_mode(v);
     v->arch.inject = 1;
     __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
     vmx_invvpid(v->arch.vpid);
-    vmwrite(GUEST_INTERRUPTIBILITY, 0);
-    vmwrite(GUEST_ACTIVITY, 0);
-    vmwrite(GUEST_PENDING_DEBUG, 0);
-    vmwrite(GUEST_DEBUGCTL, 0);
-    vmwrite(GUEST_PAT, v->arch.msrs.pat);
-    vmwrite(GUEST_SYSENTER_CS, 0);
-    vmwrite(GUEST_SYSENTER_ESP, 0);
-    vmwrite(GUEST_SYSENTER_EIP, 0);
     return OK;
 }
 
@@ -231,7 +163,10 @@ void vmx_vcpu_free(struct vcpu *v)
         context_syscall_msrs(cpu, NULL);
     if (cpu->arch.vcpu == v)
         cpu->arch.vcpu = NULL;
-    if (v->arch.vmcs.v)
-        vmclear(v->arch.vmcs);
-    free_pages(v);
+    if (!v->arch.vmcs.v)
+        return;
+    vmclear(v);
+    arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
+    frames_free(v->arch.vmcs, VCPU_FRAMES);
+    v->arch.vmcs.v = 0;
 }

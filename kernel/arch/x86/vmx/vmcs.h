@@ -5,10 +5,15 @@
 #pragma once
 #include "kernel/lib/types.h"
 
+// The eight segment registers have four fields each, in the same order.
+#define SEGMENT(F, name, step)                                                                     \
+    F(GUEST_##name, 0x0800 + step) F(GUEST_##name##_LIMIT, 0x4800 + step)                          \
+    F(GUEST_##name##_ACCESS, 0x4814 + step) F(GUEST_##name##_BASE, 0x6806 + step)
+
 #define VMCS_FIELDS(F)                                                                             \
     F(VPID, 0x0000)                                                                                \
-    F(GUEST_ES, 0x0800) F(GUEST_CS, 0x0802) F(GUEST_SS, 0x0804) F(GUEST_DS, 0x0806)                \
-    F(GUEST_FS, 0x0808) F(GUEST_GS, 0x080a) F(GUEST_LDTR, 0x080c) F(GUEST_TR, 0x080e)              \
+    SEGMENT(F, ES, 0) SEGMENT(F, CS, 2) SEGMENT(F, SS, 4) SEGMENT(F, DS, 6)                        \
+    SEGMENT(F, FS, 8) SEGMENT(F, GS, 10) SEGMENT(F, LDTR, 12) SEGMENT(F, TR, 14)                   \
     F(GUEST_INTR_STATUS, 0x0810)                                                                   \
     F(HOST_ES, 0x0c00) F(HOST_CS, 0x0c02) F(HOST_SS, 0x0c04) F(HOST_DS, 0x0c06)                    \
     F(HOST_FS, 0x0c08) F(HOST_GS, 0x0c0a) F(HOST_TR, 0x0c0c)                                       \
@@ -27,24 +32,15 @@
     F(INSN_ERROR, 0x4400) F(EXIT_REASON, 0x4402) F(EXIT_INTR_INFO, 0x4404)                         \
     F(EXIT_ERROR_CODE, 0x4406) F(IDT_INFO, 0x4408) F(IDT_ERROR_CODE, 0x440a)                       \
     F(EXIT_INSN_LEN, 0x440c) F(EXIT_INSN_INFO, 0x440e)                                             \
-    F(GUEST_ES_LIMIT, 0x4800) F(GUEST_CS_LIMIT, 0x4802) F(GUEST_SS_LIMIT, 0x4804)                  \
-    F(GUEST_DS_LIMIT, 0x4806) F(GUEST_FS_LIMIT, 0x4808) F(GUEST_GS_LIMIT, 0x480a)                  \
-    F(GUEST_LDTR_LIMIT, 0x480c) F(GUEST_TR_LIMIT, 0x480e) F(GUEST_GDTR_LIMIT, 0x4810)              \
-    F(GUEST_IDTR_LIMIT, 0x4812)                                                                    \
-    F(GUEST_ES_ACCESS, 0x4814) F(GUEST_CS_ACCESS, 0x4816) F(GUEST_SS_ACCESS, 0x4818)               \
-    F(GUEST_DS_ACCESS, 0x481a) F(GUEST_FS_ACCESS, 0x481c) F(GUEST_GS_ACCESS, 0x481e)               \
-    F(GUEST_LDTR_ACCESS, 0x4820) F(GUEST_TR_ACCESS, 0x4822)                                        \
+    F(GUEST_GDTR_LIMIT, 0x4810) F(GUEST_IDTR_LIMIT, 0x4812)                                        \
     F(GUEST_INTERRUPTIBILITY, 0x4824) F(GUEST_ACTIVITY, 0x4826) F(GUEST_SYSENTER_CS, 0x482a)       \
     F(PREEMPTION_TIMER, 0x482e) F(HOST_SYSENTER_CS, 0x4c00)                                        \
     F(CR0_MASK, 0x6000) F(CR4_MASK, 0x6002) F(CR0_SHADOW, 0x6004) F(CR4_SHADOW, 0x6006)            \
     F(EXIT_QUALIFICATION, 0x6400) F(GUEST_LINEAR, 0x640a)                                          \
     F(GUEST_CR0, 0x6800) F(GUEST_CR3, 0x6802) F(GUEST_CR4, 0x6804)                                 \
-    F(GUEST_ES_BASE, 0x6806) F(GUEST_CS_BASE, 0x6808) F(GUEST_SS_BASE, 0x680a)                     \
-    F(GUEST_DS_BASE, 0x680c) F(GUEST_FS_BASE, 0x680e) F(GUEST_GS_BASE, 0x6810)                     \
-    F(GUEST_LDTR_BASE, 0x6812) F(GUEST_TR_BASE, 0x6814) F(GUEST_GDTR_BASE, 0x6816)                 \
-    F(GUEST_IDTR_BASE, 0x6818) F(GUEST_DR7, 0x681a) F(GUEST_RSP, 0x681c) F(GUEST_RIP, 0x681e)      \
-    F(GUEST_RFLAGS, 0x6820) F(GUEST_PENDING_DEBUG, 0x6822) F(GUEST_SYSENTER_ESP, 0x6824)           \
-    F(GUEST_SYSENTER_EIP, 0x6826)                                                                  \
+    F(GUEST_GDTR_BASE, 0x6816) F(GUEST_IDTR_BASE, 0x6818) F(GUEST_DR7, 0x681a)                     \
+    F(GUEST_RSP, 0x681c) F(GUEST_RIP, 0x681e) F(GUEST_RFLAGS, 0x6820)                              \
+    F(GUEST_PENDING_DEBUG, 0x6822) F(GUEST_SYSENTER_ESP, 0x6824) F(GUEST_SYSENTER_EIP, 0x6826)     \
     F(HOST_CR0, 0x6c00) F(HOST_CR3, 0x6c02) F(HOST_CR4, 0x6c04) F(HOST_FS_BASE, 0x6c06)            \
     F(HOST_GS_BASE, 0x6c08) F(HOST_TR_BASE, 0x6c0a) F(HOST_GDTR_BASE, 0x6c0c)                      \
     F(HOST_IDTR_BASE, 0x6c0e) F(HOST_SYSENTER_ESP, 0x6c10) F(HOST_SYSENTER_EIP, 0x6c12)            \
@@ -58,11 +54,17 @@ enum vmcs_field {
 
 NORETURN void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *caller);
 
+// One VMX instruction; true when it succeeds. Operands count from %1.
+#define VMX_DOES(insn, ...)                                                                        \
+    ({                                                                                             \
+        bool failed;                                                                               \
+        __asm__ volatile(insn : "=@ccbe"(failed) : __VA_ARGS__ : "memory");                        \
+        !failed;                                                                                   \
+    })
+
 static inline void vmptrld(const struct hpa *vmcs)
 {
-    bool failed;
-    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs->v) : "memory");
-    ASSERT(!failed);
+    ASSERT(VMX_DOES("vmptrld %1", "m"(vmcs->v)));
 }
 
 #define vmread(field)         vmcs_read(field, __func__)
@@ -81,21 +83,14 @@ static inline uint64_t vmcs_read(enum vmcs_field field, const char *caller)
 {
     uint64_t v;
     bool failed;
-    __asm__ volatile("vmread %2, %0"
-                     : "=r"(v), "=@ccbe"(failed)
-                     : "r"((uint64_t)field));
-    if (__builtin_expect(failed, 0))
+    __asm__ volatile("vmread %2, %0" : "=r"(v), "=@ccbe"(failed) : "r"((uint64_t)field));
+    if (unlikely(failed))
         vmcs_access_failed("VMREAD", field, caller);
     return v;
 }
 
 static inline void vmcs_write(enum vmcs_field field, uint64_t v, const char *caller)
 {
-    bool failed;
-    __asm__ volatile("vmwrite %1, %2"
-                     : "=@ccbe"(failed)
-                     : "r"(v), "r"((uint64_t)field)
-                     : "memory");
-    if (__builtin_expect(failed, 0))
+    if (unlikely(!VMX_DOES("vmwrite %1, %2", "r"(v), "r"((uint64_t)field))))
         vmcs_access_failed("VMWRITE", field, caller);
 }

@@ -18,117 +18,93 @@ struct vmx_caps vmx;
 struct hpa vmx_msr_bitmap[2];
 const struct hvm_ops *hvm = &vmx_ops;
 
-struct control { uint32_t msr, required, wanted; uint32_t *value; uint32_t boot; };
-
-static struct control controls[] = {
-    { MSR_VMX_PIN, PIN_EXTINT | PIN_NMI | PIN_VIRTUAL_NMI | PIN_TIMER, 0, &vmx.pin, 0 },
-    { MSR_VMX_PRIMARY,
-      PRI_TSC_OFFSET | PRI_HLT | PRI_MWAIT | PRI_RDPMC | PRI_TPR_SHADOW | PRI_DR | PRI_IO |
-          PRI_MSR_BITMAP | PRI_MONITOR | PRI_SECONDARY, 0, &vmx.primary, 0 },
-    { MSR_VMX_SECONDARY, SEC_EPT | SEC_VPID | SEC_UNRESTRICTED | SEC_WBINVD,
-      SEC_RDTSCP | SEC_INVPCID | SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC,
-      &vmx.secondary, 0 },
-    { MSR_VMX_EXIT,
-      EXIT_SAVE_DEBUG | EXIT_HOST64 | EXIT_ACK_INTR | EXIT_SAVE_PAT | EXIT_LOAD_PAT |
-          EXIT_SAVE_EFER | EXIT_LOAD_EFER, 0, &vmx.exit, 0 },
-    { MSR_VMX_ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER, 0, &vmx.entry, 0 },
+// What a guest cannot be isolated without. Each row is MSR, bits that must all be set, what they
+// are, and why. Of a control word's MSR the upper half counts: what may be 1.
+#define MAY(bits) ((uint64_t)(bits) << 32)
+static const struct need {
+    uint32_t msr;
+    uint64_t bits;
+    const char *name, *why;
+    bool last; // without it the rows below cannot be read
+} needs[] = {
+    { MSR_FEATURE_CONTROL, 5, "VT-x", "it is switched off in the firmware's setup", true },
+    { MSR_VMX_BASIC, 1ull << 55, "VMX true controls", "the exact set of exits", true },
+    { MSR_VMX_SECONDARY, MAY(SEC_VPID), "VPID", "isolates cached translations", false },
+    { MSR_VMX_SECONDARY, MAY(SEC_UNRESTRICTED), "unrestricted guest",
+      "guests start in real mode and may go back there", false },
+    { MSR_VMX_PRIMARY, MAY(PRI_TPR_SHADOW), "TPR shadow", "CR8 without exits", false },
+    { MSR_VMX_PRIMARY, MAY(PRI_MSR_BITMAP), "MSR bitmap", "which MSRs exit", false },
+    { MSR_VMX_PIN, MAY(PIN_TIMER), "VMX preemption timer",
+      "bounds every guest's time without an exit", false },
+    { MSR_VMX_PIN, MAY(PIN_VIRTUAL_NMI), "virtual NMIs", "NMI blocking of guests", false },
+    { MSR_VMX_EXIT, MAY(EXIT_ACK_INTR | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT |
+      EXIT_LOAD_PAT), "EFER and PAT switching", "long mode and memory types of guests", false },
+    { MSR_VMX_SECONDARY, MAY(SEC_WBINVD), "WBINVD exiting",
+      "a guest must not flush its neighbours' caches", false },
+    { MSR_VMX_SECONDARY, MAY(SEC_EPT), "EPT", "isolates guest memory", true },
+    { MSR_VMX_EPT_VPID, 1u << 6, "EPT page walks of 4 levels", "guest memory", false },
+    { MSR_VMX_EPT_VPID, 1u << 14, "EPT write-back type", "guest memory is cached", false },
+    { MSR_VMX_EPT_VPID, 1u << 16, "EPT pages of 2 MB", "guest memory is mapped with them", false },
+    { MSR_VMX_EPT_VPID, 0x6100000, "INVEPT, all types", "taking memory from a guest", false },
+    { MSR_VMX_EPT_VPID, 1ull << 32 | 1ull << 41, "INVVPID, one context",
+      "a fresh vCPU must not see an old one's translations", false },
 };
 
-static uint32_t control_value(const struct control *c)
+// As vmx_enable_core() leaves it: firmware that did not lock the feature left the choice to us.
+static uint64_t read_feature_control(void)
 {
-    uint64_t cap = rdmsr(c->msr);
-    return ((c->required | c->wanted) | (uint32_t)cap) & (uint32_t)(cap >> 32);
+    uint64_t v = rdmsr(MSR_FEATURE_CONTROL);
+    return v & 1 ? v : v | 5;
 }
 
-static bool control_lacks(uint32_t msr, uint32_t bits)
+static bool vmx_check(bool ok)
 {
-    return ((uint32_t)(rdmsr(msr) >> 32) & bits) != bits;
-}
-
-struct need { bool missing; const char *name, *why; };
-
-static bool report(const struct need *need, unsigned count, bool more)
-{
-    bool ok = true;
-    for (unsigned i = 0; i < count; i++) {
-        if (!need[i].missing)
+    for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++) {
+        uint64_t v = n->msr == MSR_FEATURE_CONTROL ? read_feature_control() : rdmsr(n->msr);
+        if ((v & n->bits) == n->bits)
             continue;
-        if (ok && !more)
+        if (ok)
             log_print("This CPU lacks what Bulkhead needs:\n");
-        log_print("  %s: %s\n", need[i].name, need[i].why);
+        log_print("  %s: %s\n", n->name, n->why);
         ok = false;
+        if (n->last)
+            return false;
     }
+    if (!(rdmsr(MSR_VMX_EPT_VPID) & (1u << 17)))
+        features.page_1g = false; // one format for the host and for guests is enough
     return ok;
 }
 
-static bool check_ept(bool more)
+// `wish` holds what is required (see `needs`) and what is used when it is there.
+static uint32_t control(uint32_t msr, uint32_t wish)
 {
-    uint64_t cap = rdmsr(MSR_VMX_EPT_VPID);
-    const struct need need[] = {
-        { !(cap & (1u << 6)), "EPT page walks of 4 levels", "guest memory" },
-        { !(cap & (1u << 14)), "EPT write-back type", "guest memory is cached" },
-        { !(cap & (1u << 16)), "EPT pages of 2 MB", "guest memory is mapped with them" },
-        { (cap & 0x6100000) != 0x6100000, "INVEPT, all types", "taking memory from a guest" },
-        { !(cap & (1ull << 32)) || !(cap & (1ull << 41)), "INVVPID, one context",
-          "a fresh vCPU must not see an old one's translations" },
-    };
-    vmx.ept_vpid = cap;
-    if (!(cap & (1u << 17)))
-        features.page_1g = false; // one format for the host and for guests is enough
-    return report(need, ARRAY_SIZE(need), more);
+    uint64_t cap = rdmsr(msr);
+    return (wish | (uint32_t)cap) & (uint32_t)(cap >> 32);
 }
 
-static bool vmx_check(bool more)
+static void read_caps(struct vmx_caps *caps)
 {
-    uint64_t lock = rdmsr(MSR_FEATURE_CONTROL);
-    const struct need off = { (lock & 1) && !(lock & 4), "VT-x", "it is switched off in the firmware's setup" };
-    if (!report(&off, 1, more))
-        return false;
-    vmx.basic = rdmsr(MSR_VMX_BASIC);
-    const struct need basic[] = {
-        { !(vmx.basic & (1ull << 55)), "VMX true controls", "the exact set of exits" },
-    };
-    if (!report(basic, 1, more))
-        return false;
-    const struct need need[] = {
-        { control_lacks(MSR_VMX_SECONDARY, SEC_EPT), "EPT", "isolates guest memory" },
-        { control_lacks(MSR_VMX_SECONDARY, SEC_VPID), "VPID", "isolates cached translations" },
-        { control_lacks(MSR_VMX_SECONDARY, SEC_UNRESTRICTED), "unrestricted guest",
-          "guests start in real mode and may go back there" },
-        { control_lacks(MSR_VMX_PRIMARY, PRI_TPR_SHADOW), "TPR shadow", "CR8 without exits" },
-        { control_lacks(MSR_VMX_PRIMARY, PRI_MSR_BITMAP), "MSR bitmap", "which MSRs exit" },
-        { control_lacks(MSR_VMX_PIN, PIN_TIMER), "VMX preemption timer",
-          "bounds every guest's time without an exit" },
-        { control_lacks(MSR_VMX_PIN, PIN_VIRTUAL_NMI), "virtual NMIs", "NMI blocking of guests" },
-        { control_lacks(MSR_VMX_EXIT, EXIT_ACK_INTR | EXIT_SAVE_EFER | EXIT_LOAD_EFER |
-                        EXIT_SAVE_PAT | EXIT_LOAD_PAT), "EFER and PAT switching",
-          "long mode and memory types of guests" },
-        { control_lacks(MSR_VMX_SECONDARY, SEC_WBINVD), "WBINVD exiting",
-          "a guest must not flush its neighbours' caches" },
-    };
-    bool ok = report(need, ARRAY_SIZE(need), more);
-    if (control_lacks(MSR_VMX_SECONDARY, SEC_EPT))
-        return false;
-    return check_ept(!ok || more) && ok;
-}
-
-static void compute_caps(struct vmx_caps *caps)
-{
-    for (unsigned i = 0; i < ARRAY_SIZE(controls); i++)
-        *controls[i].value = controls[i].boot = control_value(&controls[i]);
-    caps->misc = rdmsr(MSR_VMX_MISC);
-    caps->cr0_fixed0 = rdmsr(MSR_VMX_CR0_0);
-    caps->cr0_fixed1 = rdmsr(MSR_VMX_CR0_0 + 1);
-    caps->cr4_fixed0 = rdmsr(MSR_VMX_CR0_0 + 2);
-    caps->cr4_fixed1 = rdmsr(MSR_VMX_CR0_0 + 3);
-    const uint32_t all = SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC;
-    caps->apicv = (caps->secondary & all) == all;
+    const uint32_t apic = SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC;
+    __builtin_memset(caps, 0, sizeof(*caps)); // they are compared as a whole
+    caps->pin = control(MSR_VMX_PIN, PIN_EXTINT | PIN_NMI | PIN_VIRTUAL_NMI | PIN_TIMER);
+    caps->primary = control(MSR_VMX_PRIMARY,
+                            PRI_TSC_OFFSET | PRI_HLT | PRI_MWAIT | PRI_RDPMC | PRI_TPR_SHADOW |
+                                PRI_DR | PRI_IO | PRI_MSR_BITMAP | PRI_MONITOR | PRI_SECONDARY);
+    caps->secondary = control(MSR_VMX_SECONDARY, SEC_EPT | SEC_VPID | SEC_UNRESTRICTED |
+                              SEC_WBINVD | SEC_RDTSCP | SEC_INVPCID | apic);
+    caps->exit = control(MSR_VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST64 | EXIT_ACK_INTR |
+                         EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER);
+    caps->entry = control(MSR_VMX_ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER);
+    caps->basic = rdmsr(MSR_VMX_BASIC);
+    caps->ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
+    for (unsigned i = 0; i < ARRAY_SIZE(caps->cr_fixed); i++)
+        caps->cr_fixed[i] = rdmsr(MSR_VMX_CR0_0 + i);
+    caps->apicv = (caps->secondary & apic) == apic;
     // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
-    caps->secondary &= ~all;
+    caps->secondary &= ~apic;
     caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |
                        PRI_INTR_WINDOW | PRI_NMI_WINDOW);
-    caps->preemption_ticks = (uint32_t)(clock_tsc_hz / 1000 >> (caps->misc & 31));
-    caps->cr0_host_owned = CR0_NE | CR0_CD | CR0_NW;
+    caps->preemption_ticks = (uint32_t)(clock_tsc_hz / 1000 >> (rdmsr(MSR_VMX_MISC) & 31));
 }
 
 static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
@@ -170,37 +146,24 @@ static void make_bitmaps(void)
     }
 }
 
-static bool vmxon(struct cpu *cpu)
-{
-    if (!frames_alloc(1, 1, FRAME_KERNEL, &cpu->arch.vmxon))
-        return false;
-    *(uint32_t *)arch_ptr(cpu->arch.vmxon) = (uint32_t)vmx.basic & 0x7fffffff;
-    uint64_t region = cpu->arch.vmxon.v;
-    bool failed;
-    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(region) : "memory");
-    return !failed;
-}
-
 static const char *vmx_enable_core(struct cpu *cpu)
 {
-    uint64_t lock = rdmsr(MSR_FEATURE_CONTROL);
-    if (!(lock & 1))
-        wrmsr(MSR_FEATURE_CONTROL, lock | 5);
+    struct vmx_caps mine;
+    if (rdmsr(MSR_FEATURE_CONTROL) != read_feature_control())
+        wrmsr(MSR_FEATURE_CONTROL, read_feature_control());
+    read_caps(&mine);
     if (cpu->id == 0) {
-        compute_caps(&vmx);
+        vmx = mine;
         make_bitmaps();
-    } else {
-        for (unsigned i = 0; i < ARRAY_SIZE(controls); i++)
-            if (control_value(&controls[i]) != controls[i].boot)
-                return "a VMX control word";
-        if (rdmsr(MSR_VMX_EPT_VPID) != vmx.ept_vpid || rdmsr(MSR_VMX_BASIC) != vmx.basic)
-            return "a VMX capability";
+    } else if (__builtin_memcmp(&mine, &vmx, sizeof(mine)) != 0) {
+        return "a VMX capability";
     }
-    write_cr0((read_cr0() | vmx.cr0_fixed0) & vmx.cr0_fixed1);
-    write_cr4((read_cr4() | CR4_VMXE | vmx.cr4_fixed0) & vmx.cr4_fixed1);
-    if (!vmxon(cpu))
-        return "VMXON";
-    return NULL;
+    write_cr0((read_cr0() | vmx.cr_fixed[0]) & vmx.cr_fixed[1]);
+    write_cr4((read_cr4() | CR4_VMXE | vmx.cr_fixed[2]) & vmx.cr_fixed[3]);
+    if (!frames_alloc(1, 1, FRAME_KERNEL, &cpu->arch.vmxon))
+        return "no memory";
+    *(uint32_t *)arch_ptr(cpu->arch.vmxon) = (uint32_t)vmx.basic & 0x7fffffff;
+    return VMX_DOES("vmxon %1", "m"(cpu->arch.vmxon.v)) ? NULL : "VMXON";
 }
 
 const struct hvm_ops vmx_ops = {
@@ -208,14 +171,13 @@ const struct hvm_ops vmx_ops = {
     .check = vmx_check,
     .enable_core = vmx_enable_core,
     .vm_init = vmx_vm_init,
-    .vm_free = vmx_vm_free,
     .vcpu_init = vmx_vcpu_init,
     .vcpu_free = vmx_vcpu_free,
     .resume = vmx_resume,
     .answer = vmx_answer,
     .sregs = vmx_sregs,
     .flush = vmx_flush_guest,
-    .stats = vmx_stats,
+    .exit_class = vmx_exit_class,
 };
 
 void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *caller)

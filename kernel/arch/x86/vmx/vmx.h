@@ -9,19 +9,15 @@
 // Basic exit reasons (SDM, appendix "VMX Basic Exit Reasons").
 enum exit_reason {
     EXIT_REASON_NMI = 0, EXIT_REASON_EXTINT = 1, EXIT_REASON_TRIPLE = 2, EXIT_REASON_INIT = 3,
-    EXIT_REASON_SIPI = 4, EXIT_REASON_INTR_WINDOW = 7, EXIT_REASON_NMI_WINDOW = 8,
-    EXIT_REASON_TASK = 9, EXIT_REASON_CPUID = 10, EXIT_REASON_GETSEC = 11, EXIT_REASON_HLT = 12,
-    EXIT_REASON_INVD = 13, EXIT_REASON_INVLPG = 14, EXIT_REASON_RDPMC = 15, EXIT_REASON_VMCALL = 18,
-    EXIT_REASON_VMCLEAR = 19, EXIT_REASON_VMXON = 27, EXIT_REASON_CR = 28, EXIT_REASON_DR = 29,
-    EXIT_REASON_IO = 30, EXIT_REASON_RDMSR = 31, EXIT_REASON_WRMSR = 32,
-    EXIT_REASON_ENTRY_STATE = 33, EXIT_REASON_ENTRY_MSR = 34, EXIT_REASON_MWAIT = 36,
-    EXIT_REASON_MONITOR = 39, EXIT_REASON_PAUSE = 40, EXIT_REASON_ENTRY_MC = 41,
-    EXIT_REASON_TPR = 43, EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45,
-    EXIT_REASON_GDTR = 46, EXIT_REASON_LDTR = 47, EXIT_REASON_EPT_VIOLATION = 48,
-    EXIT_REASON_EPT_MISCONFIG = 49, EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52,
-    EXIT_REASON_INVVPID = 53, EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55,
-    EXIT_REASON_APIC_WRITE = 56, EXIT_REASON_INVPCID = 58, EXIT_REASON_VMFUNC = 59,
-    EXIT_REASON_COUNT = 72,
+    EXIT_REASON_INTR_WINDOW = 7, EXIT_REASON_NMI_WINDOW = 8, EXIT_REASON_CPUID = 10,
+    EXIT_REASON_GETSEC = 11, EXIT_REASON_HLT = 12, EXIT_REASON_INVD = 13, EXIT_REASON_RDPMC = 15,
+    EXIT_REASON_VMCALL = 18, EXIT_REASON_VMCLEAR = 19, EXIT_REASON_VMXON = 27, EXIT_REASON_CR = 28,
+    EXIT_REASON_DR = 29, EXIT_REASON_IO = 30, EXIT_REASON_RDMSR = 31, EXIT_REASON_WRMSR = 32,
+    EXIT_REASON_MWAIT = 36, EXIT_REASON_MONITOR = 39, EXIT_REASON_PAUSE = 40, EXIT_REASON_TPR = 43,
+    EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45, EXIT_REASON_EPT_VIOLATION = 48,
+    EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52, EXIT_REASON_INVVPID = 53,
+    EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55, EXIT_REASON_APIC_WRITE = 56,
+    EXIT_REASON_VMFUNC = 59, EXIT_REASON_COUNT = 72,
 };
 #define EXIT_COUNTERS 128u // of arch_vcpu.exits; reasons are smaller, but for bit 31
 
@@ -78,28 +74,26 @@ enum exit_reason {
 #define INTR_NMI        2u
 #define INTR_EXCEPTION  3u
 #define INTR_SOFT_INT   4u
-#define INTR_PRIV_SOFT  5u
-#define INTR_SOFT_EXC   6u
 
 #define BLOCK_STI 1u
 #define BLOCK_SS  2u
 #define BLOCK_NMI 8u
 
 #define VECTOR_DB 1
-#define VECTOR_BP 3
 #define VECTOR_UD 6
 #define VECTOR_GP 13
 #define VECTOR_AC 17
 
 // What the CPU offers and what is used of it; set on the boot core, compared on the others.
 struct vmx_caps {
-    uint64_t basic, misc, ept_vpid, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    uint64_t basic, ept_vpid;
+    uint64_t cr_fixed[4];      // must be 1 and may be 1: of CR0, of CR4
     uint32_t pin, primary, secondary, exit, entry;
     uint32_t preemption_ticks; // of the safety timer
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
-    uint64_t cr0_host_owned;
 };
 extern struct vmx_caps vmx;
+#define CR0_HOST_OWNED (CR0_NE | CR0_CD | CR0_NW)
 extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualises it
 
 // How an exit handler leaves. RESUME: enter again; SKIP: the instruction is done; WORK: look at the
@@ -111,13 +105,13 @@ void vmx_load(struct vcpu *v);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_free(struct vcpu *v);
 bool vmx_vm_init(struct vm *vm);
-void vmx_vm_free(struct vm *vm);
-void vmx_set_primary(struct vcpu *v, uint32_t set, uint32_t clear);
+void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
 void vmx_flush_guest(struct space *s);
 void vmx_invvpid(uint16_t vpid);
 // sregs.c
 enum status vmx_sregs(struct vcpu *v, bool write);
+uint64_t vmx_guest_cr0(void);            // as the guest reads it
 bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
@@ -130,26 +124,38 @@ enum exit_action vmx_exit_exception(struct vcpu *v);
 enum exit_action vmx_exit_rdmsr(struct vcpu *v);
 enum exit_action vmx_exit_wrmsr(struct vcpu *v);
 void vmx_vlapic_actions(struct vcpu *v);
-enum exit_action vmx_exit_apic_access(struct vcpu *v);
+NORETURN void vmx_exit_apic_access(struct vcpu *v);
 enum exit_action vmx_exit_apic_write(struct vcpu *v);
 bool vmx_lapic_answer(struct vcpu *v);
 // inject.c
-void vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
+// Always EXIT_RESUME.
+enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void vmx_replay(void);         // an event that the exit interrupted
 // answer.c
 void vmx_fill_facts(struct vcpu *v);     // page->exit, but for its kind
 NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
+extern const uint8_t vmx_exit_class[];   // by basic exit reason, see hvm.h
 // exit.c
 NORETURN void vmx_resume(struct vcpu *v);
 uint64_t *vmx_exit(struct vcpu *v);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 bool vmx_answer(struct vcpu *v);
-void vmx_stats(struct vcpu *v, struct vcpu_stats *s);
 // entry.S
 NORETURN void vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
 NORETURN void vmx_entry_failed(struct vcpu *v);
+
+static inline enum exit_action vmx_inject_gp(struct vcpu *v)
+{
+    return vmx_inject_fault(v, VECTOR_GP, true, 0);
+}
+
+NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
+{
+    v->page->exit.kind = kind;
+    vcpu_return(v);
+}
 
 // The one place that advances RIP; in line for the exits that come most.
 static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
