@@ -51,12 +51,13 @@ static const struct {
     { 2, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
     { 6, 0, { 0 }, { .eax = B(2) }, CPUID_LIVE_NONE }, // ARAT
     // Not there: SGX, RDT, MPX, PT; LA57, WAITPKG, CET, TME, KL, SGX_LC, PKS, ENQCMD; UINTR,
-    // SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, L1D_FLUSH, CORE_CAPABILITIES. No further subleaf.
+    // SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES,
+    // CORE_CAPABILITIES, SSBD: their MSRs are not there. No further subleaf.
     { 7, 0,
       { 0,
         B(0) | BITS(3, 11) | B(13) | BITS(16, 21) | BITS(23, 24) | BITS(26, 31),
         BITS(0, 3) | B(6) | BITS(8, 12) | B(14) | B(22) | B(25) | BITS(27, 28),
-        BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) | BITS(26, 27) | B(29) | B(31) },
+        BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) },
       { .ebx = L7B_TSC_ADJUST }, CPUID_LIVE_7 },
     // "Extended Topology": one core with one thread.
     { 0xb, 0, { 0 }, { .ebx = 1, .ecx = 0x100 }, CPUID_LIVE_B },
@@ -76,26 +77,23 @@ static const struct {
     { 0x80000008, 0, { .eax = 0xff }, { .eax = 48u << 8 }, CPUID_LIVE_NONE },
 };
 
-// Of the bits above, those that are hidden unless the guest gets all state components and the
-// kernel can do all that `need` says.
-#define CAN(feature) ((feature) << 16)
+// Of the bits above, those that are hidden unless the guest gets all state components that `need`
+// says; and PCID and INVPCID come both or not at all: an operating system that sees one may count
+// on the other.
+#define NEED_BOTH (1u << 31)
 static const struct {
     uint32_t leaf, need;
     struct cpuid_regs bits;
 } conditional[] = {
     { 1, XCR0_X87, { .ecx = L1C_XSAVE } },
     { 1, XCR0_AVX, { .ecx = B(12) | B(28) | B(29) } }, // FMA, AVX, F16C
-    { 1, CAN(CPUID_CAN_INVPCID), { .ecx = L1C_PCID } },
+    { 1, NEED_BOTH, { .ecx = L1C_PCID } },
     { 7, XCR0_AVX, { .ebx = B(5), .ecx = B(9) | B(10) } },
     { 7, XCR0_AVX512,
       { 0, BITS(16, 17) | B(21) | BITS(26, 28) | BITS(30, 31), B(1) | B(6) | BITS(11, 12) | B(14),
         BITS(2, 3) | B(8) | B(23) } },
     { 7, XCR0_PKRU, { .ecx = L7C_PKU } },
-    { 7, CAN(CPUID_CAN_INVPCID), { .ebx = L7B_INVPCID } },
-    { 7, CAN(CPUID_CAN_RDTSCP), { .ecx = B(22) } }, // RDPID
-    { 7, CAN(CPUID_CAN_SPEC_CTRL), { .edx = B(26) | B(27) | B(31) } },
-    { 7, CAN(CPUID_CAN_ARCH_CAPS), { .edx = B(29) } },
-    { 0x80000001, CAN(CPUID_CAN_RDTSCP), { .edx = B(27) } },
+    { 7, NEED_BOTH, { .ebx = L7B_INVPCID } },
 };
 
 struct build {
@@ -153,10 +151,9 @@ static uint32_t speculation_bits(const struct build *b)
 
 static void add_leaves(const struct build *b)
 {
-    uint32_t have = (uint32_t)b->policy->xcr0 | CAN(b->facts->features);
-    // Either both or none: an operating system that sees one may count on the other.
-    if (!(host(b, 1, 0).ecx & L1C_PCID) || !(host(b, 7, 0).ebx & L7B_INVPCID))
-        have &= ~CAN(CPUID_CAN_INVPCID);
+    uint32_t have = (uint32_t)b->policy->xcr0;
+    if (host(b, 1, 0).ecx & L1C_PCID && host(b, 7, 0).ebx & L7B_INVPCID)
+        have |= NEED_BOTH;
     for (uint32_t i = 0; i < ARRAY_SIZE(leaves); i++) {
         struct cpuid_regs r = masked(host(b, leaves[i].leaf, leaves[i].sub), leaves[i].keep);
         for (uint32_t k = 0; k < ARRAY_SIZE(conditional); k++) {
@@ -280,27 +277,25 @@ struct cpuid_regs cpuid_policy_get(const struct cpuid_policy *p, uint32_t leaf, 
     return e ? e->regs : (struct cpuid_regs){ 0 };
 }
 
+// The feature that brings each bit of CR4: of leaf 1 EDX, ECX, leaf 7 EBX, ECX.
+static const struct {
+    uint32_t word, bit, cr4;
+} cr4_bits[] = {
+    { 0, B(1), CR4_VME | CR4_PVI }, { 0, B(2), CR4_DE },       { 0, B(3), CR4_PSE },
+    { 0, B(4), CR4_TSD },           { 0, B(6), CR4_PAE },      { 0, B(7), CR4_MCE },
+    { 0, B(13), CR4_PGE },          { 0, B(24), CR4_OSFXSR },  { 0, B(25), CR4_OSXMMEXCPT },
+    { 1, L1C_PCID, CR4_PCIDE },     { 1, L1C_XSAVE, CR4_OSXSAVE },
+    { 2, B(0), CR4_FSGSBASE },      { 2, B(7), CR4_SMEP },     { 2, B(20), CR4_SMAP },
+    { 3, B(2), CR4_UMIP },          { 3, L7C_PKU, CR4_PKE },
+};
+
 uint64_t cpuid_policy_cr4(const struct cpuid_policy *p)
 {
     struct cpuid_regs r1 = cpuid_policy_get(p, 1, 0), r7 = cpuid_policy_get(p, 7, 0);
+    const uint32_t words[] = { r1.edx, r1.ecx, r7.ebx, r7.ecx };
     uint64_t cr4 = CR4_PCE;
-
-    cr4 |= r1.edx & B(1) ? CR4_VME | CR4_PVI : 0;
-    cr4 |= r1.edx & B(2) ? CR4_DE : 0;
-    cr4 |= r1.edx & B(3) ? CR4_PSE : 0;
-    cr4 |= r1.edx & B(4) ? CR4_TSD : 0;
-    cr4 |= r1.edx & B(6) ? CR4_PAE : 0;
-    cr4 |= r1.edx & B(7) ? CR4_MCE : 0;
-    cr4 |= r1.edx & B(13) ? CR4_PGE : 0;
-    cr4 |= r1.edx & B(24) ? CR4_OSFXSR : 0;
-    cr4 |= r1.edx & B(25) ? CR4_OSXMMEXCPT : 0;
-    cr4 |= r1.ecx & L1C_PCID ? CR4_PCIDE : 0;
-    cr4 |= r1.ecx & L1C_XSAVE ? CR4_OSXSAVE : 0;
-    cr4 |= r7.ebx & B(0) ? CR4_FSGSBASE : 0;
-    cr4 |= r7.ebx & B(7) ? CR4_SMEP : 0;
-    cr4 |= r7.ebx & B(20) ? CR4_SMAP : 0;
-    cr4 |= r7.ecx & B(2) ? CR4_UMIP : 0;
-    cr4 |= r7.ecx & L7C_PKU ? CR4_PKE : 0;
+    for (uint32_t i = 0; i < ARRAY_SIZE(cr4_bits); i++)
+        cr4 |= words[cr4_bits[i].word] & cr4_bits[i].bit ? cr4_bits[i].cr4 : 0;
     return cr4;
 }
 
