@@ -45,7 +45,6 @@ static void frames_add_range(uint64_t from, uint64_t to)
 void boot_main(uint32_t magic, uint32_t info)
 {
     serial_init();
-    log_init();
     log_print("Bulkhead\n");
     facts.entry_tsc = boot_tsc;
     multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
