@@ -41,19 +41,17 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
     struct memory *m = memory_alloc(owner, bytes, 0, status);
     if (!m)
         return NULL;
-    *status = ERR_QUOTA;
-    if (!process_charge(owner, bytes))
-        goto fail;
-    *status = ERR_MEMORY;
     // Small pages of a big object still lie on 2 MB, for whoever maps it aligned.
     uint64_t fit = bytes >= PAGE_2M ? max_u64(align, PAGE_2M) : align;
-    if (frames_alloc(bytes / PAGE_SIZE, fit, m->object.id, &m->base) ||
-        (fit != align && frames_alloc(bytes / PAGE_SIZE, align, m->object.id, &m->base))) {
-        *status = OK;
+    if (!process_charge(owner, bytes)) {
+        *status = ERR_QUOTA;
+    } else if (frames_alloc(bytes / PAGE_SIZE, fit, m->object.id, &m->base) ||
+               (fit != align && frames_alloc(bytes / PAGE_SIZE, align, m->object.id, &m->base))) {
         return m;
+    } else {
+        *status = ERR_MEMORY;
+        process_uncharge(owner, bytes);
     }
-    process_uncharge(owner, bytes);
-fail:
     object_drop(&m->object);
     return NULL;
 }
