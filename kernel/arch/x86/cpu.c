@@ -113,7 +113,7 @@ static void read_features(struct features *f)
     cpuid(0, 0, r);
     max = r[0];
     cpuid(1, 0, r);
-    f->leaf1_ecx = r[2];
+    f->leaf1_ecx = r[2] & ~(1u << 27); // OSXSAVE mirrors CR4 and is not a property of the core
     f->leaf1_edx = r[3];
     if (max >= 7) {
         cpuid(7, 0, r);
@@ -172,16 +172,5 @@ const char *cpu_compare_features(void)
 {
     struct features mine;
     read_features(&mine);
-    // OSXSAVE mirrors CR4 and is not a property of the core.
-    uint32_t osxsave = 1u << 27;
-    if ((mine.leaf1_ecx ^ features.leaf1_ecx) & ~osxsave)
-        return "CPUID.1 ECX";
-    if (mine.leaf1_edx != features.leaf1_edx)
-        return "CPUID.1 EDX";
-    if (mine.leaf7_ebx != features.leaf7_ebx || mine.leaf7_ecx != features.leaf7_ecx ||
-        mine.leaf7_edx != features.leaf7_edx || mine.arch_caps != features.arch_caps)
-        return "CPUID.7";
-    if (mine.ext1_edx != features.ext1_edx)
-        return "CPUID.80000001h EDX";
-    return mine.xcr0 != features.xcr0 ? "CPUID.0Dh" : NULL;
+    return __builtin_memcmp(&mine, &features, sizeof(mine)) ? "what CPUID says" : NULL;
 }
