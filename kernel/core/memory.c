@@ -72,9 +72,8 @@ SYSCALL(mem_create)
 {
     struct thread *t = this_cpu()->current;
     enum status status;
-    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2)
-        return result(ERR_RANGE);
-    if (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G)
+    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2 ||
+        (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G))
         return result(ERR_RANGE);
     spin_lock(&kernel_lock);
     int slot = handle_find(t->process);
@@ -92,9 +91,8 @@ SYSCALL(mem_create)
 
 static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t bytes)
 {
-    if (!bytes || !is_aligned(offset | bytes, PAGE_SIZE))
-        return ERR_RANGE;
-    return offset < m->bytes && bytes <= m->bytes - offset ? OK : ERR_RANGE;
+    bool good = bytes && is_aligned(offset | bytes, PAGE_SIZE) && offset < m->bytes;
+    return good && bytes <= m->bytes - offset ? OK : ERR_RANGE;
 }
 
 // The part has the rights of the whole, so that a read-only handle does not become more.

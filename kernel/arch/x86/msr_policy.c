@@ -69,10 +69,7 @@ static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
 };
 
-static bool canonical(uint64_t x)
-{
-    return (uint64_t)((int64_t)(x << 16) >> 16) == x;
-}
+static bool canonical(uint64_t x) { return (uint64_t)((int64_t)(x << 16) >> 16) == x; }
 
 // "Memory Types That Can Be Encoded": allowed is a mask of type numbers, for each of eight bytes.
 static bool types_valid(uint64_t types, uint32_t allowed)

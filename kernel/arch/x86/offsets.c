@@ -12,7 +12,6 @@
     REG(rax) REG(rbx) REG(rdx) REG(rdi) REG(rbp) REG(r12) REG(r13) REG(r14) REG(r15) REG(vector)   \
     REG(rip) REG(cs) REG(rflags) REG(rsp)
 
-void offsets(void);
 void offsets(void)
 {
     OFFSET(CPU_STACK_TOP, struct cpu, arch.stack_top);

@@ -10,7 +10,6 @@
 extern char ap_trampoline[], ap_trampoline_end[];
 extern uint64_t boot_pml4[];
 extern uint64_t boot_stack, boot_next; // where boot.S goes on in C
-NORETURN void ap_main(void);
 
 static uint32_t ap_id;         // the one that is coming up
 static uint32_t ap_state;      // atomic: AP_*
