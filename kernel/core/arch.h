@@ -88,7 +88,6 @@ uint64_t frames_count_free(void);
 uint64_t frames_count_total(void);
 
 // log.c
-void log_init(void);
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet

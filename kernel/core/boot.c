@@ -42,18 +42,17 @@ static const struct boot_module_fact *find_module(const struct boot_facts *facts
     panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
 }
 
-// A memory object with the given contents and zeros behind them, mapped into the manager.
-static void place(uint64_t va, const void *from, uint64_t filled, uint64_t offset,
-                  uint64_t bytes, uint8_t prot)
+// A memory object with the given contents and zeros around them, mapped into the manager.
+static void place(uint64_t va, const void *from, uint64_t filled, uint64_t bytes, uint8_t prot)
 {
     enum status status;
-    struct memory *m = memory_make(manager, bytes, PAGE_SIZE, &status);
+    uint64_t start = align_down(va, PAGE_SIZE), size = align_up(va + bytes, PAGE_SIZE) - start;
+    struct memory *m = memory_make(manager, size, PAGE_SIZE, &status);
     must(m, "no memory for a segment");
     while (!memory_zero_piece(m))
         continue;
-    memcpy((char *)arch_ptr(m->base) + offset, from, filled);
-    status = space_map(&manager->space, m, 0, bytes, va, prot);
-    must(status == OK, "a segment overlaps another");
+    memcpy((char *)arch_ptr(m->base) + (va - start), from, filled);
+    must(space_map(&manager->space, m, 0, size, start, prot) == OK, "a segment overlaps another");
 }
 
 static void load_segment(const char *file, uint64_t size, const struct elf_segment *s)
@@ -64,11 +63,9 @@ static void load_segment(const char *file, uint64_t size, const struct elf_segme
          "a segment lies outside of user addresses");
     must((s->flags & (SEGMENT_W | SEGMENT_X)) != (SEGMENT_W | SEGMENT_X),
          "a segment is writable and executable");
-    uint64_t start = align_down(s->vaddr, PAGE_SIZE);
-    uint64_t end = align_up(s->vaddr + s->memsz, PAGE_SIZE);
-    uint8_t prot = PROT_READ | ((s->flags & SEGMENT_W) ? PROT_WRITE : 0) |
-                   ((s->flags & SEGMENT_X) ? PROT_EXEC : 0);
-    place(start, file + s->offset, s->filesz, s->vaddr - start, end - start, prot);
+    place(s->vaddr, file + s->offset, s->filesz, s->memsz,
+          PROT_READ | ((s->flags & SEGMENT_W) ? PROT_WRITE : 0) |
+              ((s->flags & SEGMENT_X) ? PROT_EXEC : 0));
 }
 
 static uint64_t load_elf(const struct boot_module_fact *module)
@@ -132,22 +129,20 @@ static void give_info(const struct boot_facts *facts)
     };
     for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
         give_module(&facts->module[i], info.modules++, &info);
-    place(BOOT_INFO_VA, &info, sizeof(info), 0, BOOT_INFO_SIZE, PROT_READ);
+    place(BOOT_INFO_VA, &info, sizeof(info), BOOT_INFO_SIZE, PROT_READ);
 }
 
 void core_start(const struct boot_facts *facts)
 {
-    const struct boot_module_fact *module = find_module(facts);
     enum status status;
     objects_init();
-    budgets_init();
     spin_lock(&kernel_lock);
     manager = process_make(NULL, frames_count_free() * PAGE_SIZE, &status);
     must(manager, "no memory");
     give_devices(facts);
     give_info(facts);
-    place(BOOT_STACK_TOP - BOOT_STACK_SIZE, "", 0, 0, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
-    uint64_t entry = load_elf(module);
+    place(BOOT_STACK_TOP - BOOT_STACK_SIZE, "", 0, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
+    uint64_t entry = load_elf(find_module(facts));
     struct thread *t = thread_make(manager, this_cpu()->id, PRIO_SYSTEM, &status);
     must(t, "no memory");
     arch_thread_init(t, entry, BOOT_STACK_TOP, BOOT_INFO_VA);

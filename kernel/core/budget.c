@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Budgets: `amount` ticks of one core in each period, shared by the threads that have it. A
-// budget's time is touched by its core alone; the shares that were promised per core are under
-// kernel_lock.
+// budget's time is touched by its core alone; the shares that were promised of each core are
+// under kernel_lock.
 //
 // A budget that is used up parks its threads until the next period begins. What it overdrew (the
 // kernel finishes what it does) is a debt that the next period pays.
@@ -10,14 +10,6 @@
 #define SHARE_ALL     1000u
 #define PERIOD_MIN_US 100u
 #define PERIOD_MAX_US 1000000u
-
-static uint32_t promised[CPU_MAX]; // sum of shares, at most SHARE_ALL
-
-void budgets_init(void)
-{
-    for (unsigned i = 0; i < CPU_MAX; i++)
-        promised[i] = 0;
-}
 
 bool budget_has_time(struct budget *b, uint64_t now)
 {
@@ -66,7 +58,7 @@ void budget_stop(struct budget *b)
     unpark_all(b);
 }
 
-void budget_release(struct budget *b) { promised[b->core] -= b->share; }
+void budget_release(struct budget *b) { cpus[b->core]->promised -= b->share; }
 
 SYSCALL_LOCKED(budget_create)
 {
@@ -75,7 +67,7 @@ SYSCALL_LOCKED(budget_create)
         return ERR_RIGHTS;
     if (a0 >= cpu_count || a1 < 1 || a1 > SHARE_ALL || a2 < PERIOD_MIN_US || a2 > PERIOD_MAX_US)
         return ERR_RANGE;
-    if (promised[a0] + a1 > SHARE_ALL)
+    if (cpus[a0]->promised + a1 > SHARE_ALL)
         return ERR_BUSY;
     struct budget *b = object_new(budget, caller_process(), &status);
     if (!b)
@@ -90,6 +82,6 @@ SYSCALL_LOCKED(budget_create)
     list_init(&b->parked);
     int slot = handle_give(&b->object, RIGHT_ALL);
     if (slot > 0)
-        promised[b->core] += b->share;
+        cpus[a0]->promised += b->share;
     return slot;
 }

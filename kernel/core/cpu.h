@@ -47,6 +47,7 @@ struct cpu {
     struct space *space;
     struct space *guest_space;
     struct object *stop_request; // atomic: end this object's use of this core (see op.c)
+    uint32_t promised;           // sum of its budgets' shares, in 1/1000; kernel_lock
 };
 
 extern struct cpu *cpus[CPU_MAX];

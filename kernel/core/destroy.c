@@ -65,7 +65,6 @@ void destroy_stop_on_core(struct object *o)
 static bool stopped(struct object *o, uint64_t *asked)
 {
     struct thread *victim;
-    struct process *p;
     struct vcpu *v;
     switch (o->type) {
     case OBJ_THREAD:
@@ -75,10 +74,10 @@ static bool stopped(struct object *o, uint64_t *asked)
         thread_kill(victim);
         return false;
     case OBJ_PROCESS:
-        p = object_as(o, process);
-        if (p->threads_alive)
-            process_kill(p);
-        return !p->threads_alive;
+        if (!object_as(o, process)->threads_alive)
+            return true;
+        process_kill(object_as(o, process));
+        return false;
     case OBJ_EVENT:
         event_end(object_as(o, event));
         return true;

@@ -26,7 +26,7 @@ static uint64_t count_free, count_total;
 static struct list runs[2]; // small, big
 
 static struct run *run_at(uint64_t frame) { return arch_ptr(HPA(frame << FRAME_SHIFT)); }
-static uint64_t *run_tail(uint64_t frame) { return arch_ptr(HPA(frame << FRAME_SHIFT)); }
+static uint64_t *run_tail(uint64_t frame) { return (uint64_t *)run_at(frame); }
 
 // The kernel's mapping is linear, so a run's place in it tells the frame.
 static uint64_t run_frame(const struct run *r)

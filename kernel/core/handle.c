@@ -55,11 +55,9 @@ SYSCALL_LOCKED_ON(handle_copy, process, RIGHT_USE)
     struct object *o = handle_any(caller_process(), a1, &have);
     if (!o)
         return ERR_HANDLE;
-    if (!(have & RIGHT_COPY))
-        return ERR_RIGHTS;
     if (a2 & ~(uint64_t)RIGHT_ALL)
         return ERR_RANGE;
-    if (a2 & ~(uint64_t)have)
+    if (!(have & RIGHT_COPY) || (a2 & ~(uint64_t)have))
         return ERR_RIGHTS;
     return handle_set(process, a3, o, (uint8_t)a2);
 }

@@ -14,13 +14,6 @@ static char ring[LOG_BYTES];
 static uint64_t written, taken; // bytes ever; what is older than LOG_BYTES is gone
 static bool detached;
 
-void log_init(void)
-{
-    written = 0;
-    taken = 0;
-    detached = false;
-}
-
 void log_text(const char *text, size_t bytes)
 {
     spin_lock(&log_lock);

@@ -41,19 +41,17 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
     struct memory *m = memory_alloc(owner, bytes, 0, status);
     if (!m)
         return NULL;
-    *status = ERR_QUOTA;
-    if (!process_charge(owner, bytes))
-        goto fail;
-    *status = ERR_MEMORY;
     // Small pages of a big object still lie on 2 MB, for whoever maps it aligned.
     uint64_t fit = bytes >= PAGE_2M ? max_u64(align, PAGE_2M) : align;
-    if (frames_alloc(bytes / PAGE_SIZE, fit, m->object.id, &m->base) ||
-        (fit != align && frames_alloc(bytes / PAGE_SIZE, align, m->object.id, &m->base))) {
-        *status = OK;
+    if (!process_charge(owner, bytes)) {
+        *status = ERR_QUOTA;
+    } else if (frames_alloc(bytes / PAGE_SIZE, fit, m->object.id, &m->base) ||
+               (fit != align && frames_alloc(bytes / PAGE_SIZE, align, m->object.id, &m->base))) {
         return m;
+    } else {
+        *status = ERR_MEMORY;
+        process_uncharge(owner, bytes);
     }
-    process_uncharge(owner, bytes);
-fail:
     object_drop(&m->object);
     return NULL;
 }
@@ -74,9 +72,8 @@ SYSCALL(mem_create)
 {
     struct thread *t = this_cpu()->current;
     enum status status;
-    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2)
-        return result(ERR_RANGE);
-    if (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G)
+    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2 ||
+        (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G))
         return result(ERR_RANGE);
     spin_lock(&kernel_lock);
     int slot = handle_find(t->process);
@@ -94,9 +91,8 @@ SYSCALL(mem_create)
 
 static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t bytes)
 {
-    if (!bytes || !is_aligned(offset | bytes, PAGE_SIZE))
-        return ERR_RANGE;
-    return offset < m->bytes && bytes <= m->bytes - offset ? OK : ERR_RANGE;
+    bool good = bytes && is_aligned(offset | bytes, PAGE_SIZE) && offset < m->bytes;
+    return good && bytes <= m->bytes - offset ? OK : ERR_RANGE;
 }
 
 // The part has the rights of the whole, so that a read-only handle does not become more.

@@ -50,8 +50,6 @@ void objects_init(void)
     static struct object nothing;
     for (unsigned t = 0; t < OBJ_TYPE_COUNT; t++)
         list_init(&free_slots[t]);
-    for (unsigned i = 0; object_ids[i]; i++)
-        object_ids[i] = NULL;
     ids_end = 0;
     live = 0;
     nothing = (struct object){ .generation = UINT32_MAX, .dying = OBJECT_FREE };

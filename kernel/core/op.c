@@ -30,20 +30,6 @@ static enum op_progress create_piece(struct thread *t)
     return OP_DONE;
 }
 
-// w[0]: all entries are cleared; w[1]: the generation to wait for then.
-enum op_progress mapping_piece(struct mapping *m, uint64_t w[2])
-{
-    if (!w[0]) {
-        w[0] = mapping_clear_piece(m);
-        w[1] = m->space->generation;
-        return OP_AGAIN;
-    }
-    if (!space_acknowledged(m->space, w[1]))
-        return OP_WAIT;
-    mapping_free(m);
-    return OP_DONE;
-}
-
 // ref: the mapping, until its space or its memory is destroyed; w: see mapping_piece().
 static enum op_progress unmap_piece(struct thread *t)
 {

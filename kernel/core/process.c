@@ -30,19 +30,16 @@ struct process *process_make(struct process *parent, uint64_t quota, enum status
     list_init(&p->threads);
     p->parent = parent;
     p->quota = quota;
-    *status = ERR_QUOTA;
-    if (parent && !process_charge(parent, quota))
-        goto no_quota;
-    *status = ERR_MEMORY;
-    if (!space_init(&p->space, p->object.id, false, p))
-        goto no_space;
-    handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);
-    *status = OK;
-    return p;
-no_space:
-    if (parent)
-        process_uncharge(parent, quota);
-no_quota:
+    if (parent && !process_charge(parent, quota)) {
+        *status = ERR_QUOTA;
+    } else if (space_init(&p->space, p->object.id, false, p)) {
+        handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);
+        return p;
+    } else {
+        *status = ERR_MEMORY;
+        if (parent)
+            process_uncharge(parent, quota);
+    }
     object_drop(&p->object);
     return NULL;
 }

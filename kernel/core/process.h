@@ -122,11 +122,7 @@ bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *
 enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
                       uint64_t address, uint8_t prot);
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes); // exactly this
-// Clears the entries of the next SPACE_PIECE bytes; true: all are cleared, and the cores were told.
-bool mapping_clear_piece(struct mapping *map);
 #define SPACE_PIECE (64ull << 20)
-// True when no core can hold what was cleared up to `generation` any more.
-bool space_acknowledged(struct space *s, uint64_t generation);
 void mapping_free(struct mapping *map);
 // This core compares generations and flushes if it must.
 void space_sync(struct space *s, uint32_t core);

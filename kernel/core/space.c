@@ -18,16 +18,15 @@ bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *
     return arch_space_init(s);
 }
 
-static struct mapping *in_space(struct list *l) { return list_entry(l, struct mapping, in_space); }
-
-static bool overlaps(struct space *s, uint64_t address, uint64_t bytes)
+// The first with an address in this range.
+static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes)
 {
     list_for_each(l, &s->mappings) {
-        struct mapping *m = in_space(l);
+        struct mapping *m = list_entry(l, struct mapping, in_space);
         if (address < m->address + m->bytes && m->address < address + bytes)
-            return true;
+            return m;
     }
-    return false;
+    return NULL;
 }
 
 enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
@@ -36,13 +35,12 @@ enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64
     enum status status;
     if (overlaps(s, address, bytes))
         return ERR_BUSY;
-    struct mapping *map = object_to(object_alloc(OBJ_NONE, s->payer, &status), mapping);
+    struct mapping *map = object_new(mapping, s->payer, &status);
     if (!map)
         return status;
     status = arch_map(s, address, HPA(m->base.v + offset), bytes, prot);
     if (status != OK) {
-        object_retire(&map->object);
-        object_free(&map->object);
+        object_drop(&map->object);
         return status;
     }
     map->memory = m;
@@ -59,12 +57,8 @@ enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64
 
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
 {
-    list_for_each(l, &s->mappings) {
-        struct mapping *m = in_space(l);
-        if (m->address == address && m->bytes == bytes)
-            return m;
-    }
-    return NULL;
+    struct mapping *m = overlaps(s, address, bytes);
+    return m && m->address == address && m->bytes == bytes ? m : NULL;
 }
 
 uint32_t space_cores(const struct space *s)
@@ -77,15 +71,14 @@ uint32_t space_cores(const struct space *s)
     return mask;
 }
 
-// Tells the cores in the space to compare generations; this core does so at once.
-static void shoot(struct space *s)
+// Tells the other cores that are in the space; true: this core is in it too.
+static bool shoot(const struct space *s)
 {
     uint32_t me = this_cpu()->id, mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++)
         if (core != me && (mask >> core & 1))
             cpu_request(core, CPU_IPI_FLUSH);
-    if (mask >> me & 1)
-        space_sync(s, me);
+    return mask >> me & 1;
 }
 
 void space_sync(struct space *s, uint32_t core)
@@ -97,7 +90,8 @@ void space_sync(struct space *s, uint32_t core)
     space_synced(s, core, generation);
 }
 
-bool mapping_clear_piece(struct mapping *m)
+// Clears the entries of the next SPACE_PIECE bytes; true: all are cleared, and the cores were told.
+static bool clear_piece(struct mapping *m)
 {
     uint64_t bytes = min_u64(m->bytes - m->unmapped, SPACE_PIECE);
     m->object.dying = OBJECT_DYING;
@@ -109,11 +103,13 @@ bool mapping_clear_piece(struct mapping *m)
     if (m->unmapped < m->bytes)
         return false;
     __atomic_fetch_add(&m->space->generation, 1, __ATOMIC_SEQ_CST);
-    shoot(m->space);
+    if (shoot(m->space))
+        space_sync(m->space, this_cpu()->id);
     return true;
 }
 
-bool space_acknowledged(struct space *s, uint64_t generation)
+// True when no core can hold what was cleared up to `generation` any more.
+static bool acknowledged(const struct space *s, uint64_t generation)
 {
     uint32_t mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++)
@@ -128,22 +124,28 @@ void mapping_free(struct mapping *m)
     m->space->changes++;
     list_remove(&m->in_space);
     list_remove(&m->in_memory);
-    object_retire(&m->object);
-    object_free(&m->object);
+    object_drop(&m->object);
+}
+
+// w[0]: all entries are cleared; w[1]: the generation to wait for then.
+enum op_progress mapping_piece(struct mapping *m, uint64_t w[2])
+{
+    if (!w[0]) {
+        w[0] = clear_piece(m);
+        w[1] = m->space->generation;
+        return OP_AGAIN;
+    }
+    if (!acknowledged(m->space, w[1]))
+        return OP_WAIT;
+    mapping_free(m);
+    return OP_DONE;
 }
 
 bool space_drop(struct space *s)
 {
     __atomic_store_n(&s->dead, 1, __ATOMIC_SEQ_CST);
-    uint32_t mask = space_cores(s);
-    for (uint32_t core = 0; core < cpu_count; core++) {
-        if (!(mask >> core & 1))
-            continue;
-        if (core == this_cpu()->id)
-            cpu_leave_dead();
-        else
-            cpu_request(core, CPU_IPI_FLUSH);
-    }
+    if (shoot(s))
+        cpu_leave_dead();
     return space_cores(s) == 0;
 }
 
@@ -175,14 +177,12 @@ struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64
         return unlock_result(ERR_RANGE);
     if (m->object.dying)
         return unlock_result(ERR_BUSY);
-    bool cleared = mapping_clear_piece(m);
-    if (cleared && space_acknowledged(s, s->generation)) {
-        mapping_free(m);
+    uint64_t *w = t->op_state.w;
+    w[0] = 0;
+    (void)mapping_piece(m, w);
+    if (w[0] && mapping_piece(m, w) == OP_DONE)
         return unlock_result(OK);
-    }
     t->op_state.ref = ref_to(&m->object);
-    t->op_state.w[0] = cleared;
-    t->op_state.w[1] = s->generation;
     spin_unlock(&kernel_lock);
     op_begin(t, OP_UNMAP);
 }

@@ -44,24 +44,16 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
     static int64_t name##_locked(ARGUMENTS)
 
 // A call whose first argument is a handle with these rights: the body finds the object as `noun`.
-#define SYSCALL_ON(name, noun, rights)                                                             \
+// What a call changes under kernel_lock, it must look up under kernel_lock: then LOCKED.
+#define SYSCALL_ON(name, noun, rights) CALL_ON(SYSCALL, result, name, noun, rights)
+#define SYSCALL_LOCKED_ON(name, noun, rights) CALL_ON(SYSCALL_LOCKED, , name, noun, rights)
+#define CALL_ON(kind, result_of, name, noun, rights)                                               \
     static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS);                                 \
-    SYSCALL(name)                                                                                  \
+    kind(name)                                                                                     \
     {                                                                                              \
         enum status status;                                                                        \
         struct noun *noun = HANDLE(caller_process(), a0, noun, rights, &status);                   \
-        return result(noun ? name##_on(noun, a0, a1, a2, a3, a4, a5) : status);                    \
-    }                                                                                              \
-    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS)
-
-// Both: what a call changes under kernel_lock, it must look up under kernel_lock.
-#define SYSCALL_LOCKED_ON(name, noun, rights)                                                      \
-    static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS);                                 \
-    SYSCALL_LOCKED(name)                                                                           \
-    {                                                                                              \
-        enum status status;                                                                        \
-        struct noun *noun = HANDLE(caller_process(), a0, noun, rights, &status);                   \
-        return noun ? name##_on(noun, a0, a1, a2, a3, a4, a5) : status;                            \
+        return result_of(noun ? name##_on(noun, a0, a1, a2, a3, a4, a5) : status);                 \
     }                                                                                              \
     static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS)
 

@@ -115,7 +115,6 @@ void cpu_drain(struct cpu *cpu);        // wakes what others pushed onto remote_
 void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
 void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
 void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD
-void budgets_init(void);
 // budget.c, on the budget's core
 static inline struct budget *thread_budget(const struct thread *t)
 {
@@ -146,7 +145,7 @@ void op_abandon(struct thread *t);      // t dies; kernel_lock held
 // Pieces run with kernel_lock held.
 enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
-enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // op.c
+enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);
 void destroy_stop_on_core(struct object *o);      // in the IPI of the core that o's use is on
 enum op_progress audit_piece(struct thread *t);   // audit.c

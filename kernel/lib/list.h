@@ -22,7 +22,6 @@ static inline void list_push_front(struct list *l, struct list *n)
     list_insert_before(l->next, n);
 }
 
-
 // Leaves `n` an empty list of its own, so that removing it twice does no harm.
 static inline void list_remove(struct list *n)
 {

@@ -38,9 +38,6 @@ size_t format_text(char *to, size_t size, const char *f, va_list args)
             for (const char *s = va_arg(args, const char *); *s; s++)
                 put(&o, *s);
             break;
-        case 'c':
-            put(&o, (char)va_arg(args, int));
-            break;
         case 'u':
         case 'x':
             put_number(&o, wide ? va_arg(args, unsigned long) : va_arg(args, unsigned),

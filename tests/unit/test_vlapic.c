@@ -76,7 +76,6 @@ static void starts_as_a_bios_leaves_it(void **state)
     assert_int_equal(vlapic_isr_max(&v), -1);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
     assert_true(vlapic_extint_allowed(&v));
-    assert_true(vlapic_nmi_allowed(&v));
     start(5, 1, 0);
     assert_int_equal(rdmsr(MSR_BASE), 0xfee00800); // not the boot processor
     assert_int_equal(vlapic_read(&v, APIC_ID, 0), 5u << 24);
@@ -106,7 +105,6 @@ static void mode_changes_only_as_the_manual_allows(void **state)
     assert_int_equal(vlapic_mode(&v), VLAPIC_DISABLED);
     assert_true(taken() & VLAPIC_ACT_MODE);
     assert_true(vlapic_extint_allowed(&v)); // LINT0 is INTR again
-    assert_true(vlapic_nmi_allowed(&v));
     assert_false(vlapic_accept(&v, 0x40, false));
     assert_false(vlapic_wrmsr(&v, MSR_BASE, BASE_X2APIC, 0));
     assert_true(vlapic_wrmsr(&v, MSR_BASE, BASE_XAPIC, 0));
@@ -221,7 +219,6 @@ static void software_disable_masks_the_table(void **state)
     for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 16)
         assert_true(vlapic_read(&v, lvt, 0) & MASKED);
     assert_false(vlapic_extint_allowed(&v));
-    assert_false(vlapic_nmi_allowed(&v));
     assert_false(vlapic_accept(&v, 0x71, false));
     assert_int_equal(vlapic_highest(&v), 0x70); // what was pending is still delivered
     vlapic_write(&v, APIC_LVT_LINT0, 0x700, 0);

@@ -38,9 +38,7 @@ static const struct sdt *find_table(const struct rsdp *rsdp, const char *sig)
 
 static uint32_t get32(const uint8_t *p)
 {
-    uint32_t v;
-    __builtin_memcpy(&v, p, 4);
-    return v;
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static void add_core(uint32_t apic_id, uint32_t flags)

@@ -28,12 +28,8 @@ static uint64_t pit_measure(uint16_t count)
 
 static uint64_t cpuid_hz(void)
 {
-    uint32_t r[4];
-    cpuid(0, 0, r);
-    if (r[0] < 0x15)
-        return 0;
-    cpuid(0x15, 0, r);
-    return r[0] && r[1] && r[2] ? (uint64_t)r[2] * r[1] / r[0] : 0;
+    uint64_t below = cpuid_word(0x15, 0, 0), above = cpuid_word(0x15, 0, 1);
+    return below ? cpuid_word(0x15, 0, 2) * above / below : 0;
 }
 
 // An SMI makes a run longer, never shorter: the shortest of three counts. Two lengths, so that

@@ -108,28 +108,17 @@ void cpu_init(uint32_t id, uint32_t apic_id)
 
 static void read_features(struct features *f)
 {
-    uint32_t r[4], max;
     __builtin_memset(f, 0, sizeof(*f));
-    cpuid(0, 0, r);
-    max = r[0];
-    cpuid(1, 0, r);
-    f->leaf1_ecx = r[2];
-    f->leaf1_edx = r[3];
-    if (max >= 7) {
-        cpuid(7, 0, r);
-        f->leaf7_ebx = r[1];
-        f->leaf7_ecx = r[2];
-        f->leaf7_edx = r[3];
-    }
-    if (max >= 13) {
-        cpuid(13, 0, r);
-        f->xcr0 = (r[0] | (uint64_t)r[3] << 32) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
-        cpuid(13, 1, r);
-        f->xsave1_eax = r[0];
-    }
-    cpuid(0x80000001, 0, r);
-    f->ext1_edx = r[3];
-    f->page_1g = r[3] & (1u << 26);
+    // OSXSAVE mirrors CR4 and is not a property of the core.
+    f->leaf1_ecx = cpuid_word(1, 0, 2) & ~(1u << 27);
+    f->leaf1_edx = cpuid_word(1, 0, 3);
+    f->leaf7_ebx = cpuid_word(7, 0, 1);
+    f->leaf7_ecx = cpuid_word(7, 0, 2);
+    f->leaf7_edx = cpuid_word(7, 0, 3);
+    f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
+    f->xsave1_eax = cpuid_word(13, 1, 0);
+    f->ext1_edx = cpuid_word(0x80000001, 0, 3);
+    f->page_1g = f->ext1_edx & (1u << 26);
     f->ibpb = f->leaf7_edx & (1u << 26);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
@@ -172,16 +161,5 @@ const char *cpu_compare_features(void)
 {
     struct features mine;
     read_features(&mine);
-    // OSXSAVE mirrors CR4 and is not a property of the core.
-    uint32_t osxsave = 1u << 27;
-    if ((mine.leaf1_ecx ^ features.leaf1_ecx) & ~osxsave)
-        return "CPUID.1 ECX";
-    if (mine.leaf1_edx != features.leaf1_edx)
-        return "CPUID.1 EDX";
-    if (mine.leaf7_ebx != features.leaf7_ebx || mine.leaf7_ecx != features.leaf7_ecx ||
-        mine.leaf7_edx != features.leaf7_edx || mine.arch_caps != features.arch_caps)
-        return "CPUID.7";
-    if (mine.ext1_edx != features.ext1_edx)
-        return "CPUID.80000001h EDX";
-    return mine.xcr0 != features.xcr0 ? "CPUID.0Dh" : NULL;
+    return __builtin_memcmp(&mine, &features, sizeof(mine)) ? "what CPUID says" : NULL;
 }

@@ -51,12 +51,13 @@ static const struct {
     { 2, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
     { 6, 0, { 0 }, { .eax = B(2) }, CPUID_LIVE_NONE }, // ARAT
     // Not there: SGX, RDT, MPX, PT; LA57, WAITPKG, CET, TME, KL, SGX_LC, PKS, ENQCMD; UINTR,
-    // SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, L1D_FLUSH, CORE_CAPABILITIES. No further subleaf.
+    // SRBDS_CTRL, HYBRID, PCONFIG, LBR, AMX, IBRS, STIBP, L1D_FLUSH, ARCH_CAPABILITIES,
+    // CORE_CAPABILITIES, SSBD: their MSRs are not there. No further subleaf.
     { 7, 0,
       { 0,
         B(0) | BITS(3, 11) | B(13) | BITS(16, 21) | BITS(23, 24) | BITS(26, 31),
         BITS(0, 3) | B(6) | BITS(8, 12) | B(14) | B(22) | B(25) | BITS(27, 28),
-        BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) | BITS(26, 27) | B(29) | B(31) },
+        BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) },
       { .ebx = L7B_TSC_ADJUST }, CPUID_LIVE_7 },
     // "Extended Topology": one core with one thread.
     { 0xb, 0, { 0 }, { .ebx = 1, .ecx = 0x100 }, CPUID_LIVE_B },
@@ -76,40 +77,32 @@ static const struct {
     { 0x80000008, 0, { .eax = 0xff }, { .eax = 48u << 8 }, CPUID_LIVE_NONE },
 };
 
-// Of the bits above, those that are hidden unless the guest gets all state components and the
-// kernel can do all that `need` says.
-#define CAN(feature) ((feature) << 16)
+// Of the bits above, those that are hidden unless the guest gets all state components that `need`
+// says; and PCID and INVPCID come both or not at all: an operating system that sees one may count
+// on the other.
+#define NEED_BOTH (1u << 31)
 static const struct {
     uint32_t leaf, need;
     struct cpuid_regs bits;
 } conditional[] = {
     { 1, XCR0_X87, { .ecx = L1C_XSAVE } },
     { 1, XCR0_AVX, { .ecx = B(12) | B(28) | B(29) } }, // FMA, AVX, F16C
-    { 1, CAN(CPUID_CAN_INVPCID), { .ecx = L1C_PCID } },
+    { 1, NEED_BOTH, { .ecx = L1C_PCID } },
     { 7, XCR0_AVX, { .ebx = B(5), .ecx = B(9) | B(10) } },
     { 7, XCR0_AVX512,
       { 0, BITS(16, 17) | B(21) | BITS(26, 28) | BITS(30, 31), B(1) | B(6) | BITS(11, 12) | B(14),
         BITS(2, 3) | B(8) | B(23) } },
     { 7, XCR0_PKRU, { .ecx = L7C_PKU } },
-    { 7, CAN(CPUID_CAN_INVPCID), { .ebx = L7B_INVPCID } },
-    { 7, CAN(CPUID_CAN_RDTSCP), { .ecx = B(22) } }, // RDPID
-    { 7, CAN(CPUID_CAN_SPEC_CTRL), { .edx = B(26) | B(27) | B(31) } },
-    { 7, CAN(CPUID_CAN_ARCH_CAPS), { .edx = B(29) } },
-    { 0x80000001, CAN(CPUID_CAN_RDTSCP), { .edx = B(27) } },
+    { 7, NEED_BOTH, { .ebx = L7B_INVPCID } },
 };
 
-struct build {
-    struct cpuid_policy *policy;
-    const struct cpuid_facts *facts;
-};
-
-static struct cpuid_regs host(const struct build *b, uint32_t leaf, uint32_t sub)
+static struct cpuid_regs host(const struct cpuid_facts *f, uint32_t leaf, uint32_t sub)
 {
     uint32_t out[4], max[4];
-    b->facts->read(leaf & CPUID_EXTENDED, 0, max);
+    f->read(leaf & CPUID_EXTENDED, 0, max);
     if (leaf > max[0])
         return (struct cpuid_regs){ 0 };
-    b->facts->read(leaf, sub, out);
+    f->read(leaf, sub, out);
     return (struct cpuid_regs){ out[0], out[1], out[2], out[3] };
 }
 
@@ -119,10 +112,9 @@ static struct cpuid_regs masked(struct cpuid_regs r, struct cpuid_regs m)
 }
 
 // Subleaves are added in order, from 0, and nothing else between them.
-static void add(const struct build *b, uint32_t leaf, uint32_t sub, struct cpuid_regs regs,
+static void add(struct cpuid_policy *p, uint32_t leaf, uint32_t sub, struct cpuid_regs regs,
                 enum cpuid_live live)
 {
-    struct cpuid_policy *p = b->policy;
     struct cpuid_slot *slot = &p->slot[cpuid_slot(leaf)];
     if (sub == 0)
         slot->first = (uint8_t)p->count;
@@ -132,11 +124,11 @@ static void add(const struct build *b, uint32_t leaf, uint32_t sub, struct cpuid
 }
 
 // The state components that the host has, the kernel switches and that make sense together.
-static uint64_t xcr0_allowed(const struct build *b)
+static uint64_t xcr0_allowed(const struct cpuid_facts *f)
 {
-    uint64_t x = host(b, 0xd, 0).eax & b->facts->xcr0;
+    uint64_t x = host(f, 0xd, 0).eax & f->xcr0;
 
-    if (!(host(b, 1, 0).ecx & L1C_XSAVE) || (x & (XCR0_X87 | XCR0_SSE)) != (XCR0_X87 | XCR0_SSE))
+    if (!(host(f, 1, 0).ecx & L1C_XSAVE) || (x & (XCR0_X87 | XCR0_SSE)) != (XCR0_X87 | XCR0_SSE))
         return 0;
     if (!(x & XCR0_AVX) || (x & XCR0_AVX512) != XCR0_AVX512)
         x &= ~(uint64_t)XCR0_AVX512;
@@ -145,20 +137,19 @@ static uint64_t xcr0_allowed(const struct build *b)
 
 // A CPU that runs at a fraction of the frequency it names is interpreted, and nothing speculates in
 // it. Systems that judge CPUs by their model cannot know: for them, "no branch type confusion".
-static uint32_t speculation_bits(const struct build *b)
+static uint32_t speculation_bits(const struct cpuid_facts *f)
 {
-    uint64_t named_hz = (uint16_t)host(b, 0x16, 0).eax * UINT64_C(1000000);
-    return named_hz / 4 > b->policy->tsc_hz ? X8B_BTC_NO : 0;
+    uint64_t named_hz = (uint16_t)host(f, 0x16, 0).eax * UINT64_C(1000000);
+    return named_hz / 4 > f->tsc_hz ? X8B_BTC_NO : 0;
 }
 
-static void add_leaves(const struct build *b)
+static void add_leaves(struct cpuid_policy *p, const struct cpuid_facts *f)
 {
-    uint32_t have = (uint32_t)b->policy->xcr0 | CAN(b->facts->features);
-    // Either both or none: an operating system that sees one may count on the other.
-    if (!(host(b, 1, 0).ecx & L1C_PCID) || !(host(b, 7, 0).ebx & L7B_INVPCID))
-        have &= ~CAN(CPUID_CAN_INVPCID);
+    uint32_t have = (uint32_t)p->xcr0;
+    if (host(f, 1, 0).ecx & L1C_PCID && host(f, 7, 0).ebx & L7B_INVPCID)
+        have |= NEED_BOTH;
     for (uint32_t i = 0; i < ARRAY_SIZE(leaves); i++) {
-        struct cpuid_regs r = masked(host(b, leaves[i].leaf, leaves[i].sub), leaves[i].keep);
+        struct cpuid_regs r = masked(host(f, leaves[i].leaf, leaves[i].sub), leaves[i].keep);
         for (uint32_t k = 0; k < ARRAY_SIZE(conditional); k++) {
             struct cpuid_regs hide = conditional[k].bits;
             if (conditional[k].leaf == leaves[i].leaf && conditional[k].need & ~have)
@@ -166,23 +157,23 @@ static void add_leaves(const struct build *b)
         }
         if (leaves[i].leaf == 0x80000008) {
             r.eax = r.eax ? r.eax : 36; // physical-address width, where the host does not say
-            r.ebx = speculation_bits(b);
+            r.ebx = speculation_bits(f);
         }
         struct cpuid_regs s = leaves[i].set;
         r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };
-        add(b, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
+        add(p, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
     }
 }
 
 // "Deterministic Cache Parameters".
-static void add_caches(const struct build *b)
+static void add_caches(struct cpuid_policy *p, const struct cpuid_facts *f)
 {
     for (uint32_t sub = 0; sub < 6; sub++) {
-        struct cpuid_regs r = host(b, 4, sub);
+        struct cpuid_regs r = host(f, 4, sub);
         if (!(r.eax & 0x1f))
             return;
         r.eax &= 0x3fff; // shared with nobody
-        add(b, 4, sub, r, CPUID_LIVE_NONE);
+        add(p, 4, sub, r, CPUID_LIVE_NONE);
     }
 }
 
@@ -205,22 +196,20 @@ static uint32_t xsave_size(const struct cpuid_policy *p, uint64_t xcr0, bool com
     return end;
 }
 
-static void add_xsave(const struct build *b)
+static void add_xsave(struct cpuid_policy *p, const struct cpuid_facts *f)
 {
-    struct cpuid_policy *p = b->policy;
-
     if (!p->xcr0)
         return;
     struct cpuid_regs r = { (uint32_t)p->xcr0, 0, 0, (uint32_t)(p->xcr0 >> 32) };
-    add(b, 0xd, 0, r, CPUID_LIVE_XSAVE);
-    r = (struct cpuid_regs){ host(b, 0xd, 1).eax & LD1A_KEEP, 0, 0, 0 };
-    add(b, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
+    add(p, 0xd, 0, r, CPUID_LIVE_XSAVE);
+    r = (struct cpuid_regs){ host(f, 0xd, 1).eax & LD1A_KEEP, 0, 0, 0 };
+    add(p, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
-        r = host(b, 0xd, i);
+        r = host(f, 0xd, i);
         if (!(p->xcr0 & B(i)))
             r = (struct cpuid_regs){ 0 };
         // ECX: alignment; none is a supervisor state.
-        add(b, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
+        add(p, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
     }
     p->entry[p->slot[0xd].first].regs.ecx = xsave_size(p, p->xcr0, false);
 }
@@ -228,29 +217,26 @@ static void add_xsave(const struct build *b)
 // "Time Stamp Counter and Nominal Core Crystal Clock", "Processor Frequency". The crystal runs at
 // the TSC's own frequency (halved only where that does not fit 32 bits): crystal times ratio is
 // then the TSC exactly, also for those who compute in kHz, and so is the APIC timer's arithmetic.
-static void add_clock(const struct build *b)
+static void add_clock(struct cpuid_policy *p)
 {
-    struct cpuid_policy *p = b->policy;
     uint64_t mhz = (p->tsc_hz + 500000) / 1000000;
 
     p->timer_ratio = (uint32_t)(p->tsc_hz >> 32) + 1;
-    add(b, 0x15, 0, (struct cpuid_regs){ 1, p->timer_ratio,
+    add(p, 0x15, 0, (struct cpuid_regs){ 1, p->timer_ratio,
         (uint32_t)((p->tsc_hz + p->timer_ratio / 2) / p->timer_ratio), 0 }, CPUID_LIVE_NONE);
-    add(b, 0x16, 0, (struct cpuid_regs){ (uint16_t)mhz, (uint16_t)mhz, 100, 0 },
+    add(p, 0x16, 0, (struct cpuid_regs){ (uint16_t)mhz, (uint16_t)mhz, 100, 0 },
         CPUID_LIVE_NONE);
 }
 
 void cpuid_policy_init(struct cpuid_policy *p, const struct cpuid_facts *facts)
 {
-    struct build b = { p, facts };
-
     *p = (struct cpuid_policy){ .tsc_hz = facts->tsc_hz };
-    p->xcr0 = xcr0_allowed(&b);
+    p->xcr0 = xcr0_allowed(facts);
     p->count = 1; // entry 0, for all leaves that are not there
-    add_leaves(&b);
-    add_caches(&b);
-    add_xsave(&b);
-    add_clock(&b);
+    add_leaves(p, facts);
+    add_caches(p, facts);
+    add_xsave(p, facts);
+    add_clock(p);
     p->slot[CPUID_SLOT_ABOVE] = p->slot[CPUID_BASIC_MAX];
 }
 
@@ -280,27 +266,25 @@ struct cpuid_regs cpuid_policy_get(const struct cpuid_policy *p, uint32_t leaf, 
     return e ? e->regs : (struct cpuid_regs){ 0 };
 }
 
+// The feature that brings each bit of CR4: of leaf 1 EDX, ECX, leaf 7 EBX, ECX.
+static const struct {
+    uint32_t word, bit, cr4;
+} cr4_bits[] = {
+    { 0, B(1), CR4_VME | CR4_PVI }, { 0, B(2), CR4_DE },       { 0, B(3), CR4_PSE },
+    { 0, B(4), CR4_TSD },           { 0, B(6), CR4_PAE },      { 0, B(7), CR4_MCE },
+    { 0, B(13), CR4_PGE },          { 0, B(24), CR4_OSFXSR },  { 0, B(25), CR4_OSXMMEXCPT },
+    { 1, L1C_PCID, CR4_PCIDE },     { 1, L1C_XSAVE, CR4_OSXSAVE },
+    { 2, B(0), CR4_FSGSBASE },      { 2, B(7), CR4_SMEP },     { 2, B(20), CR4_SMAP },
+    { 3, B(2), CR4_UMIP },          { 3, L7C_PKU, CR4_PKE },
+};
+
 uint64_t cpuid_policy_cr4(const struct cpuid_policy *p)
 {
     struct cpuid_regs r1 = cpuid_policy_get(p, 1, 0), r7 = cpuid_policy_get(p, 7, 0);
+    const uint32_t words[] = { r1.edx, r1.ecx, r7.ebx, r7.ecx };
     uint64_t cr4 = CR4_PCE;
-
-    cr4 |= r1.edx & B(1) ? CR4_VME | CR4_PVI : 0;
-    cr4 |= r1.edx & B(2) ? CR4_DE : 0;
-    cr4 |= r1.edx & B(3) ? CR4_PSE : 0;
-    cr4 |= r1.edx & B(4) ? CR4_TSD : 0;
-    cr4 |= r1.edx & B(6) ? CR4_PAE : 0;
-    cr4 |= r1.edx & B(7) ? CR4_MCE : 0;
-    cr4 |= r1.edx & B(13) ? CR4_PGE : 0;
-    cr4 |= r1.edx & B(24) ? CR4_OSFXSR : 0;
-    cr4 |= r1.edx & B(25) ? CR4_OSXMMEXCPT : 0;
-    cr4 |= r1.ecx & L1C_PCID ? CR4_PCIDE : 0;
-    cr4 |= r1.ecx & L1C_XSAVE ? CR4_OSXSAVE : 0;
-    cr4 |= r7.ebx & B(0) ? CR4_FSGSBASE : 0;
-    cr4 |= r7.ebx & B(7) ? CR4_SMEP : 0;
-    cr4 |= r7.ebx & B(20) ? CR4_SMAP : 0;
-    cr4 |= r7.ecx & B(2) ? CR4_UMIP : 0;
-    cr4 |= r7.ecx & L7C_PKU ? CR4_PKE : 0;
+    for (uint32_t i = 0; i < ARRAY_SIZE(cr4_bits); i++)
+        cr4 |= words[cr4_bits[i].word] & cr4_bits[i].bit ? cr4_bits[i].cr4 : 0;
     return cr4;
 }
 

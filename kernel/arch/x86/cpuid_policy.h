@@ -8,16 +8,9 @@
 #pragma once
 #include "kernel/lib/types.h"
 
-// The kernel's part of what a feature needs; without it the feature is hidden.
-#define CPUID_CAN_RDTSCP    1u // RDTSCP and RDPID do not fault, TSC_AUX is switched
-#define CPUID_CAN_INVPCID   2u // INVPCID does not fault
-#define CPUID_CAN_SPEC_CTRL 4u // IA32_SPEC_CTRL and IA32_PRED_CMD reach the CPU
-#define CPUID_CAN_ARCH_CAPS 8u // IA32_ARCH_CAPABILITIES can be read
-
 struct cpuid_facts {
     uint64_t tsc_hz;   // as measured
     uint64_t xcr0;     // state components that the kernel switches for guests
-    uint32_t features; // CPUID_CAN_*
     void (*read)(uint32_t leaf, uint32_t sub, uint32_t out[4]); // the host's: EAX, EBX, ECX, EDX
 };
 

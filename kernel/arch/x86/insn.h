@@ -29,6 +29,15 @@ static inline void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
                      : "a"(leaf), "c"(sub));
 }
 
+// One of EAX, EBX, ECX, EDX; 0: there is no such leaf.
+static inline uint32_t cpuid_word(uint32_t leaf, uint32_t sub, unsigned word)
+{
+    uint32_t max[4], r[4];
+    cpuid(leaf & 0x80000000, 0, max);
+    cpuid(leaf, sub, r);
+    return leaf <= max[0] ? r[word] : 0;
+}
+
 static inline void out8(uint16_t port, uint8_t v)
 {
     __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory");

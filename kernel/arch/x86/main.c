@@ -4,8 +4,6 @@
 #include "kernel/arch/x86/x86.h"
 #include "kernel/core/boot.h"
 
-NORETURN void boot_main(uint32_t magic, uint32_t info);
-
 static struct boot_facts facts;
 
 NORETURN static void stop_unsupported(void)
@@ -42,10 +40,9 @@ static void frames_add_range(uint64_t from, uint64_t to)
     }
 }
 
-void boot_main(uint32_t magic, uint32_t info)
+NORETURN void boot_main(uint32_t magic, uint32_t info)
 {
     serial_init();
-    log_init();
     log_print("Bulkhead\n");
     facts.entry_tsc = boot_tsc;
     multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
@@ -56,9 +53,7 @@ void boot_main(uint32_t magic, uint32_t info)
     frames_add_range(0, BOOT_MAP_END);
     paging_init(max_u64(boot_memory.ram_end, BOOT_MAP_END));
     frames_add_range(BOOT_MAP_END, UINT64_MAX);
-    uint32_t r[4];
-    cpuid(0xb, 0, r);
-    cpu_init(0, r[3]);                       // GDT, TSS, IDT, control registers, MSRs
+    cpu_init(0, cpuid_word(0xb, 0, 3));      // GDT, TSS, IDT, control registers, MSRs
     apic_init_cpu();
     apic_init_io();
     clock_calibrate();                       // TSC against the PIT

@@ -28,9 +28,7 @@
 #define MTRR_VALID       0x800u      // of a variable range's mask
 #define TYPE_WB          6u
 #define PAT_RESET        0x0007040600070406ull
-#define MICROCODE_UNKNOWN (1ull << 32)
-// Only what tells of immunity; nothing that promises another MSR.
-#define ARCH_CAPS_KEEP 0x1fe17fu
+#define MICROCODE        (1ull << 32) // not known
 
 const uint32_t msr_passed[MSR_PASSED_COUNT] = {
     MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
@@ -50,12 +48,10 @@ static const struct kept_msr {
     { MSR_FEATURE_CONTROL,        FIELD(feature_control), MSR_GP,       0,          0 },
     // Written by tsc_move().
     { IA32_TSC_ADJUST,            FIELD(tsc_adjust),      MSR_GP,       0,          0 },
-    { MSR_SPEC_CTRL,              FIELD(spec_ctrl),       MSR_SPEC_REG, ~0ull,      ~0ull },
     // Written with 0 before CPUID is to load it.
     { IA32_BIOS_SIGN_ID,          FIELD(microcode),       MSR_DONE,     ~0ull,      0 },
     { IA32_PLATFORM_INFO,         FIELD(platform_info),   MSR_GP,       0,          0 },
     { IA32_MTRRCAP,               FIELD(mtrr_cap),        MSR_GP,       0,          0 },
-    { MSR_ARCH_CAPS,              FIELD(arch_caps),       MSR_GP,       0,          0 },
     { IA32_MISC_FEATURES_ENABLES, FIELD(zero),            MSR_DONE,     0,          0 },
     { IA32_MCG_CAP,               FIELD(zero),            MSR_GP,       0,          0 }, // no banks
     { IA32_MCG_STATUS,            FIELD(zero),            MSR_DONE,     0,          0 },
@@ -73,10 +69,7 @@ static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
 };
 
-static bool canonical(uint64_t x)
-{
-    return (uint64_t)((int64_t)(x << 16) >> 16) == x;
-}
+static bool canonical(uint64_t x) { return (uint64_t)((int64_t)(x << 16) >> 16) == x; }
 
 // "Memory Types That Can Be Encoded": allowed is a mask of type numbers, for each of eight bytes.
 static bool types_valid(uint64_t types, uint32_t allowed)
@@ -133,20 +126,11 @@ static enum msr_result mtrr_write(struct msr_state *s, uint32_t index, uint64_t 
     return MSR_DONE;
 }
 
-static uint64_t spec_ctrl_bits(const struct msr_state *s)
-{
-    uint32_t edx = cpuid_policy_get(s->cpuid, 7, 0).edx;
-    return (edx >> 26 & 3) | edx >> 31 << 2; // IBRS, STIBP, SSBD
-}
-
 // NULL: there is none, or the guest's CPUID does not show it.
 static const struct kept_msr *kept_find(const struct msr_state *s, uint32_t index)
 {
-    struct cpuid_regs r7 = cpuid_policy_get(s->cpuid, 7, 0);
-    if ((index == MSR_SPEC_CTRL && !spec_ctrl_bits(s)) ||
-        (index == MSR_ARCH_CAPS && !(r7.edx >> 29 & 1)) ||
-        (index == MSR_TSC_AUX && !(r7.ecx >> 22 & 1) && // RDPID, RDTSCP
-         !(cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1)))
+    if (index == MSR_TSC_AUX && !(cpuid_policy_get(s->cpuid, 7, 0).ecx >> 22 & 1) && // RDPID
+        !(cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1))                   // RDTSCP
         return NULL;
     for (uint32_t i = 0; i < ARRAY_SIZE(kept_msrs); i++)
         if (kept_msrs[i].index == index)
@@ -159,10 +143,8 @@ static uint64_t *kept_field(struct msr_state *s, const struct kept_msr *m)
     return (void *)((char *)s + m->field);
 }
 
-static bool kept_valid(const struct msr_state *s, const struct kept_msr *m, uint64_t value)
+static bool kept_valid(const struct kept_msr *m, uint64_t value)
 {
-    if (m->index == MSR_SPEC_CTRL)
-        return !(value & ~spec_ctrl_bits(s));
     if (m->index == MSR_PAT)
         return types_valid(value, PAT_TYPES);
     return m->index != IA32_MTRR_DEF_TYPE || types_valid(value & 0xff, MTRR_TYPES);
@@ -173,7 +155,7 @@ static enum msr_result kept_write(struct msr_state *s, uint32_t index, uint64_t 
     const struct kept_msr *m = kept_find(s, index);
     if (!m)
         return mtrr_write(s, index, value);
-    if (value & ~m->bits || !kept_valid(s, m, value))
+    if (value & ~m->bits || !kept_valid(m, value))
         return MSR_GP;
     uint64_t *reg = kept_field(s, m);
     *reg = (*reg & ~m->kept) | (value & m->kept);
@@ -232,17 +214,12 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     case MSR_SYSENTER_EIP:
     case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
         return canonical(value) ? MSR_CPU : MSR_GP;
-    case MSR_PRED_CMD: // bit 0 is IBPB; writing 0 does nothing
-        if (!(cpuid_policy_get(s->cpuid, 7, 0).edx >> 26 & 1) || value > 1)
-            return MSR_GP;
-        return value ? MSR_IBPB : MSR_DONE;
     default:
         return kept_write(s, index, value);
     }
 }
 
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
-              uint64_t microcode, uint64_t arch_caps)
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid)
 {
     *s = (struct msr_state){
         .vlapic = vlapic,
@@ -253,8 +230,7 @@ void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_pol
         .mtrr_cap = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE,
         .pat = PAT_RESET,
         .misc_enable = FAST_STRINGS | MISC_FIXED,
-        .microcode = microcode ? microcode : MICROCODE_UNKNOWN,
-        .arch_caps = arch_caps & ARCH_CAPS_KEEP,
+        .microcode = MICROCODE,
         .mtrr_def_type = 0xc00 | TYPE_WB, // with that no variable range is needed
     };
     // Below 1 MB: RAM to 640 KB, then video memory, then ROM.

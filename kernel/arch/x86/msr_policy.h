@@ -20,8 +20,6 @@ enum msr_result {
     // change of LME while CR0.PG is set, and keeps LMA as it is.
     MSR_EFER_REG,
     MSR_PAT_REG,  // write, done: load `pat` into the guest's PAT
-    MSR_SPEC_REG, // write, done: load `spec_ctrl`
-    MSR_IBPB,     // write: issue an indirect branch prediction barrier
     MSR_AUX_REG,  // write, done: load `tsc_aux`
 };
 
@@ -31,14 +29,11 @@ enum msr_result {
 struct msr_state {
     struct vlapic *vlapic;
     const struct cpuid_policy *cpuid;
-    uint64_t zero, feature_control, platform_info, mtrr_cap; // constants
+    uint64_t zero, feature_control, platform_info, mtrr_cap, microcode; // constants
     uint64_t pat;
-    uint64_t spec_ctrl;
     uint64_t tsc_aux;
     uint64_t tsc_adjust;
     uint64_t misc_enable;
-    uint64_t microcode;  // IA32_BIOS_SIGN_ID
-    uint64_t arch_caps;  // as the guest sees it
     uint64_t mtrr_def_type;
     uint64_t mtrr_fixed[MSR_MTRR_FIXED];
     uint64_t mtrr_base[MSR_MTRR_VARIABLE], mtrr_mask[MSR_MTRR_VARIABLE];
@@ -48,10 +43,8 @@ struct msr_state {
 #define MSR_PASSED_COUNT 6
 extern const uint32_t msr_passed[MSR_PASSED_COUNT];
 
-// The state after a PC's reset and BIOS. microcode, arch_caps: the host's IA32_BIOS_SIGN_ID and
-// IA32_ARCH_CAPABILITIES, or 0. Both pointers must outlive the state.
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
-              uint64_t microcode, uint64_t arch_caps);
+// The state after a PC's reset and BIOS. Both pointers must outlive the state.
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid);
 // `now`: the host's TSC. *value is set where the results above say so.
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now,
                          uint64_t *value) MUST_CHECK;

@@ -64,15 +64,14 @@ static void read_module(const struct tag_module *t, struct boot_facts *facts)
         log_print("boot: more than %u modules: '%s' is left out\n", BOOT_MODULE_MAX, t->name);
         return;
     }
-    uint32_t n = facts->modules++, i = 0;
-    for (; i + 1 < sizeof(facts->module[n].name) && t->name[i]; i++)
-        facts->module[n].name[i] = t->name[i];
-    facts->module[n].name[i] = 0;
+    struct boot_module_fact *m = &facts->module[facts->modules++]; // all zeros
+    uint32_t i = 0, most = sizeof(m->name) - 1;
+    for (; i < most && t->name[i]; i++)
+        m->name[i] = t->name[i];
     if (t->name[i])
-        log_print("boot: module name '%s' is longer than %u characters\n", t->name,
-                  (unsigned)sizeof(facts->module[n].name) - 1);
-    facts->module[n].hpa = HPA(t->start);
-    facts->module[n].bytes = t->end - t->start;
+        log_print("boot: module name '%s' is longer than %u characters\n", t->name, most);
+    m->hpa = HPA(t->start);
+    m->bytes = t->end - t->start;
 }
 
 static void find_trampoline(void)

@@ -6,9 +6,12 @@
 
 #define VALUE(name, value) __asm__ volatile("\n.set " #name ", %c0" : : "i"(value))
 #define OFFSET(name, type, member) VALUE(name, offsetof(type, member))
-#define REG(name) OFFSET(REGS_##name, struct regs, name)
+#define REG(name) OFFSET(REGS_##name, struct regs, name);
+// Those that the assembly files name.
+#define REGS                                                                                       \
+    REG(rax) REG(rbx) REG(rdx) REG(rdi) REG(rbp) REG(r12) REG(r13) REG(r14) REG(r15) REG(vector)   \
+    REG(rip) REG(cs) REG(rflags) REG(rsp)
 
-void offsets(void);
 void offsets(void)
 {
     OFFSET(CPU_STACK_TOP, struct cpu, arch.stack_top);
@@ -16,20 +19,7 @@ void offsets(void)
     OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);
-    REG(rax);
-    REG(rbx);
-    REG(rdx);
-    REG(rdi);
-    REG(rbp);
-    REG(r12);
-    REG(r13);
-    REG(r14);
-    REG(r15);
-    REG(vector);
-    REG(rip);
-    REG(cs);
-    REG(rflags);
-    REG(rsp);
+    REGS
     OFFSET(VCPU_GPR, struct vcpu, arch.gpr);
     OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
     VALUE(REGS_SIZE, sizeof(struct regs));

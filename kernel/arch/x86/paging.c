@@ -27,8 +27,12 @@ struct pt_format {
 static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U, 0,
                                                  PTE_W, 0, PTE_NX, 1ull << 47 };
 static const struct pt_format format_guest = { 7, 7, EPT_WB, 1, 2, 4, 0, 1ull << 48 };
+static const struct pt_format format_kernel = {
+    .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P,
+};
 
-struct hpa kernel_root;
+// The kernel's own tables, made at boot: the root's upper half is in every process's.
+static struct space kernel_space = { .owner_id = FRAME_KERNEL };
 static uint64_t mmio_next = MMIO_WINDOW;
 
 extern uint8_t idt[];
@@ -45,7 +49,7 @@ void arch_zero(void *p, size_t bytes)
 
 static const struct pt_format *format_of(const struct space *s)
 {
-    return s->is_vm ? &format_guest : &format_process;
+    return s->is_vm ? &format_guest : s == &kernel_space ? &format_kernel : &format_process;
 }
 
 static unsigned index_at(uint64_t a, unsigned level) { return a >> (12 + 9 * level) & 511; }
@@ -54,29 +58,30 @@ static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDR
 
 static bool is_leaf(uint64_t e, unsigned level) { return level == 0 || (e & PTE_PS); }
 
-static bool table_new(struct space *s, uint64_t *out)
+static bool table_new(struct space *s, struct hpa *table)
 {
-    struct hpa f;
-    if (!process_charge(s->payer, PAGE_SIZE))
+    if (s->payer && !process_charge(s->payer, PAGE_SIZE))
         return false;
-    if (!frames_alloc(1, 1, s->owner_id, &f)) {
-        process_uncharge(s->payer, PAGE_SIZE);
+    if (!frames_alloc(1, 1, s->owner_id, table)) {
+        if (s->payer)
+            process_uncharge(s->payer, PAGE_SIZE);
         return false;
     }
-    arch_zero(arch_ptr(f), PAGE_SIZE);
-    *out = f.v;
+    arch_zero(arch_ptr(*table), PAGE_SIZE);
     return true;
+}
+
+void paging_share_kernel(uint64_t *root)
+{
+    __builtin_memcpy(root + 256, (uint64_t *)arch_ptr(kernel_space.arch.root) + 256, 2048);
 }
 
 bool arch_space_init(struct space *s)
 {
-    uint64_t root;
-    if (!table_new(s, &root))
+    if (!table_new(s, &s->arch.root))
         return false;
-    s->arch.root = HPA(root);
     if (!s->is_vm)
-        __builtin_memcpy((uint64_t *)arch_ptr(s->arch.root) + 256,
-                         (uint64_t *)arch_ptr(kernel_root) + 256, 2048);
+        paging_share_kernel(arch_ptr(s->arch.root));
     return true;
 }
 
@@ -106,10 +111,10 @@ static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
     for (unsigned l = 3; l > level; l--) {
         uint64_t *e = &table[index_at(address, l)];
         if (!(*e & f->present)) {
-            uint64_t frame;
+            struct hpa frame;
             if (!table_new(s, &frame))
                 return NULL;
-            __atomic_store_n(e, frame | f->table, __ATOMIC_RELEASE);
+            __atomic_store_n(e, frame.v | f->table, __ATOMIC_RELEASE);
         }
         table = table_of(*e);
     }
@@ -130,12 +135,13 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
     return 0;
 }
 
-enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
-                     uint8_t prot)
+// `bits`: of the leaves.
+static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t bytes,
+                       uint64_t bits)
 {
-    uint64_t bits = leaf_bits(format_of(s), prot), done = 0;
+    uint64_t done = 0;
     while (done < bytes) {
-        unsigned level = level_for(address + done, hpa.v + done, bytes - done);
+        unsigned level = level_for(address + done, hpa + done, bytes - done);
         uint64_t *e = entry_make(s, address + done, level);
         // A table where the leaf should go was left by smaller pages: use those again.
         while (e && level && (*e & format_of(s)->present)) {
@@ -146,10 +152,16 @@ enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t
             arch_unmap(s, address, done);
             return ERR_MEMORY;
         }
-        __atomic_store_n(e, (hpa.v + done) | bits | (level ? PTE_PS : 0), __ATOMIC_RELEASE);
+        __atomic_store_n(e, (hpa + done) | bits | (level ? PTE_PS : 0), __ATOMIC_RELEASE);
         done += span(level);
     }
     return OK;
+}
+
+enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
+                     uint8_t prot)
+{
+    return map(s, address, hpa.v, bytes, leaf_bits(format_of(s), prot));
 }
 
 // The entry that ends the walk for `address`: a leaf, or one that leads nowhere.
@@ -234,24 +246,12 @@ void arch_space_flush(struct space *s)
         write_cr3(this_cpu()->arch.cr3 = s->arch.root.v);
 }
 
-void arch_space_none(void) { write_cr3(this_cpu()->arch.cr3 = kernel_root.v); }
+void arch_space_none(void) { write_cr3(this_cpu()->arch.cr3 = kernel_space.arch.root.v); }
 
-// The kernel's own tables, made once at boot.
-static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bits, unsigned level)
+static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bytes, uint64_t bits)
 {
-    uint64_t *table = arch_ptr(kernel_root);
-    for (unsigned l = 3; l > level; l--) {
-        uint64_t *e = &table[index_at(va, l)];
-        if (!(*e & PTE_P)) {
-            struct hpa frame;
-            if (!frames_alloc(1, 1, FRAME_KERNEL, &frame))
-                panic("no memory for the kernel's page tables");
-            arch_zero(arch_ptr(frame), PAGE_SIZE);
-            *e = frame.v | PTE_P | PTE_W;
-        }
-        table = table_of(*e);
-    }
-    table[index_at(va, level)] = hpa | bits | PTE_P | (level ? PTE_PS : 0);
+    if (map(&kernel_space, va, hpa, bytes, format_kernel.leaf | bits) != OK)
+        panic("no memory for the kernel's page tables");
 }
 
 static void map_image(void)
@@ -263,7 +263,7 @@ static void map_image(void)
         uint64_t in_blocks = a - (uint64_t)cpu_blocks;
         if (in_blocks < sizeof(cpu_blocks) && in_blocks % sizeof(struct cpu_block) == 0)
             continue; // the guard page below a core's stack
-        kernel_map(a, a - KERNEL_VMA, bits, 0);
+        kernel_map(a, a - KERNEL_VMA, PAGE_SIZE, bits);
     }
 }
 
@@ -271,29 +271,28 @@ static void map_image(void)
 static void map_window(uint64_t window, const void *table, uint64_t bits)
 {
     for (unsigned p = 1; p < 16; p++)
-        kernel_map(window + p * 4096, (uint64_t)zero_page - KERNEL_VMA, PTE_G | PTE_NX, 0);
-    kernel_map(window, (uint64_t)table - KERNEL_VMA, PTE_G | PTE_NX | bits, 0);
+        kernel_map(window + p * PAGE_SIZE, (uint64_t)zero_page - KERNEL_VMA, PAGE_SIZE,
+                   PTE_G | PTE_NX);
+    kernel_map(window, (uint64_t)table - KERNEL_VMA, PAGE_SIZE, PTE_G | PTE_NX | bits);
 }
 
 void paging_init(uint64_t ram_end)
 {
-    if (!frames_alloc(1, 1, FRAME_KERNEL, &kernel_root))
+    if (!table_new(&kernel_space, &kernel_space.arch.root))
         panic("no memory for the kernel's page tables");
-    arch_zero(arch_ptr(kernel_root), PAGE_SIZE);
-    unsigned level = features.page_1g ? 2 : 1;
-    for (uint64_t a = 0; a < ram_end; a += span(level))
-        kernel_map(DIRECT_MAP + a, a, PTE_G | PTE_NX | PTE_W, level);
+    kernel_map(DIRECT_MAP, 0, align_up(ram_end, span(features.page_1g ? 2 : 1)),
+               PTE_G | PTE_NX | PTE_W);
     map_image();
     for (unsigned c = 0; c < CPU_MAX; c++)
         map_window(GDT_WINDOW + c * 0x10000ull, cpu_blocks[c].gdt, PTE_W);
     map_window(IDT_WINDOW, idt, 0);
-    write_cr3(kernel_root.v);
+    write_cr3(kernel_space.arch.root.v);
 }
 
 void *paging_map_mmio(struct hpa hpa)
 {
     uint64_t va = mmio_next, offset = hpa.v & (PAGE_SIZE - 1);
-    kernel_map(va, hpa.v - offset, PTE_W | PTE_NX | PTE_PCD | PTE_PWT, 0);
+    kernel_map(va, hpa.v - offset, PAGE_SIZE, PTE_W | PTE_NX | PTE_PCD | PTE_PWT);
     mmio_next += PAGE_SIZE;
     return (void *)(va + offset);
 }

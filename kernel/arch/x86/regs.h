@@ -45,7 +45,6 @@
 
 #define MSR_APIC_BASE       0x1b
 #define MSR_FEATURE_CONTROL 0x3a
-#define MSR_SPEC_CTRL       0x48
 #define MSR_PRED_CMD        0x49
 #define MSR_ARCH_CAPS       0x10a
 #define MSR_FLUSH_CMD       0x10b

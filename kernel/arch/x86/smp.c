@@ -7,9 +7,9 @@
 #define ICR_INIT 0x4500u
 #define ICR_SIPI 0x4600u
 
-extern char ap_trampoline[], ap_trampoline_end[], boot_pml4[];
+extern char ap_trampoline[], ap_trampoline_end[];
+extern uint64_t boot_pml4[];
 extern uint64_t boot_stack, boot_next; // where boot.S goes on in C
-NORETURN void ap_main(void);
 
 static uint32_t ap_id;         // the one that is coming up
 static uint32_t ap_state;      // atomic: AP_*
@@ -60,19 +60,17 @@ static void place_trampoline(void)
     size_t size = (size_t)(ap_trampoline_end - ap_trampoline);
     ASSERT(size <= PAGE_SIZE);
     __builtin_memcpy(arch_ptr(HPA(boot_memory.trampoline)), ap_trampoline, size);
-    __builtin_memcpy(boot_pml4 + 2048, (char *)arch_ptr(kernel_root) + 2048, 2048);
+    paging_share_kernel(boot_pml4);
     boot_next = (uint64_t)ap_main;
 }
 
 void smp_start(void)
 {
-    uint32_t self = this_cpu()->arch.apic_id, found = acpi.cores, up = 1;
-    uint32_t others[CPU_MAX], n = 0;
-    for (uint32_t i = 0; i < found; i++)
-        if (acpi.apic_id[i] != self)
+    uint32_t others[CPU_MAX], n = 0, up = 1;
+    for (uint32_t i = 0; i < acpi.cores; i++)
+        if (acpi.apic_id[i] != this_cpu()->arch.apic_id)
             others[n++] = acpi.apic_id[i];
     cpu_count = 1;
-    acpi.apic_id[0] = self;
     if (n && !boot_memory.trampoline) {
         log_print("no free page below 640 KB: only core 0 is used\n");
         n = 0;
@@ -84,8 +82,7 @@ void smp_start(void)
         clock_delay_us(10000);
     }
     for (uint32_t i = 0; i < n; i++)
-        if (start_one(up, others[i]))
-            up++;
+        up += start_one(up, others[i]);
     cpu_count = up;
     __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
 }

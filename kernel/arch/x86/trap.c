@@ -4,12 +4,6 @@
 // exception in the kernel is a bug and a panic.
 #include "kernel/arch/x86/x86.h"
 
-NORETURN void trap_from_user(struct regs *regs);
-void trap_from_kernel(struct regs *regs);
-void trap_paranoid_c(struct regs *regs);
-void idle_wakeup(void);
-NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx);
-
 extern bool machine_stopping;
 
 void trap_dispatch(uint8_t vector)
@@ -41,7 +35,7 @@ NORETURN static void thread_fault(struct regs *regs)
     thread_exit_current(PROCESS_FAULT, &why);
 }
 
-void trap_from_user(struct regs *regs)
+NORETURN void trap_from_user(struct regs *regs)
 {
     struct cpu *cpu = this_cpu();
     if (regs->vector < 32)
@@ -95,7 +89,7 @@ void idle_wakeup(void)
         sched_run();
 }
 
-void syscall_reschedule(int64_t rax, uint64_t rdx)
+NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx)
 {
     arch_thread_set_result(this_cpu()->current, rax, rdx);
     sched_run();

@@ -31,15 +31,9 @@ static int map_max(const struct vlapic *v, uint32_t map)
     return -1;
 }
 
-int vlapic_irr_max(const struct vlapic *v)
-{
-    return map_max(v, APIC_IRR);
-}
+int vlapic_irr_max(const struct vlapic *v) { return map_max(v, APIC_IRR); }
 
-int vlapic_isr_max(const struct vlapic *v)
-{
-    return map_max(v, APIC_ISR);
-}
+int vlapic_isr_max(const struct vlapic *v) { return map_max(v, APIC_ISR); }
 
 uint8_t vlapic_ppr(struct vlapic *v)
 {
@@ -250,19 +244,13 @@ void vlapic_timer_fired(struct vlapic *v, uint64_t now)
 
 uint32_t vlapic_timer_current(const struct vlapic *v, uint64_t now)
 {
-    bool periodic = vlapic_timer_mode(v) == LVT_PERIODIC;
-    uint64_t left;
-
-    if (!v->timer_next)
+    uint64_t period = vlapic_timer_mode(v) == LVT_PERIODIC ? v->timer_period : 0;
+    uint64_t left = v->timer_next - now;
+    bool late = v->timer_next <= now; // a periodic one has begun again since
+    if (!v->timer_next || (late && !period))
         return 0;
-    if (v->timer_next > now)
-        left = v->timer_next - now;
-    else if (periodic)
-        left = v->timer_period - (now - v->timer_next) % v->timer_period;
-    else
-        return 0;
-    if (periodic)
-        left = (left - 1) % v->timer_period + 1;
+    if (period)
+        left = late ? period - (now - v->timer_next) % period : (left - 1) % period + 1;
     return (uint32_t)((left + timer_unit(v) - 1) / timer_unit(v));
 }
 

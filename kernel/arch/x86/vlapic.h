@@ -116,12 +116,6 @@ static inline bool vlapic_extint_allowed(const struct vlapic *v)
     return !(v->apic_base & APIC_BASE_ENABLE) ||
            (v->regs[APIC_LVT_LINT0 / 4] & 0x10700) == 0x700;
 }
-// Does the board's NMI line reach the CPU? Yes when the APIC is off, or LINT1 is unmasked NMI.
-static inline bool vlapic_nmi_allowed(const struct vlapic *v)
-{
-    return !(v->apic_base & APIC_BASE_ENABLE) ||
-           (v->regs[APIC_LVT_LINT1 / 4] & 0x10700) == 0x400;
-}
 
 // Host TSC at which vlapic_timer_fired() wants to be called, or 0. A masked timer needs no call.
 uint64_t vlapic_timer_deadline(const struct vlapic *v);

@@ -112,14 +112,9 @@ static void reg_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
 
 static uint32_t reg_read(struct vlapic *v, uint32_t offset, uint64_t now)
 {
-    switch (offset) {
-    case APIC_PPR:
+    if (offset == APIC_PPR)
         return vlapic_ppr(v);
-    case APIC_TIMER_CURRENT:
-        return vlapic_timer_current(v, now);
-    default:
-        return reg_get(v, offset);
-    }
+    return offset == APIC_TIMER_CURRENT ? vlapic_timer_current(v, now) : reg_get(v, offset);
 }
 
 uint32_t vlapic_read(struct vlapic *v, uint32_t offset, uint64_t now)

@@ -15,7 +15,6 @@ bool arch_vm_init(struct vm *vm)
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
     const struct cpuid_facts facts = {
         .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
-        .features = CPUID_CAN_RDTSCP | CPUID_CAN_INVPCID,
     };
     cpuid_policy_init(vm->arch.cpuid, &facts);
     if (hvm->vm_init(vm))

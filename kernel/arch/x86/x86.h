@@ -39,8 +39,8 @@ struct cpu_block { // everything of one core, page by page
 extern struct cpu_block cpu_blocks[CPU_MAX];
 
 // paging.c
-extern struct hpa kernel_root;
 void paging_init(uint64_t ram_end);
+void paging_share_kernel(uint64_t *root); // the kernel's half, into the root of other tables
 void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
 // multiboot.c

@@ -409,6 +409,14 @@ static void make_manager(void *unused)
     sched_run();
 }
 
+static void log_reset(void)
+{
+    char unread[256];
+    log_attach();
+    while (log_read(unread, sizeof(unread)))
+        continue;
+}
+
 void fake_start(uint32_t cores, uint32_t megabytes)
 {
     fake_stop();
@@ -416,13 +424,13 @@ void fake_start(uint32_t cores, uint32_t megabytes)
     memset(&fake, 0, sizeof(fake));
     memset(cpu_memory, 0, sizeof(cpu_memory));
     memset(&kernel_lock, 0, sizeof(kernel_lock));
+    memset(object_ids, 0, sizeof(object_ids));
     way_out = NULL;
     fake.now = 1000000;
     cpu_count = cores;
     start_memory(megabytes);
-    log_init();
+    log_reset();
     objects_init();
-    budgets_init();
     for (uint32_t i = 0; i < cores; i++) {
         cpus[i] = &cpu_memory[i];
         cpus[i]->id = i;
