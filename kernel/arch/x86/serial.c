@@ -7,13 +7,11 @@
 
 void serial_init(void)
 {
-    out8(COM1 + 1, 0);    // no interrupts
-    out8(COM1 + 3, 0x80); // divisor latch
-    out8(COM1 + 0, 1);    // 115200 baud
-    out8(COM1 + 1, 0);
-    out8(COM1 + 3, 3);    // 8N1
-    out8(COM1 + 2, 7);    // FIFO on, cleared
-    out8(COM1 + 4, 0xb);  // DTR, RTS, OUT2
+    // No interrupts; divisor latch: 115200 baud; 8N1; FIFO on and empty; DTR, RTS, OUT2.
+    static const uint8_t set[][2] = { { 1, 0 }, { 3, 0x80 }, { 0, 1 }, { 1, 0 }, { 3, 3 },
+                                      { 2, 7 }, { 4, 0xb } };
+    for (unsigned i = 0; i < ARRAY_SIZE(set); i++)
+        out8((uint16_t)(COM1 + set[i][0]), set[i][1]);
 }
 
 static void put(char c)

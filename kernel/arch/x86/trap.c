@@ -6,23 +6,22 @@
 
 extern bool machine_stopping;
 
+// Vectors that are nobody's, leftovers of the firmware, are acknowledged and forgotten.
 void trap_dispatch(uint8_t vector)
 {
-    struct cpu *cpu = this_cpu();
+    uint32_t gsi = vector - VECTOR_GSI_BASE;
+    if (vector == VECTOR_SPURIOUS || vector < 32)
+        return;
+    if (gsi < VECTOR_GSI_MAX)
+        arch_irq_mask(gsi, true);
+    apic_eoi();
     if (vector == VECTOR_TIMER) {
-        apic_eoi();
-        cpu->armed = UINT64_MAX;
+        this_cpu()->armed = UINT64_MAX;
         cpu_deadline_passed(rdtsc());
     } else if (vector == VECTOR_IPI) {
-        apic_eoi();
         cpu_ipi();
-    } else if (vector >= VECTOR_GSI_BASE && vector < VECTOR_GSI_BASE + VECTOR_GSI_MAX) {
-        uint32_t gsi = vector - VECTOR_GSI_BASE;
-        arch_irq_mask(gsi, true);
-        apic_eoi();
+    } else if (gsi < VECTOR_GSI_MAX) {
         irq_fired(gsi);
-    } else if (vector != VECTOR_SPURIOUS && vector >= 32) {
-        apic_eoi(); // nobody's: a leftover of the firmware
     }
 }
 
