@@ -15,7 +15,7 @@ packages=(
     # emulators
     bochs bochsbios vgabios qemu-system-x86 ovmf
     # tests
-    python3 python3-pytest python3-pexpect multiboot
+    python3 python3-pytest python3-pytest-xdist python3-pexpect
 )
 
 missing() {

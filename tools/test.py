@@ -18,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 RESULTS = os.path.join(BUILD, "test")
 PYTHON = "/usr/bin/python3"
+EMULATORS = 4   # at most so many at a time
 QUICK_BOOT = "boot.hello.quick"
 
 
@@ -76,6 +77,10 @@ def boot_tests(suite, quick):
                "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/boot"]
     words = [QUICK_BOOT] if quick else suite.wanted
     command += [f"--only={word}" for word in words]
+    # An emulator keeps one core busy. A file's tests stay together: some share a machine.
+    workers = min(os.cpu_count() or 1, EMULATORS)
+    if workers > 1 and not quick:
+        command += ["-n", str(workers), "--dist", "loadfile"]
     if os.path.exists(report):
         os.remove(report)
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")

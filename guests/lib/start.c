@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Start of a guest in C: devices quiet, traps on, the clock, the heap, then main().
+// Start of a guest in C: devices quiet, traps on, the clock, the heap, then main(). Any guest takes
+// the option delay=MS, which waits before main(): for those that judge time, while the machine
+// around them still starts.
 // Runs once on the boot processor, interrupts off until main() wants them.
 
 #include "guests/lib/start.h"
@@ -22,6 +24,7 @@
 #define HIGH_MEMORY            0x100000u
 #define MAPPED_RAM_END         0xC0000000u
 #define PAGE_MASK              4095u
+#define DELAY_MAX_MS           60000u
 
 // "Boot information format" of the Multiboot Specification, version 0.6.96; the part that is used.
 struct multiboot_information {
@@ -79,6 +82,7 @@ void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc)
     heap_init(info);
     clock_init(entry_tsc);
     __libc_init_array();
+    clock_spin_ns(option_number("delay", 0, 0, DELAY_MAX_MS) * NS_PER_MS);
 
     static char name[] = "guest";
     static char *argv[] = {name, NULL};

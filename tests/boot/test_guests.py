@@ -6,12 +6,15 @@ import re
 import pytest
 
 MODELS = ("skylake_x", "haswell", "ivy_bridge")
+DELAY_MS = 500
 GUESTS = ("test-cpu", "test-apic", "test-pic", "test-mmio")
 
 
 def run_guests(boot, guests, model, cores):
-    """Boots one VM for each guest. Some judge time, so each gets a core of its own."""
+    """Boots one VM for each guest. Some judge time: so each gets a core of its own, and waits until
+    the manager, on core 0, has made its audit."""
     config = "".join(f"[vm {guest}]\nimage = {guest}\nmemory = 16M\ncores = {core}\n"
+                     f"cmdline = delay={DELAY_MS}\n"
                      for core, guest in enumerate(guests))
     machine = boot(config, options=["batch"], model=model, cores=cores, memory=256)
     machine.wait(300)
