@@ -58,7 +58,8 @@ modules="normal multiboot2 iso9660 serial terminal boot echo test regexp search 
 modules+=" search_fs_uuid part_msdos part_gpt configfile relocator all_video"
 # On UEFI, grub-mkrescue's start-up script asks for these, and complains about each that is not
 # there.
-modules+=" part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun part_sunpc"
+modules+=" part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun"
+modules+=" part_sunpc"
 mkdir -p "$(dirname "$out")"
 if ! grub-mkrescue -o "$work/out.iso" --fonts= --locales= --themes= \
     --install-modules="$modules" "$tree" >"$work/log" 2>&1; then

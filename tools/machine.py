@@ -399,7 +399,8 @@ debug: action=ignore
         self.log = os.path.join(self.directory, "output")
         model = self.model or ("host" if kvm else "max")
         firmware = ["-bios", UEFI_FIRMWARE] if self.uefi else []
-        return ["qemu-system-x86_64", *firmware, "-nodefaults", "-display", "none", "-monitor", "none",
+        return ["qemu-system-x86_64", *firmware,
+                "-nodefaults", "-display", "none", "-monitor", "none",
                 "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 "-cdrom", self.iso, "-boot", "d",

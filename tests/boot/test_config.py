@@ -122,8 +122,8 @@ def test_boot_all(boot):
 def test_boot_nothing(boot, name):
     machine = boot(NOTHING[name], options=["batch"], memory=256, cores=1)
     assert machine.wait(60) == 1, machine.ending
-    assert re.search(r"^bulkhead\| test\.conf:\d+: (the file is empty|no VM is defined): add a \[vm",
-                     machine.text, re.MULTILINE), machine.text
+    assert re.search(r"^bulkhead\| test\.conf:\d+: (the file is empty|no VM is defined): "
+                     r"add a \[vm NAME\]", machine.text, re.MULTILINE), machine.text
 
 
 def test_boot_noise(boot):

@@ -36,8 +36,8 @@ def check_two_hellos(boot, model, cores):
     ours = [line for line in machine.lines if "malloc ok" in line]
     assert all(re.match(r"(one\| first|two\| second): ", line) for line in ours), ours
     # The boot's audit comes when both have their memory, and finds nothing shared.
-    audit = re.search(r"^bulkhead\| isolation audit: (\d+) frames, no frame reachable from two VMs$",
-                      text, re.MULTILINE)
+    audit = re.search(r"^bulkhead\| isolation audit: (\d+) frames, "
+                      r"no frame reachable from two VMs$", text, re.MULTILINE)
     assert audit and int(audit.group(1)) > 2 * MEMORY * 256, text
     assert f"boot: {cores} core" in text, text
 

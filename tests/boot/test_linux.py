@@ -11,8 +11,8 @@ import pytest
 
 PROMPT = r"^linux\| / # ?$"
 TROUBLE = (r"WARN", r"unchecked MSR", r"Firmware Bug", r"nobody cared", r"Unable to calibrate",
-           r"TSC unstable", r"Call Trace", r"BUG:", r"Oops", r"ACPI (?:BIOS )?Error", r"soft lockup",
-           r"rcu.*stall", r"clocksource.*skew")
+           r"TSC unstable", r"Call Trace", r"BUG:", r"Oops", r"ACPI (?:BIOS )?Error",
+           r"soft lockup", r"rcu.*stall", r"clocksource.*skew")
 MEMORY = 256  # MB, as demo.conf says
 FOCUS_LINUX = b"\x1dlinux\r"
 MERGED = b"\x1da"
@@ -77,8 +77,8 @@ def test_neighbours_print_meanwhile(machine):
 
 def test_audit(machine):
     """The boot's audit saw Linux' memory, too."""
-    match = re.search(r"^bulkhead\| isolation audit: (\d+) frames, no frame reachable from two VMs$",
-                      machine.text, re.MULTILINE)
+    match = re.search(r"^bulkhead\| isolation audit: (\d+) frames, "
+                      r"no frame reachable from two VMs$", machine.text, re.MULTILINE)
     assert match and int(match.group(1)) > MEMORY * 256, machine.text
 
 
