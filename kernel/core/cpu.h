@@ -42,8 +42,8 @@ struct cpu {
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
     uint64_t grace_seen;        // atomic: last grace period number this core acknowledged
-    // Atomic: the address space that is loaded, and the VM's tables that were used last: this core is
-    // in both. The arch sets them, by space_enter().
+    // Atomic: the address space that is loaded, and the VM's tables that were used last: this core
+    // is in both. The arch sets them, by space_enter().
     struct space *space;
     struct space *guest_space;
     struct object *stop_request; // atomic: end this object's use of this core (see op.c)

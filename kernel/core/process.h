@@ -7,10 +7,10 @@
 #include "kernel/core/cpu.h"
 #include "kernel/core/object.h"
 
-// Shoot-down: a core says which spaces it is in by cpu->space and cpu->guest_space. Whoever removes an
-// entry raises `generation`, kicks the cores that are in the space and waits until each has left it or
-// has seen[core] == generation. A core that comes in publishes it first and then (full barrier)
-// compares generations before it uses the tables.
+// Shoot-down: a core says which spaces it is in by cpu->space and cpu->guest_space. Whoever removes
+// an entry raises `generation`, kicks the cores that are in the space and waits until each has left
+// it or has seen[core] == generation. A core that comes in publishes it first and then (full
+// barrier) compares generations before it uses the tables.
 struct space {
     struct arch_space arch;
     uint32_t owner_id;        // object id: owner of the page-table frames

@@ -3,9 +3,9 @@
 // kernel_lock but for what a core does with its own TLB (inline in process.h, and cpu_ipi()).
 //
 // Unmapping: clear the entries; raise the generation; send CPU_IPI_FLUSH to the cores in the space;
-// wait until each has left it or has seen the generation. Only then the record goes, and with it the
-// last thing that keeps the frames from being freed and the address from being used again. A core that
-// comes in later compares generations before it uses the tables.
+// wait until each has left it or has seen the generation. Only then the record goes, and with it
+// the last thing that keeps the frames from being freed and the address from being used again. A
+// core that comes in later compares generations before it uses the tables.
 #include "kernel/core/syscall.h"
 
 bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
@@ -160,8 +160,8 @@ static void leave_if_dead(struct space **in)
     __atomic_store_n(in, NULL, __ATOMIC_SEQ_CST);
 }
 
-// This core leaves the spaces that are being destroyed. Its TLB is flushed first: once it is out, the
-// tables and frames may be used again.
+// This core leaves the spaces that are being destroyed. Its TLB is flushed first: once it is out,
+// the tables and frames may be used again.
 void cpu_leave_dead(void)
 {
     leave_if_dead(&this_cpu()->space);

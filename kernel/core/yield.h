@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The short way of a yield from guest to guest, in line where the exit is handled. It does what pick()
-// of sched.c does for the commonest case, on the queues of this core.
+// The short way of a yield from guest to guest, in line where the exit is handled. It does what
+// pick() of sched.c does for the commonest case, on the queues of this core.
 #pragma once
 #include "kernel/core/arch.h"
 
-// The next of the same priority, when it is inside its guest and may run now, and nothing else waits on
-// this core (cpu->work is 0, so `current` is in no queue). Charged, rotated and made
+// The next of the same priority, when it is inside its guest and may run now, and nothing else
+// waits on this core (cpu->work is 0, so `current` is in no queue). Charged, rotated and made
 // `current`: the caller switches to it. NULL: go through sched_run().
 static inline __attribute__((always_inline)) struct thread *
 sched_yield_to_guest(struct cpu *cpu, uint64_t now)

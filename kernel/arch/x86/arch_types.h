@@ -85,7 +85,7 @@ struct arch_vcpu {
         struct {
             uint8_t inject;  // look at the local APIC's state before the next entry
             uint8_t halted;  // HLT: not entered until an interrupt can be taken
-            uint8_t special; // has used what the short switch does not move: DR0-3, TSC_AUX, SYSCALL
+            uint8_t special; // uses what the short switch does not move: DR0-3, TSC_AUX...
             uint8_t fresh;   // to be entered by VMLAUNCH
         };
         uint32_t attention;  // any of them: not by the short ways

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Vector and x87 registers. Each core knows whose are loaded (arch.fpu_loaded); they are saved when
 // another owner's are needed and never trapped for. A thread inside a system call has none to keep:
-// to its code the call clobbers them all, and it comes back to the initial state, so that nothing of
-// a guest or of another process shows.
+// to its code the call clobbers them all, and it comes back to the initial state, so that nothing
+// of a guest or of another process shows.
 #include "kernel/arch/x86/x86.h"
 
 static const struct {

@@ -16,30 +16,18 @@ static void emulator_exit(uint8_t status)
 
 bool machine_stopping; // atomic: an NMI from now on means: halt
 
-static void stop_others(void)
+void arch_off(int status)
 {
+    static const char text[] = "\nbulkhead: all is stopped; the machine can be switched off.\n";
     __atomic_store_n(&machine_stopping, true, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < cpu_count; i++)
         if (cpus[i] && cpus[i] != this_cpu())
             apic_icr(cpus[i]->arch.apic_id, ICR_NMI); // see trap_paranoid_c
-}
-
-void arch_off(int status)
-{
     if (acpi.emulator)
         emulator_exit((uint8_t)status);
-    stop_others();
-    static const char text[] = "\nbulkhead: all is stopped; the machine can be switched off.\n";
     arch_log(text, sizeof(text) - 1);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
 
-void arch_panic_halt(void)
-{
-    stop_others();
-    if (acpi.emulator)
-        emulator_exit(2);
-    for (;;)
-        __asm__ volatile("cli; hlt");
-}
+void arch_panic_halt(void) { arch_off(2); }

@@ -54,8 +54,8 @@ enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
 
 void arch_interrupt_window(void) { irq_window(); }
 
-// The address space is loaded when ring 3 is entered: between guests it is not needed. (An exit loads
-// CR3 without flushing, so what the TLB holds of ring 3 stays cpu->space's.)
+// The address space is loaded when ring 3 is entered: between guests it is not needed. (An exit
+// loads CR3 without flushing, so what the TLB holds of ring 3 stays cpu->space's.)
 void arch_switch_to(struct thread *t)
 {
     struct cpu *cpu = this_cpu();

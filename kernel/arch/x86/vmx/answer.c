@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Between a VMM and its guest: what an exit tells, what the VMM's answer does, and the full way into the
-// guest. On the vCPU's core.
+// Between a VMM and its guest: what an exit tells, what the VMM's answer does, and the full way
+// into the guest. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
 void vmx_fill_facts(struct vcpu *v)
@@ -32,8 +32,9 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
     vmx_return(v, VM_EXIT_KILLED);
 }
 
-// Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped at the
-// very end of a 4 GB code segment leaves a RIP that must wrap; anything else is the VM's end.
+// Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped
+// at the very end of a 4 GB code segment leaves a RIP that must wrap; anything else is the VM's
+// end.
 void vmx_entry_refused(struct vcpu *v, uint32_t reason)
 {
     uint64_t rip = vmread(GUEST_RIP);

@@ -80,7 +80,8 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
     if (vector == VECTOR_DB) {
         if (!v->arch.dr_armed)
             arm_debug_registers(v);
-        // The exit did not update DR6 as delivery would have: pending bits are in the qualification.
+        // The exit did not update DR6 as delivery would have: pending bits are in the
+        // qualification.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
         vmwrite(GUEST_DR7, vmread(GUEST_DR7) & ~(1ull << 13)); // nor cleared GD
         if (info & (1u << 12)) // IRET had unblocked NMIs

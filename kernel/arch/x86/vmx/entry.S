@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// VM entry and exit. HOST_RSP is the end of page->gpr, so an exit pushes the general registers straight
-// into the page that the VMM shares, and an entry pops them from there. Nothing else ever uses that
-// "stack": interrupts are off, and NMI, #DF and #MC have stacks of their own.
+// VM entry and exit. HOST_RSP is the end of page->gpr, so an exit pushes the general registers
+// straight into the page that the VMM shares, and an entry pops them from there. Nothing else ever
+// uses that "stack": interrupts are off, and NMI, #DF and #MC have stacks of their own.
 #include "offsets.h"
 
 .macro POP_GUEST

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The exit dispatcher. Frequent exits that a core answers by itself end here and enter the guest again;
-// what belongs to the board is put in architectural terms into the shared page and returned to the VMM.
-// Every reason ends in: emulated, fault injected, or this VM killed with a record. On the vCPU's core.
+// The exit dispatcher. Frequent exits that a core answers by itself end here and enter the guest
+// again; what belongs to the board is put in architectural terms into the shared page and returned
+// to the VMM. Every reason ends in: emulated, fault injected, or this VM killed with a record. On
+// the vCPU's core.
 //
 // Nothing in this file may return to C: it is compiled to keep no register (CMakeLists.txt).
 #include "kernel/arch/x86/vmx/vmx.h"
@@ -22,9 +23,10 @@ NORETURN static __attribute__((noinline)) void switch_slowly(struct cpu *cpu, st
     vmx_resume(n);
 }
 
-// From guest to guest in one go. What either of them has beyond the common state, and work that waits
-// for the next one, takes the full way. With equal XCR0 whose bits were never others, the components
-// outside of it are in their initial state on both sides, so XCR0 need not change for XSAVE.
+// From guest to guest in one go. What either of them has beyond the common state, and work that
+// waits for the next one, takes the full way. With equal XCR0 whose bits were never others, the
+// components outside of it are in their initial state on both sides, so XCR0 need not change for
+// XSAVE.
 static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thread *t)
 {
     struct vcpu *n = t->vcpu;
@@ -48,7 +50,8 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
     return n->arch.gpr;
 }
 
-// To the guest of another VM without a turn through the scheduler, where that is all there is to do.
+// To the guest of another VM without a turn through the scheduler, where that is all there is to
+// do.
 static inline uint64_t *exit_yield(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
@@ -220,8 +223,8 @@ static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t
     return leave(v);
 }
 
-// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only as the
-// last thing it does, so that it needs no stack frame.
+// Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only
+// as the last thing it does, so that it needs no stack frame.
 uint64_t *vmx_exit(struct vcpu *v)
 {
     uint64_t *gpr = v->arch.gpr;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the guest is to receive: exceptions, NMIs, interrupts from its local APIC and from the PIC; and
-// the slow half of an entry, in which all work that others have left for this vCPU is done. On its core.
-// (SDM, "Event Injection", "Virtual-Interrupt Delivery", "Information for VM Exits That Occur During
-// Event Delivery".)
+// What the guest is to receive: exceptions, NMIs, interrupts from its local APIC and from the PIC;
+// and the slow half of an entry, in which all work that others have left for this vCPU is done. On
+// its core. (SDM, "Event Injection", "Virtual-Interrupt Delivery", "Information for VM Exits That
+// Occur During Event Delivery".)
 #include "kernel/arch/x86/vmx/vmx.h"
 
 static bool contributory(uint8_t vector)
@@ -39,8 +39,8 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
     return EXIT_RESUME;
 }
 
-// The exit came in the middle of delivering an event: deliver it again with the next entry, whenever
-// that is.
+// The exit came in the middle of delivering an event: deliver it again with the next entry,
+// whenever that is.
 void vmx_replay(void)
 {
     uint64_t info = vmread(IDT_INFO);
@@ -59,7 +59,7 @@ static void take_posted(struct vcpu *v)
 {
     for (unsigned i = 0; i < 4; i++) {
         uint64_t bits = __atomic_exchange_n(&v->pending[i], 0, __ATOMIC_ACQ_REL);
-        uint64_t level = bits ? __atomic_fetch_and(&v->pending_level[i], ~bits, __ATOMIC_ACQ_REL) : 0;
+        uint64_t level = __atomic_fetch_and(&v->pending_level[i], ~bits, __ATOMIC_ACQ_REL);
         for (; bits; bits &= bits - 1) {
             unsigned bit = (unsigned)__builtin_ctzll(bits);
             vlapic_accept(&v->arch.vlapic, (uint8_t)(i * 64 + bit), level >> bit & 1);
@@ -74,8 +74,8 @@ static void update_rvi(const struct vcpu *v)
     vmwrite(GUEST_INTR_STATUS, (uint64_t)(isr < 0 ? 0 : isr) << 8 | (uint64_t)(irr < 0 ? 0 : irr));
 }
 
-// One pass over NMI, PIC and local APIC in their order of priority; asks for a window when something
-// cannot be taken yet.
+// One pass over NMI, PIC and local APIC in their order of priority; asks for a window when
+// something cannot be taken yet.
 static void inject_interrupts(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Making and freeing a VM's and a vCPU's VMX parts, and which VMCS is current. (SDM, "Virtual Machine
-// Control Structures".) vmx_load() and all that touches a VMCS runs on the vCPU's core.
+// Making and freeing a VM's and a vCPU's VMX parts, and which VMCS is current. (SDM, "Virtual
+// Machine Control Structures".) vmx_load() and all that touches a VMCS runs on the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
 #define VCPU_FRAMES 3 // VMCS, virtual-APIC page, FPU area
@@ -83,8 +83,8 @@ void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
         vmwrite(PRIMARY_CONTROLS, v->arch.primary = now);
 }
 
-// xAPIC mode is virtualised through the APIC-access page, x2APIC mode through its MSRs; a CPU without
-// these features has neither, and the guest's accesses exit.
+// xAPIC mode is virtualised through the APIC-access page, x2APIC mode through its MSRs; a CPU
+// without these features has neither, and the guest's accesses exit.
 void vmx_set_apic_mode(struct vcpu *v)
 {
     enum vlapic_mode mode = vlapic_mode(&v->arch.vlapic);

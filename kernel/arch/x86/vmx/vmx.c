@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Turning VMX on: what the CPU must have, what is used when it is there, and the same on every core.
-// Control words are (wish | must be one) & may be one, computed once. (SDM, "VMX Capability Reporting
-// Facility", "VMX Support".)
+// Turning VMX on: what the CPU must have, what is used when it is there, and the same on every
+// core. Control words are (wish | must be one) & may be one, computed once. (SDM, "VMX Capability
+// Reporting Facility", "VMX Support".)
 #include "kernel/arch/x86/vmx/vmx.h"
 
 #define MSR_VMX_BASIC     0x480
@@ -119,9 +119,9 @@ static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
 // Registers whose value is what the virtual-APIC page holds. The timer's current count is not among
 // them, and what does not exist must be #GP.
 static const struct { uint32_t first, last; } x2apic_reads[] = {
-    { APIC_ID, APIC_VERSION }, { APIC_TPR, APIC_TPR }, { APIC_PPR, APIC_PPR }, { APIC_LDR, APIC_LDR },
-    { APIC_SVR, APIC_ESR },    { APIC_ICR, APIC_ICR }, { APIC_LVT_TIMER, APIC_TIMER_INITIAL },
-    { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE },
+    { APIC_ID, APIC_VERSION }, { APIC_TPR, APIC_TPR },  { APIC_PPR, APIC_PPR },
+    { APIC_LDR, APIC_LDR },    { APIC_SVR, APIC_ESR },  { APIC_ICR, APIC_ICR },
+    { APIC_LVT_TIMER, APIC_TIMER_INITIAL }, { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE },
 };
 
 // [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC: those reads, and the three

@@ -160,7 +160,7 @@ NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
 // The one place that advances RIP; in line for the exits that come most.
 static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
 {
-    vmwrite(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // where EIP should wrap: vmx_entry_refused()
+    vmwrite(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // EIP's wrap: vmx_entry_refused()
     uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
