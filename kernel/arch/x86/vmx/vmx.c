@@ -100,6 +100,10 @@ static void read_caps(struct vmx_caps *caps)
     for (unsigned i = 0; i < ARRAY_SIZE(caps->cr_fixed); i++)
         caps->cr_fixed[i] = rdmsr(MSR_VMX_CR0_0 + i);
     caps->apicv = (caps->secondary & apic) == apic;
+    // Bochs delivers a pending virtual interrupt when a host interrupt comes, even with IF clear: a
+    // kernel that holds a lock then waits for itself. Guests in xAPIC mode, which most kernels stay
+    // in, do without it there. (Bochs has that OEM id and, unlike QEMU, no hypervisor bit.)
+    caps->vintr_xapic = caps->apicv && !(acpi.emulator && !(features.leaf1_ecx >> 31));
     // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
     caps->secondary &= ~apic;
     caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |
