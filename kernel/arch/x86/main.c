@@ -6,12 +6,6 @@
 
 static struct boot_facts facts;
 
-NORETURN static void stop_unsupported(void)
-{
-    log_print("Bulkhead cannot run here; the machine stops.\n");
-    arch_off(2);
-}
-
 // The table of frame owners goes where the first usable run is large enough for it.
 static void frames_setup(void)
 {
@@ -47,8 +41,10 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
     facts.entry_tsc = boot_tsc;
     multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
     acpi_parse(boot_memory.rsdp);            // cores, IOAPICs, ISA interrupts
-    if (!cpu_check_features())               // before anything is switched on
-        stop_unsupported();
+    if (!cpu_check_features()) {             // before anything is switched on
+        log_print("Bulkhead cannot run here; the machine stops.\n");
+        arch_off(2);
+    }
     frames_setup();
     frames_add_range(0, BOOT_MAP_END);
     paging_init(max_u64(boot_memory.ram_end, BOOT_MAP_END));

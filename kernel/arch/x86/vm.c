@@ -5,11 +5,17 @@
 
 // The APIC-access page and the CPUID policy.
 #define VM_FRAMES (1 + (sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
+// With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
+#define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
 
 bool arch_vm_init(struct vm *vm)
 {
-    if (!frames_alloc(VM_FRAMES, 1, vm->object.id, &vm->arch.apic_page))
+    if (!process_charge(vm->space.payer, VM_COST))
         return false;
+    if (!frames_alloc(VM_FRAMES, 1, vm->object.id, &vm->arch.apic_page)) {
+        process_uncharge(vm->space.payer, VM_COST);
+        return false;
+    }
     uint8_t *page = arch_ptr(vm->arch.apic_page);
     arch_zero(page, PAGE_SIZE);
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
@@ -23,7 +29,11 @@ bool arch_vm_init(struct vm *vm)
     return false;
 }
 
-void arch_vm_free(struct vm *vm) { frames_free(vm->arch.apic_page, VM_FRAMES); }
+void arch_vm_free(struct vm *vm)
+{
+    frames_free(vm->arch.apic_page, VM_FRAMES);
+    process_uncharge(vm->space.payer, VM_COST);
+}
 
 enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
 {

@@ -8,7 +8,30 @@
 #include "kernel/arch/x86/vmx/vmx.h"
 #include "kernel/core/yield.h"
 
-static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v);
+// Something waits: for this core, or for this vCPU.
+static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t now)
+{
+    struct cpu *cpu = this_cpu();
+    if (now >= cpu->deadline)
+        cpu_deadline_passed(now);
+    if (cpu->work)
+        sched_run();
+    if (v->work | v->arch.inject)
+        vmx_resume(v);
+    return v->arch.gpr;
+}
+
+// Every way back into the guest without a look at the VMM lets a pending host interrupt in and
+// compares the clock with the core's deadline.
+static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    irq_window();
+    uint64_t now = rdtsc();
+    if (unlikely(now >= cpu->deadline || cpu->work || (v->work | v->arch.inject)))
+        return leave_slowly(v, now);
+    return v->arch.gpr;
+}
 
 static __attribute__((noinline)) uint64_t *yield_slowly(struct vcpu *v)
 {
@@ -59,12 +82,9 @@ static inline uint64_t *exit_yield(struct vcpu *v)
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
     irq_window();
     uint64_t now = rdtsc();
-    if (unlikely(now >= cpu->deadline || (cpu->work | v->work | v->arch.inject)))
-        return yield_slowly(v);
-    struct thread *next = sched_yield_to_guest(cpu, now);
-    if (unlikely(!next))
-        return yield_slowly(v);
-    return switch_guest(cpu, v, next);
+    bool busy = now >= cpu->deadline || (cpu->work | v->work | v->arch.inject);
+    struct thread *next = unlikely(busy) ? NULL : sched_yield_to_guest(cpu, now);
+    return likely(next) ? switch_guest(cpu, v, next) : yield_slowly(v);
 }
 
 static enum exit_action exit_hypercall(struct vcpu *v)
@@ -177,31 +197,6 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         return vmx_inject_fault(v, VECTOR_UD, false, 0);
     }
     vmx_kill(v, VM_KILLED_UNKNOWN, reason);
-}
-
-// Something waits: for this core, or for this vCPU.
-static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t now)
-{
-    struct cpu *cpu = this_cpu();
-    if (now >= cpu->deadline)
-        cpu_deadline_passed(now);
-    if (cpu->work)
-        sched_run();
-    if (v->work | v->arch.inject)
-        vmx_resume(v);
-    return v->arch.gpr;
-}
-
-// Every way back into the guest without a look at the VMM lets a pending host interrupt in and
-// compares the clock with the core's deadline.
-static inline uint64_t *leave(struct vcpu *v)
-{
-    struct cpu *cpu = this_cpu();
-    irq_window();
-    uint64_t now = rdtsc();
-    if (unlikely(now >= cpu->deadline || cpu->work || (v->work | v->arch.inject)))
-        return leave_slowly(v, now);
-    return v->arch.gpr;
 }
 
 static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
