@@ -14,6 +14,7 @@
 #include "guests/test-cpu/groups.h"
 
 #define MEASURE_NS (50 * NS_PER_MS)
+#define MEASUREMENTS 3
 
 enum reg { EAX, EBX, ECX, EDX };
 
@@ -83,9 +84,15 @@ static void test_frequency(void)
     check(cpuid(0, 0).eax >= 0x16, "cpuid.has-16h", "maximum leaf 0x%x",
           (unsigned int)cpuid(0, 0).eax);
     check(clock_crystal_hz() != 0, "cpuid.15h", "no crystal frequency");
-    uint64_t start = rdtsc();
-    pit_wait_ns(MEASURE_NS);
-    uint64_t measured = (rdtsc() - start) * (NS_PER_SECOND / MEASURE_NS);
+    // Whoever else runs on this core can make a measurement longer, never shorter.
+    uint64_t least = UINT64_MAX;
+    for (unsigned int i = 0; i < MEASUREMENTS; i++) {
+        uint64_t start = rdtsc();
+        pit_wait_ns(MEASURE_NS);
+        uint64_t ticks = rdtsc() - start;
+        least = ticks < least ? ticks : least;
+    }
+    uint64_t measured = least * (NS_PER_SECOND / MEASURE_NS);
     check(near(clock_tsc_hz(), measured, 10), "cpuid.15h-against-pit", "%llu Hz, the PIT says %llu",
           (unsigned long long)clock_tsc_hz(), (unsigned long long)measured);
     uint64_t base_mhz = cpuid(0x16, 0).eax & 0xFFFF;

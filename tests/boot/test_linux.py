@@ -82,6 +82,12 @@ def test_audit(machine):
     assert match and int(match.group(1)) > MEMORY * 256, machine.text
 
 
+def test_keys_go_to_the_prompt(machine):
+    """In the merged view, with nothing chosen, they are for the one that asks."""
+    machine.send(b"echo he''re\r")
+    machine.expect(r"^linux\| here$", 60)
+
+
 def test_log_is_clean(shell):
     log = shell.run("dmesg")
     assert "Linux version" in log and "Run /init" in log
