@@ -70,13 +70,13 @@ def boot_name(case):
     return f"boot.{module}.{case.get('name').removeprefix('test_')}"
 
 
-def boot_tests(suite, quick):
+def boot_tests(suite, quick, long):
     """Runs the boot tests that are asked for; pytest prints its progress as it goes."""
     report = os.path.join(RESULTS, "boot.xml")
     command = [PYTHON, "-m", "pytest", "-v", "-ra", "-p", "no:cacheprovider", "--tb=short",
                "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/boot"]
     words = [QUICK_BOOT] if quick else suite.wanted
-    command += [f"--only={word}" for word in words]
+    command += [f"--only={word}" for word in words] + ["--long"] * long
     # An emulator keeps one core busy. A file's tests stay together: some share a machine.
     workers = min(os.cpu_count() or 1, EMULATORS)
     if workers > 1 and not quick:
@@ -100,6 +100,8 @@ def main():
     parser = argparse.ArgumentParser(prog="bulkhead test")
     parser.add_argument("--quick", action="store_true",
                         help="build with gcc, unit tests, two hello guests in Bochs")
+    parser.add_argument("--long", action="store_true",
+                        help="also the proofs that take many minutes")
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="only tests whose name contains NAME")
     options = parser.parse_args()
@@ -119,7 +121,7 @@ def main():
         if suite.command("build.clang", [bulkhead, "build", "clang"]):
             ctest(suite, os.path.join(BUILD, "clang"), "fuzz")
     if built:
-        boot_tests(suite, options.quick)
+        boot_tests(suite, options.quick, options.long)
 
     print(f"[bulkhead] {time.monotonic() - start:.0f} s", file=sys.stderr)
     for name in suite.failed:

@@ -2,7 +2,7 @@
 """Boot tests: each makes its own config and ISO, boots it in Bochs, and reads the serial line.
 
 They need `./bulkhead build` to have run. `--only WORD` (repeatable) selects tests by a part of
-their name boot.FILE.TEST, as `./bulkhead test` does.
+their name boot.FILE.TEST, as `./bulkhead test` does. Tests marked `long` run with `--long` only.
 """
 
 import os
@@ -19,6 +19,11 @@ from machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
 
 def pytest_addoption(parser):
     parser.addoption("--only", action="append", default=[], metavar="WORD")
+    parser.addoption("--long", action="store_true", help="also the tests that take many minutes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes many minutes; runs with --long only")
 
 
 def name_of(item):
@@ -28,9 +33,10 @@ def name_of(item):
 
 def pytest_collection_modifyitems(config, items):
     words = config.getoption("--only")
-    if not words:
-        return
-    chosen = [item for item in items if any(word in name_of(item) for word in words)]
+    long = config.getoption("--long")
+    chosen = [item for item in items
+              if (long or not item.get_closest_marker("long"))
+              and (not words or any(word in name_of(item) for word in words))]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 
