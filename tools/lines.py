@@ -61,6 +61,12 @@ def count(path):
     return sum(1 for line in text.split("\n") if line.strip())
 
 
+def kernel_lines():
+    """What the kernel's budget counts: C, assembly, the linker script; not what cmake reads."""
+    return sum(count(path) for path in sources()
+               if path.startswith("kernel" + os.sep) and kind_of(os.path.basename(path)) == "c")
+
+
 def totals():
     """Lines and files of every folder, with everything below it."""
     result = {}
@@ -85,8 +91,7 @@ def report():
             print(f"{lines:7} {files:6}  {'  ' * folder.count('/')}{folder}")
     lines, files = counted.get("", (0, 0))
     print(f"{lines:7} {files:6}  all")
-    kernel = counted.get("kernel", (0, 0))[0]
-    print(f"\nkernel/: {kernel} of at most {KERNEL_LIMIT} lines")
+    print(f"\nkernel/, without what cmake reads: {kernel_lines()} of at most {KERNEL_LIMIT} lines")
 
 
 def complaints():
@@ -107,7 +112,7 @@ def complaints():
             yield f"{path}: {len(lines) - 1} lines, at most {FILE_LIMIT}"
         if name.endswith(".h") and "#pragma once" not in lines:
             yield f"{path}: no #pragma once"
-    kernel = totals().get("kernel", (0, 0))[0]
+    kernel = kernel_lines()
     if kernel > KERNEL_LIMIT:
         yield f"kernel/: {kernel} lines, at most {KERNEL_LIMIT}"
 
