@@ -54,7 +54,8 @@ struct start_console {
 
 struct start_block {
     uint64_t magic;
-    uint64_t tsc_hz, entry_tsc, wall_seconds, wall_tsc; // as in struct boot_info
+    uint64_t tsc_hz, entry_tsc; // as in struct boot_info
+    uint64_t wall_seconds, wall_tsc; // UTC since 1970 at that TSC
     uint32_t role;
     uint32_t reserved;
     union {

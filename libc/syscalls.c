@@ -88,7 +88,7 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone)
     (void)zone;
     const struct start_block *start = start_block();
     const struct boot_info *boot = boot_block();
-    uint64_t seconds = start != NULL ? start->wall_seconds : boot->wall_seconds;
+    uint64_t seconds = start != NULL ? start->wall_seconds : time_wall_seconds(boot->rtc);
     uint64_t wall_tsc = start != NULL ? start->wall_tsc : boot->wall_tsc;
     uint64_t us = tsc_to_ns(tsc_read() - wall_tsc) / 1000;
     now->tv_sec = (time_t)(seconds + us / 1000000);

@@ -26,6 +26,9 @@ static inline uint64_t tsc_to_ns(uint64_t tsc)
 // early. UINT64_MAX when there is none.
 uint64_t ns_to_tsc(uint64_t ns);
 
+// UTC seconds since 1970 of a host's RTC, years 1970 to 2069. rtc: as in struct boot_info.
+uint64_t time_wall_seconds(const uint8_t *rtc);
+
 static inline uint64_t time_host_ns(void)
 {
     return tsc_to_ns(tsc_read());

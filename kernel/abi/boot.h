@@ -9,6 +9,7 @@
 #define BOOT_STACK_TOP  0x7fff00000000ull
 #define BOOT_STACK_SIZE 0x20000ull
 #define BOOT_MODULE_MAX 64
+#define RTC_BYTES       7
 #define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
 
 // Slots of the manager's handle table that the kernel fills. Modules follow from
@@ -31,8 +32,8 @@ struct boot_info {
     uint64_t magic;
     uint64_t tsc_hz;      // measured
     uint64_t entry_tsc;   // TSC at the kernel's entry
-    uint64_t wall_seconds; // UTC since 1970 at wall_tsc, from the host's RTC
-    uint64_t wall_tsc;
+    uint64_t wall_tsc;    // TSC when the host's MC146818 said:
+    uint8_t rtc[RTC_BYTES]; // seconds, minutes, hours, day, month, year, status B; as they were
     uint32_t cores;
     uint32_t modules;
     struct boot_module module[BOOT_MODULE_MAX];

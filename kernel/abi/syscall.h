@@ -75,8 +75,9 @@ enum status {
     X(system_stats, 37)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
     X(system_log, 38)     /* system, va, len               -> bytes of kernel log */               \
     X(system_info, 39)    /* system, va of struct system_info */                                   \
-    X(system_off, 40)     /* system, status 0..2: powers the machine off */
-#define SYSCALL_COUNT 41
+    X(system_off, 40)     /* system, status 0..2: powers the machine off */                        \
+    X(thread_move, 41)    /* thread, core, budget|0: soon, with its process's vCPU and timers */
+#define SYSCALL_COUNT 42
 
 #ifndef __ASSEMBLER__
 enum syscall_number {

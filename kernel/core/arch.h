@@ -44,7 +44,7 @@ void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx);
 NORETURN void arch_resume_user(struct thread *t);
 NORETURN void arch_resume_guest(struct vcpu *v);
 void arch_switch_to(struct thread *t);     // before either: address space, I/O permission, TSS
-void arch_thread_gone(struct thread *t);   // on its core: forget cached state of it (FPU owner)
+void arch_thread_gone(struct thread *t);   // on its core: nothing of its state stays there
 // Fresh stack, interrupts on, halt; handlers end in sched_run().
 NORETURN void arch_idle(void);
 // Between the pieces of long work: interrupts on for one instruction. A handler that comes may end
@@ -56,6 +56,7 @@ void arch_vm_free(struct vm *vm);
 enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4]);
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void arch_vcpu_free(struct vcpu *v);       // on its core, not running
+void arch_vcpu_leave(struct vcpu *v);      // likewise: its state goes to memory, for another core
 enum status arch_vcpu_sregs(struct vcpu *v, bool write);
 // Applies page->entry (all checks first); true: enter the guest; false: page->exit is an answer.
 bool arch_vcpu_answer(struct vcpu *v);

@@ -125,8 +125,9 @@ static void give_info(const struct boot_facts *facts)
     static struct boot_info info;
     info = (struct boot_info){
         .magic = BOOT_MAGIC, .tsc_hz = arch_tsc_hz(), .entry_tsc = facts->entry_tsc,
-        .wall_seconds = facts->wall_seconds, .wall_tsc = facts->wall_tsc, .cores = cpu_count,
+        .wall_tsc = facts->wall_tsc, .cores = cpu_count,
     };
+    memcpy(info.rtc, facts->rtc, sizeof(info.rtc));
     for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
         give_module(&facts->module[i], info.modules++, &info);
     place(BOOT_INFO_VA, &info, sizeof(info), BOOT_INFO_SIZE, PROT_READ);

@@ -12,7 +12,7 @@ struct boot_module_fact {
 
 struct boot_facts {
     uint64_t entry_tsc;    // TSC at the kernel's entry
-    uint64_t wall_seconds; // UTC since 1970 at wall_tsc
+    uint8_t rtc[RTC_BYTES]; // the date at wall_tsc, as in struct boot_info
     uint64_t wall_tsc;
     uint16_t log_port;     // the log's serial port: first of eight ports; and its interrupt
     uint32_t log_gsi;

@@ -74,13 +74,10 @@ void cpu_ipi(void)
     }
 }
 
-// From any core: t may be ready now; its own core looks (cpu_drain). On its own core this is used
-// for threads that must die, which cannot be done under the caller's locks.
-static void push(struct thread *t)
+void thread_push_again(struct thread *t)
 {
-    struct cpu *cpu = cpus[t->core];
-    if (__atomic_exchange_n(&t->remote_pending, 1, __ATOMIC_SEQ_CST))
-        return; // is on the list and will be looked at
+    uint32_t core = __atomic_load_n(&t->core, __ATOMIC_ACQUIRE);
+    struct cpu *cpu = cpus[core];
     struct thread *head = __atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED);
     do
         t->remote_next = head;
@@ -89,13 +86,21 @@ static void push(struct thread *t)
     if (cpu == this_cpu())
         cpu->work |= CPU_WORK_RESCHED;
     else if (!head)
-        arch_send_ipi(t->core);
+        arch_send_ipi(core);
+}
+
+// From any core: t may be ready now; its own core looks. On its own core this is used for threads
+// that must die or leave, which cannot be done under the caller's locks.
+void thread_push(struct thread *t)
+{
+    if (!__atomic_exchange_n(&t->remote_pending, 1, __ATOMIC_SEQ_CST))
+        thread_push_again(t); // else it is on a list and will be looked at
 }
 
 void thread_kill(struct thread *t)
 {
-    __atomic_store_n(&t->killed, 1, __ATOMIC_SEQ_CST);
-    push(t);
+    __atomic_fetch_or(&t->asked, THREAD_KILL, __ATOMIC_SEQ_CST);
+    thread_push(t);
 }
 
 void thread_wake(struct thread *t)
@@ -104,5 +109,5 @@ void thread_wake(struct thread *t)
     if (t->core == cpu->id)
         thread_check(cpu, t);
     else
-        push(t);
+        thread_push(t);
 }

@@ -2,8 +2,8 @@
 // The scheduler of one core; each core runs it on its own queues and needs no lock.
 //
 // A thread is RUNNABLE (in a queue, or the core's current one), BLOCKED until thread_ready() says
-// otherwise, PARKED because its budget is used up, NEW or DEAD. `current` is in no queue while it
-// runs; sched_yield_current() puts it there early, and pick() puts it back when something better
+// otherwise, PARKED because its budget is used up, MOVING between two cores, NEW or DEAD. `current`
+// is in no queue while it runs; sched_yield_current() puts it there early, and pick() puts it back when something better
 // came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel comes
 // here.
 #include "kernel/core/arch.h"
@@ -126,15 +126,21 @@ void thread_check(struct cpu *cpu, struct thread *t)
 
 void thread_block(struct thread *t) { t->state = THREAD_BLOCKED; }
 
+// Out of the queue or the budget that it waits in.
+static void unqueue(struct cpu *cpu, struct thread *t)
+{
+    if (t->state == THREAD_RUNNABLE && !list_empty(&t->queue))
+        dequeue(cpu, t, t->priority);
+    else
+        list_remove(&t->queue);
+}
+
 // t ends, on its core. Behind the last store another core may free it.
 static void thread_end(struct cpu *cpu, struct thread *t)
 {
     struct event *e = NULL;
     uint64_t bits = 0;
-    if (t->state == THREAD_RUNNABLE && !list_empty(&t->queue))
-        dequeue(cpu, t, t->priority);
-    else
-        list_remove(&t->queue);
+    unqueue(cpu, t);
     timer_arm(&t->wait_timer, 0);
     event_leave(t, ERR_DEAD);
     arch_thread_gone(t);
@@ -155,20 +161,104 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     __atomic_store_n(&t->state, THREAD_DEAD, __ATOMIC_RELEASE);
 }
 
+// One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
+static void timer_move(struct timer *t, uint8_t core)
+{
+    if (t->core == core) {
+        timer_arm(t, t->deadline);
+        return;
+    }
+    list_remove(&t->link);
+    t->core = core;
+}
+
+// The timers and the vCPU of t's process, which only its core touches: called by the old core and
+// then by the new one. kernel_lock held.
+static void hand_over(struct thread *t)
+{
+    uint8_t core = t->move.core;
+    timer_move(&t->wait_timer, core);
+    list_for_each(l, &t->process->objects) {
+        struct object *o = list_entry(l, struct object, owned);
+        if (o->type == OBJ_TIMER)
+            timer_move(&object_as(o, timer_object)->timer, core);
+        if (o->type != OBJ_VCPU)
+            continue;
+        struct vcpu *v = object_as(o, vcpu);
+        timer_move(&v->apic_timer, core);
+        if (v->core != core)
+            arch_vcpu_leave(v);
+        v->core = core;
+    }
+}
+
+// t goes to the core that thread_move() named. False: not now, for kernel work on its behalf is
+// under way (it is asked again at the end of that), or not at all, for it shares its process.
+static bool thread_leave(struct cpu *cpu, struct thread *t)
+{
+    if (t->mode == THREAD_OP)
+        return false;
+    spin_lock(&kernel_lock);
+    bool alone = t->process->threads_alive == 1;
+    if (alone) {
+        unqueue(cpu, t);
+        hand_over(t);
+    } else {
+        __atomic_fetch_and(&t->asked, ~THREAD_MOVE, __ATOMIC_SEQ_CST);
+    }
+    spin_unlock(&kernel_lock);
+    if (!alone)
+        return false;
+    arch_thread_gone(t);
+    t->move.state = t->state == THREAD_BLOCKED ? THREAD_BLOCKED : THREAD_RUNNABLE;
+    t->state = THREAD_MOVING;
+    __atomic_store_n(&t->core, t->move.core, __ATOMIC_SEQ_CST); // now it is the new core's
+    thread_push(t);
+    return true;
+}
+
+static void thread_arrive(struct cpu *cpu, struct thread *t)
+{
+    t->state = t->move.state;
+    t->priority = t->move.priority;
+    t->budget = t->move.budget;
+    t->quantum_left = 0;
+    spin_lock(&kernel_lock);
+    hand_over(t);
+    spin_unlock(&kernel_lock);
+    __atomic_fetch_and(&t->asked, ~THREAD_MOVE, __ATOMIC_SEQ_CST);
+    if (t->state == THREAD_RUNNABLE)
+        sched_ready(cpu, t);
+}
+
+// Does what t, which does not run, was asked to do; true: it is gone from this core.
+static bool thread_go(struct cpu *cpu, struct thread *t)
+{
+    if (!(t->asked & THREAD_KILL))
+        return thread_leave(cpu, t);
+    thread_end(cpu, t);
+    return true;
+}
+
 void cpu_drain(struct cpu *cpu)
 {
     struct thread *next, *t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
     for (; t; t = next) {
         next = t->remote_next;
+        if (unlikely(t->core != cpu->id)) {
+            thread_push_again(t);
+            continue;
+        }
         __atomic_store_n(&t->remote_pending, 0, __ATOMIC_SEQ_CST); // from here on others push again
         if (t->state == THREAD_DEAD)
             continue;
-        if (!__atomic_load_n(&t->killed, __ATOMIC_SEQ_CST))
-            thread_check(cpu, t);
-        else if (t == cpu->current)
+        if (t->state == THREAD_MOVING)
+            thread_arrive(cpu, t);
+        bool asked = __atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) != 0;
+        if (asked && t == cpu->current)
             cpu->work |= CPU_WORK_RESCHED;
-        else
-            thread_end(cpu, t);
+        else if (!asked || !thread_go(cpu, t))
+            thread_check(cpu, t);
     }
 }
 
@@ -197,10 +287,8 @@ static inline struct thread *take(struct cpu *cpu)
 static void put_back(struct cpu *cpu, struct thread *t, uint64_t now)
 {
     bool rest = now < t->quantum_end;
-    if (t->killed) {
-        thread_end(cpu, t);
+    if (unlikely(t->asked) && thread_go(cpu, t))
         return;
-    }
     if (t->state != THREAD_RUNNABLE)
         return;
     t->quantum_left = rest ? t->quantum_end - now : 0;
@@ -234,7 +322,7 @@ static inline struct thread *pick(struct cpu *cpu)
     struct budget *b = NULL;
     charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
-    if (prev && (list_empty(&prev->queue) || unlikely(prev->killed)))
+    if (prev && (list_empty(&prev->queue) || unlikely(prev->asked)))
         put_back(cpu, prev, now);
     cpu->current = NULL;
     while ((t = take(cpu)) && unlikely(!may_run(cpu, t, &b, now)))
@@ -257,7 +345,7 @@ void sched_run(void)
         if (unlikely(__atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED)))
             cpu_drain(cpu);
         struct thread *prev = cpu->current, *t = prev;
-        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->killed)
+        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked)
             t = pick(cpu);
         if (!t)
             arch_idle();

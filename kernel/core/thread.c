@@ -62,23 +62,54 @@ SYSCALL_ON(thread_kill, thread, RIGHT_CONTROL)
     return OK;
 }
 
+// A budget of that core by its handle, or a ref to nothing for 0.
+static enum status find_budget(uint64_t h, uint32_t core, struct ref *budget)
+{
+    enum status status = OK;
+    struct budget *b = h ? HANDLE(caller_process(), h, budget, RIGHT_USE, &status) : NULL;
+    *budget = ref_to(b ? &b->object : NULL);
+    if (!b)
+        return status;
+    return b->core == core ? OK : ERR_RANGE;
+}
+
 SYSCALL_LOCKED_ON(thread_sched, thread, RIGHT_CONTROL)
 {
-    const struct thread *caller = this_cpu()->current;
-    enum status status = OK;
-    if (caller->priority != PRIO_SYSTEM)
+    struct ref budget;
+    if (this_cpu()->current->priority != PRIO_SYSTEM)
         return ERR_RIGHTS;
     if (a1 < PRIO_BEST_EFFORT || a1 >= PRIO_COUNT || (a1 == PRIO_BUDGET) != (a2 != 0))
         return ERR_RANGE;
     if (thread->started)
         return ERR_STATE;
-    struct budget *b = a2 ? HANDLE(caller->process, a2, budget, RIGHT_USE, &status) : NULL;
-    if (a2 && !b)
+    enum status status = find_budget(a2, thread->core, &budget);
+    if (status != OK)
         return status;
-    if (b && b->core != thread->core)
-        return ERR_RANGE;
     thread->priority = (uint8_t)a1;
-    thread->budget = b ? ref_to(&b->object) : (struct ref){ NULL, 0 };
+    thread->budget = budget;
+    return OK;
+}
+
+// With the thread go its process's vCPU and timers, so it must be the only one of its process. It
+// leaves when its core next looks.
+SYSCALL_LOCKED_ON(thread_move, thread, RIGHT_CONTROL)
+{
+    struct ref budget;
+    if (this_cpu()->current->priority != PRIO_SYSTEM)
+        return ERR_RIGHTS;
+    enum status status = a1 < cpu_count ? find_budget(a2, (uint32_t)a1, &budget) : ERR_RANGE;
+    if (status != OK)
+        return status;
+    if (!thread->started || thread->priority == PRIO_SYSTEM || thread->core == a1 ||
+        thread->process->threads_alive != 1)
+        return ERR_STATE;
+    if (thread->asked)
+        return ERR_BUSY;
+    thread->move.core = (uint8_t)a1;
+    thread->move.priority = a2 ? PRIO_BUDGET : PRIO_BEST_EFFORT;
+    thread->move.budget = budget;
+    __atomic_fetch_or(&thread->asked, THREAD_MOVE, __ATOMIC_SEQ_CST);
+    thread_push(thread);
     return OK;
 }
 

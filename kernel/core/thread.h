@@ -12,7 +12,12 @@
 #pragma once
 #include "kernel/core/process.h"
 
-enum thread_state { THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_PARKED, THREAD_DEAD };
+enum thread_state {
+    THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_PARKED, THREAD_MOVING, THREAD_DEAD,
+};
+// thread->asked
+#define THREAD_KILL 1u // it must die at the next chance
+#define THREAD_MOVE 2u // it goes to another core, see thread_move
 // What it goes on with when it is picked.
 enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
 // Long work of the kernel on a thread's behalf, done piece by piece (op.c).
@@ -49,7 +54,7 @@ struct thread {
     struct list *run_queue;   // the one it was in last
     uint8_t state, mode, core, priority;
     uint8_t op;               // enum thread_op
-    uint8_t killed;           // atomic: must die at the next chance
+    uint8_t asked;            // atomic: THREAD_KILL, THREAD_MOVE
     uint8_t started;          // atomic: thread_start() came
     struct ref budget;
     struct vcpu *vcpu;        // mode THREAD_GUEST
@@ -60,6 +65,11 @@ struct thread {
     uint64_t quantum_end;
     uint64_t quantum_left;    // what a preempted thread still has; 0: a whole one
     uint64_t run_tsc;         // charged so far
+    struct {                  // written before THREAD_MOVE is set, read until it is cleared
+        uint8_t core, priority;
+        uint8_t state;        // of the thread while it is THREAD_MOVING
+        struct ref budget;
+    } move;
     struct {
         struct object *object; // what it works on
         struct ref ref;        // likewise, where it may vanish meanwhile
@@ -112,6 +122,8 @@ bool grace_over(uint64_t number);
 // Has destroy_stop_on_core(o) run on that core. *asked is 0 first; true when it is done.
 bool cpu_stop(struct object *o, uint32_t core, uint64_t *asked);
 void cpu_drain(struct cpu *cpu);        // wakes what others pushed onto remote_wake
+void thread_push(struct thread *t);     // has its core look at it in cpu_drain()
+void thread_push_again(struct thread *t); // it left the core on whose list it was found
 void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
 void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
 void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD

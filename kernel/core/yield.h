@@ -13,7 +13,7 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
     struct thread *t = cpu->current;
     struct list *queue = t->run_queue, *first = queue->next;
     struct thread *next = list_entry(first, struct thread, queue);
-    if (first == queue || next->mode != THREAD_GUEST || next->killed)
+    if (first == queue || next->mode != THREAD_GUEST || next->asked)
         return NULL;
     uint64_t ticks = now - cpu->switch_tsc;
     struct budget *b = cpu->budget, *nb = thread_budget(next);

@@ -188,7 +188,7 @@ struct image {
 
 static struct boot_facts make_boot(struct image **image)
 {
-    struct boot_facts f = { .entry_tsc = 5, .wall_seconds = 6, .wall_tsc = 7, .log_port = 0x3f8,
+    struct boot_facts f = { .entry_tsc = 5, .rtc = { 6 }, .wall_tsc = 7, .log_port = 0x3f8,
                             .log_gsi = 4, .modules = 2 };
     struct hpa frame;
     fake_start(1, 64);

@@ -25,7 +25,7 @@ static void block_init(const struct boot_info *boot, enum start_role role)
     block.magic = START_MAGIC;
     block.tsc_hz = boot->tsc_hz;
     block.entry_tsc = boot->entry_tsc;
-    block.wall_seconds = boot->wall_seconds;
+    block.wall_seconds = time_wall_seconds(boot->rtc);
     block.wall_tsc = boot->wall_tsc;
     block.role = role;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's time: the TSC, measured once against the PIT by the boot core, and the date from the
-// RTC. CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
+// The host's time: the TSC, measured once against the PIT by the boot core, and what the RTC
+// says. CPUID leaf 15h is believed only where it agrees: some CPUs and every emulator get it wrong.
 #include "kernel/arch/x86/x86.h"
 
 #define PIT_HZ 1193182ull
@@ -56,38 +56,15 @@ void clock_delay_us(uint64_t us)
         __builtin_ia32_pause();
 }
 
-static uint8_t cmos(uint8_t index)
+void clock_read_rtc(uint8_t rtc[RTC_BYTES], uint64_t *tsc)
 {
-    out8(0x70, index);
-    return in8(0x71);
-}
-
-// Days since 1970, for the years up to 2069: every fourth is a leap year.
-static uint64_t days_from_civil(uint64_t year, uint64_t month, uint64_t day)
-{
-    // Years that begin in March put the leap day at the end.
-    year -= month <= 2;
-    uint64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return (year - 1970) * 365 + year / 4 - 1970 / 4 + day_of_year + 59;
-}
-
-// UTC seconds since 1970 from the MC146818; *tsc is the TSC at about that moment.
-uint64_t clock_wall_seconds(uint64_t *tsc)
-{
-    uint8_t t[6];
-    static const uint8_t index[6] = { 0, 2, 4, 7, 8, 9 };
-    for (unsigned tries = 0; (cmos(0x0a) & 0x80) && tries < 100000; tries++)
+    static const uint8_t index[RTC_BYTES] = { 0, 2, 4, 7, 8, 9, 0x0b };
+    out8(0x70, 0x0a);
+    for (unsigned tries = 0; (in8(0x71) & 0x80) && tries < 100000; tries++) // it is being updated
         ;
-    for (unsigned i = 0; i < 6; i++)
-        t[i] = cmos(index[i]);
+    for (unsigned i = 0; i < RTC_BYTES; i++) {
+        out8(0x70, index[i]);
+        rtc[i] = in8(0x71);
+    }
     *tsc = rdtsc();
-    uint8_t status = cmos(0x0b);
-    bool pm = t[2] & 0x80;
-    t[2] &= 0x7f;
-    for (unsigned i = 0; i < 6 && !(status & 4); i++)
-        t[i] = (uint8_t)((t[i] >> 4) * 10 + (t[i] & 15));
-    if (!(status & 2))
-        t[2] = (uint8_t)(t[2] % 12 + (pm ? 12 : 0));
-    uint64_t year = t[5] + (t[5] < 70 ? 2000u : 1900u);
-    return ((days_from_civil(year, t[4], t[3]) * 24 + t[2]) * 60 + t[1]) * 60 + t[0];
 }

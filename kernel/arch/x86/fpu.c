@@ -52,6 +52,15 @@ void fpu_use_thread(struct cpu *cpu, struct thread *t)
     cpu->arch.fpu_regs = &t->arch.regs;
 }
 
+void fpu_leave(struct cpu *cpu, const struct fpu *f)
+{
+    if (cpu->arch.fpu_loaded != f)
+        return;
+    save_loaded(cpu);
+    cpu->arch.fpu_loaded = NULL;
+    cpu->arch.fpu_regs = NULL;
+}
+
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.fpu_loaded != v->arch.fpu) {

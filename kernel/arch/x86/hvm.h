@@ -15,6 +15,8 @@ struct hvm_ops {
     bool (*vm_init)(struct vm *vm);
     enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
     void (*vcpu_free)(struct vcpu *v);
+    // On its core: nothing of it stays there; it may be resumed on any.
+    void (*vcpu_leave)(struct vcpu *v);
     // Does the work that waits for the vCPU and enters its guest.
     NORETURN void (*resume)(struct vcpu *v);
     // page->entry: checks, then applies. False: page->exit is the answer already.

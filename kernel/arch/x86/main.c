@@ -53,7 +53,7 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
     apic_init_cpu();
     apic_init_io();
     clock_calibrate();                       // TSC against the PIT
-    facts.wall_seconds = clock_wall_seconds(&facts.wall_tsc);
+    clock_read_rtc(facts.rtc, &facts.wall_tsc);
     const char *failed = hvm->enable_core(this_cpu());
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);

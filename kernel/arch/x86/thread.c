@@ -86,10 +86,7 @@ void arch_resume_guest(struct vcpu *v) { hvm->resume(v); }
 void arch_thread_gone(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
-    if (cpu->arch.fpu_loaded == &t->arch.fpu) {
-        cpu->arch.fpu_loaded = NULL;
-        cpu->arch.fpu_regs = NULL;
-    }
+    fpu_leave(cpu, &t->arch.fpu);
     // An exit of its guest may have left its process's tables in CR3, and they may go now.
     arch_space_none();
     __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);

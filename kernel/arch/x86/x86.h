@@ -77,7 +77,7 @@ void apic_icr(uint32_t apic_id, uint32_t command);
 void clock_calibrate(void);
 void clock_delay_us(uint64_t us);
 extern uint64_t clock_tsc_hz, clock_calibration;
-uint64_t clock_wall_seconds(uint64_t *tsc);
+void clock_read_rtc(uint8_t rtc[RTC_BYTES], uint64_t *tsc); // see struct boot_info
 
 // smp.c
 void smp_start(void);
@@ -96,6 +96,7 @@ static inline void fpu_restore(const void *area)
 void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
+void fpu_leave(struct cpu *cpu, const struct fpu *f); // f is in no register of this core any more
 
 // Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is
 // left only when the new one is loaded; if the new one changed in between, it is loaded again.

@@ -167,6 +167,13 @@ void arch_vcpu_free(struct vcpu *v)
     v->arch.live = 0;
 }
 
+void arch_vcpu_leave(struct vcpu *v)
+{
+    if (!v->arch.live || v->core != fake.core)
+        panic("a vcpu leaves a core that it is not on");
+    v->arch.left++;
+}
+
 enum status arch_vcpu_sregs(struct vcpu *v, bool write)
 {
     if (!write)

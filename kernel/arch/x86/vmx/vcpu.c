@@ -23,7 +23,7 @@ void vmx_flush_guest(struct space *s)
 }
 
 // All that is not the VMM's to set (vmx_sregs) nor the APIC mode's (vmx_set_apic_mode).
-static void write_fields(struct vcpu *v, const struct cpu *cpu)
+static void write_fields(struct vcpu *v)
 {
     // OSXSAVE and PKE show in CPUID: their changes must be seen.
     uint64_t cr4_mask = ~cpuid_policy_cr4(v->vm->arch.cpuid) | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
@@ -34,9 +34,7 @@ static void write_fields(struct vcpu *v, const struct cpu *cpu)
         { HOST_CR0, read_cr0() }, { HOST_CR4, read_cr4() },
         { HOST_CR3, v->arch.host_cr3 }, // an exit lands in the VMM's address space
         { HOST_RSP, (uint64_t)(v->arch.gpr + 16) }, { HOST_RIP, (uint64_t)vmx_exit_entry },
-        // Those of the core:
-        { HOST_GS_BASE, (uint64_t)cpu }, { HOST_TR_BASE, (uint64_t)cpu->arch.tss },
-        { HOST_GDTR_BASE, cpu->arch.gdt_base }, { HOST_IDTR_BASE, IDT_WINDOW },
+        { HOST_IDTR_BASE, IDT_WINDOW },
         // Controls:
         { VPID, v->arch.vpid }, { PIN_CONTROLS, vmx.pin }, { PRIMARY_CONTROLS, vmx.primary },
         { SECONDARY_CONTROLS, vmx.secondary }, { EXIT_CONTROLS, vmx.exit },
@@ -74,6 +72,13 @@ void vmx_load(struct vcpu *v)
         return;
     vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
+    if (likely(!v->arch.fresh))
+        return;
+    // New on this core: what is the core's own, and what its TLB may hold of an earlier stay.
+    vmwrite(HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(HOST_TR_BASE, (uint64_t)cpu->arch.tss);
+    vmwrite(HOST_GDTR_BASE, cpu->arch.gdt_base);
+    vmx_invvpid(v->arch.vpid);
 }
 
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
@@ -143,29 +148,31 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
     vmclear(v);
     vmx_load(v);
-    write_fields(v, this_cpu());
+    write_fields(v);
     vmx_set_apic_mode(v);
     v->arch.inject = 1;
     __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
-    vmx_invvpid(v->arch.vpid);
     return OK;
 }
 
-// On the vCPU's core.
-void vmx_vcpu_free(struct vcpu *v)
+// On the vCPU's core. What the CPU caches of a VMCS gets to memory by VMCLEAR only.
+void vmx_vcpu_leave(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
-    if (cpu->arch.fpu_loaded == v->arch.fpu)
-        cpu->arch.fpu_loaded = NULL;
+    fpu_leave(cpu, v->arch.fpu);
     if (cpu->arch.context == v)
-        cpu->arch.context = NULL;
+        context_save(cpu);
     if (cpu->arch.msrs == v)
         context_syscall_msrs(cpu, NULL);
     if (cpu->arch.vcpu == v)
         cpu->arch.vcpu = NULL;
-    if (!v->arch.vmcs.v)
-        return;
     vmclear(v);
+    v->arch.fresh = 1;
+}
+
+void vmx_vcpu_free(struct vcpu *v)
+{
+    vmx_vcpu_leave(v);
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     frames_free(v->arch.vmcs, VCPU_FRAMES);
     v->arch.vmcs.v = 0;

@@ -177,6 +177,7 @@ const struct hvm_ops vmx_ops = {
     .vm_init = vmx_vm_init,
     .vcpu_init = vmx_vcpu_init,
     .vcpu_free = vmx_vcpu_free,
+    .vcpu_leave = vmx_vcpu_leave,
     .resume = vmx_resume,
     .answer = vmx_answer,
     .sregs = vmx_sregs,

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A thread that goes to another core, with its vCPU and its timers: from every state that it can be
+// in, while others wake it, and while it is killed. The manager is on core 0; the VMM starts on 1.
+#include <stdlib.h>
+#include "kernel.h"
+
+struct scene {
+    struct fake_process p;
+    int64_t vm, page, event, timer, h; // the VMM's handles
+    struct vcpu *v;
+};
+#define MANAGER_EVENT 100 // the manager's handles of the VMM's event and VM
+#define MANAGER_VM    102
+
+static struct scene make_scene(uint8_t priority, int64_t budget)
+{
+    struct scene s = { .p = fake_spawn(1, 8 * MB, priority, (uint64_t)budget) };
+    s.vm = CALL(1, vm_create, 0);
+    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    s.event = CALL(1, event_create, 0);
+    s.timer = CALL(1, timer_create, s.event, 1);
+    s.h = CALL(1, vcpu_create, s.vm, 0, s.page, s.event);
+    assert_true(s.h > 0);
+    s.v = object_to(fake_object(s.p.process, s.h), vcpu);
+    memcpy(&fake_manager->handles[MANAGER_EVENT], &s.p.process->handles[s.event], 8);
+    memcpy(&fake_manager->handles[MANAGER_VM], &s.p.process->handles[s.vm], 8);
+    return s;
+}
+
+static struct scene best_effort(void) { return make_scene(PRIO_BEST_EFFORT, 0); }
+
+static int64_t ask(const struct scene *s, uint32_t core)
+{
+    return CALL(0, thread_move, s->p.thread_h, core, 0);
+}
+
+static void move(const struct scene *s, uint32_t from, uint32_t to)
+{
+    uint32_t left = s->v->arch.left;
+    assert_int_equal(ask(s, to), OK);
+    fake_interrupts(from);
+    assert_ptr_not_equal(cpus[from]->current, s->p.thread);
+    assert_int_equal(s->p.thread->state, THREAD_MOVING);
+    assert_int_equal(s->v->arch.left, left + 1); // on the old core: the fake looks
+    fake_interrupts(to);
+    assert_int_equal(s->p.thread->core, to);
+    assert_int_equal(s->v->core, to);
+    assert_int_equal(s->p.thread->asked, 0);
+}
+
+static void test_running(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    move(&s, 1, 2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    assert_int_equal(s.p.thread->arch.argument, 7);
+    assert_true(CALL(2, vcpu_run, s.h) == FAKE_BLOCKED); // the vCPU came with it
+    assert_int_equal(fake.state[2], FAKE_GUEST);
+    move(&s, 2, 3);
+    assert_int_equal(fake.state[3], FAKE_GUEST);
+    move(&s, 3, 1);
+    fake_exit(1, vcpu_return);
+    assert_int_equal(s.p.thread->arch.status, OK);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    int64_t b = CALL(0, budget_create, 2, 100, 10000);
+    assert_int_equal(ask(&s, 4), ERR_RANGE);
+    assert_int_equal(ask(&s, 1), ERR_STATE); // it is there
+    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 3, b), ERR_RANGE);
+    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 2, s.p.thread_h), ERR_HANDLE);
+    assert_int_equal(CALL(0, thread_move, s.p.handle, 2, 0), ERR_HANDLE);
+    int64_t weak = CALL(0, handle_copy, HANDLE_SELF, s.p.thread_h, RIGHT_USE, 0);
+    assert_int_equal(CALL(0, thread_move, weak, 2, 0), ERR_RIGHTS);
+    int64_t fresh = CALL(0, thread_create, s.p.handle, 1, 0x400000, 0, 0);
+    assert_int_equal(CALL(0, thread_move, fresh, 2, 0), ERR_STATE); // not started
+    assert_int_equal(ask(&s, 2), ERR_STATE);                        // not alone in its process
+    CALL(0, thread_kill, fresh);
+    fake_interrupts(1);
+    assert_int_equal(ask(&s, 2), OK);
+    assert_int_equal(ask(&s, 3), ERR_BUSY); // under way
+    fake_interrupts(1);
+    assert_int_equal(ask(&s, 3), ERR_BUSY);
+    fake_interrupts(2);
+    assert_int_equal(ask(&s, 3), OK);
+    fake_interrupts(2);
+    fake_interrupts(3);
+    // Only those who give out time move anybody.
+    assert_int_equal(CALL(3, thread_move, HANDLE_SELF, 2, 0), ERR_HANDLE);
+    CALL(0, handle_copy, s.p.handle, s.p.thread_h, RIGHT_ALL, 50);
+    assert_int_equal(CALL(3, thread_move, 50, 2, 0), ERR_RIGHTS);
+}
+
+// It gets company between the request and the look at it: it stays.
+static void test_second_thread_meanwhile(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    fake.hold[1] = true;
+    assert_int_equal(ask(&s, 2), OK);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    assert_true(t > 0);
+    fake.hold[1] = false;
+    fake_interrupts(1);
+    fake_interrupts(2);
+    assert_int_equal(s.p.thread->core, 1);
+    assert_int_equal(s.p.thread->asked, 0);
+    assert_ptr_equal(cpus[1]->current, s.p.thread);
+}
+
+static void test_queued(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    CALL(1, thread_yield, 0);
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    move(&s, 1, 2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_int_equal(cpus[1]->queue_bits, 0);
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    int64_t from = CALL(0, budget_create, 1, 100, 10000);
+    int64_t to = CALL(0, budget_create, 2, 500, 10000);
+    struct scene s = make_scene(PRIO_BUDGET, from);
+    fake_advance(2 * MS);
+    assert_int_equal(s.p.thread->state, THREAD_PARKED);
+    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 2, to), OK);
+    fake_interrupts(1);
+    fake_interrupts(2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread); // there it has time
+    assert_int_equal(s.p.thread->priority, PRIO_BUDGET);
+    uint64_t before = s.p.thread->run_tsc;
+    for (unsigned i = 0; i < 1000; i++)
+        fake_advance(MS / 10);
+    assert_in_range((s.p.thread->run_tsc - before) / MS, 49, 51);
+    // Without one it is best effort.
+    assert_int_equal(ask(&s, 3), OK);
+    fake_interrupts(2);
+    fake_interrupts(3);
+    assert_int_equal(s.p.thread->priority, PRIO_BEST_EFFORT);
+    assert_int_equal(FINISH(0, object_destroy, from), OK);
+    assert_int_equal(FINISH(0, object_destroy, to), OK);
+}
+
+// Deadlines go with it: of its wait, its timer and its local APIC's timer.
+static void test_deadlines(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    uint64_t start = fake.now;
+    CALL(1, timer_arm, s.timer, start + 5 * MS);
+    assert_true(CALL(1, event_wait, s.event, 2, start + 3 * MS) == FAKE_BLOCKED);
+    move(&s, 1, 2);
+    assert_null(cpus[2]->current);
+    assert_true(cpus[1]->timers.next == &cpus[1]->timers);
+    fake_advance(2 * MS);
+    assert_null(cpus[2]->current);
+    fake_advance(MS);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_int_equal(s.p.thread->arch.status, ERR_TIMEOUT);
+    assert_int_equal(CALL(2, event_wait, s.event, 1, start + 9 * MS), FAKE_BLOCKED);
+    fake_advance(2 * MS);
+    assert_int_equal(s.p.thread->arch.status, OK);
+    assert_int_equal(CALL(2, timer_arm, s.timer, 0), OK); // it is this core's now
+}
+
+static void arm_and_halt(struct vcpu *v)
+{
+    timer_arm(&v->apic_timer, fake.now + 4 * MS);
+    vcpu_halt(v);
+}
+
+static void test_halted(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    CALL(1, vcpu_run, s.h);
+    fake_exit(1, arm_and_halt);
+    assert_int_equal(s.p.thread->state, THREAD_BLOCKED);
+    move(&s, 1, 3);
+    assert_int_equal(s.p.thread->state, THREAD_BLOCKED);
+    fake_advance(4 * MS);
+    assert_ptr_equal(cpus[3]->current, s.p.thread);
+    assert_int_equal(fake.state[3], FAKE_GUEST);
+    assert_int_equal(s.v->halt_tsc, 4 * MS);
+}
+
+// What wakes it comes while it is between two cores, or is pushed to the old one.
+static void test_woken_in_between(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    assert_true(CALL(1, event_wait, s.event, 4, 0) == FAKE_BLOCKED);
+    assert_int_equal(ask(&s, 2), OK);
+    fake_interrupts(1);
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    CALL(0, event_signal, MANAGER_EVENT, 4);
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    fake_interrupts(2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_int_equal(s.p.thread->arch.value, 4);
+    // And on the new core itself, before it has taken its interrupt.
+    struct fake_process other = fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    memcpy(&other.process->handles[60], &s.p.process->handles[s.event], 8);
+    assert_true(CALL(2, event_wait, s.event, 4, 0) == FAKE_BLOCKED);
+    fake.hold[3] = true;
+    assert_int_equal(ask(&s, 3), OK);
+    fake_interrupts(2);
+    CALL(3, event_signal, 60, 4);
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    assert_ptr_equal(cpus[3]->current, other.thread);
+    fake.hold[3] = false;
+    fake_interrupts(3);
+    assert_int_equal(s.p.thread->state, THREAD_RUNNABLE);
+    assert_int_equal(s.p.thread->arch.value, 4);
+}
+
+// It is on the old core's list of those to look at, and leaves before that core looks.
+static void test_found_on_old_list(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    assert_int_equal(ask(&s, 2), OK);
+    cpus[1]->remote_wake = NULL; // as if taken, and pushed again behind the look at `asked`
+    s.p.thread->remote_pending = 0;
+    cpus[1]->work |= CPU_WORK_RESCHED;
+    fake.core = 1;
+    s.p.thread->remote_pending = 1;
+    s.p.thread->remote_next = NULL;
+    CALL(1, thread_yield, 0); // leaves; its own push finds it pending
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    cpus[1]->remote_wake = s.p.thread;
+    cpus[1]->arch.ipis++;
+    fake_interrupts(2);
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    fake_interrupts(1); // passes it on
+    fake_interrupts(2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_int_equal(s.p.thread->remote_pending, 0);
+}
+
+static void test_killed_in_between(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    CALL(1, vcpu_run, s.h);
+    fake_exit(1, arm_and_halt);
+    assert_int_equal(ask(&s, 2), OK);
+    fake_interrupts(1);
+    CALL(0, thread_kill, s.p.thread_h);
+    assert_int_equal(s.p.thread->state, THREAD_MOVING);
+    fake_interrupts(2);
+    assert_int_equal(s.p.thread->state, THREAD_DEAD);
+    assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
+    assert_true(list_empty(&cpus[1]->timers));
+    assert_true(list_empty(&cpus[2]->timers));
+    // Asked for both at once: it ends where it is.
+    s = best_effort();
+    fake.hold[1] = true;
+    ask(&s, 2);
+    CALL(0, thread_kill, s.p.thread_h);
+    fake.hold[1] = false;
+    fake_interrupts(1);
+    assert_int_equal(s.p.thread->state, THREAD_DEAD);
+    assert_int_equal(s.p.thread->core, 1);
+    assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
+}
+
+// While the kernel does long work for it, it stays; then it goes.
+static void test_long_work(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    fake.hold[1] = true;
+    assert_int_equal(ask(&s, 2), OK);
+    assert_int_equal(s.p.thread->core, 1);
+    CALL(1, mem_create, 4 * MB, PAGE_SIZE, 0);
+    fake.hold[1] = false;
+    for (unsigned i = 0; i < 1000 && s.p.thread->core == 1; i++) {
+        assert_int_equal(s.p.thread->state, THREAD_RUNNABLE);
+        fake_interrupts(1);
+    }
+    fake_interrupts(2);
+    assert_ptr_equal(cpus[2]->current, s.p.thread);
+    assert_true(s.p.thread->arch.status > 0); // the handle of what it made
+}
+
+// Thousands of moves at arbitrary moments: nothing is lost, no deadline is missed.
+static void test_many(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    uint64_t due = 0, fired = 0, waits = 0;
+    srand(7);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint32_t core = s.p.thread->core;
+        if (rand() % 4 == 0)
+            (void)ask(&s, (uint32_t)rand() % 4);
+        if (fake.state[core] == FAKE_USER && cpus[core]->current == s.p.thread) {
+            if (waits && s.p.thread->arch.status == OK) {
+                assert_true(fake.now >= due);
+                fired++;
+            }
+            due = fake.now + (uint64_t)(rand() % 3 + 1) * MS;
+            waits++;
+            if (CALL(core, timer_arm, s.timer, due) == OK)
+                CALL(core, event_wait, s.event, 1, 0);
+        }
+        fake_interrupts((uint32_t)rand() % 4);
+        if (rand() % 3 == 0)
+            fake_advance(MS / 2);
+    }
+    assert_true(fired > 1000);
+    assert_true(s.v->arch.left > 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON4(test_running), ON4(test_refused), ON4(test_second_thread_meanwhile), ON4(test_queued),
+        ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
+        ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
+        ON4(test_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
