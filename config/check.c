@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Holds a parsed config against the machine: files, cores, shares, memory, and then gives every
-// good VM a core. VMs are served in the order of the file, so that adding one at the end never
-// takes anything from those above it. State is a struct checker on the stack of config_check.
+// Holds a parsed config against the machine: files, cores, shares, memory. VMs are served in the
+// order of the file, so that adding one at the end never takes anything from those above it; only
+// shares without a list of cores are placed by their size (place.c). State is a struct checker on
+// the stack of config_check.
 #include "config/log.h"
 
 #include <inttypes.h>
@@ -11,18 +12,12 @@
 
 #define SIZE_TEXT 24    // bytes of a format_size result
 
-// What has been promised of one core.
-struct core_load {
-    uint16_t share;    // percent
-    uint16_t vms;
-};
-
 struct checker {
     struct config *config;
     const struct config_host *host;
     struct config_log log;
     uint32_t n_cores;    // that exist; 0: not known
-    struct core_load cores[CONFIG_MAX_CORES];
+    uint16_t promised[CONFIG_MAX_CORES]; // percent of each core, to VMs with a list
 };
 
 // One of the two files of a VM.
@@ -220,7 +215,7 @@ static void check_share(struct checker *checker, struct config_vm *vm)
     if (vm->bad || vm->share == 0)
         return;
     for (uint32_t i = 0; i < vm->n_cores; i++) {
-        unsigned taken = checker->cores[vm->cores[i]].share;
+        unsigned taken = checker->promised[vm->cores[i]];
         if (taken + vm->share <= 100)
             continue;
         config_error(&checker->log, vm->value_pos[CONFIG_KEY_SHARE],
@@ -238,7 +233,7 @@ static void take_share(struct checker *checker, const struct config_vm *vm)
     if (vm->bad)
         return;
     for (uint32_t i = 0; i < vm->n_cores; i++)
-        checker->cores[vm->cores[i]].share += (uint16_t)vm->share;
+        checker->promised[vm->cores[i]] += (uint16_t)vm->share;
 }
 
 // Takes the VM's memory from *left, if it is there.
@@ -270,68 +265,6 @@ static void check_memory(struct checker *checker, struct config_vm *vm, uint64_t
     *left -= vm->memory + host->vm_overhead;
 }
 
-// Fewer VMs first, then less promised; a lower number if all is equal.
-static bool is_emptier(const struct core_load *a, const struct core_load *b)
-{
-    return a->vms < b->vms || (a->vms == b->vms && a->share < b->share);
-}
-
-static void place_listed(struct checker *checker, struct config_vm *vm)
-{
-    int best = vm->cores[0];
-
-    for (uint32_t i = 1; i < vm->n_cores; i++) {
-        if (is_emptier(&checker->cores[vm->cores[i]], &checker->cores[best]))
-            best = vm->cores[i];
-    }
-    vm->core = best;
-    checker->cores[best].vms++;
-}
-
-static void place_anywhere(struct checker *checker, struct config_vm *vm)
-{
-    int best = -1;
-    unsigned most_free = 0;
-
-    for (uint32_t i = 0; i < checker->n_cores; i++) {
-        const struct core_load *core = &checker->cores[i];
-        unsigned free_share = 100u - core->share;
-        if (free_share > most_free)
-            most_free = free_share;
-        if (vm->share > free_share)
-            continue;
-        if (best < 0 || is_emptier(core, &checker->cores[best]))
-            best = (int)i;
-    }
-    if (best < 0) {
-        config_error(&checker->log, vm->value_pos[CONFIG_KEY_SHARE],
-                     "share = %u%% of [vm %s] fits on no core: at most %u%% of one is left",
-                     (unsigned)vm->share, vm->name, most_free);
-        vm->bad = true;
-        return;
-    }
-    vm->core = best;
-    checker->cores[best].share += (uint16_t)vm->share;
-    checker->cores[best].vms++;
-}
-
-// VMs with a list come first: those without one are to spread over what these leave.
-static void place_vms(struct checker *checker)
-{
-    struct config *config = checker->config;
-
-    for (uint32_t i = 0; i < config->n_vms; i++) {
-        if (!config->vms[i].bad && config->vms[i].n_cores != 0)
-            place_listed(checker, &config->vms[i]);
-    }
-    if (checker->n_cores == 0)
-        return;
-    for (uint32_t i = 0; i < config->n_vms; i++) {
-        if (!config->vms[i].bad && config->vms[i].n_cores == 0)
-            place_anywhere(checker, &config->vms[i]);
-    }
-}
-
 uint32_t config_check(struct config *config, const struct config_host *host,
                       const struct config_sink *sink)
 {
@@ -348,7 +281,7 @@ uint32_t config_check(struct config *config, const struct config_host *host,
         check_memory(&checker, vm, &left);
         take_share(&checker, vm);
     }
-    place_vms(&checker);
+    config_place_logged(config, checker.n_cores, &checker.log);
     config_log_finish(&checker.log);
     return checker.log.errors;
 }

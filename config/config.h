@@ -90,7 +90,8 @@ struct config_vm {
 
     // Filled in by config_check for a VM that is not bad.
     enum config_format format;
-    int core;                           // where its vCPU starts; -1 while cores are not known
+    int core;                           // where its vCPU belongs; -1 while cores are not known
+    bool ended;                         // the caller's: it takes no part in config_place()
 
     struct config_pos pos;                    // of the section header
     struct config_pos key_pos[CONFIG_KEYS];   // line 0: the key is absent
@@ -140,6 +141,10 @@ uint32_t config_parse(struct config *config, const char *file, const char *text,
 // mistakes found here.
 uint32_t config_check(struct config *config, const struct config_host *host,
                       const struct config_sink *sink);
+
+// Gives each VM that is neither bad nor `ended` its core anew, as config_check() does. cores: as
+// host->cores was.
+void config_place(struct config *config, uint32_t cores);
 
 // The VMs that may be started.
 uint32_t config_good_vms(const struct config *config);

@@ -20,6 +20,9 @@ void config_error(struct config_log *log, struct config_pos pos, const char *for
 // Ends a phase: says how many messages were left out, if any.
 void config_log_finish(struct config_log *log);
 
+// config_place(); says which shares fit nowhere.
+void config_place_logged(struct config *config, uint32_t cores, struct config_log *log);
+
 // Makes outside text fit for a message: printable ASCII stays, the rest is written \xNN, and
 // what is too long ends in "...". Returns `buffer`, which has CONFIG_QUOTE_SIZE bytes.
 const char *config_quote(char *buffer, const char *text, size_t length);

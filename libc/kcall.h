@@ -110,6 +110,12 @@ static inline int64_t kcall_thread_sched(handle_t thread, uint32_t priority, han
     return kcall3(SYS_thread_sched, thread, priority, budget);
 }
 
+// Soon, with its process's vCPU and timers. budget: of that core, 0: best effort
+static inline int64_t kcall_thread_move(handle_t thread, uint32_t core, handle_t budget)
+{
+    return kcall3(SYS_thread_move, thread, core, budget);
+}
+
 static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
 {
     for (;;) {

@@ -3,9 +3,9 @@
 //
 // A thread is RUNNABLE (in a queue, or the core's current one), BLOCKED until thread_ready() says
 // otherwise, PARKED because its budget is used up, MOVING between two cores, NEW or DEAD. `current`
-// is in no queue while it runs; sched_yield_current() puts it there early, and pick() puts it back when something better
-// came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel comes
-// here.
+// is in no queue while it runs; sched_yield_current() puts it there early, and pick() puts it back
+// when something better came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out
+// of the kernel comes here.
 #include "kernel/core/arch.h"
 
 void sched_init_cpu(struct cpu *cpu)

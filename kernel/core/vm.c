@@ -14,15 +14,13 @@ SYSCALL_LOCKED(vm_create)
     struct vm *vm = object_new(vm, self, &status);
     if (!vm)
         return status;
-    if (!space_init(&vm->space, vm->object.id, true, self))
-        goto no_space;
-    if (!arch_vm_init(vm))
-        goto no_arch;
-    handle_fill(self, slot, &vm->object, RIGHT_ALL);
-    return slot;
-no_arch:
-    arch_space_free(&vm->space);
-no_space:
+    if (space_init(&vm->space, vm->object.id, true, self)) {
+        if (arch_vm_init(vm)) {
+            handle_fill(self, slot, &vm->object, RIGHT_ALL);
+            return slot;
+        }
+        arch_space_free(&vm->space);
+    }
     object_drop(&vm->object);
     return ERR_MEMORY;
 }

@@ -13,16 +13,6 @@ void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
     return to;
 }
 
-void *memmove(void *to, const void *from, size_t bytes)
-{
-    if ((uintptr_t)to - (uintptr_t)from >= bytes)
-        return memcpy(to, from, bytes);
-    char *d = (char *)to + bytes - 1;
-    const char *s = (const char *)from + bytes - 1;
-    __asm__ volatile("std\n\trep movsb\n\tcld" : "+D"(d), "+S"(s), "+c"(bytes) : : "memory", "cc");
-    return to;
-}
-
 void *memset(void *to, int byte, size_t bytes)
 {
     void *d = to;

@@ -260,6 +260,27 @@ static void test_placement(void **state)
     assert_int_equal(config.vms[4].core, 1);
 }
 
+// The largest share first, to the first core that has room: 60 and 40, 50 and 50; in the order of
+// the file the last one would not fit. Core 0 comes last.
+static void test_first_fit(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=hello\nmemory=8M\nshare=50%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\nshare=40%\n"
+                 "[vm c]\nimage=hello\nmemory=8M\nshare=50%\n"
+                 "[vm d]\nimage=hello\nmemory=8M\nshare=60%\n", "");
+    assert_int_equal(config.vms[3].core, 1);
+    assert_int_equal(config.vms[0].core, 0);
+    assert_int_equal(config.vms[2].core, 0);
+    assert_int_equal(config.vms[1].core, 1);
+    // One that has ended leaves its room to others.
+    config.vms[3].ended = true;
+    config_place(&config, 2);
+    assert_int_equal(config.vms[0].core, 1);
+    assert_int_equal(config.vms[2].core, 1);
+    assert_int_equal(config.vms[1].core, 0);
+}
+
 static void test_no_facts(void **state)
 {
     static const struct config_host nothing;
@@ -297,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_check_memory),
         cmocka_unit_test(test_check_cores),
         cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_first_fit),
         cmocka_unit_test(test_no_facts),
         cmocka_unit_test(test_diag_format),
     };

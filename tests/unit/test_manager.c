@@ -391,6 +391,46 @@ static void test_monitor(void **state)
     expect("\r\033[KVM 'one' powered off\r\nbulkhead> ");
 }
 
+// VM one (25%, core 1) goes to core 0 and is brought back by the balancer; two has a list.
+static bool script_move(int at)
+{
+    static const char *const commands[] = {
+        "vm move one 0\r", "vm list\r", "vm move one 0\r", "vm move one 2\r", "vm move one\r",
+        "vm move one x\r", "vm move two 0\r", "vm balance\r", "vm balance\r",
+    };
+    const int count = sizeof(commands) / sizeof(commands[0]);
+    if (at < count) {
+        if (at == 1) {
+            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 0);
+            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->share, 250);
+            assert_int_equal(fake_count(FAKE_BUDGET), 1); // the old one is gone
+        }
+        type(commands[at]);
+        return true;
+    }
+    if (at == count) {
+        assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 1);
+    }
+    return script_two_off(at - count);
+}
+
+static void test_move(void **state)
+{
+    (void)state;
+    script = script_move;
+    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
+                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    expect("VM 'one' started: core 1");
+    expect("VM 'one' goes to core 0\r\n");
+    expect("one             running     0   25%");
+    expect("VM 'one' is on core 0\r\n");
+    expect("core 2 does not exist: this machine has 2\r\n");
+    expect("usage: vm move NAME CORE\r\nbulkhead> vm move one x\r\nusage: vm move");
+    expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
+    expect("VM 'one' goes to core 1\r\n");
+    expect("every VM is where it belongs\r\n");
+}
+
 static bool script_power_off(int at)
 {
     if (at == 0) {
@@ -449,7 +489,7 @@ int main(void)
         TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_monitor),
-        TEST(test_power_off), TEST(test_debug), TEST(test_too_many),
+        TEST(test_move), TEST(test_power_off), TEST(test_debug), TEST(test_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

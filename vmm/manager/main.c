@@ -120,6 +120,7 @@ static uint64_t audit_when_made(struct manager *manager)
         return ns_to_tsc(time_host_ns() + AUDIT_LOOK_NS);
     }
     manager->audit_by_tsc = 0;
+    vms_balance(manager); // one that could not be set up has left room
     report_audit(manager);
     report_free_memory(manager, "");
     return 0;

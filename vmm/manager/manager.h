@@ -29,7 +29,8 @@ struct manager_vm {
     enum manager_vm_state state;
     struct spawned spawned;
     handle_t event;   // the VMM waits for it; VMM_BIT_*
-    handle_t budget;  // 0: best effort
+    uint32_t core;    // where it is, or was sent last
+    handle_t budget;  // on that core; 0: best effort
     handle_t line;    // memory of its console line
     const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats
@@ -122,6 +123,15 @@ void vms_ended(struct manager *manager, uint32_t index);
 // Says of VMs that have ended how they did, each behind its own last words. -> when to look again
 // (deadline as for kcall_event_wait()), 0 if nothing is left to say
 uint64_t vms_report_ended(struct manager *manager);
+
+// move.c: which core a VM runs on.
+// Makes the VM's budget on a core, where it has a share. -> its handle, 0 or a negative status
+int64_t move_budget(const struct manager_vm *vm, uint32_t core);
+// Sends a running VM to a core. Says what came of it, or why it cannot be.
+void vms_move(struct manager *manager, uint32_t index, uint32_t core);
+// Places all running VMs anew (config/place.c) and sends those that belong elsewhere there. -> how
+// many
+uint32_t vms_balance(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);

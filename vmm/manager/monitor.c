@@ -2,6 +2,7 @@
 // The monitor: commands typed at console line 0 (Ctrl-] m). A line editor that knows backspace,
 // Ctrl-U and Enter, and a table of commands. The manager's thread only.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "libc/kcall.h"
 #include "libc/time.h"
@@ -53,7 +54,7 @@ static void list_vm(struct manager *manager, const struct manager_vm *vm)
                  (unsigned)(permille % 10));
     }
     report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
-           state_name(vm->state), vm->config->core, share,
+           state_name(vm->state), (int)vm->core, share,
            (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
            cpu);
 }
@@ -107,6 +108,31 @@ static void command_vm_kill(struct manager *manager, const char *argument)
     int index = find_running(manager, argument);
     if (index >= 0) {
         vms_kill(manager, (uint32_t)index);
+    }
+}
+
+static void command_vm_move(struct manager *manager, const char *argument)
+{
+    char name[CONFIG_NAME_MAX + 1];
+    const char *number = strchr(argument, ' ');
+    char *end = NULL;
+    unsigned long core = number != NULL ? strtoul(number, &end, 10) : 0;
+    if (end == NULL || end == number || *end != '\0' || core >= CONFIG_MAX_CORES) {
+        report(manager, "usage: vm move NAME CORE\n");
+        return;
+    }
+    snprintf(name, sizeof(name), "%.*s", (int)(number - argument), argument);
+    int index = find_running(manager, name);
+    if (index >= 0) {
+        vms_move(manager, (uint32_t)index, (uint32_t)core);
+    }
+}
+
+static void command_vm_balance(struct manager *manager, const char *argument)
+{
+    (void)argument;
+    if (vms_balance(manager) == 0) {
+        report(manager, "every VM is where it belongs\n");
     }
 }
 
@@ -206,6 +232,8 @@ static const struct {
     {"vm list", "", "all VMs: state, core, share, memory, uptime, CPU", command_vm_list},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
+    {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
+    {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},

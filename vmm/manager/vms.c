@@ -7,7 +7,6 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
-#define BUDGET_PERIOD_US 10000u
 #define CONSOLE_CORE     0u
 #define VM_LINE_VA       0x61000000ull
 #define VM_LINE_STRIDE   0x20000ull
@@ -62,11 +61,8 @@ static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
         return status;
     }
     vm->output = (const struct ring *)(uintptr_t)line_va;
-    if (vm->config->share == 0) {
-        return OK;
-    }
-    status = kcall_budget_create((uint32_t)vm->config->core, vm->config->share * 10,
-                                 BUDGET_PERIOD_US);
+    vm->core = (uint32_t)vm->config->core;
+    status = move_budget(vm, vm->core);
     if (status >= 0) {
         vm->budget = (handle_t)status;
     }
@@ -191,7 +187,7 @@ void vms_start(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
     const struct spawn_place place = {
-        .core = (uint32_t)vm->config->core,
+        .core = vm->core,
         .priority = vm->budget != 0 ? PRIO_BUDGET : PRIO_BEST_EFFORT,
         .budget = vm->budget,
     };

@@ -334,6 +334,17 @@ static int64_t call_thread_sched(const uint64_t a[6])
     return status;
 }
 
+static int64_t call_thread_move(const uint64_t a[6])
+{
+    int64_t status;
+    struct fake_object *thread = get(a[0], FAKE_THREAD, RIGHT_CONTROL, &status);
+    if (thread != NULL) {
+        thread->core = (uint32_t)a[1];
+    }
+    const uint64_t sched[6] = {a[0], a[2] ? PRIO_BUDGET : PRIO_BEST_EFFORT, a[2]};
+    return call_thread_sched(sched);
+}
+
 static int64_t call_thread_start(const uint64_t a[6])
 {
     int64_t status;
@@ -471,6 +482,7 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_thread_create: return call_thread_create(a);
     case SYS_thread_sched: return call_thread_sched(a);
     case SYS_thread_start: return call_thread_start(a);
+    case SYS_thread_move: return call_thread_move(a);
     case SYS_budget_create: return call_budget_create(a);
     case SYS_event_create: return handle_new(object_new(FAKE_EVENT));
     case SYS_event_signal: return call_event_signal(a);
