@@ -65,20 +65,23 @@ static void write_fields(struct vcpu *v)
     v->arch.secondary = vmx.secondary;
 }
 
-void vmx_load(struct vcpu *v)
+static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
 {
-    struct cpu *cpu = this_cpu();
-    if (cpu->arch.vcpu == v)
-        return;
     vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
-    if (likely(!v->arch.fresh))
+    if (!v->arch.fresh)
         return;
     // New on this core: what is the core's own, and what its TLB may hold of an earlier stay.
     vmwrite(HOST_GS_BASE, (uint64_t)cpu);
     vmwrite(HOST_TR_BASE, (uint64_t)cpu->arch.tss);
     vmwrite(HOST_GDTR_BASE, cpu->arch.gdt_base);
     vmx_invvpid(v->arch.vpid);
+}
+
+void vmx_load(struct vcpu *v)
+{
+    if (unlikely(this_cpu()->arch.vcpu != v))
+        load(this_cpu(), v);
 }
 
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
