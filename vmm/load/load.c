@@ -27,8 +27,7 @@ bool load_get(const struct load_file *file, uint64_t offset, unsigned size, uint
     if (offset > file->bytes || size > file->bytes - offset)
         return false;
     *value = 0;
-    for (unsigned i = size; i-- > 0;)
-        *value = *value << 8 | file->data[offset + i];
+    memcpy(value, file->data + offset, size);
     return true;
 }
 
