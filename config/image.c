@@ -98,6 +98,8 @@ static bool may_be_pvh(const uint8_t *head, size_t size)
     uint32_t phentsize = load16(head + (wide ? 54 : 42)), count = load16(head + (wide ? 56 : 44));
     size_t phdr = wide ? 56 : 32;
 
+    if (phentsize < phdr)
+        return false;
     for (uint32_t i = 0; i < count; i++, phoff += phentsize) {
         if (phoff > size || phdr > size - phoff)
             return true;

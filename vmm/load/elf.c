@@ -190,7 +190,7 @@ bool elf_find_note(const struct load_file *file, const struct elf_note_key *key,
     l = class == ELF_CLASS_32 ? &elf32_layout : &elf64_layout;
     if (!load_get(file, l->phoff, l->word, &phoff) ||
         !load_get(file, l->phentsize, 2, &phentsize) || !load_get(file, l->phnum, 2, &phnum) ||
-        phoff > file->bytes)
+        phoff > file->bytes || phentsize < l->phdr_bytes)
         return false;
     for (uint64_t i = 0; i < phnum; i++) {
         uint64_t at = phoff + i * phentsize;
