@@ -107,6 +107,9 @@ static void test_pvh(void **state)
         make_pvh(wide, 0x1000);
         put(64, 4, 1);
         assert_int_equal(format(), CONFIG_FORMAT_UNKNOWN);
+        make_pvh(wide, 0x1000);
+        put(wide ? 54 : 42, 2, wide ? 55 : 31); // program headers that overlap
+        assert_int_equal(format(), CONFIG_FORMAT_UNKNOWN);
     }
 }
 

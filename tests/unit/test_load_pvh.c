@@ -138,6 +138,9 @@ static void test_refused(void **state)
     put(&file, NOTES, 4, UINT32_MAX);
     expect_error(&file, 32, "unknown image format");
     make_elf32(&file);
+    put(&file, 42, 2, 31); // program headers that overlap
+    expect_error(&file, 32, "unknown image format");
+    make_elf32(&file);
     put(&file, 56, 4, 0x10000); // notes behind the end
     expect_error(&file, 32, "unknown image format");
     make_elf32(&file);
