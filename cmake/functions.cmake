@@ -9,12 +9,13 @@
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME
 #   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME
-#   bulkhead_fuzz(NAME …)       target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang only.
-#                               Seeds are read from corpus/NAME beside the CMakeLists.txt.
+#   bulkhead_fuzz(NAME … [DICT FILE])   target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang
+#                               only. Seeds are read from corpus/NAME beside the CMakeLists.txt;
+#                               FILE, also there, is a dictionary for libFuzzer.
 set(BULKHEAD_FUZZ_SECONDS 10 CACHE STRING "how long ctest runs each fuzzer")
 
 macro(bulkhead_parse)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS;DICT")
 endmacro()
 
 # bulkhead_link(TARGET FLAVOUR LIBRARY…): links each library's flavour, or the library as it is.
@@ -125,9 +126,10 @@ function(bulkhead_fuzz name)
     if(NOT EXISTS ${seeds})
         set(seeds)
     endif()
+    list(TRANSFORM arg_DICT PREPEND -dict=${CMAKE_CURRENT_SOURCE_DIR}/)
     add_test(NAME fuzz.${name}
         COMMAND ${target} -max_total_time=${BULKHEAD_FUZZ_SECONDS} -timeout=10 -verbosity=0
                 -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}-
-                ${found} ${seeds})
+                ${arg_DICT} ${found} ${seeds})
     set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz)
 endfunction()

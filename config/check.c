@@ -20,20 +20,27 @@ struct checker {
     uint16_t promised[CONFIG_MAX_CORES]; // percent of each core, to VMs with a list
 };
 
-// One of the two files of a VM.
+// One of the files of a VM.
 struct file_ref {
     const char *path;
     const char *key;
     struct config_pos pos;
 };
 
-#define FILES_PER_VM 2
-
 static struct file_ref vm_file(const struct config_vm *vm, unsigned which)
 {
-    if (which == 0)
-        return (struct file_ref){vm->image, "image", vm->value_pos[CONFIG_KEY_IMAGE]};
-    return (struct file_ref){vm->initrd, "initrd", vm->value_pos[CONFIG_KEY_INITRD]};
+    struct file_ref file = {config_vm_file(vm, which), "module", {0, 0}};
+
+    if (which == 0) {
+        file.key = "image";
+        file.pos = vm->value_pos[CONFIG_KEY_IMAGE];
+    } else if (which == 1) {
+        file.key = "initrd";
+        file.pos = vm->value_pos[CONFIG_KEY_INITRD];
+    } else if (file.path[0] != '\0') {
+        file.pos = vm->modules[which - 2].pos;
+    }
+    return file;
 }
 
 // Exact in the largest unit that divides it, or else rounded down to MB or KB.
@@ -90,8 +97,9 @@ static bool name_is_taken(struct checker *checker, uint32_t vm_index, unsigned w
     struct file_ref file = vm_file(&config->vms[vm_index], which);
     char quote[CONFIG_QUOTE_SIZE], other_quote[CONFIG_QUOTE_SIZE];
 
-    for (uint32_t i = 0; i < vm_index * FILES_PER_VM + which; i++) {
-        struct file_ref other = vm_file(&config->vms[i / FILES_PER_VM], i % FILES_PER_VM);
+    for (uint32_t i = 0; i < vm_index * CONFIG_FILES_PER_VM + which; i++) {
+        struct file_ref other =
+            vm_file(&config->vms[i / CONFIG_FILES_PER_VM], i % CONFIG_FILES_PER_VM);
         if (!same_text(config_module_name(file.path), config_module_name(other.path)) ||
             same_path(file.path, other.path))
             continue;
@@ -135,6 +143,7 @@ static bool file_is_good(struct checker *checker, const struct file_ref *file,
     return true;
 }
 
+// Without `load`, the image must be of a known format; with it, of none.
 static void check_format(struct checker *checker, struct config_vm *vm,
                          const struct config_image *image)
 {
@@ -143,18 +152,51 @@ static void check_format(struct checker *checker, struct config_vm *vm,
     bool elf = image->head_size >= 4 && memcmp(image->head, "\177ELF", 4) == 0;
 
     vm->format = config_image_format(image->head, image->head_size);
-    if (vm->format != CONFIG_FORMAT_UNKNOWN)
-        return;
-    vm->bad = true;
-    config_error(&checker->log, file.pos,
-                 "image '%s' has an unknown format%s: multiboot 1 ELF and Linux bzImage are known",
-                 config_quote(quote, file.path, strlen(file.path)),
-                 elf ? " (ELF, but no multiboot 1 header in its first 8 KB)" : "");
+    config_quote(quote, file.path, strlen(file.path));
+    if (vm->flat && (vm->format != CONFIG_FORMAT_UNKNOWN || elf)) {
+        config_error(&checker->log, vm->value_pos[CONFIG_KEY_LOAD],
+                     "load is for a flat binary, and image '%s' is %s: remove it", quote,
+                     vm->format != CONFIG_FORMAT_UNKNOWN ? config_format_name(vm->format) : "ELF");
+        vm->bad = true;
+    } else if (vm->flat) {
+        vm->format = CONFIG_FORMAT_FLAT;
+    } else if (vm->format == CONFIG_FORMAT_UNKNOWN) {
+        config_error(&checker->log, file.pos,
+                     "image '%s' has an unknown format%s: Linux bzImage, multiboot 2, multiboot 1 "
+                     "and PVH ELF are known; for a flat binary write load = ADDRESS", quote,
+                     elf ? " (ELF, but no multiboot header in its first 32 KB, nor a PVH note)"
+                         : "");
+        vm->bad = true;
+    }
+}
+
+// Some formats have no place for what the config gives them.
+static void check_modules(struct checker *checker, struct config_vm *vm)
+{
+    bool flat = vm->format == CONFIG_FORMAT_FLAT;
+
+    if (flat && vm->initrd[0] != '\0') {
+        config_error(&checker->log, vm->key_pos[CONFIG_KEY_INITRD],
+                     "a flat binary takes no initrd");
+        vm->bad = true;
+    }
+    if ((flat || vm->format == CONFIG_FORMAT_LINUX) && vm->n_modules != 0) {
+        config_error(&checker->log, vm->modules[0].pos, "%s takes no modules%s",
+                     flat ? "a flat binary" : "a Linux bzImage", flat ? "" : ", only an initrd");
+        vm->bad = true;
+    }
 }
 
 static struct config_pos memory_pos(const struct config_vm *vm)
 {
     return vm->key_pos[CONFIG_KEY_MEMORY].line != 0 ? vm->value_pos[CONFIG_KEY_MEMORY] : vm->pos;
+}
+
+static const char *files_in_words(const struct config_vm *vm)
+{
+    if (vm->n_modules != 0)
+        return vm->initrd[0] != '\0' ? "image, initrd and modules" : "image and modules";
+    return vm->initrd[0] != '\0' ? "image and initrd" : "the image";
 }
 
 // Also for VMs that are bad already: whoever mends one mistake wants to know the next.
@@ -165,7 +207,7 @@ static void check_files(struct checker *checker, uint32_t vm_index)
     uint64_t size = 0;
     char need[SIZE_TEXT], have[SIZE_TEXT];
 
-    for (unsigned which = 0; which < FILES_PER_VM; which++) {
+    for (unsigned which = 0; which < CONFIG_FILES_PER_VM; which++) {
         struct file_ref file = vm_file(vm, which);
         if (file.path[0] == '\0')
             continue;
@@ -183,11 +225,12 @@ static void check_files(struct checker *checker, uint32_t vm_index)
             check_format(checker, vm, &image);
         size = image.size < UINT64_MAX - size ? size + image.size : UINT64_MAX;
     }
+    check_modules(checker, vm);
     if (size <= vm->memory)
         return;
     config_error(&checker->log, memory_pos(vm), "memory = %s is less than the size of %s: %s",
                  format_size(have, vm->memory),
-                 vm->initrd[0] != '\0' ? "image and initrd" : "the image",
+                 files_in_words(vm),
                  format_size(need, size));
     vm->bad = true;
 }

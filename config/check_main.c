@@ -151,9 +151,7 @@ fail:
 
 static const char *vm_path(const struct config *config, uint32_t index)
 {
-    const struct config_vm *vm = &config->vms[index / 2];
-
-    return index % 2 == 0 ? vm->image : vm->initrd;
+    return config_vm_file(&config->vms[index / CONFIG_FILES_PER_VM], index % CONFIG_FILES_PER_VM);
 }
 
 // Whether an earlier file has the same module name. Then this one is either the same file or a
@@ -171,7 +169,7 @@ static bool is_listed(const struct config *config, uint32_t index)
 
 static void list_images(const struct config *config, struct store *store)
 {
-    for (uint32_t i = 0; i < 2 * config->n_vms; i++) {
+    for (uint32_t i = 0; i < CONFIG_FILES_PER_VM * config->n_vms; i++) {
         const char *path = vm_path(config, i);
         struct stat info;
         if (path[0] == '\0' || is_listed(config, i))

@@ -4,7 +4,7 @@
 // held against the machine it is to run on (config_check). The manager uses both at boot;
 // the host program bulkhead-check uses the very same code before an ISO is made.
 //
-// All state lies in the caller's struct config (about 150 KB: static storage, not a stack).
+// All state lies in the caller's struct config (about 450 KB: static storage, not a stack).
 // Nothing here allocates, locks or keeps state of its own; one thread at a time per struct.
 #pragma once
 
@@ -21,7 +21,10 @@
 #define CONFIG_CMDLINE_MAX 2047   // bytes; Linux on x86 takes no more
 #define CONFIG_FILE_MAX (16u << 20)
 #define CONFIG_MAX_MESSAGES 20    // per phase; one more then says how many were left out
-#define CONFIG_IMAGE_HEAD 8192    // bytes of an image that tell its format
+#define CONFIG_IMAGE_HEAD 32768   // bytes of an image that tell its format
+#define CONFIG_MAX_MODULES 16     // of one VM, beside its initrd
+#define CONFIG_MODULE_TEXT 4096   // bytes of all modules of a VM: paths, command lines, zeroes
+#define CONFIG_FILES_PER_VM (2 + CONFIG_MAX_MODULES)
 
 #define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
 #define CONFIG_MEMORY_MAX (UINT64_C(1) << 46)
@@ -57,8 +60,11 @@ enum config_restart { CONFIG_RESTART_NEVER };
 
 enum config_format {
     CONFIG_FORMAT_UNKNOWN,
-    CONFIG_FORMAT_MULTIBOOT1,   // ELF with a multiboot 1 header
     CONFIG_FORMAT_LINUX,        // bzImage
+    CONFIG_FORMAT_MULTIBOOT2,
+    CONFIG_FORMAT_MULTIBOOT1,   // with address fields, or in an ELF file
+    CONFIG_FORMAT_PVH,          // ELF with Xen's note for an entry point
+    CONFIG_FORMAT_FLAT,         // a flat binary, because the config says so
 };
 
 // Every key of the file, in the order of the table in schema.c.
@@ -66,6 +72,8 @@ enum config_key {
     CONFIG_KEY_LOG,
     CONFIG_KEY_IMAGE,
     CONFIG_KEY_INITRD,
+    CONFIG_KEY_MODULE,
+    CONFIG_KEY_LOAD,
     CONFIG_KEY_CMDLINE,
     CONFIG_KEY_MEMORY,
     CONFIG_KEY_VCPUS,
@@ -75,12 +83,25 @@ enum config_key {
     CONFIG_KEYS,
 };
 
+// module = PATH CMDLINE: both are offsets in the VM's module_text.
+struct config_module {
+    uint16_t path;
+    uint16_t cmdline;                   // "" for none
+    struct config_pos pos;
+};
+
 struct config_vm {
     char name[CONFIG_NAME_MAX + 1];
     bool bad;                           // has a mistake: do not start it
     char image[CONFIG_PATH_MAX + 1];    // as written; at boot the module config_module_name(image)
     char initrd[CONFIG_PATH_MAX + 1];   // "" for none
     char cmdline[CONFIG_CMDLINE_MAX + 1];
+    uint32_t n_modules;
+    uint32_t module_text_used;
+    struct config_module modules[CONFIG_MAX_MODULES];
+    char module_text[CONFIG_MODULE_TEXT];
+    bool flat;                          // the image is a flat binary, for flat_gpa
+    uint64_t flat_gpa;                  // below 4 GB
     uint64_t memory;                    // bytes, a multiple of 4 KB
     uint32_t vcpus;                     // 1 to CONFIG_MAX_VCPUS
     uint32_t n_cores;                   // 0: spread
@@ -149,12 +170,20 @@ void config_place(struct config *config, uint32_t cores);
 // The VMs that may be started.
 uint32_t config_good_vms(const struct config *config);
 
+// A file that a VM names: 0 the image, 1 the initrd, from 2 the modules. "" where there is none.
+const char *config_vm_file(const struct config_vm *vm, unsigned which);
+
 // The last component of a path: the name of the boot module. Points into `path`.
 const char *config_module_name(const char *path);
 
-// The format that the first bytes of an image show (Multiboot Specification 0.6.96, "OS image
-// format"; Linux, "The Linux/x86 Boot Protocol").
+// The format that the first bytes of an image show (Linux, "The Linux/x86 Boot Protocol"; "OS image
+// format" of the Multiboot Specification 0.6.96 and of the Multiboot2 Specification 2.0; Xen,
+// "x86/HVM direct boot ABI"). Never CONFIG_FORMAT_FLAT. An ELF file whose notes lie further back
+// counts as PVH: the loader will see whether it is.
 enum config_format config_image_format(const uint8_t *head, size_t size);
+
+// "Linux bzImage" and the like.
+const char *config_format_name(enum config_format format);
 
 // "FILE:LINE:COLUMN: MESSAGE", without the parts of the position that are not known. Always
 // NUL-terminated, cut to `size`.

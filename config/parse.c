@@ -310,7 +310,7 @@ static void parse_assignment(struct parser *parser, size_t at, size_t equals)
     }
     struct config_pos *key_pos =
         target->vm != NULL ? target->vm->key_pos : target->config->system_pos;
-    if (key_pos[key].line != 0) {
+    if (key_pos[key].line != 0 && !config_schema[key].repeatable) {
         config_error(&parser->log, pos, "key '%s' again in %s (first defined at line %u)",
                      config_schema[key].name, parser->section_text,
                      (unsigned)key_pos[key].line);

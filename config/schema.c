@@ -18,6 +18,11 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 // Decimal digits and nothing else. Every number in the file is far below 2^60.
 static enum number_result parse_number(const char *text, size_t length, uint64_t *number)
 {
@@ -84,6 +89,53 @@ static void set_initrd(const struct config_target *target, const struct config_v
     set_path(target, value, "initrd", target->vm->initrd);
 }
 
+static size_t skip_blanks(const struct config_value *value, size_t at)
+{
+    while (at < value->length && is_blank(value->text[at]))
+        at++;
+    return at;
+}
+
+// The first word is the file, the rest its command line; the blanks between them are left out.
+static void set_module(const struct config_target *target, const struct config_value *value)
+{
+    struct config_vm *vm = target->vm;
+    size_t start = skip_blanks(value, 0), end = start, rest;
+    char path[CONFIG_PATH_MAX + 1];
+
+    while (end < value->length && !is_blank(value->text[end]))
+        end++;
+    rest = skip_blanks(value, end);
+    if (end == start) {
+        config_error(target->log, value->pos, "module names no file");
+        return;
+    }
+    const struct config_value file = {value->text + start, end - start, value->pos};
+    path[0] = '\0';
+    set_path(target, &file, "module", path);
+    if (path[0] == '\0')
+        return;
+    if (vm->n_modules == CONFIG_MAX_MODULES) {
+        config_error(target->log, value->pos, "more than %d modules in one VM",
+                     CONFIG_MAX_MODULES);
+        return;
+    }
+    size_t length = value->length - rest;
+    if (file.length + length + 2 > CONFIG_MODULE_TEXT - vm->module_text_used) {
+        config_error(target->log, value->pos,
+                     "the modules of this VM take more than %d bytes of text", CONFIG_MODULE_TEXT);
+        return;
+    }
+    // The text is zeroed, so each part has its end.
+    struct config_module *module = &vm->modules[vm->n_modules++];
+    module->pos = value->pos;
+    module->path = (uint16_t)vm->module_text_used;
+    module->cmdline = (uint16_t)(module->path + file.length + 1);
+    memcpy(vm->module_text + module->path, path, file.length);
+    memcpy(vm->module_text + module->cmdline, value->text + rest, length);
+    vm->module_text_used = (uint32_t)(module->cmdline + length + 1);
+}
+
 static void set_cmdline(const struct config_target *target, const struct config_value *value)
 {
     struct config_vm *vm = target->vm;
@@ -107,6 +159,50 @@ static unsigned suffix_shift(char suffix)
     default:
         return 0;
     }
+}
+
+static bool parse_hex(const char *text, size_t length, uint64_t *number)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *number = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+        const char *digit = c != '\0' ? strchr(digits, c) : NULL;
+        if (digit == NULL || *number >> 60 != 0)
+            return false;
+        *number = *number << 4 | (uint64_t)(digit - digits);
+    }
+    return length > 0;
+}
+
+static void set_load(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint64_t number = 0;
+    bool good = false;
+
+    if (value->length > 2 && value->text[0] == '0' && (value->text[1] | 0x20) == 'x') {
+        good = parse_hex(value->text + 2, value->length - 2, &number);
+    } else {
+        unsigned shift = suffix_shift(value->text[value->length - 1]);
+        good = parse_number(value->text, value->length - (shift != 0), &number) == NUMBER_OK &&
+               number <= UINT64_MAX >> shift;
+        number <<= shift;
+    }
+    config_quote(quote, value->text, value->length);
+    if (!good) {
+        config_error(target->log, value->pos,
+                     "bad address '%s' for load: write 0x and hexadecimal digits, or digits and "
+                     "K, M or G, such as 1M", quote);
+        return;
+    }
+    if (number > UINT32_MAX) {
+        config_error(target->log, value->pos, "load = %s is not below 4 GB", quote);
+        return;
+    }
+    target->vm->flat = true;
+    target->vm->flat_gpa = number;
 }
 
 static void set_memory(const struct config_target *target, const struct config_value *value)
@@ -265,15 +361,17 @@ static void set_restart(const struct config_target *target, const struct config_
 }
 
 const struct config_schema config_schema[CONFIG_KEYS] = {
-    [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, set_log},
-    [CONFIG_KEY_IMAGE]   = {"image",   CONFIG_SECTION_VM,     false, set_image},
-    [CONFIG_KEY_INITRD]  = {"initrd",  CONFIG_SECTION_VM,     false, set_initrd},
-    [CONFIG_KEY_CMDLINE] = {"cmdline", CONFIG_SECTION_VM,     true,  set_cmdline},
-    [CONFIG_KEY_MEMORY]  = {"memory",  CONFIG_SECTION_VM,     false, set_memory},
-    [CONFIG_KEY_VCPUS]   = {"vcpus",   CONFIG_SECTION_VM,     false, set_vcpus},
-    [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, set_cores},
-    [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, set_share},
-    [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, set_restart},
+    [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, false, set_log},
+    [CONFIG_KEY_IMAGE]   = {"image",   CONFIG_SECTION_VM,     false, false, set_image},
+    [CONFIG_KEY_INITRD]  = {"initrd",  CONFIG_SECTION_VM,     false, false, set_initrd},
+    [CONFIG_KEY_MODULE]  = {"module",  CONFIG_SECTION_VM,     false, true,  set_module},
+    [CONFIG_KEY_LOAD]    = {"load",    CONFIG_SECTION_VM,     false, false, set_load},
+    [CONFIG_KEY_CMDLINE] = {"cmdline", CONFIG_SECTION_VM,     true,  false, set_cmdline},
+    [CONFIG_KEY_MEMORY]  = {"memory",  CONFIG_SECTION_VM,     false, false, set_memory},
+    [CONFIG_KEY_VCPUS]   = {"vcpus",   CONFIG_SECTION_VM,     false, false, set_vcpus},
+    [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, false, set_cores},
+    [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, false, set_share},
+    [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
 };
 
 enum config_key config_schema_find(enum config_section section, const char *name, size_t length)

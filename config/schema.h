@@ -31,6 +31,7 @@ struct config_schema {
     const char *name;
     enum config_section section;
     bool may_be_empty;
+    bool repeatable;
     // Stores the value, or reports what is wrong with it.
     void (*set)(const struct config_target *target, const struct config_value *value);
 };

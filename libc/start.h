@@ -12,6 +12,8 @@
 #define START_MAGIC      0x7472617473686bull
 #define START_NAME_MAX   16
 #define START_VM_MAX     60
+#define START_MODULE_MAX 16   // boot modules of one VM, beside its initrd
+#define START_MODULE_TEXT 4096
 
 enum start_role { START_VMM = 1, START_CONSOLE };
 
@@ -29,6 +31,13 @@ struct start_line {
 #define VMM_BIT_CONSOLE 2ull // input is there, or room in the output ring
 #define VMM_BIT_STOP    4ull // the manager asks for an orderly power-off (ACPI power button)
 
+// A further boot module of a guest. Its name and its command line are texts in module_text.
+struct start_module {
+    handle_t file;         // boot module, read-only
+    uint16_t name, cmdline; // offsets
+    uint64_t bytes;
+};
+
 struct start_vmm {
     char name[START_NAME_MAX];
     char cmdline[2048];
@@ -38,8 +47,13 @@ struct start_vmm {
     uint64_t image_bytes;
     char image_name[48];
     handle_t initrd;       // 0: none
-    uint32_t reserved;
+    uint32_t modules;      // entries of module[]
     uint64_t initrd_bytes;
+    uint32_t flat;         // 1: the image is a flat binary for flat_gpa
+    uint32_t reserved;
+    uint64_t flat_gpa;
+    struct start_module module[START_MODULE_MAX];
+    char module_text[START_MODULE_TEXT];
     struct start_line console;
 };
 

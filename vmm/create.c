@@ -116,15 +116,35 @@ static bool map_file(struct load_file *file, handle_t memory, uint64_t bytes, ui
     return true;
 }
 
-static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
+static bool map_files(struct load *load, const struct start_vmm *start)
 {
-    struct load load = { .ram = &vmm->ram, .cmdline = start->cmdline };
-    int64_t status;
+    _Static_assert(LOAD_MODULE_MAX == START_MODULE_MAX, "the loaders take what the manager gives");
 
-    if (!map_file(&load.image, start->image, start->image_bytes, IMAGE_VA, start->image_name))
+    if (!map_file(&load->image, start->image, start->image_bytes, IMAGE_VA, start->image_name))
         return false;
     if (start->initrd != 0 &&
-        !map_file(&load.initrd, start->initrd, start->initrd_bytes, INITRD_VA, "initrd"))
+        !map_file(&load->initrd, start->initrd, start->initrd_bytes, INITRD_VA, "initrd"))
+        return false;
+    for (; load->modules < start->modules; load->modules++) {
+        const struct start_module *from = &start->module[load->modules];
+        struct load_module *module = &load->module[load->modules];
+        if (!map_file(&module->file, from->file, from->bytes,
+                      MODULES_VA + load->modules * MODULE_STRIDE, start->module_text + from->name))
+            return false;
+        module->cmdline = start->module_text + from->cmdline;
+    }
+    return true;
+}
+
+static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
+{
+    struct load load = {
+        .ram = &vmm->ram, .cmdline = start->cmdline,
+        .flat = start->flat != 0, .flat_gpa = start->flat_gpa,
+    };
+    int64_t status;
+
+    if (!map_files(&load, start))
         return false;
     if (!firmware_write(&vmm->ram, VCPUS, &load.rsdp)) {
         printf("the firmware's tables do not fit into memory\n");

@@ -18,6 +18,8 @@
 #define GUEST_RAM_VA 0x100000000000ull // gpa 0
 #define IMAGE_VA     0x200000000000ull
 #define INITRD_VA    0x210000000000ull
+#define MODULES_VA   0x220000000000ull // module i at this + i * MODULE_STRIDE
+#define MODULE_STRIDE (1ull << 32)
 
 struct vmm {
     struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Multiboot-1 header and entry of every guest image: from 32-bit protected mode without paging to
-// 64-bit mode with the first 4 GB identity mapped by 2 MB pages, then guest_start().
+// Entry of every guest image, whatever format it has (header_*.S): from 32-bit protected mode
+// without paging to 64-bit mode with the first 4 GB identity mapped by 2 MB pages, then
+// guest_start(). In a flat binary these are the first bytes.
 // Runs once, on the boot processor, with interrupts off. Owns the GDT, the TSS, the page tables
 // and the boot stack.
 
 #include "guests/lib/layout.h"
-
-#define MULTIBOOT_HEADER_MAGIC  0x1BADB002
-#define MULTIBOOT_HEADER_FLAGS  0x00000003  // modules on page boundaries, memory size wanted
 
 #define PTE_TABLE   0x003                   // present, writable
 #define PTE_RAM     0x083                   // present, writable, 2 MB page
@@ -19,12 +17,6 @@
 #define CR4_BITS    0x00000620              // PAE, OSFXSR, OSXMMEXCPT
 #define MSR_EFER    0xC0000080
 #define EFER_LME    0x00000100
-
-    .section .multiboot, "a"
-    .balign 4
-    .long MULTIBOOT_HEADER_MAGIC
-    .long MULTIBOOT_HEADER_FLAGS
-    .long -(MULTIBOOT_HEADER_MAGIC + MULTIBOOT_HEADER_FLAGS)
 
     .section .text.entry, "ax"
     .code32
@@ -87,7 +79,7 @@ entry64:
     mov     %eax, %gs
     mov     $boot_stack_top, %esp
 
-    // guest_start(magic, multiboot information, time stamp of the first instruction)
+    // guest_start(EAX, EBX, time stamp of the first instruction)
     mov     %ebp, %edx
     shl     $32, %rdx
     mov     %edi, %eax

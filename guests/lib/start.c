@@ -11,55 +11,38 @@
 
 #include "guests/lib/clock.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/loader.h"
 #include "guests/lib/options.h"
 #include "guests/lib/pic.h"
 #include "guests/lib/power.h"
 #include "guests/lib/trap.h"
 #include "guests/lib/uart.h"
 
-#define MULTIBOOT_LOADER_MAGIC 0x2BADB002u
-#define MULTIBOOT_HAS_MEMORY   (1u << 0)
-#define MULTIBOOT_HAS_CMDLINE  (1u << 2)
-#define MULTIBOOT_HAS_MODULES  (1u << 3)
-#define HIGH_MEMORY            0x100000u
 #define MAPPED_RAM_END         0xC0000000u
 #define PAGE_MASK              4095u
 #define DELAY_MAX_MS           60000u
-
-// "Boot information format" of the Multiboot Specification, version 0.6.96; the part that is used.
-struct multiboot_information {
-    uint32_t flags;
-    uint32_t mem_lower; // KB
-    uint32_t mem_upper; // KB from 1 MB
-    uint32_t boot_device;
-    uint32_t cmdline;
-    uint32_t mods_count;
-    uint32_t mods_addr;
-};
-
-struct multiboot_module {
-    uint32_t start, end, string, reserved;
-};
 
 extern uint8_t image_end[];
 extern int main(int argc, char **argv);
 extern void __libc_init_array(void);
 
-// The heap runs from above the image and the modules to the end of RAM.
-static void heap_init(const struct multiboot_information *info)
+// The heap is the larger of the two gaps: from the image to the modules, or from the modules to the
+// end of RAM.
+static void heap_init(const struct loader_info *info)
 {
-    uintptr_t start = (uintptr_t)image_end;
-    if (info->flags & MULTIBOOT_HAS_MODULES) {
-        const struct multiboot_module *modules = (const void *)(uintptr_t)info->mods_addr;
-        for (uint32_t i = 0; i < info->mods_count; i++) {
-            if (modules[i].end > start)
-                start = modules[i].end;
-        }
+    uint64_t end = info->memory_end < MAPPED_RAM_END ? info->memory_end : MAPPED_RAM_END;
+    uint64_t start = (uintptr_t)image_end, low = end, high = start;
+    for (unsigned int i = 0; i < info->modules; i++) {
+        const struct loader_module *module = &info->module[i];
+        if (module->start < low)
+            low = module->start;
+        if (module->start + module->bytes > high)
+            high = module->start + module->bytes;
     }
-    start = (start + PAGE_MASK) & ~(uintptr_t)PAGE_MASK;
-    uintptr_t end = HIGH_MEMORY + (uintptr_t)info->mem_upper * 1024;
-    if (end > MAPPED_RAM_END)
-        end = MAPPED_RAM_END;
+    if (low < start || end - high > low - start)
+        start = (high + PAGE_MASK) & ~(uint64_t)PAGE_MASK;
+    else
+        end = low;
     newlib_heap_init(start, end > start ? end : start);
 }
 
@@ -69,17 +52,11 @@ void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc)
     uart_init();
     trap_init();
     cpu_fpu_init();
-    if (magic != MULTIBOOT_LOADER_MAGIC)
-        guest_die("the loader is not a multiboot 1 loader: EAX is not 0x2badb002");
-
-    const struct multiboot_information *info = (const void *)(uintptr_t)information;
-    if (!(info->flags & MULTIBOOT_HAS_MEMORY))
-        guest_die("the loader does not tell the size of memory");
-    const char *command_line = NULL;
-    if (info->flags & MULTIBOOT_HAS_CMDLINE)
-        command_line = (const char *)(uintptr_t)info->cmdline;
-    options_init(command_line);
-    heap_init(info);
+    if (!loader_read(magic, information))
+        guest_die("the loader speaks none of multiboot 1, multiboot 2 and PVH, or does not tell "
+                  "the size of memory");
+    options_init(loader_info()->command_line);
+    heap_init(loader_info());
     clock_init(entry_tsc);
     __libc_init_array();
     clock_spin_ns(option_number("delay", 0, 0, DELAY_MAX_MS) * NS_PER_MS);

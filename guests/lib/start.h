@@ -6,9 +6,9 @@
 
 #include <stdint.h>
 
-// Called by boot.S in 64-bit mode with interrupts off: the loader's magic, the gpa of the multiboot
-// information, and the TSC at the first instruction. Powers off when main() returns; a status
-// other than 0 is reported as "GUEST-FAIL exit status N".
+// Called by boot.S in 64-bit mode with interrupts off: what EAX (the loader's magic) and EBX (gpa
+// of its information) held at the entry, and the TSC at the first instruction. Powers off when
+// main() returns; a status other than 0 is reported as "GUEST-FAIL exit status N".
 _Noreturn void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc);
 
 // Gives [start, end) to sbrk().

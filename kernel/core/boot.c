@@ -1,30 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The boot core's last steps: the manager is made from its module and started. Nothing else runs
 // yet, so locks are taken for the assertions' sake only; every failure is the end, with a message.
+#include "kernel/abi/elf.h"
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 
 #define MANAGER_MODULE "bin:manager"
 #define SEGMENTS_MAX   16
-
-// The parts of the ELF-64 format that a static executable has (System V ABI, "Object Files").
-struct elf_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-struct elf_segment {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-#define ELF_IDENT   "\177ELF\2\1\1" // 64-bit, little-endian, version 1
-#define ELF_EXEC    2
-#define SEGMENT_LOAD 1
-#define SEGMENT_X    1u
-#define SEGMENT_W    2u
 
 static struct process *manager;
 
@@ -55,32 +37,30 @@ static void place(uint64_t va, const void *from, uint64_t filled, uint64_t bytes
     must(space_map(&manager->space, m, 0, size, start, prot) == OK, "a segment overlaps another");
 }
 
-static void load_segment(const char *file, uint64_t size, const struct elf_segment *s)
+static void load_segment(const char *file, uint64_t size, const struct elf64_phdr *s)
 {
     must(s->filesz <= s->memsz && s->offset <= size && s->filesz <= size - s->offset,
          "a segment lies outside of its file");
     must(s->vaddr >= USER_START && s->vaddr < USER_END && s->memsz <= USER_END - s->vaddr,
          "a segment lies outside of user addresses");
-    must((s->flags & (SEGMENT_W | SEGMENT_X)) != (SEGMENT_W | SEGMENT_X),
-         "a segment is writable and executable");
+    must((s->flags & (PF_W | PF_X)) != (PF_W | PF_X), "a segment is writable and executable");
     place(s->vaddr, file + s->offset, s->filesz, s->memsz,
-          PROT_READ | ((s->flags & SEGMENT_W) ? PROT_WRITE : 0) |
-              ((s->flags & SEGMENT_X) ? PROT_EXEC : 0));
+          PROT_READ | (s->flags & PF_W ? PROT_WRITE : 0) | (s->flags & PF_X ? PROT_EXEC : 0));
 }
 
 static uint64_t load_elf(const struct boot_module_fact *module)
 {
     const char *file = arch_ptr(module->hpa);
-    struct elf_header h;
-    struct elf_segment s;
+    struct elf64_header h;
+    struct elf64_phdr s;
     must(module->bytes >= sizeof(h), "its file is too short");
     memcpy(&h, file, sizeof(h));
-    must(memcmp(h.ident, ELF_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
+    must(memcmp(h.ident, ELF64_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
     must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= module->bytes &&
          h.phnum * sizeof(s) <= module->bytes - h.phoff, "bad ELF headers");
     for (unsigned i = 0; i < h.phnum; i++) {
         memcpy(&s, file + h.phoff + i * sizeof(s), sizeof(s));
-        if (s.type == SEGMENT_LOAD && s.memsz)
+        if (s.type == PT_LOAD && s.memsz)
             load_segment(file, module->bytes, &s);
     }
     must(h.entry >= USER_START && h.entry < USER_END, "bad entry point");

@@ -54,6 +54,20 @@ static enum config_find find(void *ctx, const char *path, struct config_image *i
     return CONFIG_FOUND;
 }
 
+static void require_sane_modules(const struct config_vm *vm)
+{
+    require(vm->n_modules <= CONFIG_MAX_MODULES);
+    for (uint32_t i = 0; i < vm->n_modules; i++) {
+        const struct config_module *module = &vm->modules[i];
+        const char *path = config_vm_file(vm, 2 + i), *cmdline = vm->module_text + module->cmdline;
+        require(module->path < module->cmdline && module->cmdline < CONFIG_MODULE_TEXT);
+        require(path + strlen(path) + 1 == cmdline && path[0] != '\0');
+        require(memchr(cmdline, 0, CONFIG_MODULE_TEXT - module->cmdline) != NULL);
+        require(module->pos.line > vm->pos.line);
+    }
+    require(!vm->flat || vm->flat_gpa <= UINT32_MAX);
+}
+
 static void require_sane(const struct config *config, const struct config_host *host)
 {
     uint64_t memory = 0;
@@ -62,6 +76,7 @@ static void require_sane(const struct config *config, const struct config_host *
     for (uint32_t i = 0; i < config->n_vms; i++) {
         const struct config_vm *vm = &config->vms[i];
         require(vm->pos.line != 0 && vm->name[0] != '\0');
+        require_sane_modules(vm);
         if (vm->bad)
             continue;
         require(vm->image[0] != '\0' && vm->memory >= CONFIG_MEMORY_MIN);

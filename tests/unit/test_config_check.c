@@ -89,7 +89,7 @@ static void test_formats(void **state)
     linux_head[0x1ff] = 0;
     assert_int_equal(config_image_format(linux_head, 0x206), CONFIG_FORMAT_UNKNOWN);
     assert_int_equal(config_image_format(NULL, 0), CONFIG_FORMAT_UNKNOWN);
-    for (size_t at = 4; at < 100; at++) {
+    for (size_t at = 64; at < 160; at++) { // behind the ELF header
         put_multiboot(at);
         assert_int_equal(config_image_format(multiboot_head, 8192),
                          at % 4 == 0 ? CONFIG_FORMAT_MULTIBOOT1 : CONFIG_FORMAT_UNKNOWN);
@@ -100,10 +100,10 @@ static void test_formats(void **state)
     assert_int_equal(config_image_format(multiboot_head, 8191), CONFIG_FORMAT_UNKNOWN);
     put_multiboot(8184);
     assert_int_equal(config_image_format(multiboot_head, 8208), CONFIG_FORMAT_UNKNOWN);
-    put_multiboot(16);
-    multiboot_head[24] ^= 1;
+    put_multiboot(64);
+    multiboot_head[72] ^= 1;
     assert_int_equal(config_image_format(multiboot_head, 8192), CONFIG_FORMAT_UNKNOWN);
-    put_multiboot(16);
+    put_multiboot(64);
     multiboot_head[0] = 0;
     assert_int_equal(config_image_format(multiboot_head, 8192), CONFIG_FORMAT_UNKNOWN);
 }
@@ -124,10 +124,12 @@ static void test_check_files(void **state)
                  "t.conf:4:10: initrd 'none' not found among the boot modules");
     assert_check("[vm a]\nimage=text\nmemory=8M",
                  "t.conf:2:7: image 'text' has an unknown format: "
-                 "multiboot 1 ELF and Linux bzImage are known");
+                 "Linux bzImage, multiboot 2, multiboot 1 and PVH ELF are known; for a flat "
+                 "binary write load = ADDRESS");
     assert_check("[vm a]\nimage=elf\nmemory=8M",
-                 "t.conf:2:7: image 'elf' has an unknown format (ELF, but no multiboot 1 header "
-                 "in its first 8 KB): multiboot 1 ELF and Linux bzImage are known");
+                 "t.conf:2:7: image 'elf' has an unknown format (ELF, but no multiboot header in "
+                 "its first 32 KB, nor a PVH note): Linux bzImage, multiboot 2, multiboot 1 and "
+                 "PVH ELF are known; for a flat binary write load = ADDRESS");
     assert_check("[vm a]\nimage=empty\nmemory=8M", "t.conf:2:7: image 'empty' is empty");
     assert_check("[vm a]\nimage=locked\nmemory=8M",
                  "t.conf:2:7: image 'locked' cannot be read: Permission denied");

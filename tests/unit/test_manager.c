@@ -133,7 +133,8 @@ static void expect(const char *text)
 }
 
 static const char two_vms[] = "[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\ncores = 1\n"
-                              "cmdline = a b\n[vm two]\nimage = hello\nmemory = 16M\n";
+                              "cmdline = a b\nmodule = hello c  d\nmodule = ./hello\n"
+                              "[vm two]\nimage = hello\nmemory = 16M\n";
 
 static bool script_two_off(int at)
 {
@@ -193,6 +194,15 @@ static void check_vmm_process(void)
     // signalled.
     assert_int_equal(fake_slot(process, block->vmm.image, &rights)->type, FAKE_MEMORY);
     assert_int_equal(rights, RIGHT_READ);
+    assert_int_equal(block->vmm.modules, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct start_module *module = &block->vmm.module[i];
+        assert_int_equal(fake_slot(process, module->file, &rights)->type, FAKE_MEMORY);
+        assert_int_equal(rights, RIGHT_READ);
+        assert_int_equal(module->bytes, sizeof(image));
+        assert_string_equal(block->vmm.module_text + module->name, "hello");
+        assert_string_equal(block->vmm.module_text + module->cmdline, i == 0 ? "c  d" : "");
+    }
     assert_ptr_equal(fake_slot(process, block->vmm.event, &rights),
                      fake_handle(manager.vm[0].event));
     assert_int_equal(rights, RIGHT_USE | RIGHT_WAIT);

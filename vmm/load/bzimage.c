@@ -183,6 +183,9 @@ bool bzimage_load(struct load *load)
     struct setup setup = { 0 };
     uint64_t end = 0;
 
+    if (load->modules != 0)
+        return load_fail(load, "a Linux bzImage takes no modules ('%s'), only an initrd",
+                         load->module[0].file.name);
     if (!read_setup(load, &setup) || !load_kernel(load, &setup, &end) ||
         !write_params(load, &setup, end))
         return false;

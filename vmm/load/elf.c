@@ -7,19 +7,23 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { ELF_CLASS_32 = 1, ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2, ELF_PT_LOAD = 1 };
+enum { ELF_CLASS_32 = 1, ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2 };
+enum { ELF_PT_LOAD = 1, ELF_PT_NOTE = 4 };
 enum { ELF_MACHINE_386 = 3, ELF_MACHINE_X86_64 = 62 };
+// Of all note segments together; Linux has about thirty. Else a file could keep us busy for hours.
+enum { ELF_NOTE_MAX = 4096 };
 
 // Offsets of the fields that differ between the classes, and sizes.
 struct elf_layout {
     uint8_t word;                                // bytes of an address
     uint8_t entry, phoff, phentsize, phnum;      // in the ELF header
     uint8_t offset, vaddr, paddr, filesz, memsz; // in a program header
+    uint8_t align;
     uint8_t phdr_bytes;
 };
 
-static const struct elf_layout elf32_layout = { 4, 24, 28, 42, 44, 4, 8, 12, 16, 20, 32 };
-static const struct elf_layout elf64_layout = { 8, 24, 32, 54, 56, 8, 16, 24, 32, 40, 56 };
+static const struct elf_layout elf32_layout = { 4, 24, 28, 42, 44, 4, 8, 12, 16, 20, 28, 32 };
+static const struct elf_layout elf64_layout = { 8, 24, 32, 54, 56, 8, 16, 24, 32, 40, 48, 56 };
 
 bool elf_detect(const struct load_file *file)
 {
@@ -95,29 +99,109 @@ bool elf_open(struct load *load, struct elf_file *elf)
     return elf->segments > 0 || load_fail(load, "the ELF file has nothing to load");
 }
 
-bool elf_load(struct load *load, const struct elf_file *elf, uint64_t *entry, uint64_t *end)
+bool elf_load(struct load *load, const struct elf_file *elf, uint64_t shift, uint64_t *end)
 {
-    bool found = false;
-
     *end = 0;
     for (unsigned i = 0; i < elf->segments; i++) {
         const struct elf_segment *s = &elf->segment[i];
-        if (!load_part(load, "ELF segment", s->offset, s->file_bytes, s->physical_address,
-                       s->memory_bytes))
+        uint64_t gpa = s->physical_address + shift;
+        if (!load_part(load, "ELF segment", s->offset, s->file_bytes, gpa, s->memory_bytes))
             return false;
-        if (s->physical_address + s->memory_bytes > *end)
-            *end = s->physical_address + s->memory_bytes;
-        if (!found && elf->entry - s->virtual_address < s->memory_bytes) {
+        if (gpa + s->memory_bytes > *end)
+            *end = gpa + s->memory_bytes;
+    }
+    return true;
+}
+
+bool elf_holds(const struct elf_file *elf, uint64_t gpa)
+{
+    for (unsigned i = 0; i < elf->segments; i++) {
+        if (gpa - elf->segment[i].physical_address < elf->segment[i].memory_bytes)
+            return true;
+    }
+    return false;
+}
+
+bool elf_entry(struct load *load, const struct elf_file *elf, uint64_t *entry)
+{
+    for (unsigned i = 0; i < elf->segments; i++) {
+        const struct elf_segment *s = &elf->segment[i];
+        if (elf->entry - s->virtual_address < s->memory_bytes) {
             *entry = elf->entry - s->virtual_address + s->physical_address;
-            found = true;
+            return true;
         }
     }
     // Some kernels are linked high and give their entry point as a physical address.
-    for (unsigned i = 0; i < elf->segments && !found; i++) {
+    *entry = elf->entry;
+    return elf_holds(elf, elf->entry) ||
+           load_fail(load, "the entry point 0x%" PRIx64 " lies in no segment", elf->entry);
+}
+
+bool elf_extent(const struct elf_file *elf, uint64_t *low, uint64_t *high)
+{
+    *low = UINT64_MAX;
+    *high = 0;
+    for (unsigned i = 0; i < elf->segments; i++) {
         const struct elf_segment *s = &elf->segment[i];
-        found = elf->entry - s->physical_address < s->memory_bytes;
-        *entry = elf->entry;
+        if (s->memory_bytes > UINT64_MAX - s->physical_address)
+            return false;
+        if (s->physical_address < *low)
+            *low = s->physical_address;
+        if (s->physical_address + s->memory_bytes > *high)
+            *high = s->physical_address + s->memory_bytes;
     }
-    return found || load_fail(load, "the entry point 0x%" PRIx64 " lies in no segment",
-                              elf->entry);
+    return true;
+}
+
+// The notes in [at, end) of the file; *left: how many more are looked at.
+static bool find_in_segment(const struct load_file *file, uint64_t at, uint64_t end, uint64_t align,
+                            const struct elf_note_key *key, unsigned *left, struct elf_note *note)
+{
+    uint64_t name_bytes, desc_bytes, type;
+
+    for (; *left > 0 && at < end && end - at >= 12; (*left)--) {
+        if (!load_get(file, at, 4, &name_bytes) || !load_get(file, at + 4, 4, &desc_bytes) ||
+            !load_get(file, at + 8, 4, &type))
+            return false;
+        // 32-bit numbers, and an offset within the file: the sums cannot wrap.
+        uint64_t name = at + 12, desc = (name + name_bytes + align - 1) & ~(align - 1);
+        if (desc > end || desc_bytes > end - desc)
+            return false;
+        if (type == key->type && name_bytes == key->name_bytes &&
+            memcmp(file->data + name, key->name, key->name_bytes) == 0) {
+            *note = (struct elf_note){ .offset = desc, .bytes = desc_bytes };
+            if (desc_bytes == 4 || desc_bytes == 8)
+                load_get(file, desc, (unsigned)desc_bytes, &note->value);
+            return true;
+        }
+        at = (desc + desc_bytes + align - 1) & ~(align - 1);
+    }
+    return false;
+}
+
+bool elf_find_note(const struct load_file *file, const struct elf_note_key *key,
+                   struct elf_note *note)
+{
+    uint64_t class = 0, phoff, phentsize, phnum, type, offset, bytes, align;
+    const struct elf_layout *l;
+    unsigned left = ELF_NOTE_MAX;
+
+    load_get(file, 4, 1, &class);
+    l = class == ELF_CLASS_32 ? &elf32_layout : &elf64_layout;
+    if (!load_get(file, l->phoff, l->word, &phoff) ||
+        !load_get(file, l->phentsize, 2, &phentsize) || !load_get(file, l->phnum, 2, &phnum) ||
+        phoff > file->bytes || phentsize < l->phdr_bytes)
+        return false;
+    for (uint64_t i = 0; i < phnum; i++) {
+        uint64_t at = phoff + i * phentsize;
+        if (!load_get(file, at, 4, &type) || !load_get(file, at + l->offset, l->word, &offset) ||
+            !load_get(file, at + l->filesz, l->word, &bytes) ||
+            !load_get(file, at + l->align, l->word, &align))
+            return false;
+        if (type != ELF_PT_NOTE || offset > file->bytes || bytes > file->bytes - offset)
+            continue;
+        if (find_in_segment(file, offset, offset + bytes, align == 8 ? 8 : 4, key, &left, note))
+            return true;
+    }
+    return false;
 }

@@ -8,8 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#define MULTIBOOT2_MAGIC 0xE85250D6u
+#include "vmm/load/elf.h"
 
 bool load_fail(struct load *load, const char *format, ...)
 {
@@ -28,8 +27,7 @@ bool load_get(const struct load_file *file, uint64_t offset, unsigned size, uint
     if (offset > file->bytes || size > file->bytes - offset)
         return false;
     *value = 0;
-    for (unsigned i = size; i-- > 0;)
-        *value = *value << 8 | file->data[offset + i];
+    memcpy(value, file->data + offset, size);
     return true;
 }
 
@@ -61,27 +59,65 @@ bool load_part(struct load *load, const char *what, uint64_t offset, uint64_t by
     return true;
 }
 
-bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa)
+// Copies a file to the highest page that leaves room for it below `limit`.
+static bool load_high(struct load *load, const char *what, const struct load_file *file,
+                      uint64_t floor, uint64_t limit, uint64_t *gpa)
 {
-    uint64_t bytes = load->initrd.bytes;
-
     if (limit > load->ram->low_end)
         limit = load->ram->low_end;
     if (floor < RAM_EXTENDED)
         floor = RAM_EXTENDED;
     floor = (floor + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
-    if (limit < floor || bytes > limit - floor)
-        return load_fail(load, "no room for the initrd '%s' (%" PRIu64
+    if (limit < floor || file->bytes > limit - floor)
+        return load_fail(load, "no room for the %s '%s' (%" PRIu64
                          " bytes) behind the image, which ends at 0x%" PRIx64
-                         "; give the VM more memory", load->initrd.name, bytes, floor);
-    *gpa = (limit - bytes) & ~(PAGE_SIZE - 1);
-    return ram_write(load->ram, *gpa, load->initrd.data, bytes);
+                         "; give the VM more memory", what, file->name, file->bytes, floor);
+    *gpa = (limit - file->bytes) & ~(PAGE_SIZE - 1);
+    return ram_write(load->ram, *gpa, file->data, file->bytes);
+}
+
+bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa)
+{
+    return load_high(load, "initrd", &load->initrd, floor, limit, gpa);
+}
+
+bool load_modules(struct load *load, uint64_t floor, struct load_placed placed[LOAD_PLACED_MAX],
+                  unsigned *count)
+{
+    const struct load_file *file[LOAD_PLACED_MAX];
+    uint64_t limit = RAM_LOW_MAX;
+    unsigned n = 0;
+
+    if (load->initrd.data != NULL) {
+        file[n] = &load->initrd;
+        placed[n++].cmdline = "";
+    }
+    for (unsigned i = 0; i < load->modules && n < LOAD_PLACED_MAX; i++) {
+        file[n] = &load->module[i].file;
+        placed[n++].cmdline = load->module[i].cmdline;
+    }
+    for (unsigned i = n; i-- > 0;) {
+        if (!load_high(load, file[i] == &load->initrd ? "initrd" : "module", file[i], floor, limit,
+                       &placed[i].gpa))
+            return false;
+        placed[i].bytes = file[i]->bytes;
+        placed[i].name = file[i]->name;
+        limit = placed[i].gpa;
+    }
+    *count = n;
+    return true;
+}
+
+// "PREFIX TEXT", or the one of them that is not empty; -> its length, which may be beyond the room
+static int join(char text[BOOT_CMDLINE_MAX], const char *prefix, const char *rest)
+{
+    return snprintf(text, BOOT_CMDLINE_MAX, "%s%s%s", prefix, *prefix && *rest ? " " : "", rest);
 }
 
 bool load_cmdline(struct load *load, const char *prefix, uint64_t max)
 {
     char text[BOOT_CMDLINE_MAX];
-    int length = snprintf(text, sizeof(text), "%s%s%s", prefix, *prefix ? " " : "", load->cmdline);
+    int length = join(text, prefix, load->cmdline);
 
     if (length < 0 || (size_t)length >= sizeof(text) || (uint64_t)length > max)
         return load_fail(load, "the command line of %d bytes is longer than the %" PRIu64
@@ -90,27 +126,63 @@ bool load_cmdline(struct load *load, const char *prefix, uint64_t max)
     return ram_write(load->ram, BOOT_CMDLINE, text, (uint64_t)length + 1);
 }
 
-static bool has_multiboot2(const struct load_file *file)
+uint64_t load_put(struct load *load, const void *data, uint64_t bytes)
 {
-    for (uint64_t offset = 0; offset < 32768; offset += 8) {
-        uint64_t magic, architecture, length, checksum;
-        if (!load_get(file, offset, 4, &magic) || !load_get(file, offset + 4, 4, &architecture) ||
-            !load_get(file, offset + 8, 4, &length) || !load_get(file, offset + 12, 4, &checksum))
-            return false;
-        if (magic == MULTIBOOT2_MAGIC && (uint32_t)(magic + architecture + length + checksum) == 0)
-            return true;
+    uint64_t gpa = (load->put + 7) & ~7ull;
+
+    if (bytes > BOOT_STRINGS_END - gpa || !ram_write(load->ram, gpa, data, bytes)) {
+        load_fail(load, "more boot information than the %llu bytes there are for it: modules with "
+                  "shorter command lines would fit", BOOT_STRINGS_END - BOOT_STRINGS);
+        return 0;
     }
-    return false;
+    load->put = gpa + bytes;
+    return gpa;
 }
+
+uint64_t load_put_text(struct load *load, const char *prefix, const char *rest)
+{
+    char text[BOOT_CMDLINE_MAX];
+    int length = join(text, prefix, rest);
+
+    if (length < 0 || (size_t)length >= sizeof(text)) {
+        load_fail(load, "a command line of %d bytes", length);
+        return 0;
+    }
+    return load_put(load, text, (uint64_t)length + 1);
+}
+
+// In the order in which an image is compared with them. config/image.c has the same order.
+static const struct load_format {
+    const char *name;
+    bool (*detect)(const struct load_file *file);
+    bool (*load)(struct load *load);
+} load_formats[] = {
+    { "Linux bzImage", bzimage_detect, bzimage_load },
+    { "multiboot 2", multiboot2_detect, multiboot2_load },
+    { "multiboot 1", multiboot1_detect, multiboot1_load },
+    { "PVH ELF", pvh_detect, pvh_load },
+};
 
 bool load_image(struct load *load)
 {
     load->error[0] = 0;
-    if (bzimage_detect(&load->image))
-        return bzimage_load(load);
-    if (multiboot1_detect(&load->image))
-        return multiboot1_load(load);
-    return load_fail(load, "unknown image format%s; it takes a multiboot 1 image (magic 0x1BADB002 "
-                     "in the first 8192 bytes) or a Linux bzImage (\"HdrS\" at offset 0x202)",
-                     has_multiboot2(&load->image) ? ": multiboot 2 only" : "");
+    load->put = BOOT_STRINGS;
+    for (unsigned i = 0; i < sizeof(load_formats) / sizeof(load_formats[0]); i++) {
+        const struct load_format *format = &load_formats[i];
+        if (!format->detect(&load->image))
+            continue;
+        if (load->flat)
+            return load_fail(load, "load = 0x%" PRIx64 " is for a flat binary, and this is %s",
+                             load->flat_gpa, format->name);
+        return format->load(load);
+    }
+    if (load->flat && elf_detect(&load->image))
+        return load_fail(load, "load = 0x%" PRIx64 " is for a flat binary, and this is ELF",
+                         load->flat_gpa);
+    if (load->flat)
+        return flat_load(load);
+    return load_fail(load, "unknown image format: no Linux bzImage (\"HdrS\" at offset 0x202), no "
+                     "multiboot 2 (0xE85250D6 in the first 32768 bytes) or multiboot 1 image "
+                     "(0x1BADB002 in the first 8192 bytes, with ELF or address fields), no PVH ELF "
+                     "(Xen note 18); a flat binary needs load = ADDRESS");
 }

@@ -14,21 +14,31 @@
 #include "kernel/abi/vcpu.h"
 #include "vmm/memory.h"
 
-enum { LOAD_ERROR_SIZE = 192 };
+enum {
+    LOAD_ERROR_SIZE = 512,
+    LOAD_MODULE_MAX = 16,                  // beside the initrd
+    LOAD_PLACED_MAX = LOAD_MODULE_MAX + 1, // with it
+};
 
 // What of the boot area (memory.h) holds what.
 #define BOOT_GDT        0x90000ull // descriptor table, with a task state segment behind it
-#define BOOT_PARAMS     0x91000ull // Linux: the zero page. Multiboot: the information structure
+#define BOOT_PARAMS     0x91000ull // the zero page; multiboot 1 information; PVH start info
 #define BOOT_PAGES      0x92000ull // 6 pages: identity map of 4 GB
 #define BOOT_CMDLINE    0x98000ull
 #define BOOT_CMDLINE_MAX 0x1000ull // with the terminating zero
-#define BOOT_STRINGS    0x99000ull // multiboot: names and the memory map
+#define BOOT_STRINGS    0x99000ull // load_put(): lists, maps, names; multiboot 2 information
+#define BOOT_STRINGS_END 0x9E000ull
 #define BOOT_STACK_END  0x9F000ull // 4 KB of stack below
 
 struct load_file {
     const uint8_t *data; // NULL: there is none
     uint64_t bytes;
     const char *name;
+};
+
+struct load_module {
+    struct load_file file;
+    const char *cmdline; // "" for none
 };
 
 // Registers at the first instruction.
@@ -40,22 +50,33 @@ struct load_state {
 struct load {
     const struct guest_ram *ram;
     struct load_file image, initrd;
+    struct load_module module[LOAD_MODULE_MAX];
+    unsigned modules;
     const char *cmdline;
     uint64_t rsdp; // gpa of the ACPI root pointer
+    bool flat;     // the image is a flat binary for flat_gpa, where it is entered
+    uint64_t flat_gpa;
     // Results.
     struct load_state state;
     const char *format; // in words
     char error[LOAD_ERROR_SIZE];
+    uint64_t put;       // for load_put(): the next free byte
 };
 
 // False: `error` says what is wrong with which file.
 bool load_image(struct load *load);
 
-// The formats. _detect() only looks; _load() is called if it was true.
-bool multiboot1_detect(const struct load_file *file);
-bool multiboot1_load(struct load *load);
+// The formats. _detect() only looks; _load() is called if it was true. A flat binary has no sign of
+// its own, so it is one because the config says so.
 bool bzimage_detect(const struct load_file *file);
 bool bzimage_load(struct load *load);
+bool multiboot2_detect(const struct load_file *file);
+bool multiboot2_load(struct load *load);
+bool multiboot1_detect(const struct load_file *file);
+bool multiboot1_load(struct load *load);
+bool pvh_detect(const struct load_file *file);
+bool pvh_load(struct load *load);
+bool flat_load(struct load *load);
 
 // For the loaders ----------------------------------------------------------------------------
 
@@ -79,8 +100,24 @@ bool load_part(struct load *load, const char *what, uint64_t offset, uint64_t by
 // below 4 GB. -> *gpa
 bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa);
 
+// A boot module in memory. `cmdline` and `name` are those of struct load.
+struct load_placed {
+    uint64_t gpa, bytes;
+    const char *name, *cmdline;
+};
+
+// Copies all boot modules, the initrd as the first of them, in the same way; their addresses rise.
+bool load_modules(struct load *load, uint64_t floor, struct load_placed placed[LOAD_PLACED_MAX],
+                  unsigned *count);
+
 // Puts "PREFIX CMDLINE" (or just the command line) at BOOT_CMDLINE. max: bytes without the zero.
 bool load_cmdline(struct load *load, const char *prefix, uint64_t max);
+
+// Copies boot information to where the last call ended, at a multiple of 8. -> its gpa; 0: there is
+// no room, and `error` is set
+uint64_t load_put(struct load *load, const void *data, uint64_t bytes);
+// The same with "PREFIX TEXT", or the one of them that is not empty.
+uint64_t load_put_text(struct load *load, const char *prefix, const char *text);
 
 // The states: GDT (and page tables) in the boot area, segments and control registers. The caller
 // adds RIP and the general registers of its protocol.

@@ -2,48 +2,28 @@
 // ELF program headers; see elf.h. No state.
 #include <stddef.h>
 #include <string.h>
+#include "kernel/abi/elf.h"
 #include "kernel/abi/syscall.h"
 #include "vmm/manager/elf.h"
 
-struct elf_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
+enum { ELF_PHDRS_MAX = 32 };
 
-struct elf_phdr {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-_Static_assert(sizeof(struct elf_header) == 64 && sizeof(struct elf_phdr) == 56, "as in the ABI");
-
-enum {
-    ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2, ELF_X86_64 = 62,
-    PT_LOAD = 1, PT_DYNAMIC = 2, PT_INTERP = 3,
-    PF_X = 1, PF_W = 2, PF_R = 4,
-    ELF_PHDRS_MAX = 32,
-};
-
-static const char *elf_check_header(const struct elf_header *header, uint64_t len)
+static const char *elf_check_header(const struct elf64_header *header, uint64_t len)
 {
-    static const uint8_t magic[7] = {0x7f, 'E', 'L', 'F', ELF_CLASS_64, ELF_LITTLE, 1};
-    if (memcmp(header->ident, magic, sizeof(magic)) != 0) {
+    if (memcmp(header->ident, ELF64_IDENT, 7) != 0) {
         return "it is no 64-bit little-endian ELF file";
     }
     if (header->type != ELF_EXEC || header->machine != ELF_X86_64) {
         return "it is no static executable for x86-64";
     }
-    if (header->phentsize != sizeof(struct elf_phdr) || header->phnum > ELF_PHDRS_MAX ||
-        header->phoff > len || len - header->phoff < header->phnum * sizeof(struct elf_phdr)) {
+    if (header->phentsize != sizeof(struct elf64_phdr) || header->phnum > ELF_PHDRS_MAX ||
+        header->phoff > len || len - header->phoff < header->phnum * sizeof(struct elf64_phdr)) {
         return "its program headers are out of bounds";
     }
     return NULL;
 }
 
-static const char *elf_add_segment(struct elf_image *image, const struct elf_phdr *phdr,
+static const char *elf_add_segment(struct elf_image *image, const struct elf64_phdr *phdr,
                                    uint64_t len)
 {
     uint64_t lead = phdr->vaddr % PAGE_SIZE;
@@ -93,7 +73,7 @@ static const char *elf_check_entry(const struct elf_image *image)
 
 const char *elf_parse(struct elf_image *image, const void *file, uint64_t len)
 {
-    struct elf_header header;
+    struct elf64_header header;
     *image = (struct elf_image){0};
     if (len < sizeof(header)) {
         return "it is too short for an ELF file";
@@ -102,7 +82,7 @@ const char *elf_parse(struct elf_image *image, const void *file, uint64_t len)
     const char *problem = elf_check_header(&header, len);
     image->entry = header.entry;
     for (uint32_t i = 0; problem == NULL && i < header.phnum; i++) {
-        struct elf_phdr phdr;
+        struct elf64_phdr phdr;
         memcpy(&phdr, (const uint8_t *)file + header.phoff + i * sizeof(phdr), sizeof(phdr));
         if (phdr.type == PT_DYNAMIC || phdr.type == PT_INTERP) {
             problem = "it is linked dynamically";

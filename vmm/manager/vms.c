@@ -159,6 +159,24 @@ static handle_t vm_give_module(const struct boot_info *boot, handle_t process, c
     return give(process, boot->module[index].handle, RIGHT_READ, status);
 }
 
+// Name and command line of a module are cut out of the config's text for it.
+static void vm_give_modules(const struct manager *manager, const struct config_vm *config,
+                            handle_t process, int64_t *status)
+{
+    struct start_vmm *start = &block.vmm;
+    _Static_assert(CONFIG_MAX_MODULES == START_MODULE_MAX &&
+                   CONFIG_MODULE_TEXT == START_MODULE_TEXT, "what the config has fits");
+    memcpy(start->module_text, config->module_text, sizeof(start->module_text));
+    for (; start->modules < config->n_modules; start->modules++) {
+        const struct config_module *from = &config->modules[start->modules];
+        const char *path = config->module_text + from->path;
+        struct start_module *module = &start->module[start->modules];
+        module->name = (uint16_t)(config_module_name(path) - config->module_text);
+        module->cmdline = from->cmdline;
+        module->file = vm_give_module(manager->boot, process, path, &module->bytes, status);
+    }
+}
+
 static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process)
 {
     const struct manager_vm *vm = &manager->vm[index];
@@ -178,6 +196,9 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
         start->initrd = vm_give_module(manager->boot, process, config->initrd,
                                        &start->initrd_bytes, &status);
     }
+    vm_give_modules(manager, config, process, &status);
+    start->flat = config->flat;
+    start->flat_gpa = config->flat_gpa;
     console_line(&start->console, config->name, process, vm->line, manager->console_event,
                  1ull << (index + 1), &status);
     return status;
