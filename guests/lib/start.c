@@ -3,7 +3,7 @@
 // Start of a guest in C: devices quiet, traps on, the clock, the heap, then main(). Any guest takes
 // the option delay=MS, which waits before main(): for those that judge time, while the machine
 // around them still starts.
-// Runs once on the boot processor, interrupts off until main() wants them.
+// Runs once on the boot processor, interrupts off until main() wants them. State: the size of RAM.
 
 #include "guests/lib/start.h"
 
@@ -45,6 +45,13 @@ extern uint8_t image_end[];
 extern int main(int argc, char **argv);
 extern void __libc_init_array(void);
 
+static uintptr_t ram_end;
+
+uintptr_t guest_ram_end(void)
+{
+    return ram_end;
+}
+
 // The heap runs from above the image and the modules to the end of RAM.
 static void heap_init(const struct multiboot_information *info)
 {
@@ -60,6 +67,7 @@ static void heap_init(const struct multiboot_information *info)
     uintptr_t end = HIGH_MEMORY + (uintptr_t)info->mem_upper * 1024;
     if (end > MAPPED_RAM_END)
         end = MAPPED_RAM_END;
+    ram_end = end;
     newlib_heap_init(start, end > start ? end : start);
 }
 
