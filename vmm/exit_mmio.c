@@ -10,6 +10,9 @@
 #define LAPIC_BASE 0xFEE00000ull
 #define PAGE_OF(gpa) ((gpa) & ~(PAGE_SIZE - 1))
 
+// Kept apart from the way of a plain access, which then saves fewer registers.
+#define COLD __attribute__((noinline))
+
 #define PF_P    1u
 #define PF_W    2u
 #define PF_U    4u
@@ -35,7 +38,7 @@ static enum exit_result kill_instruction(struct vmm *vmm)
 }
 
 // Accesses that no operand of an instruction made.
-static enum exit_result exit_mmio_indirect(struct vmm *vmm)
+static COLD enum exit_result exit_mmio_indirect(struct vmm *vmm)
 {
     const struct vm_exit *exit = &vmm->page->exit;
     struct guest_fault fault = { .vector = VECTOR_UD };
@@ -55,7 +58,7 @@ static enum exit_result exit_mmio_indirect(struct vmm *vmm)
                      exit->mmio.gpa);
 }
 
-static enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
+static COLD enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
@@ -85,12 +88,12 @@ static enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struct ins
     }
 }
 
-// The first byte is at exit.mmio.gpa; an access that runs into the next page is translated again.
-static enum exit_result exit_mmio_crossing(struct vmm *vmm, const struct insn *insn)
+// An access from `gva` on that has parts in two pages: each is translated again.
+static enum exit_result exit_mmio_crossing(struct vmm *vmm, const struct insn *insn, uint64_t gva)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
-    uint64_t gva = page->exit.mmio.gva, old = 0;
+    uint64_t old = 0;
     enum gmem_result status = GMEM_OK;
     struct guest_fault fault = { 0 };
     struct insn_result result;
@@ -134,7 +137,7 @@ static enum exit_result lapic_finish(struct vmm *vmm, const struct insn *insn, u
     return exit_skip(vmm, insn->length);
 }
 
-static enum exit_result exit_lapic(struct vmm *vmm, const struct insn *insn)
+static COLD enum exit_result exit_lapic(struct vmm *vmm, const struct insn *insn)
 {
     struct vm_entry *entry = &vmm->page->entry;
     uint16_t offset = vmm->page->exit.mmio.gpa & (PAGE_SIZE - 1);
@@ -158,13 +161,44 @@ enum exit_result exit_lapic_read(struct vmm *vmm)
     return lapic_finish(vmm, &vmm->lapic.insn, vmm->lapic.offset, vmm->page->exit.lapic.value);
 }
 
+// The plain case: the access begins at `gpa` and ends in the same page.
+static inline enum exit_result exit_mmio_access(struct vmm *vmm, struct vcpu_page *page,
+                                                const struct insn *insn, uint64_t gpa)
+{
+    struct bus *bus = &vmm->machine.bus;
+    struct insn_result result;
+    uint64_t old = 0;
+
+    if (insn_reads(insn))
+        old = bus_mmio_read(bus, gpa, insn->size);
+    if (insn->op == INSN_LOAD) {
+        insn_finish_load(insn, page, old);
+        return exit_skip(vmm, insn->length);
+    }
+    insn_compute(insn, page, old, &result);
+    if (result.write && bus_mmio_write(bus, gpa, insn->size, result.value) != BUS_OK)
+        return EXIT_WAIT;
+    insn_commit(insn, page, &result);
+    return exit_skip(vmm, insn->length);
+}
+
+// An access at the start of a page may have begun in the page before, which is RAM.
+static COLD enum exit_result exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
+{
+    struct vcpu_page *page = vmm->page;
+
+    if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
+        return exit_kill(vmm, "its segments could not be read");
+    uint64_t start = insn_start(insn, page);
+    return start == page->exit.mmio.gva ? exit_mmio_access(vmm, page, insn, page->exit.mmio.gpa)
+                                        : exit_mmio_crossing(vmm, insn, start);
+}
+
 enum exit_result exit_mmio(struct vmm *vmm)
 {
     struct vcpu_page *page = vmm->page;
     const struct vm_exit *exit = &page->exit;
-    uint64_t gpa = exit->mmio.gpa, old = 0;
-    struct bus *bus = &vmm->machine.bus;
-    struct insn_result result;
+    uint64_t gpa = exit->mmio.gpa, offset = gpa & (PAGE_SIZE - 1);
     struct guest_fault fault;
     const struct insn *insn;
     enum insn_status status;
@@ -178,17 +212,11 @@ enum exit_result exit_mmio(struct vmm *vmm)
         return insn_is_simple(insn) ? exit_lapic(vmm, insn) : kill_instruction(vmm);
     if (!insn_is_simple(insn))
         return exit_mmio_two_operands(vmm, insn);
-    if (PAGE_OF(gpa) != PAGE_OF(gpa + insn->size - 1))
-        return exit_mmio_crossing(vmm, insn);
-    if (insn_reads(insn))
-        old = bus_mmio_read(bus, gpa, insn->size);
-    if (insn->op == INSN_LOAD) {
-        insn_finish_load(insn, page, old);
-        return exit_skip(vmm, insn->length);
+    if (offset == 0) {
+        if (!insn_starts_page(insn, page) && insn->size > 1)
+            return exit_mmio_page_start(vmm, insn);
+    } else if (offset > PAGE_SIZE - insn->size) {
+        return exit_mmio_crossing(vmm, insn, exit->mmio.gva);
     }
-    insn_compute(insn, page, old, &result);
-    if (result.write && bus_mmio_write(bus, gpa, insn->size, result.value) != BUS_OK)
-        return EXIT_WAIT;
-    insn_commit(insn, page, &result);
-    return exit_skip(vmm, insn->length);
+    return exit_mmio_access(vmm, page, insn, gpa);
 }

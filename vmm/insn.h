@@ -44,11 +44,17 @@ struct insn {
     uint8_t reg_size;  // of the register operand, likewise
     uint8_t reg;       // enum vcpu_gpr
     uint8_t flags;     // enum insn_flag
-    uint8_t addr_size; // string: 2, 4 or 8 bytes of RCX, RSI and RDI count
-    uint8_t segment;   // string: of the source, as numbered in the encoding: ES CS SS DS FS GS
+    uint8_t addr_size; // 2, 4 or 8 bytes of address registers, and string: of RCX, count
+    uint8_t segment;   // as numbered in the encoding: ES CS SS DS FS GS; string: of the source
     uint64_t imm;      // sign-extended
+    // Not string: the address of the memory operand.
+    uint64_t disp;     // sign-extended
+    uint8_t base, index; // enum vcpu_gpr, INSN_NO_REG or INSN_RIP
+    uint8_t scale;     // of the index: 1, 2, 4 or 8
+    bool plain;        // it is gpr[base] + disp, with no segment to add
 };
 enum { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS, SEGMENT_GS };
+enum { INSN_NO_REG = 16, INSN_RIP = 17 };
 
 // What is at RIP, padded with zeros to 16.
 struct insn_code {
@@ -127,7 +133,28 @@ static inline void insn_finish_load(const struct insn *insn, struct vcpu_page *p
     }
 }
 
-// The others. page->sregs must be current unless insn_needs_sregs() says that it is not looked at.
+// page->sregs must be current for the rest of this file, unless insn_needs_sregs() says that it is
+// not looked at.
+bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit);
+
+// Base of a segment; 0 for those that 64-bit mode does not have.
+uint64_t insn_segment_base(const struct vcpu_page *page, unsigned segment);
+
+// The linear address of the memory operand, computed from the registers. Not for string
+// instructions.
+uint64_t insn_address(const struct insn *insn, const struct vcpu_page *page);
+
+// Where the access that caused the exit begins: mostly at exit.mmio.gva; but one that crosses into
+// a page which is not RAM exits with that page's address, and its first bytes lie before.
+uint64_t insn_start(const struct insn *insn, const struct vcpu_page *page);
+
+// True for most of the accesses that begin where a page does: no need for insn_start().
+static inline bool insn_starts_page(const struct insn *insn, const struct vcpu_page *page)
+{
+    return insn->plain && ((page->gpr[insn->base] + insn->disp) & (PAGE_SIZE - 1)) == 0;
+}
+
+// The instructions that are not simple.
 enum insn_run {
     INSN_RUN_DONE,    // advance RIP
     INSN_RUN_AGAIN,   // a part of the repetitions is done: enter the guest with RIP as it is
@@ -135,7 +162,6 @@ enum insn_run {
     INSN_RUN_BLOCKED, // a device is busy; call again later
 };
 
-bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit);
 enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *ram,
                               struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
 enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,

@@ -108,6 +108,41 @@ static bool decode_register(ZydisRegister reg, unsigned bits, struct insn *insn)
     }
 }
 
+static bool decode_address_register(ZydisRegister reg, uint8_t *number)
+{
+    switch (ZydisRegisterGetClass(reg)) {
+    case ZYDIS_REGCLASS_INVALID:
+        *number = INSN_NO_REG;
+        return true;
+    case ZYDIS_REGCLASS_IP:
+        *number = INSN_RIP;
+        return true;
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64:
+        *number = (uint8_t)ZydisRegisterGetId(reg);
+        return true;
+    default:
+        return false; // a vector of indices
+    }
+}
+
+static bool decode_address(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
+                           struct insn *insn)
+{
+    if (!decode_address_register(operand->mem.base, &insn->base) ||
+        !decode_address_register(operand->mem.index, &insn->index))
+        return false;
+    insn->scale = operand->mem.scale;
+    insn->disp = operand->mem.disp.has_displacement ? (uint64_t)operand->mem.disp.value : 0;
+    insn->addr_size = z->address_width / 8;
+    insn->segment = (uint8_t)(operand->mem.segment - ZYDIS_REGISTER_ES);
+    insn->plain = insn->base < INSN_NO_REG && insn->base != GPR_RSP &&
+                  insn->index == INSN_NO_REG && insn->segment < SEGMENT_FS &&
+                  z->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+    return true;
+}
+
 // The visible operands: one is memory; the other, if there is one, a register or an immediate.
 static bool decode_operands(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
                             struct insn *insn)
@@ -124,7 +159,7 @@ static bool decode_operands(const ZydisDecodedInstruction *z, const ZydisDecoded
         else
             other = &operand[i];
     }
-    if (memory == 2)
+    if (memory == 2 || !decode_address(z, &operand[memory], insn))
         return false;
     insn->size = (uint8_t)(operand[memory].size / 8);
     if (insn->size != 1 && insn->size != 2 && insn->size != 4 && insn->size != 8)
@@ -155,6 +190,8 @@ static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
     for (unsigned i = 0; i < COUNT(simple); i++) {
         if (simple[i].mnemonic == mnemonic) {
             insn->op = simple[i].op;
+            if (insn->op >= INSN_BT && insn->op <= INSN_BTC && !(insn->flags & INSN_IMM))
+                insn->plain = false; // the bit's number counts
             return true;
         }
     }

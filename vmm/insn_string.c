@@ -35,47 +35,15 @@ void string_set_reg(struct vcpu_page *page, unsigned reg, unsigned addr_size, ui
     insn_set_reg(page, reg, addr_size, false, value);
 }
 
-static bool flat_segment(const struct vm_exit *exit, unsigned segment)
-{
-    return exit->cpu.code_size == 8 && segment != SEGMENT_FS && segment != SEGMENT_GS;
-}
-
-static uint64_t segment_base(const struct vcpu_page *page, unsigned segment)
-{
-    const struct vcpu_sregs *sregs = &page->sregs;
-
-    if (flat_segment(&page->exit, segment))
-        return 0;
-    switch (segment) {
-    case SEGMENT_ES:
-        return sregs->es.base;
-    case SEGMENT_CS:
-        return sregs->cs.base;
-    case SEGMENT_SS:
-        return sregs->ss.base;
-    case SEGMENT_FS:
-        return sregs->fs.base;
-    case SEGMENT_GS:
-        return sregs->gs.base;
-    default:
-        return sregs->ds.base;
-    }
-}
-
-bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit)
-{
-    return !insn_is_simple(insn) && !flat_segment(exit, insn->segment);
-}
-
 // One element; the registers are not moved yet.
 static enum gmem_result string_element(const struct insn *insn, const struct guest_ram *ram,
                                        struct bus *bus, struct vcpu_page *page,
                                        struct guest_fault *fault)
 {
     const struct vm_exit *exit = &page->exit;
-    uint64_t source = linear_address(exit, segment_base(page, insn->segment),
+    uint64_t source = linear_address(exit, insn_segment_base(page, insn->segment),
                                      string_reg(page, GPR_RSI, insn->addr_size));
-    uint64_t destination = linear_address(exit, segment_base(page, SEGMENT_ES),
+    uint64_t destination = linear_address(exit, insn_segment_base(page, SEGMENT_ES),
                                           string_reg(page, GPR_RDI, insn->addr_size));
     uint64_t value = insn_get_reg(page, GPR_RAX, insn->size, false);
     enum gmem_result result;
@@ -123,21 +91,22 @@ enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ra
     const struct vm_exit *exit = &page->exit;
     unsigned legacy_size = page->sregs.ss.access & SEGMENT_BIG ? 4 : 2;
     unsigned stack_size = exit->cpu.code_size == 8 ? 8 : legacy_size;
-    uint64_t base = segment_base(page, SEGMENT_SS), offset = exit->rsp, value = 0;
+    uint64_t base = insn_segment_base(page, SEGMENT_SS), offset = exit->rsp, value = 0;
+    uint64_t operand = insn_start(insn, page);
     enum gmem_result result;
 
     if (insn->op == INSN_PUSH) {
         offset = (offset - insn->size) & offset_mask(stack_size);
-        value = gpa_read(ram, bus, exit->mmio.gpa, insn->size);
-        result = gmem_write(ram, bus, exit, linear_address(exit, base, offset), insn->size, value,
-                            fault);
+        result = gmem_read(ram, bus, exit, operand, insn->size, &value, fault);
+        if (result == GMEM_OK)
+            result = gmem_write(ram, bus, exit, linear_address(exit, base, offset), insn->size,
+                                value, fault);
     } else {
         offset &= offset_mask(stack_size);
         result = gmem_read(ram, bus, exit, linear_address(exit, base, offset), insn->size, &value,
                            fault);
-        if (result == GMEM_OK &&
-            gpa_write(ram, bus, exit->mmio.gpa, insn->size, value) != BUS_OK)
-            result = GMEM_BLOCKED;
+        if (result == GMEM_OK)
+            result = gmem_write(ram, bus, exit, operand, insn->size, value, fault);
         offset += insn->size;
     }
     if (result != GMEM_OK)

@@ -3,7 +3,7 @@
 // Start of a guest in C: devices quiet, traps on, the clock, the heap, then main(). Any guest takes
 // the option delay=MS, which waits before main(): for those that judge time, while the machine
 // around them still starts.
-// Runs once on the boot processor, interrupts off until main() wants them.
+// Runs once on the boot processor, interrupts off until main() wants them. State: the size of RAM.
 
 #include "guests/lib/start.h"
 
@@ -26,12 +26,20 @@ extern uint8_t image_end[];
 extern int main(int argc, char **argv);
 extern void __libc_init_array(void);
 
+static uintptr_t ram_end;
+
+uintptr_t guest_ram_end(void)
+{
+    return ram_end;
+}
+
 // The heap is the larger of the two gaps: from the image to the modules, or from the modules to the
 // end of RAM.
 static void heap_init(const struct loader_info *info)
 {
     uint64_t end = info->memory_end < MAPPED_RAM_END ? info->memory_end : MAPPED_RAM_END;
     uint64_t start = (uintptr_t)image_end, low = end, high = start;
+    ram_end = end;
     for (unsigned int i = 0; i < info->modules; i++) {
         const struct loader_module *module = &info->module[i];
         if (module->start < low)

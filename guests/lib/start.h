@@ -11,5 +11,8 @@
 // main() returns; a status other than 0 is reported as "GUEST-FAIL exit status N".
 _Noreturn void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc);
 
+// The end of the RAM that the loader told of, as far as it is mapped (below 3 GB).
+uintptr_t guest_ram_end(void);
+
 // Gives [start, end) to sbrk().
 void newlib_heap_init(uintptr_t start, uintptr_t end);

@@ -130,7 +130,7 @@ void trap_allow_user(uint8_t vector)
     idt[vector].type |= GATE_DPL3;
 }
 
-static bool trap_fix_up(struct trap_frame *frame)
+bool trap_fix_up(struct trap_frame *frame)
 {
     for (const struct fixup *entry = extable_start; entry < extable_end; entry++) {
         if (entry->fault != frame->rip)

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "guests/lib/layout.h"
@@ -70,6 +71,10 @@ void trap_init(void);
 // Gives a vector (0..255) to a C handler; it runs with interrupts off on the interrupted stack and
 // comes before TRY(). NULL restores the default, which ends the guest with a message.
 void trap_set_handler(uint8_t vector, trap_handler *handler);
+
+// The way of TRY(), for a handler that does not want this fault: true if the instruction was under
+// TRY(); the fault is recorded and RIP is behind it.
+bool trap_fix_up(struct trap_frame *frame);
 
 // Points a gate straight at assembly code, with no register saved and no change of stack: the code
 // must end in IRETQ, and must not interrupt code that keeps data in the red zone.

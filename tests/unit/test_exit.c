@@ -227,6 +227,41 @@ static void test_mmio_read_and_write(void **state)
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
 
+// An access of which only the second page is no memory exits with that page's address.
+static void test_mmio_from_ram_into_nowhere(void **state)
+{
+    uint64_t end = 16 << 20;
+    (void)state;
+    guest_put(&world->vmm.ram, end - 4, 4, 0x11223344);
+    world->page.gpr[GPR_RSI] = end - 3;
+    mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ); // mov rax, [rsi]
+    expect_entry(VM_ENTRY_SKIP);
+    assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFFFF112233);
+    world->page.gpr[GPR_RCX] = 0x99887766AABBCCDD;
+    world->page.gpr[GPR_RSI] = end - 12;
+    world->page.gpr[GPR_RBX] = 2;
+    mmio("\x48\x89\x4C\x9E\x01          ", end, VM_ACCESS_WRITE); // mov [rsi+rbx*4+1], rcx
+    expect_entry(VM_ENTRY_SKIP);
+    assert_int_equal(guest_get(&world->vmm.ram, end - 4, 4), 0xBBCCDD44);
+    // The same value at the page's start is not the one that begins before.
+    world->page.gpr[GPR_RSI] = end;
+    mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ);
+    expect_entry(VM_ENTRY_SKIP);
+    assert_int_equal(world->page.gpr[GPR_RAX], ~0ull);
+    assert_int_equal(world->sregs_reads, 0);
+    world->page.gpr[GPR_RSI] = 0x1000;
+    world->page.sregs.fs.base = end - 0x1004;
+    mmio("\x64\x48\x8B\x06           ", end, VM_ACCESS_READ); // mov rax, fs:[rsi]
+    expect_entry(VM_ENTRY_SKIP);
+    assert_int_equal(world->sregs_reads, 1);
+    assert_int_equal(world->page.gpr[GPR_RAX] >> 32, 0xFFFFFFFF);
+    assert_int_equal((uint32_t)world->page.gpr[GPR_RAX], 0xBBCCDD44);
+    world->page.gpr[GPR_RSI] = end - 4;
+    mmio("\xFF\x36             ", end, VM_ACCESS_READ); // push qword [rsi]
+    expect_entry(VM_ENTRY_SKIP | VM_ENTRY_RSP);
+    assert_int_equal(guest_get(&world->vmm.ram, 0x80000 - 8, 8), 0xFFFFFFFFBBCCDD44);
+}
+
 static void test_mmio_without_operand(void **state)
 {
     (void)state;
@@ -423,7 +458,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_port_in_and_out),      TEST(test_string_out),
         TEST(test_string_in_chunks),     TEST(test_string_fault),
-        TEST(test_mmio_read_and_write),  TEST(test_mmio_without_operand),
+        TEST(test_mmio_read_and_write),  TEST(test_mmio_from_ram_into_nowhere),
+        TEST(test_mmio_without_operand),
         TEST(test_mmio_string),          TEST(test_local_apic),
         TEST(test_interrupt_exits),      TEST(test_deaths),
         TEST(test_run_until_power_off),  TEST(test_full_console),

@@ -428,7 +428,7 @@ static void test_push_pop(void **state)
 
     s->page.exit.cpu.code_size = 8;
     s->page.exit.rsp = 0x300000;
-    s->page.exit.mmio.gpa = 0xFEB00008;
+    s->page.exit.mmio.gpa = s->page.exit.mmio.gva = 0xFEB00008;
     memset(s->device, 0x5A, 16);
     make_code(&code, push, 2);
     assert_true(insn_decode(&code, 8, &insn));

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A guest tries all that it could reach for, and finds nothing of its neighbours'; others end
+themselves in all sorts of ways. The neighbours' memory and registers stay as they are, and so does
+their heartbeat, by the console's stamps."""
+
+import re
+
+import pytest
+
+from test_guests import MODELS
+
+TIMES = "\x1dt"  # Ctrl-] t
+SENTRIES = ("sentry-a", "sentry-b")
+ENDS = ("idt", "gdt", "cr3", "stack", "fpu", "vector", "lock")
+STAMP = r"^ *(?:\d+\.\d{6} )?"
+BEAT = r"beat (\d+), (\d+) passes of (\d+) words, sum ([0-9a-f]{16})$"
+
+
+def sentry(name, core, key):
+    return (f"[vm {name}]\nimage = sentry\nmemory = 4M\ncores = {core}\nshare = 30%\n"
+            f"cmdline = key={key}\n")
+
+
+def hostile(core, options=""):
+    """One sentry shares its core with the guest that tries everything, the other has those beside
+    it that end."""
+    text = (f"[vm test]\nimage = test-isolation\nmemory = 16M\ncores = {core}\n"
+            f"cmdline = delay=1500 {options}\n")
+    text += sentry(SENTRIES[0], core, 1) + sentry(SENTRIES[1], 1 - core, 2)
+    for place, end in enumerate(ENDS):
+        text += (f"[vm {end}]\nimage = test-isolation\nmemory = 4M\ncores = {1 - core}\n"
+                 f"cmdline = end={end} delay={2000 + 250 * place}\n")
+    return text
+
+
+def check_ends(machine):
+    """Each ended, for a reason that its VMM gave, and none otherwise than by that."""
+    for end in ENDS:
+        assert re.search(rf"{STAMP}{end}\| end {end}$", machine.text, re.MULTILINE), machine.text
+        assert re.search(rf"{STAMP}{end}\| \[vmm\] killed: ", machine.text, re.MULTILINE), end
+        assert re.search(rf"{STAMP}bulkhead\| VM '{end}' killed: ", machine.text,
+                         re.MULTILINE), end
+
+
+def check_sentry(machine, name, beats):
+    """All beats that were printed: none missing, checksums equal, stamps a second apart."""
+    lines = re.findall(rf"^ *(\d+\.\d{{6}} )?{name}\| {BEAT}", machine.text, re.MULTILINE)
+    assert len(lines) >= beats, machine.text
+    assert [int(line[1]) for line in lines] == list(range(1, len(lines) + 1)), lines
+    assert all(int(line[2]) == 4 * int(line[1]) for line in lines), lines
+    assert len({line[4] for line in lines}) == 1 and int(lines[0][3]) > 300_000, lines
+    stamps = [float(line[0]) for line in lines if line[0]]
+    assert len(stamps) >= beats, lines
+    for before, after in zip(stamps, stamps[1:]):
+        assert abs(after - before - 1) < 0.01, (name, before, after)
+    return lines[0][4]
+
+
+def run(boot, config, model, timeout, beats):
+    machine = boot(config, model=model, cores=2, memory=256)
+    machine.expect_all([rf"^{name}\| beat 1, " for name in SENTRIES], 120)
+    machine.send(TIMES)
+    machine.expect(rf"{STAMP}test\| done ", timeout)
+    for name in SENTRIES:  # what was done last must have time to show
+        machine.expect(rf"{STAMP}{name}\| beat ", 60)
+        machine.expect(rf"{STAMP}{name}\| beat ", 60)
+    failures = re.findall(r"^.*\| (?:FAIL|GUEST-FAIL) .*$", machine.text, re.MULTILINE)
+    assert not failures, "\n".join(failures)
+    assert re.search(rf"{STAMP}test\| done [1-9]\d* passed, 0 failed, 0 skipped$", machine.text,
+                     re.MULTILINE), machine.text
+    check_ends(machine)
+    sums = {check_sentry(machine, name, beats) for name in SENTRIES}
+    assert len(sums) == len(SENTRIES), sums  # each has data of its own
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sample(boot, model):
+    """Everything, but one page of 16 below 4 GB and three in each GB above."""
+    run(boot, hostile(0), model, 300, 8)
+
+
+@pytest.mark.long
+def test_all(boot):
+    """Each page below 4 GB, and one in each 2 MB above."""
+    run(boot, hostile(1, "all"), "skylake_x", 1800, 60)
