@@ -8,13 +8,15 @@
 #   bulkhead_process(NAME …)    target NAME: a ring-3 program, BUILD/boot/NAME
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME
-#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME
+#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME;
+#                               target unit-tests has them all
 #   bulkhead_fuzz(NAME …)       target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang only.
-#                               Seeds are read from corpus/NAME beside the CMakeLists.txt.
-set(BULKHEAD_FUZZ_SECONDS 10 CACHE STRING "how long ctest runs each fuzzer")
+#                               Seeds are read from corpus/NAME beside the CMakeLists.txt. SECONDS
+#                               N: how long ctest runs it (6); the environment's
+#                               BULKHEAD_FUZZ_SECONDS overrules that if it is more.
 
 macro(bulkhead_parse)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS;SECONDS")
 endmacro()
 
 # bulkhead_link(TARGET FLAVOUR LIBRARY…): links each library's flavour, or the library as it is.
@@ -89,6 +91,7 @@ function(bulkhead_host_tool name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/host)
 endfunction()
 
+add_custom_target(unit-tests)
 function(bulkhead_unit_test name)
     bulkhead_parse(${ARGV})
     set(target test-${name})
@@ -100,6 +103,7 @@ function(bulkhead_unit_test name)
     target_link_libraries(${target} PRIVATE cmocka)
     set_target_properties(${target} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/unit)
+    add_dependencies(unit-tests ${target})
     add_test(NAME unit.${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120 LABELS unit
         ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1)
@@ -110,6 +114,9 @@ function(bulkhead_fuzz name)
         return()
     endif()
     bulkhead_parse(${ARGV})
+    if(NOT arg_SECONDS)
+        set(arg_SECONDS 6)
+    endif()
     set(target fuzz-${name})
     set(seeds ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
     set(found ${CMAKE_BINARY_DIR}/fuzz/corpus/${name})
@@ -126,8 +133,7 @@ function(bulkhead_fuzz name)
         set(seeds)
     endif()
     add_test(NAME fuzz.${name}
-        COMMAND ${target} -max_total_time=${BULKHEAD_FUZZ_SECONDS} -timeout=10 -verbosity=0
-                -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}-
-                ${found} ${seeds})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz)
+        COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/run.sh $<TARGET_FILE:${target}> ${arg_SECONDS}
+                -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}- ${found} ${seeds})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz COST ${arg_SECONDS})
 endfunction()
