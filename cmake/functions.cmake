@@ -8,14 +8,16 @@
 #   bulkhead_process(NAME …)    target NAME: a ring-3 program, BUILD/boot/NAME
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME
-#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME
+#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME;
+#                               target unit-tests has them all
 #   bulkhead_fuzz(NAME … [DICT FILE])   target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang
 #                               only. Seeds are read from corpus/NAME beside the CMakeLists.txt;
-#                               FILE, also there, is a dictionary for libFuzzer.
-set(BULKHEAD_FUZZ_SECONDS 10 CACHE STRING "how long ctest runs each fuzzer")
+#                               FILE, also there, is a dictionary for libFuzzer. SECONDS N: how
+#                               long ctest runs it (6); the environment's BULKHEAD_FUZZ_SECONDS
+#                               overrules that if it is more.
 
 macro(bulkhead_parse)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS;DICT")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS;DEFINES;FLAVOURS;OPTIONS;SECONDS;DICT")
 endmacro()
 
 # bulkhead_link(TARGET FLAVOUR LIBRARY…): links each library's flavour, or the library as it is.
@@ -90,6 +92,7 @@ function(bulkhead_host_tool name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/host)
 endfunction()
 
+add_custom_target(unit-tests)
 function(bulkhead_unit_test name)
     bulkhead_parse(${ARGV})
     set(target test-${name})
@@ -101,6 +104,7 @@ function(bulkhead_unit_test name)
     target_link_libraries(${target} PRIVATE cmocka)
     set_target_properties(${target} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/unit)
+    add_dependencies(unit-tests ${target})
     add_test(NAME unit.${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120 LABELS unit
         ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1)
@@ -111,6 +115,9 @@ function(bulkhead_fuzz name)
         return()
     endif()
     bulkhead_parse(${ARGV})
+    if(NOT arg_SECONDS)
+        set(arg_SECONDS 6)
+    endif()
     set(target fuzz-${name})
     set(seeds ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
     set(found ${CMAKE_BINARY_DIR}/fuzz/corpus/${name})
@@ -128,8 +135,8 @@ function(bulkhead_fuzz name)
     endif()
     list(TRANSFORM arg_DICT PREPEND -dict=${CMAKE_CURRENT_SOURCE_DIR}/)
     add_test(NAME fuzz.${name}
-        COMMAND ${target} -max_total_time=${BULKHEAD_FUZZ_SECONDS} -timeout=10 -verbosity=0
-                -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}-
-                ${arg_DICT} ${found} ${seeds})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz)
+        COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/run.sh $<TARGET_FILE:${target}> ${arg_SECONDS}
+                -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}- ${arg_DICT} ${found}
+                ${seeds})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz COST ${arg_SECONDS})
 endfunction()

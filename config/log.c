@@ -80,7 +80,7 @@ const char *config_quote(char *buffer, const char *text, size_t length)
 
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
 static unsigned least(unsigned a, unsigned b)
@@ -119,8 +119,14 @@ static unsigned distance(const char *a, size_t a_length, const char *b, size_t b
 // write mem for memory and cpus for vcpus.
 static bool is_part(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-    if (a_length > b_length)
-        return is_part(b, b_length, a, a_length);
+    if (a_length > b_length) {
+        const char *longer = a;
+        size_t length = a_length;
+        a = b;
+        a_length = b_length;
+        b = longer;
+        b_length = length;
+    }
     if (a_length < 3)
         return false;
     for (size_t start = 0; start + a_length <= b_length; start++) {

@@ -8,8 +8,8 @@ set -euo pipefail
 
 packages=(
     # build
-    gcc clang libclang-rt-14-dev cmake ninja-build make libc6-dev newlib-source libzycore-dev
-    dpkg-dev acpica-tools libcmocka-dev xz-utils
+    gcc clang clang-tidy libclang-rt-14-dev cmake ninja-build make libc6-dev newlib-source
+    libzycore-dev dpkg-dev acpica-tools libcmocka-dev xz-utils
     # ISO and images
     grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools busybox-static
     # emulators

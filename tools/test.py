@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """./bulkhead test: builds with both compilers, then unit tests, fuzzers and boot tests.
 
-Every test has a name: build.gcc, build.clang, check.style, unit.NAME, fuzz.NAME, boot.FILE.TEST.
+Every test has a name: build.gcc, build.clang, check.style, check.tidy, check.coverage, unit.NAME,
+fuzz.NAME, boot.FILE.TEST.
 The last line printed is `N passed, N failed`.
 """
 
@@ -19,6 +20,7 @@ BUILD = os.path.join(ROOT, "build")
 RESULTS = os.path.join(BUILD, "test")
 PYTHON = "/usr/bin/python3"
 EMULATORS = 4   # at most so many at a time
+LONG_FUZZ = 60  # seconds for each fuzzer with --long
 QUICK_BOOT = "boot.hello.quick"
 
 
@@ -39,29 +41,46 @@ class Suite:
         if detail and not passed:
             print("    " + detail.strip().replace("\n", "\n    "), flush=True)
 
-    def command(self, name, command):
-        """Runs a command as a test."""
+    def command(self, name, command, show=False):
+        """Runs a command as a test; show: what it prints is worth reading in any case."""
         print(f"[bulkhead] {name}", file=sys.stderr, flush=True)
         start = time.monotonic()
         result = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True, errors="replace")
         self.add(name, result.returncode == 0, time.monotonic() - start,
                  "\n".join(result.stdout.split("\n")[-60:]))
+        if show and result.returncode == 0:
+            print("    " + result.stdout.strip().replace("\n", "\n    "), flush=True)
         return result.returncode == 0
 
 
-def ctest(suite, directory, label):
-    """Runs the ctest tests with a label that are asked for, in a build tree."""
+def script(name):
+    """The command that runs one of our scripts."""
+    return [PYTHON, os.path.join(ROOT, "tools", name)]
+
+
+def ctest(suite, directory, label, seconds=0):
+    """Runs the ctest tests with a label that are asked for, in a build tree, one on each core.
+    seconds: how long a fuzzer runs at least."""
     listing = subprocess.run(["ctest", "-N", "-L", label], cwd=directory, check=True,
                              capture_output=True, text=True).stdout
     names = [name for name in re.findall(r": (\S+)$", listing, re.MULTILINE) if suite.wants(name)]
-    for name in names:
-        start = time.monotonic()
-        result = subprocess.run(["ctest", "--output-on-failure", "-R", f"^{re.escape(name)}$"],
-                                cwd=directory, check=False, capture_output=True, text=True,
-                                errors="replace")
-        suite.add(name, result.returncode == 0, time.monotonic() - start,
-                  "\n".join(result.stdout.split("\n")[-60:]))
+    if not names:
+        return
+    print(f"[bulkhead] {label}: {len(names)} tests", file=sys.stderr, flush=True)
+    report = os.path.join(RESULTS, f"{label}.xml")
+    if os.path.exists(report):
+        os.remove(report)
+    subprocess.run(["ctest", "-j", str(os.cpu_count() or 1), "--output-junit", report,
+                    "-R", f"^({'|'.join(map(re.escape, names))})$"],
+                   cwd=directory, check=False, stdout=subprocess.DEVNULL,
+                   env=dict(os.environ, BULKHEAD_FUZZ_SECONDS=str(seconds)))
+    cases = list(xml.parse(report).iter("testcase")) if os.path.exists(report) else []
+    for case in cases:
+        suite.add(case.get("name"), case.get("status") == "run", float(case.get("time", 0)),
+                  "\n".join((case.findtext("system-out") or "").split("\n")[-60:]))
+    for name in set(names) - {case.get("name") for case in cases}:
+        suite.add(name, False, 0, "ctest did not report it")
 
 
 def boot_name(case):
@@ -113,13 +132,18 @@ def main():
     # What the named tests run is built in any case; the builds count when they are asked for.
     built = suite.command("build.gcc", [bulkhead, "build"])
     if suite.wants("check.style"):
-        suite.command("check.style", [PYTHON, os.path.join(ROOT, "tools", "lines.py"), "--check"])
+        suite.command("check.style", script("lines.py") + ["--check"])
     if built:
         ctest(suite, BUILD, "unit")
-    fuzzers = any(word.startswith(("fuzz", "build.clang")) for word in options.names)
-    if not options.quick and (not options.names or fuzzers):
+    if built and not options.quick and suite.wants("check.coverage"):
+        suite.command("check.coverage", script("coverage.py"), show=True)
+    clang = any(word.startswith("fuzz") or word in "build.clang check.tidy"
+                for word in options.names)
+    if not options.quick and (not options.names or clang):
         if suite.command("build.clang", [bulkhead, "build", "clang"]):
-            ctest(suite, os.path.join(BUILD, "clang"), "fuzz")
+            if suite.wants("check.tidy"):
+                suite.command("check.tidy", script("tidy.py"))
+            ctest(suite, os.path.join(BUILD, "clang"), "fuzz", LONG_FUZZ if options.long else 0)
     if built:
         boot_tests(suite, options.quick, options.long)
 

@@ -59,9 +59,9 @@ static uint8_t string_segment(ZydisInstructionAttributes attributes)
         [SEGMENT_FS] = ZYDIS_ATTRIB_HAS_SEGMENT_FS, [SEGMENT_GS] = ZYDIS_ATTRIB_HAS_SEGMENT_GS,
     };
 
-    for (uint8_t i = 0; i < COUNT(prefix); i++) {
+    for (unsigned i = 0; i < COUNT(prefix); i++) {
         if (attributes & prefix[i])
-            return i;
+            return (uint8_t)i;
     }
     return SEGMENT_DS;
 }

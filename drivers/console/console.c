@@ -9,8 +9,8 @@
 #define CONSOLE_CHUNK    1024u
 #define CONSOLE_LOST_NS  50000000ull // after this long without an interrupt the UART is looked at
 #define CONSOLE_FLUSH_NS 1000000ull
-#define CONSOLE_MORE_NS  10000000ull // pause in draining a line that floods out of sight
-#define CONSOLE_LOOK_NS  10000000ull // how long a line is looked at without being signalled
+// Pause in draining a line that floods out of sight, and between looks at one that need not signal.
+#define CONSOLE_LOOK_NS  10000000ull
 
 static const char console_help[] =
     "[Ctrl-] 1..9 or name Enter: one VM alone   a: all VMs   m: monitor\r\n"
@@ -299,9 +299,7 @@ static uint64_t console_deadline(const struct console *console, bool more)
     }
     if (console->flushing) {
         pause = CONSOLE_FLUSH_NS;
-    } else if (more) {
-        pause = CONSOLE_MORE_NS;
-    } else if (console_awake(console)) {
+    } else if (more || console_awake(console)) {
         pause = CONSOLE_LOOK_NS;
     } else if (uart_busy(&console->uart)) {
         pause = CONSOLE_LOST_NS;

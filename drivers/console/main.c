@@ -41,9 +41,9 @@ static int add_lines(struct console *console, const struct start_console *start)
     for (uint32_t i = 0; i < start->lines && i < START_VM_MAX; i++) {
         uint64_t va = LINE_VA + i * LINE_STRIDE;
         struct history *history = calloc(1, sizeof(*history));
-        if (history == NULL || kcall_mem_map(HANDLE_SELF, start->line[i].memory, 0,
-                                             CONSOLE_LINE_BYTES, va,
-                                             PROT_READ | PROT_WRITE) < 0) {
+        if (kcall_mem_map(HANDLE_SELF, start->line[i].memory, 0, CONSOLE_LINE_BYTES, va,
+                          PROT_READ | PROT_WRITE) < 0 || history == NULL) {
+            free(history);
             return FAILED_MEMORY;
         }
         console_add(console, start->line[i].name, (void *)(uintptr_t)va, history, signal_line,

@@ -282,7 +282,13 @@ static bool merge_step(struct merge *merge, struct merge_out *out, uint64_t now_
         return true;
     }
     merge->open = merge_pick(merge, now_ns);
-    return merge->open >= 0;
+    if (merge->open < 0) {
+        return false;
+    }
+    // Its half second begins with its turn. Otherwise two that have both gone on for longer would
+    // interrupt each other for ever, and show nothing.
+    merge->source[merge->open].burst_ns = now_ns;
+    return true;
 }
 
 uint32_t merge_produce(struct merge *merge, uint8_t *buffer, uint32_t size, uint64_t now_ns)

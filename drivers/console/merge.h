@@ -30,7 +30,7 @@ struct merge_source {
     struct history *history;
     struct escape escape;
     uint64_t last_ns;  // when bytes last arrived
-    uint64_t burst_ns; // since when they have been arriving without a pause of 50 ms
+    uint64_t burst_ns; // since when they have been arriving without a pause of 50 ms, in this turn
     uint64_t start_ns; // when the first byte of the line being shown arrived
     uint32_t column;   // of the text, without the prefix
     uint32_t line_len; // bytes of the open line that have been consumed

@@ -11,7 +11,7 @@
 #include "lwip/tcp.h"
 
 #define STREAM_CHUNK  1460        // bytes that are written at once
-#define STREAM_WINDOW (16 * 1024) // bytes under way at most
+#define STREAM_WINDOW 16384u // bytes under way at most
 
 struct echo_server {
     struct tcp_pcb *listener;

@@ -16,7 +16,7 @@
 #include "guests/lib/timer.h"
 
 #define BLOCKS     8
-#define BLOCK_STEP 301u
+#define BLOCK_STEP 301ul
 
 // Takes blocks of several sizes, fills them, checks that no two of them overlap, and frees them.
 static bool malloc_works(uint64_t beat)

@@ -39,12 +39,16 @@ void pic_mask(unsigned int irq)
     outb(port, (uint8_t)(inb(port) | 1u << (irq & 7)));
 }
 
+static void port_unmask(uint16_t port, unsigned int pin)
+{
+    outb(port, (uint8_t)(inb(port) & ~(1u << pin)));
+}
+
 void pic_unmask(unsigned int irq)
 {
-    uint16_t port = irq < 8 ? MASTER_DATA : SLAVE_DATA;
-    outb(port, (uint8_t)(inb(port) & ~(1u << (irq & 7))));
     if (irq >= 8)
-        pic_unmask(ICW3_SLAVE_IRQ);
+        port_unmask(SLAVE_DATA, irq - 8);
+    port_unmask(MASTER_DATA, irq >= 8 ? ICW3_SLAVE_IRQ : irq);
 }
 
 void pic_eoi(unsigned int irq)

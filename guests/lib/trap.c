@@ -81,7 +81,7 @@ static void gate_set(uint8_t vector, const void *code, uint8_t ist)
 static void gate_set_default(uint8_t vector)
 {
     bool fatal = vector == VEC_DF || vector == VEC_NMI;
-    gate_set(vector, trap_entries + vector * ENTRY_SIZE, fatal ? IST_FATAL : IST_TRAPS);
+    gate_set(vector, trap_entries + (size_t)vector * ENTRY_SIZE, fatal ? IST_FATAL : IST_TRAPS);
 }
 
 // Spurious interrupts of the APIC and of the two PICs need no EOI (the slave's needs one at the

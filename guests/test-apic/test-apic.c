@@ -11,7 +11,7 @@
 #include "guests/lib/cpu.h"
 #include "guests/lib/timer.h"
 
-#define POLL_NS (20 * 1000)
+#define POLL_NS 20000
 
 struct record record;
 

@@ -15,7 +15,7 @@
 #define ALARM_NS    (5 * NS_PER_MS)
 #define PERIOD_NS   (2 * NS_PER_MS)
 #define PERIODS     10
-#define EARLY_NS    (20 * 1000) // rounding of the calibrated frequency
+#define EARLY_NS    20000 // rounding of the calibrated frequency
 #define PATIENCE_NS (200 * NS_PER_MS)
 
 static uint32_t counts(uint64_t ns, unsigned int divide)

@@ -23,7 +23,7 @@
 #define TICKS        10
 #define PATIENCE_NS  (200 * NS_PER_MS)
 #define QUIET_NS     (5 * NS_PER_MS)
-#define POLL_NS      (20 * 1000)
+#define POLL_NS      20000
 #define RECORD_MAX   64
 
 #define RTC_INDEX 0x70

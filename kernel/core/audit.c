@@ -39,9 +39,7 @@ static void fail(struct walk *k, const char *why, uint64_t address, struct hpa f
 
 static struct memory *root_of(struct memory *m)
 {
-    while (m->parent)
-        m = m->parent;
-    return m;
+    return m->parent ? m->parent : m; // a slice has no slices
 }
 
 static struct mapping *record_at(struct walk *k, uint64_t address)
@@ -58,8 +56,8 @@ static struct mapping *record_at(struct walk *k, uint64_t address)
     return NULL;
 }
 
-// Is the memory, or a part of it, some VM's? Then only that VM's process may have it as well.
-static bool vm_memory_of_others(const struct memory *m, const struct process *p, bool *mine)
+// Does some VM have the memory? *mine: one of this process.
+static bool vm_maps(const struct memory *m, const struct process *p, bool *mine)
 {
     bool used = false;
     list_for_each(l, &m->mappings) {
@@ -70,17 +68,22 @@ static bool vm_memory_of_others(const struct memory *m, const struct process *p,
         if (container_of(s, struct vm, space)->object.owner == p)
             *mine = true;
     }
+    return used;
+}
+
+// Is the memory, or a part of it, some VM's? Then only that VM's process may have it as well.
+static bool vm_memory_of_others(const struct memory *m, const struct process *p)
+{
+    bool mine = false, used = vm_maps(m, p, &mine);
     list_for_each(l, &m->slices)
-        if (vm_memory_of_others(list_entry(l, struct memory, in_parent), p, mine))
-            used = true;
-    return used && !*mine;
+        used |= vm_maps(list_entry(l, struct memory, in_parent), p, &mine);
+    return used && !mine;
 }
 
 // Frames of one owner, mapped in a row by one leaf.
 static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address, uint64_t bytes)
 {
     uint32_t owner = frames_owner(frame);
-    bool mine = false;
     if (owner == k->space->owner_id)
         return k->space->is_vm && frame.v == object_as(k->holder, vm)->own_page.v &&
                bytes == PAGE_SIZE ? NULL : "a table of its own";
@@ -96,7 +99,7 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
         return "not what was mapped";
     if (k->space->is_vm)
         return (m->flags & MEM_MODULE) ? "a boot module" : NULL;
-    if (vm_memory_of_others(object_as(o, memory), object_as(k->holder, process), &mine))
+    if (vm_memory_of_others(object_as(o, memory), object_as(k->holder, process)))
         return "memory of another's vm";
     return NULL;
 }

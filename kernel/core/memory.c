@@ -95,10 +95,11 @@ static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t
     return good && bytes <= m->bytes - offset ? OK : ERR_RANGE;
 }
 
-// The part has the rights of the whole, so that a read-only handle does not become more.
+// The part has the rights of the whole, so that a read-only handle does not become more. It has no
+// parts itself: nobody who walks them (the audit) can be led deep.
 SYSCALL_LOCKED_ON(mem_slice, memory, RIGHT_USE)
 {
-    enum status status = decode_part(memory, a1, a2);
+    enum status status = memory->parent ? ERR_RIGHTS : decode_part(memory, a1, a2);
     uint8_t rights;
     if (status != OK)
         return status;

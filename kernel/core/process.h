@@ -28,7 +28,7 @@ struct memory {
     struct hpa base;
     uint64_t bytes;        // multiple of PAGE_SIZE
     uint8_t flags;         // MEM_*
-    struct memory *parent; // of a slice; slices die with it
+    struct memory *parent; // of a slice, which has none itself; slices die with it
     struct list slices, in_parent;
     struct list mappings;  // struct mapping.in_memory
     uint64_t zeroed;       // bytes done, while it is made or destroyed

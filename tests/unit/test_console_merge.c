@@ -128,6 +128,29 @@ static void test_round_robin(void **state)
                                    "web| a3\r\nweb| a4\r\n");
 }
 
+// Both have gone on for more than half a second when the view gets to them, and both have more than
+// is let wait: each must have a turn, and not only take it from the other.
+static void test_two_floods_without_lines_take_turns(void **state)
+{
+    char flood[HISTORY_UNSHOWN_MAX / 16], again[128];
+    const char *text;
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        for (int source = 0; source < 2; source++) {
+            memset(flood, 'a' + source, sizeof(flood));
+            arrive_bytes(source, flood, sizeof(flood));
+        }
+        now += 40 * MS;
+    }
+    text = produce();
+    assert_memory_equal(text, "web| aaa", 8);
+    // The second one's turn comes after 8 KB of the first, and not before.
+    snprintf(again, sizeof(again), "a\r\ndb| b");
+    assert_ptr_equal(strstr(text, "a\r\n"), text + 5 + HISTORY_UNSHOWN_MAX - 1);
+    assert_memory_equal(strstr(text, "a\r\n"), again, strlen(again));
+    assert_int_equal(strlen(text), 2 * HISTORY_UNSHOWN_MAX + strlen("web| \r\ndb| "));
+}
+
 static void test_flood_starves_nobody(void **state)
 {
     (void)state;
@@ -324,6 +347,7 @@ int main(void)
         TEST(test_whole_lines), TEST(test_line_waits_for_its_end),
         TEST(test_prompt_and_continuation), TEST(test_interrupted_line_that_only_ends),
         TEST(test_round_robin), TEST(test_flood_starves_nobody),
+        TEST(test_two_floods_without_lines_take_turns),
         TEST(test_endless_line_starves_nobody), TEST(test_not_torn_by_small_portions),
         TEST(test_carriage_return), TEST(test_backspace_stops_at_the_prefix),
         TEST(test_sequences), TEST(test_colour_of_an_interrupted_line), TEST(test_times),

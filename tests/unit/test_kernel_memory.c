@@ -193,19 +193,20 @@ static void test_slices(void **state)
     struct hpa where;
     int64_t h = CALL(0, mem_create, 8 * PAGE_SIZE, PAGE_SIZE, 0);
     int64_t part = CALL(0, mem_slice, h, 2 * PAGE_SIZE, 4 * PAGE_SIZE);
-    int64_t inner = CALL(0, mem_slice, part, PAGE_SIZE, PAGE_SIZE);
     struct hpa base = memory_at(fake_manager, h)->base;
-    assert_int_equal(memory_at(fake_manager, inner)->base.v, base.v + 3 * PAGE_SIZE);
-    assert_int_equal(CALL(0, mem_slice, part, 3 * PAGE_SIZE, 2 * PAGE_SIZE), ERR_RANGE);
-    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, inner, 0, PAGE_SIZE, VA, PROT_READ), OK);
+    assert_int_equal(memory_at(fake_manager, part)->base.v, base.v + 2 * PAGE_SIZE);
+    assert_int_equal(CALL(0, mem_slice, h, 7 * PAGE_SIZE, 2 * PAGE_SIZE), ERR_RANGE);
+    // No parts of parts: a chain of them would have no end.
+    assert_int_equal(CALL(0, mem_slice, part, PAGE_SIZE, PAGE_SIZE), ERR_RIGHTS);
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, part, PAGE_SIZE, PAGE_SIZE, VA, PROT_READ), OK);
     assert_true(fake_access(0, &fake_manager->space, VA, PROT_READ, &where));
+    assert_int_equal(where.v, base.v + 3 * PAGE_SIZE);
     // A part's end leaves the whole; the whole's end takes the parts along.
     int64_t extra = CALL(0, mem_slice, h, 0, PAGE_SIZE);
     assert_int_equal(FINISH(0, object_destroy, extra), OK);
     assert_int_equal(frames_owner(base), memory_at(fake_manager, h)->object.id);
     assert_int_equal(FINISH(0, object_destroy, h), OK);
     assert_null(fake_object(fake_manager, part));
-    assert_null(fake_object(fake_manager, inner));
     assert_false(fake_access(0, &fake_manager->space, VA, PROT_READ, &where));
     assert_int_equal(frames_owner(base), FRAME_FREE);
 }

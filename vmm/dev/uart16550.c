@@ -83,7 +83,7 @@ static unsigned uart_trigger(const struct uart16550 *uart)
 
 static uint64_t uart_char_ns(const struct uart16550 *uart)
 {
-    unsigned bits = 1 + 5 + (uart->lcr & LCR_WORD) + 1;
+    uint64_t bits = 1 + 5 + (uart->lcr & LCR_WORD) + 1;
     unsigned divisor = uart->divisor != 0 ? uart->divisor : 1;
 
     if ((uart->lcr & LCR_TWO_STOP) != 0)

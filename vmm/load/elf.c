@@ -87,7 +87,7 @@ bool elf_open(struct load *load, struct elf_file *elf)
         return load_fail(load, "the program headers at offset %" PRIu64
                          " lie behind the end of the file", phoff);
     for (uint64_t i = 0; i < phnum; i++) {
-        struct elf_segment s;
+        struct elf_segment s = { 0 };
         if (!elf_read_segment(load, l, phoff + i * entry_bytes, &s, &type))
             return false;
         if (type != ELF_PT_LOAD || s.memory_bytes == 0)

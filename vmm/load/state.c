@@ -80,8 +80,8 @@ static bool write_identity_map(const struct load *load)
     memset(table, 0, 6 * PAGE_SIZE);
     table[0] = (BOOT_PAGES + PAGE_SIZE) | PRESENT;
     for (unsigned i = 0; i < 4; i++)
-        table[512 + i] = (BOOT_PAGES + (2 + i) * PAGE_SIZE) | PRESENT;
-    for (uint64_t i = 0; i < 4 * 512; i++)
+        table[512 + i] = (BOOT_PAGES + (2ull + i) * PAGE_SIZE) | PRESENT;
+    for (uint64_t i = 0; i < 4ul * 512; i++)
         table[1024 + i] = i * PAGE_2M | LARGE;
     return true;
 }

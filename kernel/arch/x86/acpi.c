@@ -24,9 +24,9 @@ static const struct sdt *find_table(const struct rsdp *rsdp, const char *sig)
     const struct sdt *root = sdt_at(wide ? rsdp->xsdt : rsdp->rsdt);
     if (!root)
         return NULL;
-    uint32_t size = wide ? 8 : 4, count = (root->length - sizeof(*root)) / size;
+    uint64_t size = wide ? 8 : 4, count = (root->length - sizeof(*root)) / size;
     const uint8_t *p = (const uint8_t *)(root + 1);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         uint64_t a = 0;
         __builtin_memcpy(&a, p + i * size, size);
         const struct sdt *t = sdt_at(a);

@@ -85,6 +85,7 @@ bool arch_space_init(struct space *s)
     return true;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): four levels at most.
 static void table_free(struct space *s, uint64_t *table, unsigned level, unsigned entries)
 {
     for (unsigned i = 0; level && i < entries; i++) {

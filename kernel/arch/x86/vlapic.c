@@ -106,6 +106,8 @@ static void irr_set(struct vlapic *v, uint8_t vector, bool level)
     v->actions |= VLAPIC_ACT_IRR;
 }
 
+// NOLINTBEGIN(misc-no-recursion): only the first error since the last write of ESR interrupts, so
+// this cannot recurse twice.
 bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level)
 {
     if (!(v->apic_base & APIC_BASE_ENABLE) || !(reg_get(v, APIC_SVR) & SVR_ENABLE))
@@ -125,7 +127,6 @@ static void lvt_deliver(struct vlapic *v, uint32_t lvt)
         (void)vlapic_accept(v, (uint8_t)lvt, false);
 }
 
-// Only the first error since the last write of ESR interrupts; so this cannot recurse twice.
 void vlapic_error(struct vlapic *v, uint32_t bit)
 {
     bool first = !v->errors;
@@ -133,6 +134,7 @@ void vlapic_error(struct vlapic *v, uint32_t bit)
     if (first)
         lvt_deliver(v, reg_get(v, APIC_LVT_ERROR));
 }
+// NOLINTEND(misc-no-recursion)
 
 // --- Destinations and IPIs ---
 

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What the device fuzzers know of each device: how it is made, what reaches it but by the bus, and
+// what must hold of its state between two accesses. All state is the board's.
+#include "tests/fuzz/device.h"
+
+static bool pm_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    acpi_pm_init(&b->dev.pm, &b->host.clock, fake_line(&b->host), fake_power_sink(&b->host));
+    return acpi_pm_register(&b->dev.pm, &b->host.bus);
+}
+
+static void pm_reset(struct fuzz_board *b)
+{
+    acpi_pm_reset(&b->dev.pm);
+}
+
+static void pm_act(struct fuzz_board *b, uint8_t what)
+{
+    (void)what;
+    acpi_pm_power_button(&b->dev.pm);
+}
+
+static void pm_check(const struct fuzz_board *b)
+{
+    require(b->host.level == ((b->dev.pm.status & b->dev.pm.enable) != 0));
+}
+
+static bool debugcon_start(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    debugcon_init(&b->dev.debugcon, fake_stream(&b->host));
+    return debugcon_register(&b->dev.debugcon, &b->host.bus);
+}
+
+// It has no state.
+static void debugcon_reset(struct fuzz_board *b)
+{
+    require(bus_port_read(&b->host.bus, 0xE9, 1) == 0xE9);
+}
+
+static bool kbc_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    i8042_init(&b->dev.kbc, fake_line(&b->host), fake_power_sink(&b->host));
+    return i8042_register(&b->dev.kbc, &b->host.bus);
+}
+
+static void kbc_reset(struct fuzz_board *b)
+{
+    i8042_reset(&b->dev.kbc);
+}
+
+static void kbc_check(const struct fuzz_board *b)
+{
+    bool full = (b->dev.kbc.status & 1) != 0, enabled = (b->dev.kbc.ram[0] & 1) != 0;
+
+    require(b->host.level == (full && enabled));
+}
+
+static bool pit_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    i8254_init(&b->dev.pit, &b->host.clock, fake_line(&b->host));
+    return i8254_register(&b->dev.pit, &b->host.bus);
+}
+
+static void pit_reset(struct fuzz_board *b)
+{
+    i8254_reset(&b->dev.pit);
+}
+
+static void pit_check(const struct fuzz_board *b)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        const struct i8254_channel *ch = &b->dev.pit.ch[i];
+        require(ch->mode <= 5 && ch->access >= 1 && ch->access <= 3 && ch->latched <= 2);
+        require(!ch->loaded || (ch->period >= 1 && ch->period <= 65536));
+        require(!ch->written || (ch->reload >= 1 && ch->reload <= 65536));
+        require(!ch->running || ch->loaded);
+        require(i == 2 || ch->gate);
+    }
+}
+
+static bool pic_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    i8259_init(&b->dev.pic, fake_line(&b->host));
+    return i8259_register(&b->dev.pic, &b->host.bus);
+}
+
+static void pic_reset(struct fuzz_board *b)
+{
+    i8259_reset(&b->dev.pic);
+}
+
+// The acknowledge cycle, also without INTR; else a pin. Pin 2 is the cascade.
+static void pic_act(struct fuzz_board *b, uint8_t what)
+{
+    unsigned irq = what >> 1 & 15;
+
+    if ((what & 0x60) == 0) {
+        uint8_t vector = i8259_ack(&b->dev.pic);
+        require((vector & ~7) == (b->dev.pic.chip[0].base & ~7) ||
+                (vector & ~7) == (b->dev.pic.chip[1].base & ~7));
+    } else if (irq != 2) {
+        i8259_set_irq(&b->dev.pic, irq, (what & 1) != 0);
+    }
+}
+
+static void pic_check(const struct fuzz_board *b)
+{
+    require(b->host.level == i8259_intr(&b->dev.pic));
+    for (unsigned i = 0; i < 2; i++) {
+        require(b->dev.pic.chip[i].icw_step <= 4);
+        require(b->dev.pic.chip[i].lowest <= 7 && (b->dev.pic.chip[i].base & 7) == 0);
+    }
+}
+
+// Interrupts that nobody may send: masked ones, or in another shape than the redirection says.
+static void ioapic_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+{
+    struct fuzz_board *b = ctx;
+    bool found = false;
+
+    b->messages++;
+    require(addr >> 20 == 0xFEE && ((data & 0x8000) != 0) == level);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        uint64_t redir = b->dev.ioapic.redir[pin];
+        found |= (redir & 1u << 16) == 0 && (redir & 0x7FF) == (data & 0x7FF) &&
+                 (redir >> 56) == (addr >> 12 & 0xFF);
+    }
+    require(found);
+}
+
+static bool ioapic_start(struct fuzz_board *b, unsigned kind)
+{
+    static const struct ioapic_ops ops = {.msi = ioapic_msi};
+
+    (void)kind;
+    ioapic_init(&b->dev.ioapic, &ops, b);
+    return ioapic_register(&b->dev.ioapic, &b->host.bus);
+}
+
+static void ioapic_restart(struct fuzz_board *b)
+{
+    ioapic_reset(&b->dev.ioapic);
+}
+
+static void ioapic_act(struct fuzz_board *b, uint8_t what)
+{
+    if ((what & 0xC0) == 0)
+        ioapic_eoi(&b->dev.ioapic, (uint8_t)b->dev.ioapic.redir[(what & 0x3F) % IOAPIC_PINS]);
+    else
+        ioapic_set_irq(&b->dev.ioapic, (what >> 1 & 0x1F) % IOAPIC_PINS, (what & 1) != 0);
+}
+
+static void ioapic_check(const struct fuzz_board *b)
+{
+    const uint64_t remote_irr = 1u << 14, level = 1u << 15;
+
+    require(b->messages <= IOAPIC_PINS); // nothing sends without end
+    require(b->dev.ioapic.lines >> IOAPIC_PINS == 0);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        uint64_t redir = b->dev.ioapic.redir[pin];
+        require((redir & 0x00FFFFFFFFFE1000ull) == 0);
+        require((redir & remote_irr) == 0 || (redir & level) != 0);
+    }
+}
+
+static bool rtc_init(struct fuzz_board *b, unsigned kind)
+{
+    static const int64_t date[] = { 0, 1700000000, 951782399, 4102444799 };
+
+    mc146818_init(&b->dev.rtc, &b->host.clock, date[kind], fake_line(&b->host));
+    return mc146818_register(&b->dev.rtc, &b->host.bus);
+}
+
+static void rtc_reset(struct fuzz_board *b)
+{
+    mc146818_reset(&b->dev.rtc);
+}
+
+static void rtc_check(const struct fuzz_board *b)
+{
+    require(b->dev.rtc.index < RTC_NVRAM_SIZE);
+    require(b->host.level == ((b->dev.rtc.ram[0x0B] & b->dev.rtc.ram[0x0C] & 0x70) != 0));
+}
+
+static bool pci_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    pci_host_init(&b->dev.pci, fake_power_sink(&b->host));
+    return pci_host_register(&b->dev.pci, &b->host.bus);
+}
+
+static void pci_reset(struct fuzz_board *b)
+{
+    pci_host_reset(&b->dev.pci);
+}
+
+static void pci_check(const struct fuzz_board *b)
+{
+    require((b->dev.pci.address & 0x7F000003) == 0);
+    require(b->dev.pci.config[0] == 0x36 && b->dev.pci.config[0x0B] == 0x06);
+}
+
+static bool uart_init(struct fuzz_board *b, unsigned kind)
+{
+    uart16550_init(&b->dev.uart, &b->host.clock, fake_stream(&b->host), fake_line(&b->host),
+                   (kind & 1) != 0);
+    return uart16550_register(&b->dev.uart, &b->host.bus, UART_COM1);
+}
+
+static void uart_reset(struct fuzz_board *b)
+{
+    uart16550_reset(&b->dev.uart);
+}
+
+static void uart_act(struct fuzz_board *b, uint8_t what)
+{
+    memset(b->host.input, what, sizeof(b->host.input));
+    b->host.input_count = what & 0x3F;
+    b->host.input_taken = 0;
+    uart16550_rx_poll(&b->dev.uart);
+}
+
+static void uart_check(const struct fuzz_board *b)
+{
+    require(b->dev.uart.rx_count <= UART_FIFO_SIZE && b->dev.uart.rx_head < UART_FIFO_SIZE);
+    // Without OUT2 or any enabled cause the line is quiet.
+    require(!b->host.level || ((b->dev.uart.mcr & 8) != 0 && (b->dev.uart.ier & 0xF) != 0));
+}
+
+// Rates: the PIT's shortest period is 32 ticks; the RTC has 8,192 periodic flags a second and its
+// update and alarm; a paced UART sends at most 11,520 characters, the receiver's time-outs beside.
+static const struct fuzz_device devices[] = {
+    { "acpi_pm", sizeof(struct acpi_pm), 10, false, true, pm_init, pm_reset, pm_act, pm_check },
+    { "debugcon", sizeof(struct debugcon), 0, true, false, debugcon_start, debugcon_reset, NULL,
+      NULL },
+    { "i8042", sizeof(struct i8042), 0, false, true, kbc_init, kbc_reset, NULL, kbc_check },
+    { "i8254", sizeof(struct i8254), 37300, false, false, pit_init, pit_reset, NULL, pit_check },
+    { "i8259", sizeof(struct i8259), 0, false, false, pic_init, pic_reset, pic_act, pic_check },
+    { "ioapic", sizeof(struct ioapic), 0, false, false, ioapic_start, ioapic_restart, ioapic_act,
+      ioapic_check },
+    { "mc146818", sizeof(struct mc146818), 8200, false, false, rtc_init, rtc_reset, NULL,
+      rtc_check },
+    { "pci_host", sizeof(struct pci_host), 0, false, true, pci_init, pci_reset, NULL, pci_check },
+    { "uart16550", sizeof(struct uart16550), 50000, true, false, uart_init, uart_reset, uart_act,
+      uart_check },
+};
+
+const struct fuzz_device *fuzz_device_find(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+        if (strcmp(devices[i].name, name) == 0)
+            return &devices[i];
+    }
+    return NULL;
+}
