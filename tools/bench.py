@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """./bulkhead bench: what paths through the system cost, in Bochs, where a tick is an instruction.
 
-Measured as the guests see it (a system call: as the manager sees it), with model skylake_x, one
-core and no neighbour at work. The privileged operations of each path are counted in a second boot:
-who measures runs one round between two magic breakpoints, and Bochs' debugger traces every
-instruction in between, the kernel's and ring 3's too. An operation by an MSR area of a VMCS would
-be none of these; the kernel has no such area.
+Measured as the guests see it (a system call: as the manager sees it), with model skylake_x (one
+path also on a model without APIC virtualisation), one core and no neighbour at work. The privileged
+operations of each path are counted in a second boot: who measures runs one round between two magic
+breakpoints, and Bochs' debugger traces every instruction in between, the kernel's and ring 3's too.
+An operation by an MSR area of a VMCS would be none of these; the kernel has no such area.
 
 The status is 1 if a path could not be measured or its median is above its bar.
 """
@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -31,6 +32,7 @@ MAX_TRACED = 64         # pairs of magic breakpoints in one boot
 BARS = {
     "hypercall": 100, "cpuid.1": 140, "cpuid.7": 140, "cpuid.d.1": 140, "out.vmm": 420,
     "mmio.vmm": 900, "tpr": 6, "eoi": 6, "self-ipi": 400, "vm-switch": 380, "syscall": 60,
+    "hlt-timer": 800, "timer-irq": 650, "lapic.xapic": 280, "lapic.xapic.vmm": 950, "ept-map": 900,
     "boot.hello": 20_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
@@ -41,14 +43,31 @@ OPERATIONS = {
     "LGDT": r"lgdt\b", "SWAPGS": r"swapgs\b",
 }
 OPERATIONS = {name: re.compile(pattern) for name, pattern in OPERATIONS.items()}
-# The config to boot, and the VM in it that measures.
-RUNS = (("bench.conf", "bench"), ("bench-switch.conf", "a"))
+
+
+class Run(NamedTuple):
+    """A config to boot, the VM in it that measures, on which model; `only` one path of it, which
+    then is named `name`."""
+    config: str
+    vm: str
+    model: str = "skylake_x"
+    only: str = ""
+    name: str = ""
+
+
+RUNS = (
+    Run("bench.conf", "bench"),
+    Run("bench-switch.conf", "a"),
+    Run("bench.conf", "bench", "ivy_bridge", "lapic.xapic", "lapic.xapic.vmm"),
+)
 CONFIGS = os.path.join(ROOT, "config")
 RESULT = re.compile(r"\bpath=(\S+)((?: \w+=\d+)+)")
 ENTRY = re.compile(r"\bboot: .* ticks since entry at (\d+), (\d+) of them calibration")
 MONITOR_STATS = b"\x1dmstats hello\r"
 ZEROING = r"zeroing memory took (\d+) ticks before its start"
-TRACED = re.compile(r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] [0-9a-f]+:[0-9a-f]+ \([^)]*\): (.*?) *;")
+# When, CS, RIP, text.
+TRACED = re.compile(
+    r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] ([0-9a-f]+):([0-9a-f]+) \([^)]*\): (.*?) *;")
 
 
 def say(text):
@@ -64,10 +83,10 @@ def make_iso(config, directory, options=()):
     return iso
 
 
-def boot(iso, until, breaks=None):
+def boot(iso, model, until, breaks=None):
     """Boots an ISO until the expression is seen; returns the serial text, and the debugger's
     output."""
-    with Machine(iso, cores=1, breaks=breaks) as machine:
+    with Machine(iso, model=model, cores=1, breaks=breaks) as machine:
         machine.expect(until, BOOT_TIMEOUT)
         machine.expect(r"\n|$", 1)
         with open(machine.debugger_output, encoding="latin-1") as file:
@@ -79,7 +98,7 @@ def results_of(text):
     found = {}
     for name, figures in RESULT.findall(text):
         values = {key: int(value) for key, value in (pair.split("=") for pair in figures.split())}
-        found[name] = {key: values[key] for key in ("min", "median")}
+        found[name] = {key: values[key] for key in ("min", "median", "max")}
     return found
 
 
@@ -101,44 +120,58 @@ def with_options(config, section, options, directory):
     return path
 
 
-def traced_round(part):
-    """(ticks, {operation: count}) of the instructions that the debugger traced. Ticks are from the
-    first RDTSC to the last, as in the figures."""
-    code = [match.groups() for match in map(TRACED.match, part.split("\n")) if match]
-    stamps = [int(when) for when, text in code if text.startswith("rdtsc")]
+def traced_round(part, ahead):
+    """(ticks, {operation: count}) of what the debugger traced between the first RDTSC and the last
+    of who measures, as in the figures; `ahead`: the path begins so many ticks after the first."""
+    code = [(int(when), (cs, rip[0] == "f"), text) for when, cs, rip, text in
+            (match.groups() for match in map(TRACED.match, part.split("\n")) if match)]
+    stamps = [when for when, who, text in code if who == code[0][1] and text.startswith("rdtsc")]
     if not stamps:
         raise MachineError("a trace has no RDTSC in it")
-    return stamps[-1] - stamps[0], {name: sum(1 for _, text in code if pattern.match(text))
-                                    for name, pattern in OPERATIONS.items()}
+    start, end = stamps[0] + ahead, stamps[-1]
+    path = [text for when, _, text in code if start <= when <= end]
+    return end - start, {name: sum(1 for text in path if pattern.match(text))
+                         for name, pattern in OPERATIONS.items()}
 
 
 def traced_rounds(text, output):
     """{path: traced_round()}, from the order of the `trace NAME` lines and of the traced parts of
     the debugger's output."""
-    names = re.findall(r"\| trace (\S+)$", text, re.MULTILINE)
+    names = re.findall(r"\| trace (\S+)(?: ahead=(\d+))?$", text, re.MULTILINE)
     parts = re.findall(r"^Tracing enabled.*?\n(.*?)^Tracing disabled", output,
                        re.MULTILINE | re.DOTALL)
     if len(names) != len(parts):
         raise MachineError(f"{len(names)} paths were to be traced, {len(parts)} were")
-    return {name: traced_round(part) for name, part in zip(names, parts)}
+    return {name: traced_round(part, int(ahead or 0))
+            for (name, ahead), part in zip(names, parts)}
 
 
-def measure_run(config, vm, directory, options=""):
-    """{path: {"min", "median"}} of one boot; `options` are for the VM that measures."""
-    say(f"measuring {config}")
-    path = os.path.join(CONFIGS, config)
+def only_wanted(run, found):
+    """The paths that this run is for, as they are named."""
+    return {run.name: found[run.only]} if run.only else found
+
+
+def measure_run(run, directory, options=""):
+    """{path: {"min", "median", "max"}} of one boot; `options` are for the VM that measures."""
+    say(f"measuring {run.config} on {run.model}")
+    if run.only:
+        options += f" only={run.only}"
+    path = os.path.join(CONFIGS, run.config)
     if options:
-        path = with_options(path, vm, options, directory)
-    return results_of(boot(make_iso(path, directory), rf"^{vm}\| bench done")[0])
+        path = with_options(path, run.vm, options, directory)
+    text, _ = boot(make_iso(path, directory), run.model, rf"^{run.vm}\| bench done")
+    return only_wanted(run, results_of(text))
 
 
-def trace_run(config, vm, directory):
+def trace_run(run, directory):
     """{path: traced_round()} of one boot."""
-    say(f"tracing {config}")
-    path = with_options(os.path.join(CONFIGS, config), vm, "trace rounds=10", directory)
+    say(f"tracing {run.config} on {run.model}")
+    options = "trace rounds=10" + (f" only={run.only}" if run.only else "")
+    path = with_options(os.path.join(CONFIGS, run.config), run.vm, options, directory)
     breaks = ["c"] + ["trace on", "c", "trace off", "c"] * MAX_TRACED
     iso = make_iso(path, directory, ["trace"])
-    return traced_rounds(*boot(iso, rf"^{vm}\| bench done", breaks))
+    text, output = boot(iso, run.model, rf"^{run.vm}\| bench done", breaks)
+    return only_wanted(run, traced_rounds(text, output))
 
 
 def measure_boot(directory):
@@ -152,16 +185,17 @@ def measure_boot(directory):
         machine.send(MONITOR_STATS)
         zeroing = int(machine.expect(ZEROING, BOOT_TIMEOUT).group(1))
     ticks = first - start
-    return {"min": ticks, "median": ticks, "calibration": calibration, "zeroing": zeroing}
+    return {"min": ticks, "median": ticks, "max": ticks,
+            "calibration": calibration, "zeroing": zeroing}
 
 
 def measure():
     """The list of paths, as --json prints it."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as directory:
         figures, traced = {}, {}
-        for config, vm in RUNS:
-            figures |= measure_run(config, vm, directory)
-            traced |= trace_run(config, vm, directory)
+        for run in RUNS:
+            figures |= measure_run(run, directory)
+            traced |= trace_run(run, directory)
         figures["boot.hello"] = measure_boot(directory)
     for name, (ticks, _) in traced.items():
         if name in figures and ticks != figures[name]["median"]:
@@ -178,13 +212,14 @@ def verdict(path):
 
 
 def print_table(paths):
-    print(f"{'path':11} {'min':>10} {'median':>10} {'at most':>10}        privileged operations")
+    print(f"{'path':15} {'min':>9} {'median':>9} {'max':>9} {'at most':>9}        "
+          "privileged operations")
     for path in paths:
         bar = BARS.get(path["name"], "-")
         counted = ", ".join(f"{count} {name}" for name, count in path["ops"].items() if count)
         extra = ", ".join(f"{path[part]} {part}" for part in ("calibration", "zeroing")
                           if part in path)
-        print(f"{path['name']:11} {path['min']:10} {path['median']:10} {bar:>10}  "
+        print(f"{path['name']:15} {path['min']:9} {path['median']:9} {path['max']:9} {bar:>9}  "
               f"{verdict(path):4}  {counted or extra or '-'}")
 
 

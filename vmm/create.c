@@ -52,6 +52,7 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
                memory);
         return false;
     }
+    vmm->demand = (struct demand){ vmm->host.vm, (handle_t)memory };
     count = ram_pieces(&vmm->ram, piece);
     for (unsigned i = 0; i < count; i++) {
         const struct ram_piece *p = &piece[i];
@@ -59,6 +60,8 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
                                GUEST_RAM_VA + p->gpa, PROT_READ | PROT_WRITE);
         if (status < 0)
             return setup_failed("mapping the guest's memory into the VMM", status);
+        if (p->on_demand)
+            continue;
         status = kcall_vm_map(vmm->host.vm, (handle_t)memory, p->offset, p->bytes, p->gpa,
                               PROT_READ | PROT_WRITE | PROT_EXEC);
         if (status < 0)
@@ -94,7 +97,8 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
     host_wires(&vmm->host, &wires);
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
-    if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH)) {
+    if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH) ||
+        !demand_register(&vmm->demand, &vmm->machine.bus)) {
         printf("the board: %s\n", bus_error(&vmm->machine.bus));
         return false;
     }

@@ -146,12 +146,22 @@ static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
     }
 }
 
+static inline __attribute__((always_inline)) enum exit_result exit_demand(struct vmm *vmm)
+{
+    uint64_t gpa = vmm->page->exit.mmio.gpa;
+    int64_t status = demand_map(&vmm->demand, gpa);
+
+    if (likely(status == OK))
+        return EXIT_ENTER;
+    return exit_kill(vmm, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
+}
+
 static inline __attribute__((always_inline)) enum exit_result exit_dispatch(struct vmm *vmm)
 {
     if (likely(vmm->page->exit.kind == VM_EXIT_PIO))
         return exit_pio(vmm);
     if (vmm->page->exit.kind == VM_EXIT_MMIO)
-        return exit_mmio(vmm);
+        return demand_has(vmm->page->exit.mmio.gpa) ? exit_demand(vmm) : exit_mmio(vmm);
     return exit_other(vmm);
 }
 

@@ -20,12 +20,13 @@ unsigned ram_pieces(const struct guest_ram *ram, struct ram_piece piece[RAM_PIEC
 
     // Below 4 GB the object's offsets are the addresses. The frames behind the holes stay unused,
     // which costs 224 KB and saves every large page from 2 MB on.
-    piece[count++] = (struct ram_piece){ 0, 0, RAM_BASE_END };
-    piece[count++] = (struct ram_piece){ RAM_TEXT, RAM_TEXT, RAM_TEXT_END - RAM_TEXT };
-    piece[count++] = (struct ram_piece){ RAM_TABLES, RAM_TABLES, PAGE_2M - RAM_TABLES };
-    piece[count++] = (struct ram_piece){ PAGE_2M, PAGE_2M, ram->low_end - PAGE_2M };
+    piece[count++] = (struct ram_piece){ 0, 0, RAM_BASE_END, false };
+    piece[count++] = (struct ram_piece){ RAM_TEXT, RAM_TEXT, RAM_TEXT_END - RAM_TEXT, true };
+    piece[count++] = (struct ram_piece){ RAM_TABLES, RAM_TABLES, PAGE_2M - RAM_TABLES, false };
+    piece[count++] = (struct ram_piece){ PAGE_2M, PAGE_2M, ram->low_end - PAGE_2M, false };
     if (ram->high_end > RAM_HIGH)
-        piece[count++] = (struct ram_piece){ RAM_HIGH, ram->low_end, ram->high_end - RAM_HIGH };
+        piece[count++] =
+            (struct ram_piece){ RAM_HIGH, ram->low_end, ram->high_end - RAM_HIGH, false };
     return count;
 }
 

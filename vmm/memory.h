@@ -40,6 +40,7 @@ struct guest_ram {
 // One piece of the map: what of the memory object (one object for the whole RAM) appears where.
 struct ram_piece {
     uint64_t gpa, offset, bytes;
+    bool on_demand; // gets into the VM's map page by page (demand.h)
 };
 #define RAM_PIECE_MAX 5
 

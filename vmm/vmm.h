@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include "kernel/abi/vcpu.h"
 #include "libc/start.h"
+#include "vmm/demand.h"
 #include "vmm/host.h"
 #include "vmm/insn.h"
 #include "vmm/machine.h"
@@ -25,6 +26,7 @@ struct vmm {
     struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()
     struct host host;
     struct guest_ram ram;
+    struct demand demand;
     struct machine machine;
     struct insn_cache insns;
     // A read of the local APIC by an instruction, while the kernel fetches the value.

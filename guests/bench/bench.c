@@ -5,7 +5,8 @@
 // and "bench done"; then it powers off.
 //
 // Options: rounds=N (10000); only=NAME measures one path; trace runs one round of each path
-// between magic breakpoints of Bochs, after "trace NAME"; wait=MS before measuring (100);
+// between magic breakpoints of Bochs, after "trace NAME", or "trace NAME ahead=N" if the path
+// begins N ticks after the round's first RDTSC; wait=MS before measuring (100);
 // peer=a measures vm-switch against a second VM that runs this image with peer=b, which yields
 // forever, or for seconds=N, or count=N times.
 
@@ -37,20 +38,70 @@ struct path {
     const char *name;
     measure_loop *loop;
     enum need need;
+    void (*before)(void); // what the loop needs, and how it was again; NULL: nothing
+    void (*after)(void);
+    unsigned int ahead;   // ticks from the first stamp to where the path begins
 };
 
+static void use_deadline_vector(void)
+{
+    apic_write(APIC_LVT_TIMER, APIC_TIMER_DEADLINE | VEC_DEADLINE);
+}
+
+static void use_xapic(void)
+{
+    cpu_irq_disable();
+    apic_enable(APIC_MODE_XAPIC);
+    cpu_irq_enable();
+}
+
+// Back to x2APIC mode if need be, and to the timer's own vector.
+static void use_timer(void)
+{
+    cpu_irq_disable();
+    timer_init();
+    cpu_irq_enable();
+}
+
+static volatile uint32_t *text_page(unsigned int page)
+{
+    return (volatile uint32_t *)(uintptr_t)(TEXT_WINDOW + (page << 12));
+}
+
+static void fill_text(void)
+{
+    for (unsigned int page = 0; page < TEXT_PAGES; page++)
+        *text_page(page) = ~page;
+}
+
+static void check_text(void)
+{
+    for (unsigned int page = 0; page < TEXT_PAGES; page++) {
+        if (*text_page(page) != ~page)
+            guest_die("ept-map: the text window does not keep what was written");
+    }
+}
+
 static const struct path paths[] = {
-    {"hypercall", measure_hypercall, NEED_BULKHEAD},
-    {"cpuid.1", measure_cpuid_1, NEED_NOTHING},
-    {"cpuid.7", measure_cpuid_7, NEED_NOTHING},
-    {"cpuid.d.1", measure_cpuid_d_1, NEED_NOTHING},
-    {"out.vmm", measure_out, NEED_NOTHING},
-    {"mmio.vmm", measure_mmio, NEED_NOTHING},
-    {"tpr", measure_tpr, NEED_X2APIC},
-    {"eoi", measure_eoi, NEED_X2APIC},
-    {"self-ipi", measure_self_ipi, NEED_X2APIC},
+    {"hypercall", measure_hypercall, .need = NEED_BULKHEAD},
+    {"cpuid.1", measure_cpuid_1, .need = NEED_NOTHING},
+    {"cpuid.7", measure_cpuid_7, .need = NEED_NOTHING},
+    {"cpuid.d.1", measure_cpuid_d_1, .need = NEED_NOTHING},
+    {"out.vmm", measure_out, .need = NEED_NOTHING},
+    {"mmio.vmm", measure_mmio, .need = NEED_NOTHING},
+    {"tpr", measure_tpr, .need = NEED_X2APIC},
+    {"eoi", measure_eoi, .need = NEED_X2APIC},
+    {"self-ipi", measure_self_ipi, .need = NEED_X2APIC},
+    {"hlt-timer", measure_hlt_timer, .need = NEED_X2APIC, .before = use_deadline_vector,
+     .after = use_timer, .ahead = TIMER_AHEAD},
+    {"timer-irq", measure_timer_irq, .need = NEED_X2APIC, .before = use_deadline_vector,
+     .after = use_timer, .ahead = TIMER_AHEAD},
+    {"lapic.xapic", measure_xapic_eoi, .need = NEED_NOTHING, .before = use_xapic,
+     .after = use_timer},
+    {"ept-map", measure_ept_map, .need = NEED_BULKHEAD, .before = fill_text,
+     .after = check_text},
 };
-static const struct path vm_switch = {"vm-switch", measure_vm_switch, NEED_BULKHEAD};
+static const struct path vm_switch = {"vm-switch", measure_vm_switch, .need = NEED_BULKHEAD};
 
 #define NR_PATHS (sizeof(paths) / sizeof(paths[0]))
 
@@ -101,11 +152,25 @@ static void print_result(const struct path *path, uint32_t *samples, uint64_t ro
            (unsigned int)samples[rounds - 1]);
 }
 
+static void prepare(const struct path *path)
+{
+    if (path->before != NULL)
+        path->before();
+}
+
+static void restore(const struct path *path)
+{
+    if (path->after != NULL)
+        path->after();
+}
+
 static void measure(struct run *run)
 {
     for (unsigned int i = 0; i < run->count; i++) {
+        prepare(run->paths[i]);
         run->paths[i]->loop(run->samples[i], WARM_UP);
         run->paths[i]->loop(run->samples[i], run->rounds);
+        restore(run->paths[i]);
     }
     for (unsigned int i = 0; i < run->count; i++)
         print_result(run->paths[i], run->samples[i], run->rounds);
@@ -114,11 +179,16 @@ static void measure(struct run *run)
 static void trace(struct run *run)
 {
     for (unsigned int i = 0; i < run->count; i++) {
-        printf("trace %s\n", run->paths[i]->name);
+        printf("trace %s", run->paths[i]->name);
+        if (run->paths[i]->ahead != 0)
+            printf(" ahead=%u", run->paths[i]->ahead);
+        printf("\n");
         sleep_ns(TRACE_QUIET_NS);
+        prepare(run->paths[i]);
         for (unsigned int done = 0; done < TRACE_WARM_UP; done += WARM_UP)
             run->paths[i]->loop(run->samples[i], WARM_UP);
         measure_traced(run->paths[i]->loop, run->samples[i]);
+        restore(run->paths[i]);
     }
 }
 
@@ -175,6 +245,8 @@ int main(void)
     }
 
     trap_set_raw(VEC_SELF_IPI, measure_self_ipi_handler);
+    trap_set_raw(VEC_XAPIC, measure_xapic_handler);
+    trap_set_raw(VEC_DEADLINE, measure_timer_handler);
     cpu_irq_enable();
     sleep_ns(option_number("wait", is_a ? PEER_WAIT_MS : 100, 0, 600000) * NS_PER_MS);
     if (is_a)

@@ -10,6 +10,11 @@
 #define X2APIC_TPR      0x808
 #define X2APIC_EOI      0x80B
 #define X2APIC_SELF_IPI 0x83F
+#define TSC_DEADLINE    0x6E0
+#define XAPIC           0xFEE00000
+#define XAPIC_EOI       0x0B0
+#define XAPIC_ICR       0x300
+#define ICR_SELF        0x44000 // asserted, to itself
 
     .macro  measure name
     .globl  measure_\name
@@ -145,6 +150,121 @@ measure_self_ipi_handler:
     wrmsr
     inc     %r15
     iretq
+
+    // Loops that are measured in another place than from RDTSC to RDTSC. R12 and R13 as above.
+    .macro  enter_loop
+    push    %rbx
+    push    %r12
+    push    %r13
+    push    %r14
+    mov     %rdi, %r12
+    mov     %rsi, %r13
+    xor     %r14d, %r14d
+    .endm
+    .macro  leave_loop
+    pop     %r14
+    pop     %r13
+    pop     %r12
+    pop     %rbx
+    ret
+    .endm
+
+    // R8D: low half of the deadline; R9D: that of the handler's stamp. Interrupts are off until the
+    // guest waits, so that none comes before it does.
+    .macro  measure_timer name, wait:vararg
+    .globl  measure_\name
+    .balign 64
+measure_\name:
+    enter_loop
+1:  lea     1(%r14), %rbx
+    cli
+    rdtsc
+    shl     $32, %rdx
+    or      %rdx, %rax
+    add     $TIMER_AHEAD, %rax
+    mov     %eax, %r8d
+    mov     %rax, %rdx
+    shr     $32, %rdx
+    mov     $TSC_DEADLINE, %ecx
+    wrmsr
+    sti
+2:  \wait
+    cmp     %rbx, %r14
+    jne     2b
+    sub     %r8d, %r9d
+    mov     %r9d, (%r12)
+    add     $4, %r12
+    dec     %r13
+    jnz     1b
+    leave_loop
+    .endm
+
+    measure_timer hlt_timer, hlt
+    measure_timer timer_irq, nop
+
+    .globl measure_timer_handler
+    .balign 64
+measure_timer_handler:
+    rdtsc
+    mov     %eax, %r9d
+    mov     $X2APIC_EOI, %ecx
+    xor     %eax, %eax
+    xor     %edx, %edx
+    wrmsr
+    inc     %r14
+    iretq
+
+    .globl measure_xapic_eoi
+    .balign 64
+measure_xapic_eoi:
+    enter_loop
+    mov     $XAPIC, %ebx
+1:  lea     1(%r14), %rcx
+    movl    $(ICR_SELF | VEC_XAPIC), XAPIC_ICR(%rbx)
+2:  cmp     %rcx, %r14
+    jne     2b
+    mov     %r9d, (%r12)
+    add     $4, %r12
+    dec     %r13
+    jnz     1b
+    leave_loop
+
+    .globl measure_xapic_handler
+    .balign 64
+measure_xapic_handler:
+    rdtsc
+    mov     %eax, %r8d
+    movl    $0, XAPIC_EOI(%rbx)
+    rdtsc
+    sub     %r8d, %eax
+    mov     %eax, %r9d
+    inc     %r14
+    iretq
+
+    // The pages in turn; first (and in a traced round only) one in the middle, for what is mapped
+    // above it is looked at too.
+    .globl measure_ept_map
+    .balign 64
+measure_ept_map:
+    enter_loop
+    mov     $(TEXT_PAGES / 2 - 1), %r14d
+    mov     $BENCH_WINDOW, %r10d
+1:  mov     %r14d, (%r10)
+    mov     %r14d, %ebx
+    shl     $12, %ebx
+    add     $TEXT_WINDOW, %ebx
+    rdtsc
+    mov     %eax, %r8d
+    mov     (%rbx), %ecx
+    rdtsc
+    sub     %r8d, %eax
+    mov     %eax, (%r12)
+    add     $4, %r12
+    inc     %r14d
+    and     $(TEXT_PAGES - 1), %r14d
+    dec     %r13
+    jnz     1b
+    leave_loop
 
     .globl measure_traced
 measure_traced:

@@ -7,7 +7,13 @@
 
 #define BENCH_PORT   0xB0F      // byte-wide, claimed by the VMM's bench device
 #define BENCH_MMIO   0xFED40000 // 32-bit register of the same device
+#define BENCH_WINDOW 0xFED41000 // writing N takes page N of the text window from the VM's map
+#define TEXT_WINDOW  0xB8000
+#define TEXT_PAGES   8
 #define VEC_SELF_IPI 0xD0
+#define VEC_XAPIC    0xD1
+#define VEC_DEADLINE 0xD2
+#define TIMER_AHEAD  8000 // ticks from the stamp before a timer is set to its deadline
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -18,6 +24,17 @@ typedef void measure_loop(uint32_t *samples, uint64_t rounds);
 measure_loop measure_hypercall, measure_cpuid_1, measure_cpuid_7, measure_cpuid_d_1;
 measure_loop measure_out, measure_mmio, measure_tpr, measure_eoi, measure_self_ipi;
 measure_loop measure_vm_switch;
+
+// Samples are ticks from the deadline to the first instruction of measure_timer_handler. The guest
+// halts until then, or spins. The timer's vector must be VEC_DEADLINE.
+measure_loop measure_hlt_timer, measure_timer_irq;
+
+// The APIC must be in xAPIC mode. A round is an IPI of VEC_XAPIC to itself, a sample the write of
+// EOI in its handler.
+measure_loop measure_xapic_eoi;
+
+// The read of a page of the text window, which was taken from the map just before.
+measure_loop measure_ept_map;
 
 // One round between two magic breakpoints of Bochs (XCHG BX,BX).
 void measure_traced(measure_loop *loop, uint32_t *sample);
@@ -31,4 +48,7 @@ uint64_t measure_fpu_sum(void);
 
 // Handler of VEC_SELF_IPI: counts in R15 and ends the interrupt. To be set raw.
 extern const uint8_t measure_self_ipi_handler[];
+
+// Handlers of VEC_DEADLINE and VEC_XAPIC: count in R14 and end the interrupt. To be set raw.
+extern const uint8_t measure_timer_handler[], measure_xapic_handler[];
 #endif

@@ -57,7 +57,7 @@ void objects_init(void)
         panic("no memory for the table of objects");
 }
 
-static bool slab_grow(enum object_type type)
+static __attribute__((noinline)) bool slab_grow(enum object_type type)
 {
     uint32_t bytes = slot_bytes(type);
     uint64_t frames = align_up(bytes, PAGE_SIZE) / PAGE_SIZE;

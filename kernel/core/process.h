@@ -19,7 +19,7 @@ struct space {
     uint32_t changes;         // maps and unmaps, for the audit
     uint64_t generation;      // atomic
     uint64_t seen[CPU_MAX];   // each written by its core
-    struct list mappings;     // struct mapping.in_space
+    struct list mappings;     // struct mapping.in_space, by address
     struct process *payer;    // page tables are charged to it
 };
 
@@ -44,7 +44,6 @@ struct mapping { // from the slab, charged to the space's payer
     uint64_t address;      // va or gpa
     uint64_t offset, bytes;
     uint64_t unmapped;     // bytes from the start whose entries are cleared already
-    uint8_t prot;
     struct list in_space, in_memory;
 };
 

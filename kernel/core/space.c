@@ -18,22 +18,27 @@ bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *
     return arch_space_init(s);
 }
 
-// The first with an address in this range.
-static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes)
+// The last record with an address in this range, or NULL. *below: the last that begins below the
+// range's end, or the list's head. Records are sorted and do not overlap, so no other need be seen;
+// from the back, because most are added in ascending order.
+static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes,
+                                struct list **below)
 {
-    list_for_each(l, &s->mappings) {
-        struct mapping *m = list_entry(l, struct mapping, in_space);
-        if (address < m->address + m->bytes && m->address < address + bytes)
-            return m;
-    }
-    return NULL;
+    struct list *l = s->mappings.prev;
+    while (l != &s->mappings &&
+           list_entry(l, struct mapping, in_space)->address >= address + bytes)
+        l = l->prev;
+    *below = l;
+    struct mapping *m = list_entry(l, struct mapping, in_space);
+    return l != &s->mappings && address < m->address + m->bytes ? m : NULL;
 }
 
 enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
                       uint64_t address, uint8_t prot)
 {
     enum status status;
-    if (overlaps(s, address, bytes))
+    struct list *below;
+    if (overlaps(s, address, bytes, &below))
         return ERR_BUSY;
     struct mapping *map = object_new(mapping, s->payer, &status);
     if (!map)
@@ -48,8 +53,7 @@ enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64
     map->address = address;
     map->offset = offset;
     map->bytes = bytes;
-    map->prot = prot;
-    list_push_back(&s->mappings, &map->in_space);
+    list_push_front(below, &map->in_space);
     list_push_back(&m->mappings, &map->in_memory);
     s->changes++;
     return OK;
@@ -57,7 +61,8 @@ enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64
 
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
 {
-    struct mapping *m = overlaps(s, address, bytes);
+    struct list *below;
+    struct mapping *m = overlaps(s, address, bytes, &below);
     return m && m->address == address && m->bytes == bytes ? m : NULL;
 }
 

@@ -132,6 +132,27 @@ static void test_shared_on_purpose(void **state)
     assert_int_equal(audit(), OK);
 }
 
+// A window whose pages come and go one by one, as a VMM maps them when the guest touches them.
+static void test_pages_on_demand(void **state)
+{
+    (void)state;
+    static const uint8_t order[] = { 5, 1, 7, 0, 6, 3, 2, 4 };
+    struct scene s = make_scene();
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+            uint64_t page = order[i] * PAGE_SIZE;
+            assert_int_equal(CALL(1, vm_map, s.vm[0], s.ram[0], page, PAGE_SIZE, 64 * MB + page,
+                                  7), OK);
+            assert_int_equal(audit(), OK);
+        }
+        for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+            uint64_t page = order[i] * PAGE_SIZE;
+            assert_int_equal(FINISH(1, vm_unmap, s.vm[0], 64 * MB + page, PAGE_SIZE), OK);
+            assert_int_equal(audit(), OK);
+        }
+    }
+}
+
 // A process has memory of a VM that is not its own: refused even though it was given a handle.
 static void test_vm_memory_elsewhere(void **state)
 {
@@ -205,7 +226,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON4(test_clean), ON4(test_overlap_of_vms), ON4(test_wrong_frame), ON4(test_kernel_frame),
         ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_foreign_table),
-        ON4(test_shared_on_purpose), ON4(test_vm_memory_elsewhere), ON4(test_module_in_vm),
+        ON4(test_shared_on_purpose), ON4(test_pages_on_demand), ON4(test_vm_memory_elsewhere),
+        ON4(test_module_in_vm),
         ON4(test_pieces_and_changes), ON4(test_after_destroy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,8 @@
 
 #define MMIO_CODE 0x1000ull
 #define EVENT     7 // the VMM's own
+#define VM        8
+#define RAM       9 // the memory object
 
 struct world {
     struct vmm vmm;
@@ -19,6 +21,9 @@ struct world {
     unsigned runs, waits, own_signals, sregs_reads;
     unsigned script_at, script_length;
     struct vm_exit script[8];
+    unsigned maps, unmaps;
+    uint64_t arguments[6]; // of the last call that maps or unmaps
+    int64_t map_status;
     struct line console; // the other end of the VM's line
     _Alignas(64) uint8_t line[CONSOLE_LINE_BYTES];
 };
@@ -57,6 +62,14 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_vcpu_sregs:
         world->sregs_reads++;
         return OK;
+    case SYS_vm_map:
+        world->maps++;
+        memcpy(world->arguments, a, sizeof(world->arguments));
+        return world->map_status;
+    case SYS_vm_unmap:
+        world->unmaps++;
+        memcpy(world->arguments, a, sizeof(world->arguments));
+        return OK;
     case SYS_event_wait:
         world->waits++;
         drain_console();
@@ -92,6 +105,8 @@ static int setup(void **state)
     insn_cache_init(&vmm->insns);
     host_wires(&vmm->host, &wires);
     assert_true(machine_init(&vmm->machine, &wires, 16 << 20, 0));
+    vmm->demand = (struct demand){ VM, RAM };
+    assert_true(demand_register(&vmm->demand, &vmm->machine.bus));
     world->page.exit.cpu.code_size = 8;
     return 0;
 }
@@ -280,6 +295,55 @@ static void test_mmio_without_operand(void **state)
     assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
 }
 
+// Whatever touches a page of the text window gets it, and is tried again.
+static void test_demand(void **state)
+{
+    struct vm_exit_mmio *access = &world->page.exit.mmio;
+    (void)state;
+
+    for (unsigned i = 0; i < 4; i++) {
+        mmio("\x8B\x06             ", RAM_TEXT + i * PAGE_SIZE + 0xFFC, VM_ACCESS_READ);
+        if (i == 1)
+            access->gva_valid = 0; // by the delivery of an event
+        if (i == 2)
+            access->page_walk = 1;
+        if (i == 3)
+            access->access = VM_ACCESS_EXEC;
+        expect_entry(0);
+        assert_int_equal(world->maps, i + 1);
+        assert_int_equal(world->arguments[0], VM);
+        assert_int_equal(world->arguments[1], RAM);
+        assert_int_equal(world->arguments[2], RAM_TEXT + i * PAGE_SIZE);
+        assert_int_equal(world->arguments[3], PAGE_SIZE);
+        assert_int_equal(world->arguments[4], RAM_TEXT + i * PAGE_SIZE);
+        assert_int_equal(world->arguments[5], PROT_READ | PROT_WRITE | PROT_EXEC);
+    }
+    mmio("\x8B\x06             ", RAM_TEXT - 4, VM_ACCESS_READ);
+    expect_entry(VM_ENTRY_SKIP);
+    mmio("\x8B\x06             ", RAM_TEXT_END, VM_ACCESS_READ);
+    expect_entry(VM_ENTRY_SKIP);
+    assert_int_equal(world->maps, 4);
+    mmio("\x8B\x06             ", RAM_TEXT_END - 1, VM_ACCESS_READ);
+    world->map_status = ERR_QUOTA;
+    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
+}
+
+static void test_demand_register(void **state)
+{
+    struct bus *bus = &world->vmm.machine.bus;
+    (void)state;
+
+    bus_mmio_write(bus, DEMAND_REGISTER, 4, 7);
+    assert_int_equal(world->unmaps, 1);
+    assert_int_equal(world->arguments[0], VM);
+    assert_int_equal(world->arguments[1], RAM_TEXT_END - PAGE_SIZE);
+    assert_int_equal(world->arguments[2], PAGE_SIZE);
+    bus_mmio_write(bus, DEMAND_REGISTER, 4, 8); // no such page
+    bus_mmio_write(bus, DEMAND_REGISTER, 1, 0);
+    assert_int_equal(world->unmaps, 1);
+    assert_int_equal(bus_mmio_read(bus, DEMAND_REGISTER, 4), 0xFFFFFFFF);
+}
+
 static void test_mmio_string(void **state)
 {
     (void)state;
@@ -459,7 +523,8 @@ int main(void)
         TEST(test_port_in_and_out),      TEST(test_string_out),
         TEST(test_string_in_chunks),     TEST(test_string_fault),
         TEST(test_mmio_read_and_write),  TEST(test_mmio_from_ram_into_nowhere),
-        TEST(test_mmio_without_operand),
+        TEST(test_mmio_without_operand), TEST(test_demand),
+        TEST(test_demand_register),
         TEST(test_mmio_string),          TEST(test_local_apic),
         TEST(test_interrupt_exits),      TEST(test_deaths),
         TEST(test_run_until_power_off),  TEST(test_full_console),

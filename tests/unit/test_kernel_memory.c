@@ -152,6 +152,41 @@ static void test_map(void **state)
     assert_int_equal(where.v, m->base.v + MB);
 }
 
+// Records stay sorted by address, whatever the order of the calls; what is between two of them is
+// still free, and what they cost comes back.
+static void test_map_in_any_order(void **state)
+{
+    (void)state;
+    static const uint8_t order[] = { 4, 0, 8, 2, 6, 10, 1, 9, 5, 3, 7 };
+    struct process *p = fake_manager;
+    int64_t h = CALL(0, mem_create, 16 * PAGE_SIZE, PAGE_SIZE, 0);
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, h, 0, PAGE_SIZE, VA, PROT_READ), OK);
+    uint64_t used = p->used, above = VA + PAGE_SIZE;
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+        uint64_t page = order[i] * PAGE_SIZE;
+        assert_int_equal(CALL(0, mem_map, HANDLE_SELF, h, page, PAGE_SIZE, above + page,
+                              PROT_READ), OK);
+        for (unsigned k = 0; k <= i; k++)
+            assert_int_equal(CALL(0, mem_map, HANDLE_SELF, h, 0, PAGE_SIZE,
+                                  above + order[k] * PAGE_SIZE, PROT_READ), ERR_BUSY);
+        uint64_t end = 0;
+        list_for_each(l, &p->space.mappings) {
+            const struct mapping *m = list_entry(l, struct mapping, in_space);
+            assert_true(m->address >= end);
+            end = m->address + m->bytes;
+        }
+    }
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, h, 0, 16 * PAGE_SIZE, VA, PROT_READ), ERR_BUSY);
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+        uint64_t va = above + order[ARRAY_SIZE(order) - 1 - i] * PAGE_SIZE;
+        assert_non_null(space_find(&p->space, va, PAGE_SIZE));
+        assert_null(space_find(&p->space, va, 2 * PAGE_SIZE));
+        assert_int_equal(CALL(0, mem_unmap, HANDLE_SELF, va, PAGE_SIZE), OK);
+        assert_int_equal(CALL(0, mem_unmap, HANDLE_SELF, va, PAGE_SIZE), ERR_RANGE);
+    }
+    assert_int_equal(p->used, used);
+}
+
 static void test_map_refused(void **state)
 {
     (void)state;
@@ -328,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_create), ON1(test_create_refused), ON2(test_create_is_preemptible),
         ON2(test_killed_in_create), ON2(test_quota), ON1(test_map), ON1(test_map_refused),
+        ON1(test_map_in_any_order),
         ON1(test_slices), ON1(test_destroy_zeroes), ON2(test_destroy_process),
         ON2(test_destroy_refused), ON4(test_mutual_destroyers), ON4(test_abandoned),
     };

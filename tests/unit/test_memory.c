@@ -39,6 +39,7 @@ static void test_pieces_cover_what_is_accessible(void **state)
         assert_non_null(ram_at(&ram, piece[i].gpa, piece[i].bytes));
         assert_null(ram_at(&ram, piece[i].gpa + piece[i].bytes - 1,
                            i == 2 ? ~0ull : 2)); // pieces 2 and 3 touch each other
+        assert_int_equal(piece[i].on_demand, piece[i].gpa == RAM_TEXT);
         end = piece[i].gpa + piece[i].bytes;
     }
     assert_int_equal(piece[3].gpa % PAGE_2M, 0);

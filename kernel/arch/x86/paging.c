@@ -58,7 +58,7 @@ static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDR
 
 static bool is_leaf(uint64_t e, unsigned level) { return level == 0 || (e & PTE_PS); }
 
-static bool table_new(struct space *s, struct hpa *table)
+static __attribute__((noinline)) bool table_new(struct space *s, struct hpa *table)
 {
     if (s->payer && !process_charge(s->payer, PAGE_SIZE))
         return false;
@@ -111,7 +111,7 @@ static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
     uint64_t *table = arch_ptr(s->arch.root);
     for (unsigned l = 3; l > level; l--) {
         uint64_t *e = &table[index_at(address, l)];
-        if (!(*e & f->present)) {
+        if (unlikely(!(*e & f->present))) {
             struct hpa frame;
             if (!table_new(s, &frame))
                 return NULL;
@@ -142,14 +142,13 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
 {
     uint64_t done = 0;
     while (done < bytes) {
-        unsigned level = level_for(address + done, hpa + done, bytes - done);
-        uint64_t *e = entry_make(s, address + done, level);
+        unsigned level = level_for(address + done, hpa + done, bytes - done) + 1;
+        uint64_t *e;
         // A table where the leaf should go was left by smaller pages: use those again.
-        while (e && level && (*e & format_of(s)->present)) {
-            level--;
-            e = entry_make(s, address + done, level);
-        }
-        if (!e) {
+        do {
+            e = entry_make(s, address + done, --level);
+        } while (e && level && (*e & format_of(s)->present));
+        if (unlikely(!e)) {
             arch_unmap(s, address, done);
             return ERR_MEMORY;
         }
@@ -162,7 +161,13 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot)
 {
-    return map(s, address, hpa.v, bytes, leaf_bits(format_of(s), prot));
+    uint64_t bits = leaf_bits(format_of(s), prot), *e;
+    if (bytes != PAGE_SIZE)
+        return map(s, address, hpa.v, bytes, bits);
+    if (!(e = entry_make(s, address, 0))) // a page on demand: a VM waits for it
+        return ERR_MEMORY;
+    __atomic_store_n(e, hpa.v | bits, __ATOMIC_RELEASE);
+    return OK;
 }
 
 // The entry that ends the walk for `address`: a leaf, or one that leads nowhere.

@@ -23,6 +23,9 @@ static uint32_t *vector_word(const struct vlapic *v, uint32_t map, uint8_t vecto
 
 static int map_max(const struct vlapic *v, uint32_t map)
 {
+    const uint32_t *r = &v->regs[map / 4];
+    if (!(r[0] | r[4] | r[8] | r[12] | r[16] | r[20] | r[24] | r[28]))
+        return -1; // mostly
     for (int word = 7; word >= 0; word--) {
         uint32_t bits = reg_get(v, map + (uint32_t)word * 16);
         if (bits)
@@ -73,7 +76,8 @@ int vlapic_eoi(struct vlapic *v)
         return -1;
     *vector_word(v, APIC_ISR, (uint8_t)vector) &= ~(1u << vector % 32);
     vlapic_ppr(v);
-    v->actions |= VLAPIC_ACT_IRR;
+    if (vlapic_irr_max(v) >= 0)
+        v->actions |= VLAPIC_ACT_IRR;
     return *vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1 ? vector : -1;
 }
 

@@ -6,17 +6,17 @@
 void vmx_fill_facts(struct vcpu *v)
 {
     struct vm_exit *e = &v->page->exit;
-    uint64_t cs = vmread(GUEST_CS_ACCESS), cr0 = vmread(GUEST_CR0);
-    e->rip = vmread(GUEST_RIP);
-    e->rflags = vmread(GUEST_RFLAGS);
-    e->rsp = vmread(GUEST_RSP);
+    uint64_t cs = vmread_hot(GUEST_CS_ACCESS), cr0 = vmread_hot(GUEST_CR0);
+    e->rip = vmread_hot(GUEST_RIP);
+    e->rflags = vmread_hot(GUEST_RFLAGS);
+    e->rsp = vmread_hot(GUEST_RSP);
     e->cpu.cr0 = cr0;
-    e->cpu.cr3 = vmread(GUEST_CR3);
-    e->cpu.cr4 = vmread(GUEST_CR4) & ~CR4_VMXE;
-    e->cpu.efer = vmread(GUEST_EFER);
-    e->cpu.cs_base = vmread(GUEST_CS_BASE);
+    e->cpu.cr3 = vmread_hot(GUEST_CR3);
+    e->cpu.cr4 = vmread_hot(GUEST_CR4) & ~CR4_VMXE;
+    e->cpu.efer = vmread_hot(GUEST_EFER);
+    e->cpu.cs_base = vmread_hot(GUEST_CS_BASE);
     e->cpu.code_size = (cs & (1u << 13)) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
-    e->cpu.cpl = vmread(GUEST_SS_ACCESS) >> 5 & 3;
+    e->cpu.cpl = vmread_hot(GUEST_SS_ACCESS) >> 5 & 3;
 }
 
 void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)

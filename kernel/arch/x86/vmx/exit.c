@@ -122,18 +122,20 @@ NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
 
 NORETURN static void exit_mmio(struct vcpu *v)
 {
-    uint64_t q = vmread(EXIT_QUALIFICATION);
+    uint64_t q = vmread_hot(EXIT_QUALIFICATION);
+    bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
     struct vm_exit *e = &v->page->exit;
     e->kind = VM_EXIT_MMIO;
     e->insn_len = 0;
-    e->mmio.gpa = vmread(GUEST_PHYSICAL);
-    e->mmio.gva = vmread(GUEST_LINEAR);
+    e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
+    e->mmio.gva = vmread_hot(GUEST_LINEAR);
     e->mmio.access = q & 7;
-    e->mmio.gva_valid = (q >> 7 & 1) && !(vmread(IDT_INFO) & INTR_VALID);
+    e->mmio.gva_valid = (q >> 7 & 1) && !delivering;
     e->mmio.page_walk = (q >> 7 & 1) && !(q >> 8 & 1);
-    if (unlikely(q & (1u << 12)) && !(vmread(IDT_INFO) & INTR_VALID)) // IRET had unblocked NMIs
+    if (unlikely(q & (1u << 12)) && !delivering) // IRET had unblocked NMIs
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
-    vmx_replay();
+    if (unlikely(delivering))
+        vmx_replay();
     vmx_fill_facts(v);
     vcpu_return(v);
 }

@@ -98,7 +98,7 @@ void vmx_set_apic_mode(struct vcpu *v)
     enum vlapic_mode mode = vlapic_mode(&v->arch.vlapic);
     uint32_t secondary = vmx.secondary;
     if (vmx.apicv && mode == VLAPIC_XAPIC)
-        secondary |= SEC_APIC_ACCESS | (vmx.vintr_xapic ? SEC_APIC_REGS | SEC_VINTR : 0);
+        secondary |= SEC_APIC_ACCESS | SEC_APIC_REGS | (vmx.vintr_xapic ? SEC_VINTR : 0);
     if (vmx.apicv && mode == VLAPIC_X2APIC)
         secondary |= SEC_X2APIC | SEC_APIC_REGS | SEC_VINTR;
     if (secondary != v->arch.secondary) {

@@ -70,7 +70,7 @@ static inline void vmptrld(const struct hpa *vmcs)
 #define vmread(field)         vmcs_read(field, __func__)
 #define vmwrite(field, value) vmcs_write(field, value, __func__)
 
-// For the few fields that every exit needs: they fail only when no VMCS is current, which the
+// For the fields that frequent exits need: they fail only when no VMCS is current, which the
 // checked accesses of vmx_resume() and vcpu creation would have met before.
 static inline uint64_t vmread_hot(enum vmcs_field field)
 {

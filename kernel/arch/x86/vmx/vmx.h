@@ -91,7 +91,7 @@ struct vmx_caps {
     uint32_t pin, primary, secondary, exit, entry;
     uint32_t preemption_ticks; // of the safety timer
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
-    bool vintr_xapic;          // and they may be used in xAPIC mode
+    bool vintr_xapic;          // and the latter may be used in xAPIC mode
 };
 extern struct vmx_caps vmx;
 #define CR0_HOST_OWNED (CR0_NE | CR0_CD | CR0_NW)

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// RAM that gets into the VM's map page by page, when the guest first touches it: the text window,
+// which most guests never do. The VMM itself has all RAM mapped, so nothing else changes.
+// Owned by the VMM's only thread; no lock.
+#pragma once
+
+#include <stdbool.h>
+#include "kernel/abi/syscall.h"
+#include "vmm/bus.h"
+#include "vmm/memory.h"
+
+// For measurements: a doubleword; writing N takes page N of the window from the VM's map. What is
+// in the page stays. Reads as all ones.
+#define DEMAND_REGISTER 0xFED41000ULL
+
+struct demand {
+    handle_t vm;
+    handle_t memory; // the guest's RAM: below 4 GB an offset is an address
+};
+
+bool demand_register(struct demand *demand, struct bus *bus);
+
+static inline bool demand_has(uint64_t gpa)
+{
+    return gpa - RAM_TEXT < RAM_TEXT_END - RAM_TEXT;
+}
+
+// Maps the page at `gpa`, which must be in the window. -> enum status
+int64_t demand_map(const struct demand *demand, uint64_t gpa);
