@@ -36,20 +36,21 @@ static struct vcpu *vcpu_at(uint64_t index)
     return NULL;
 }
 
-// What a thread has run, with what its core has not charged it yet. The core stores the two numbers
-// one after the other: a charge this young may be half there.
-#define CHARGE_TICKS 1000
-#define LOOK(x) __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
+// What a thread has run, with what its core has not charged to it yet. The core stores the two
+// numbers one after the other, so one that is this fresh may be there without the other.
+#define FRESH_TICKS 1000
 static uint64_t run_time(const struct thread *t)
 {
-    const struct cpu *cpu = cpus[t->core];
-    for (unsigned tries = 0;; tries++) {
-        bool runs = LOOK(cpu->current) == t;
-        uint64_t since = LOOK(cpu->switch_tsc), ran = LOOK(t->run_tsc), now = arch_now();
-        bool whole = since == LOOK(cpu->switch_tsc) && now - since > CHARGE_TICKS;
-        if (!runs || whole || tries > CHARGE_TICKS)
-            return runs && now > since ? ran + now - since : ran;
+    const volatile struct cpu *cpu = cpus[t->core];
+    const volatile uint64_t *charged = &t->run_tsc;
+    uint64_t ran = *charged, since, now;
+    for (unsigned tries = 0; cpu->current == t && tries < FRESH_TICKS; tries++) {
+        since = cpu->switch_tsc;
+        ran = *charged + (now = arch_now()) - since;
+        if (since == cpu->switch_tsc && now - since > FRESH_TICKS)
+            return ran;
     }
+    return cpu->current == t ? ran : *charged;
 }
 
 SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
