@@ -27,6 +27,7 @@ BOCHS_MODELS = {
 # Bochs 2.7 handles 2 to 15 CPUs, and slows to a crawl with more memory.
 BOCHS_MAX_CORES = 15
 BOCHS_MAX_MEMORY = 2048
+BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
 UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
@@ -380,7 +381,7 @@ pci: enabled=1, chipset=i440fx
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=cdrom, path="{self.iso}", status=inserted
 boot: cdrom
-clock: sync={'slowdown' if self.paced else 'none'}, time0=946684800, rtc_sync=0
+clock: sync={'slowdown' if self.paced else 'none'}, time0={BOCHS_DATE}, rtc_sync=0
 com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=0
 magic_break: enabled={1 if self.breaks else 0}

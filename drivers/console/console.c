@@ -322,13 +322,14 @@ uint64_t console_run(struct console *console, uint64_t now_ns, bool interrupt)
         uart_poll(&console->uart);
     }
     do {
-        // With the port busy nothing is read: lines fill up, and their writers are not woken.
-        if (uart_room(&console->uart) < UART_QUEUE / 2) {
-            break;
-        }
+        // Also while the port is busy, so that stamps say when bytes came and not when the port
+        // was ready for them. What is not shown yet is bounded: lines fill up behind it.
         more = false;
         for (uint32_t i = 0; i < console->lines; i++) {
             more |= console_fill_line(console, i);
+        }
+        if (uart_room(&console->uart) < UART_QUEUE / 2) {
+            break;
         }
         len = console_produce(console, bytes, uart_room(&console->uart));
         uart_send(&console->uart, bytes, len);

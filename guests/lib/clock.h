@@ -9,6 +9,7 @@
 
 #define NS_PER_SECOND 1000000000ull
 #define NS_PER_MS     1000000ull
+#define NS_PER_US     1000ull
 
 // Finds the frequency. `entry_tsc` is the zero of clock_uptime_ns(). Takes 50 ms where the TSC has
 // to be measured.

@@ -1,51 +1,99 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A bad neighbour, to show that it hurts only itself. Option mode=:
-//   cli-spin  a loop with interrupts off           cpuid   exits that the kernel handles
-//   out       exits that the VMM handles           mmio    exits that the VMM decodes
+//   cli-spin  a loop with interrupts off           spin    a loop with interrupts on
+//   cpuid     exits that the kernel handles        out     exits that the VMM handles
+//   mmio      exits that the VMM decodes           storm   IPIs and timer interrupts to itself
 //   flood     numbered lines without end, or count=N of them and then power-off
 //   triple    a triple fault                       hlt     HLT with interrupts off
 //   reset     a reset by port 0xCF9
-// Prints "hog MODE" first, so that others know when to look.
+// With report=N the modes that loop print "count TOTAL" every N rounds, so that what a VM gets done
+// can be seen from outside. Prints "hog MODE" first, so that others know when to look.
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "guests/lib/apic.h"
 #include "guests/lib/cpu.h"
 #include "guests/lib/ioapic.h"
+#include "guests/lib/layout.h"
 #include "guests/lib/options.h"
 #include "guests/lib/power.h"
+#include "guests/lib/timer.h"
+#include "guests/lib/trap.h"
 #include "guests/lib/uart.h"
 
 #define RESET_CONTROL 0xCF9
+#define STORM_TICKS   500 // from a timer interrupt to the next deadline
+#define VEC_STORM     0x50
 
-static void hog_cli_spin(void)
+// The modes that loop do so many rounds at a time.
+static void hog_cli_spin(uint64_t rounds)
 {
-    for (;;)
+    if (rounds == UINT64_MAX)
+        __asm__ volatile("cli; 1: jmp 1b");
+    while (rounds-- > 0)
         __asm__ volatile("" ::: "memory");
 }
 
-static void hog_cpuid(void)
+static void hog_spin(uint64_t rounds)
 {
-    for (;;)
+    cpu_irq_enable();
+    while (rounds-- > 0)
+        __asm__ volatile("" ::: "memory");
+}
+
+static void hog_cpuid(uint64_t rounds)
+{
+    while (rounds-- > 0)
         cpuid(1, 0);
 }
 
-static void hog_out(void)
+static void hog_out(uint64_t rounds)
 {
-    for (;;)
+    while (rounds-- > 0)
         outb(UART_SCRATCH, 0x5A);
 }
 
-static void hog_mmio(void)
+static void hog_mmio(uint64_t rounds)
 {
-    for (;;)
+    while (rounds-- > 0)
         mmio_read32(IOAPIC_SELECT);
 }
 
-static void hog_flood(void)
+static void storm_timer(struct trap_frame *frame)
 {
+    (void)frame;
+    timer_arm(rdtsc() + STORM_TICKS);
+    apic_eoi();
+}
+
+static void storm_ipi(struct trap_frame *frame)
+{
+    (void)frame;
+    apic_eoi();
+}
+
+static void hog_storm(uint64_t rounds)
+{
+    timer_init();
+    trap_set_handler(VEC_TIMER, storm_timer);
+    trap_set_handler(VEC_STORM, storm_ipi);
+    timer_arm(rdtsc() + STORM_TICKS);
+    cpu_irq_enable();
+    while (rounds-- > 0) {
+        apic_self_ipi(VEC_STORM);
+        apic_send(APIC_ICR_SELF | APIC_ICR_ASSERT | VEC_STORM, 0);
+        apic_send(APIC_ICR_ASSERT | VEC_STORM, 1); // there is no such APIC
+    }
+    cpu_irq_disable();
+}
+
+static void hog_flood(uint64_t rounds)
+{
+    (void)rounds;
     uint64_t count = option_number("count", 0, 0, UINT64_MAX);
     for (uint64_t line = 1; count == 0 || line <= count; line++)
         printf("flood %llu of a line that is long enough to fill a buffer soon\n",
@@ -53,8 +101,9 @@ static void hog_flood(void)
 }
 
 // An IDT without entries: #UD finds no gate, #GP of that finds none, nor does #DF.
-static void hog_triple(void)
+static void hog_triple(uint64_t rounds)
 {
+    (void)rounds;
     struct {
         uint16_t limit;
         uint64_t base;
@@ -62,37 +111,46 @@ static void hog_triple(void)
     __asm__ volatile("lidt %0; ud2" : : "m"(empty) : "memory");
 }
 
-static void hog_hlt(void)
+static void hog_hlt(uint64_t rounds)
 {
+    (void)rounds;
     for (;;)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
-static void hog_reset(void)
+static void hog_reset(uint64_t rounds)
 {
     outb(RESET_CONTROL, 0x02);
     outb(RESET_CONTROL, 0x06);
-    hog_hlt();
+    hog_hlt(rounds);
 }
 
 static const struct {
     const char *name;
-    void (*run)(void);
+    void (*run)(uint64_t rounds);
+    bool loops; // returns after the rounds
 } modes[] = {
-    {"cli-spin", hog_cli_spin}, {"cpuid", hog_cpuid},   {"out", hog_out}, {"mmio", hog_mmio},
-    {"flood", hog_flood},       {"triple", hog_triple}, {"hlt", hog_hlt},
-    {"reset", hog_reset},
+    {"cli-spin", hog_cli_spin, true}, {"spin", hog_spin, true},      {"cpuid", hog_cpuid, true},
+    {"out", hog_out, true},           {"mmio", hog_mmio, true},      {"storm", hog_storm, true},
+    {"flood", hog_flood, false},      {"triple", hog_triple, false}, {"hlt", hog_hlt, false},
+    {"reset", hog_reset, false},
 };
 
 int main(void)
 {
     const char *mode = option("mode");
+    uint64_t report = option_number("report", UINT64_MAX, 1, UINT64_MAX - 1);
     for (unsigned int i = 0; mode != NULL && i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (strcmp(mode, modes[i].name) != 0)
             continue;
         printf("hog %s\n", mode);
-        modes[i].run();
+        modes[i].run(report);
+        for (uint64_t total = report; modes[i].loops; total += report) {
+            printf("count %llu\n", (unsigned long long)total);
+            modes[i].run(report);
+        }
         return 0;
     }
-    guest_die("option mode=: want cli-spin, cpuid, out, mmio, flood, triple, hlt or reset");
+    guest_die("option mode=: want cli-spin, spin, cpuid, out, mmio, storm, flood, triple, hlt or "
+              "reset");
 }

@@ -91,11 +91,16 @@ void sched_ready(struct cpu *cpu, struct thread *t)
     }
     if (!b && t->priority == PRIO_BUDGET)
         t->priority = PRIO_BEST_EFFORT; // its budget was destroyed
+    // One that slept goes before its equals that have budgets: none of them can lose by it.
+    bool first = t->state == THREAD_BLOCKED && b;
     t->state = THREAD_RUNNABLE;
-    enqueue(cpu, t, false);
+    enqueue(cpu, t, first);
     if (!cpu->current || t->priority > cpu->current->priority)
         cpu->work |= CPU_WORK_RESCHED;
-    else if (t->priority == cpu->current->priority)
+    else if (t->priority == cpu->current->priority && first) {
+        cpu->current->quantum_end = now;
+        cpu->work |= CPU_WORK_RESCHED;
+    } else if (t->priority == cpu->current->priority)
         sched_refresh_deadline(cpu, now); // now its quantum counts
 }
 

@@ -56,6 +56,52 @@ static void test_full_core(void **state)
     assert_int_equal(percent_of(r.thread, before[2], 100 * PERIOD), 0);
 }
 
+// Budgets that were made at different moments, as VMs are, and that promise the whole core: all of
+// it is given, in each second.
+static void test_full_core_of_three(void **state)
+{
+    (void)state;
+    static const uint64_t share[3] = { 200, 300, 500 };
+    struct fake_process p[3];
+    uint64_t before[3];
+    for (unsigned i = 0; i < 3; i++) {
+        int64_t b = CALL(0, budget_create, 1, share[i], PERIOD_US);
+        p[i] = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+        run(PERIOD * 7 / 3);
+    }
+    fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    for (unsigned second = 0; second < 3; second++) {
+        for (unsigned i = 0; i < 3; i++)
+            before[i] = p[i].thread->run_tsc;
+        run(100 * PERIOD);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(percent_of(p[i].thread, before[i], 100 * PERIOD), share[i] / 10);
+    }
+}
+
+// One that wakes does not wait for the quantum of another with a budget, and takes nothing from it.
+static void test_wakes_before_its_equals(void **state)
+{
+    (void)state;
+    int64_t a = CALL(0, budget_create, 1, 900, PERIOD_US);
+    struct fake_process spinner = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)a);
+    fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
+    int64_t e = CALL(0, event_create, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
+    run(2 * PERIOD);
+    uint64_t before = spinner.thread->run_tsc;
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
+        run(PERIOD / 10);
+        CALL(0, event_signal, e, 1);
+        fake_interrupts(1);
+        assert_ptr_equal(cpus[1]->current, p.thread);
+    }
+    assert_int_equal(percent_of(spinner.thread, before, 100 * PERIOD), 90);
+}
+
 // Threads of one budget share it; one that was made by another inherits it.
 static void test_shared(void **state)
 {
@@ -160,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
+        ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals),
         ON2(test_shared), ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_admission),
         ON2(test_destroy), ON2(test_kill_parked),
     };

@@ -381,7 +381,7 @@ static void test_monitor(void **state)
     script = script_monitor;
     assert_int_equal(run(two_vms), 1); // one was killed
     expect("bulkhead> help\r\n");
-    expect("vm stop NAME     asks the VM");
+    expect("vm stop NAME          asks the VM");
     expect("one             running     1   25%      8 MB");
     expect("one: core 1, ran 0 ms, halted 0 ms, 7 exits, 0 injected\r\n");
     expect("  cpuid                         7\r\n");
@@ -439,6 +439,55 @@ static void test_move(void **state)
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");
+}
+
+static bool script_sample(int at)
+{
+    static const char *const commands[] = {
+        "sample\r", "sample one 0 3\r", "sample one 1 1001\r", "sample one 1 3x\r",
+        "sample one,nobody 1 3\r", "sample one,one,one,one,one 1 3\r", "sample one 1 3\r",
+    };
+    const int last = sizeof(commands) / sizeof(commands[0]) - 1;
+    if (at == 0) {
+        fake.stats_count = 1;
+        fake.stats[0].process = process_of(0)->status.id;
+        fake.stats[0].run_tsc = 5000;
+    }
+    if (at <= last) {
+        type(commands[at]);
+        return true;
+    }
+    if (strstr(said, "sample: done") == NULL) {
+        // Nothing happens until the next point is due; meanwhile the VM has run.
+        uint32_t before = manager.sample.taken;
+        while (tsc_read() < manager.sample.start_tsc + before * manager.sample.period_tsc) {
+        }
+        fake.stats[0].run_tsc += 100 * before;
+        return false;
+    }
+    script = script_two_off;
+    step = 1;
+    return script_two_off(0);
+}
+
+static void test_sample(void **state)
+{
+    (void)state;
+    script = script_sample;
+    assert_int_equal(run(two_vms), 0);
+    expect("> sample\r\n");
+    expect("want sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
+    expect("no VM is called 'nobody'");
+    expect("at most 4 VMs are sampled at a time\r\n");
+    expect("sampling 3 times, every 1 ms\r\n");
+    unsigned long long passed[3];
+    char *told = strstr(said, "sample one: ");
+    assert_non_null(told);
+    assert_int_equal(sscanf(told, "sample one: %llu:100 %llu:200 %llu:300\r\n", &passed[0],
+                            &passed[1], &passed[2]), 3);
+    assert_true(passed[0] + passed[1] + passed[2] >= 3000000);
+    assert_null(strstr(told + 1, "sample one:"));
+    assert_int_equal(manager.sample.vms, 0);
 }
 
 static bool script_power_off(int at)
@@ -499,7 +548,8 @@ int main(void)
         TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_monitor),
-        TEST(test_move), TEST(test_power_off), TEST(test_debug), TEST(test_too_many),
+        TEST(test_move), TEST(test_sample), TEST(test_power_off), TEST(test_debug),
+        TEST(test_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

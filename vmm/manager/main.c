@@ -148,6 +148,12 @@ void manager_serve(struct manager *manager, uint64_t deadline)
     }
 }
 
+// Of two deadlines; 0 is none.
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
 {
     manager->boot = boot;
@@ -184,10 +190,11 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     start_vms(manager);
     for (;;) {
         uint64_t audit = audit_when_made(manager), ended = vms_report_ended(manager);
+        uint64_t sample = sample_run(manager);
         if (manager->running == 0 && ended == 0) {
             break;
         }
-        manager_serve(manager, audit == 0 || (ended != 0 && ended < audit) ? ended : audit);
+        manager_serve(manager, sooner(sooner(audit, ended), sample));
     }
     report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
                                          : "no VM runs any more: powering off, status 1\n");

@@ -45,6 +45,20 @@ struct manager_monitor {
     char text[80];
 };
 
+#define SAMPLE_VMS_MAX    4u
+#define SAMPLE_COUNT_MAX  1000u
+#define SAMPLE_MS_MAX     10000u
+
+// `sample`: what VMs have run, again and again; told when all is measured.
+struct manager_sample {
+    uint32_t vms, vm[SAMPLE_VMS_MAX]; // whom; 0 VMs: nothing is being sampled
+    uint32_t count, taken;            // intervals that were asked for; points taken
+    uint64_t start_tsc, period_tsc;
+    struct {
+        uint64_t tsc, run[SAMPLE_VMS_MAX];
+    } point[SAMPLE_COUNT_MAX + 1];
+};
+
 // A copy of the kernel's log, which can be read there only once.
 struct manager_log {
     uint32_t len;
@@ -66,6 +80,7 @@ struct manager {
     struct spawned console;
     struct program console_program, vmm_program;
     struct manager_monitor monitor;
+    struct manager_sample sample;
     struct manager_log kernel_log;
     struct manager_vm vm[MANAGER_VMS_MAX];
     const void *image_head[BOOT_MODULE_MAX]; // mapped for config_check()
@@ -138,3 +153,11 @@ void monitor_input(struct manager *manager);
 // Before and after other text on line 0: clears the prompt away, and brings it back.
 void monitor_hide(struct manager *manager);
 void monitor_show(struct manager *manager);
+// -> the index of a VM that runs; -1: there is none of that name, and that has been said.
+int monitor_find_running(struct manager *manager, const char *name);
+
+// sample.c: the command `sample`, with its words NAME[,NAME...] MS COUNT.
+void sample_start(struct manager *manager, const char *argument);
+// Takes a point when it is time, and tells all after the last. -> when to look again (deadline as
+// for kcall_event_wait()), 0 if nothing is being sampled
+uint64_t sample_run(struct manager *manager);

@@ -71,8 +71,7 @@ static struct manager_vm *find_vm(struct manager *manager, const char *name)
     return NULL;
 }
 
-// Likewise, of one that runs; -> its index, or -1.
-static int find_running(struct manager *manager, const char *name)
+int monitor_find_running(struct manager *manager, const char *name)
 {
     struct manager_vm *vm = find_vm(manager, name);
     if (vm == NULL) {
@@ -97,7 +96,7 @@ static void command_vm_list(struct manager *manager, const char *argument)
 
 static void command_vm_stop(struct manager *manager, const char *argument)
 {
-    int index = find_running(manager, argument);
+    int index = monitor_find_running(manager, argument);
     if (index >= 0) {
         vms_stop(manager, (uint32_t)index);
     }
@@ -105,7 +104,7 @@ static void command_vm_stop(struct manager *manager, const char *argument)
 
 static void command_vm_kill(struct manager *manager, const char *argument)
 {
-    int index = find_running(manager, argument);
+    int index = monitor_find_running(manager, argument);
     if (index >= 0) {
         vms_kill(manager, (uint32_t)index);
     }
@@ -235,6 +234,7 @@ static const struct {
     {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
+    {"sample", " NAME MS COUNT", "CPU time every MS ms, COUNT times, told at the end", sample_start},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},
@@ -248,9 +248,9 @@ static void command_help(struct manager *manager, const char *argument)
     for (size_t i = 0; i < COMMANDS; i++) {
         char left[24];
         snprintf(left, sizeof(left), "%s%s", commands[i].name, commands[i].parameter);
-        report(manager, "%-16s %s\n", left, commands[i].help);
+        report(manager, "%-21s %s\n", left, commands[i].help);
     }
-    report(manager, "%-16s %s\n", "Ctrl-] a", "back to all VMs; Ctrl-] ? explains the keys");
+    report(manager, "%-21s %s\n", "Ctrl-] a", "back to all VMs; Ctrl-] ? explains the keys");
 }
 
 // Words separated by single spaces, none at the ends.

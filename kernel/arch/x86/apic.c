@@ -2,6 +2,7 @@
 // The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC
 // registers are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM
 // "Advanced Programmable Interrupt Controller".)
+#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
 #define X2APIC_EOI  0x80b
@@ -45,7 +46,12 @@ void apic_icr(uint32_t apic_id, uint32_t command)
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }
 
-void arch_set_deadline(uint64_t tsc) { wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc); }
+void arch_set_deadline(uint64_t tsc)
+{
+    wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
+    if (this_cpu()->arch.vcpu)
+        hvm->set_timer(this_cpu());
+}
 
 static volatile uint32_t *ioapic_of(uint32_t gsi, uint32_t *pin)
 {

@@ -157,6 +157,8 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         trap_dispatch((uint8_t)vmread(EXIT_INTR_INFO));
         return EXIT_RESUME;
     case EXIT_REASON_PREEMPTION:
+        vmx_set_timer(this_cpu());
+        return EXIT_RESUME;
     case EXIT_REASON_INIT: // the host's cores are never sent one on purpose
         return EXIT_RESUME;
     case EXIT_REASON_NMI: return exit_nmi(v);

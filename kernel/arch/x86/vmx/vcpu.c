@@ -40,7 +40,7 @@ static void write_fields(struct vcpu *v)
         { SECONDARY_CONTROLS, vmx.secondary }, { EXIT_CONTROLS, vmx.exit },
         { ENTRY_CONTROLS, vmx.entry }, { MSR_BITMAP, vmx_msr_bitmap[0].v },
         { VIRTUAL_APIC, v->arch.virtual_apic.v }, { EPT_POINTER, ept_pointer(&v->vm->space) },
-        { VMCS_LINK, ~0ull }, { PREEMPTION_TIMER, vmx.preemption_ticks },
+        { VMCS_LINK, ~0ull },
         { CR0_MASK, CR0_HOST_OWNED }, { CR4_MASK, cr4_mask },
         // #DB and #AC always exit: a guest can make the CPU deliver either without end, and no
         // interrupt would ever come through.
@@ -65,10 +65,20 @@ static void write_fields(struct vcpu *v)
     v->arch.secondary = vmx.secondary;
 }
 
+// The safety timer: the guest exits soon after the core's own timer should have made it exit, and
+// every millisecond. The CPU counts from each entry; it is not written at each.
+void vmx_set_timer(struct cpu *cpu)
+{
+    uint64_t now = rdtsc(), ms = clock_tsc_hz / 1000;
+    uint64_t left = cpu->armed > now ? min_u64(cpu->armed - now, ms) : 0;
+    vmwrite(PREEMPTION_TIMER, (left + ms / 100) >> vmx.timer_shift);
+}
+
 static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
 {
     vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
+    vmx_set_timer(cpu);
     if (!v->arch.fresh)
         return;
     // New on this core: what is the core's own, and what its TLB may hold of an earlier stay.

@@ -108,7 +108,7 @@ static void read_caps(struct vmx_caps *caps)
     caps->secondary &= ~apic;
     caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |
                        PRI_INTR_WINDOW | PRI_NMI_WINDOW);
-    caps->preemption_ticks = (uint32_t)(clock_tsc_hz / 1000 >> (rdmsr(MSR_VMX_MISC) & 31));
+    caps->timer_shift = rdmsr(MSR_VMX_MISC) & 31;
 }
 
 static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
@@ -182,6 +182,7 @@ const struct hvm_ops vmx_ops = {
     .answer = vmx_answer,
     .sregs = vmx_sregs,
     .flush = vmx_flush_guest,
+    .set_timer = vmx_set_timer,
     .exit_class = vmx_exit_class,
 };
 

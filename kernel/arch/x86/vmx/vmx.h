@@ -89,7 +89,7 @@ struct vmx_caps {
     uint64_t basic, ept_vpid;
     uint64_t cr_fixed[4];      // must be 1 and may be 1: of CR0, of CR4
     uint32_t pin, primary, secondary, exit, entry;
-    uint32_t preemption_ticks; // of the safety timer
+    uint32_t timer_shift;      // a tick of the preemption timer is 1 << this of the TSC
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
     bool vintr_xapic;          // and the latter may be used in xAPIC mode
 };
@@ -103,6 +103,7 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
 // vcpu.c
 void vmx_load(struct vcpu *v);
+void vmx_set_timer(struct cpu *cpu);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_free(struct vcpu *v);
 void vmx_vcpu_leave(struct vcpu *v);
