@@ -66,11 +66,6 @@ static inline int64_t kcall_mem_create(uint64_t bytes, uint64_t align, uint64_t 
     return kcall3(SYS_mem_create, bytes, align, flags);
 }
 
-static inline int64_t kcall_mem_slice(handle_t mem, uint64_t offset, uint64_t bytes)
-{
-    return kcall3(SYS_mem_slice, mem, offset, bytes);
-}
-
 static inline int64_t kcall_mem_map(handle_t process, handle_t mem, uint64_t offset,
                                     uint64_t bytes, uint64_t va, uint32_t prot)
 {
@@ -127,11 +122,6 @@ static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
     for (;;) {
         trap1(SYS_thread_exit, (uint64_t)(int64_t)status);
     }
-}
-
-static inline int64_t kcall_thread_yield(void)
-{
-    return trap0(SYS_thread_yield);
 }
 
 // share in 1/1000 of the core; period in microseconds. -> h

@@ -41,43 +41,41 @@ enum status {
     X(handle_close, 3)    /* h */                                                                  \
     X(object_destroy, 4)  /* h (RIGHT_CONTROL) */                                                  \
     X(mem_create, 5)      /* bytes, align, flags           -> h; zeroed */                         \
-    X(mem_slice, 6)       /* h, offset, bytes              -> h of the part */                     \
-    X(mem_map, 7)         /* process, mem, offset, bytes, va, prot */                              \
-    X(mem_unmap, 8)       /* process, va, bytes  (exactly one earlier mapping) */                  \
-    X(process_create, 9)  /* quota bytes, event|0, bits    -> h; event signalled at its end */     \
-    X(process_status, 10) /* process, va of struct process_status */                               \
-    X(thread_create, 11)  /* process, core, entry, stack pointer, argument -> h; not started */    \
-    X(thread_start, 12)   /* thread */                                                             \
-    X(thread_kill, 13)    /* thread */                                                             \
-    X(thread_sched, 14)   /* thread, priority, budget|0  (before thread_start) */                  \
-    X(thread_exit, 15)    /* status (ends the process when it is the last thread) */               \
-    X(thread_yield, 16)   /* to the end of this priority's queue */                                \
-    X(budget_create, 17)  /* core, share in 1/1000, period in us -> h */                           \
-    X(event_create, 18)   /*                               -> h */                                 \
-    X(event_signal, 19)   /* h, bits */                                                            \
-    X(event_wait, 20)     /* h, mask, TSC deadline|0       -> RDX = bits taken (and cleared) */    \
-    X(timer_create, 21)   /* event, bits                   -> h; lives on the caller's core */     \
-    X(timer_arm, 22)      /* h, TSC deadline|0 to disarm */                                        \
-    X(irq_bind, 23)       /* irq, event, bits */                                                   \
-    X(irq_ack, 24)        /* irq  (unmasks it again) */                                            \
-    X(ioports_grant, 25)  /* process, ioports */                                                   \
-    X(vm_create, 26)      /* flags (0)                     -> h */                                 \
-    X(vm_map, 27)         /* vm, mem, offset, bytes, gpa, prot */                                  \
-    X(vm_unmap, 28)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
-    X(vm_msi, 29)         /* vm, address, data, level(0|1) */                                      \
-    X(vm_cpuid, 30)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
-    X(vcpu_create, 31)    /* vm, apic id, page memory, event|0 -> h; runs on the caller's core */  \
-    X(vcpu_run, 32)       /* vcpu                          -> 0, see vcpu.h */                     \
-    X(vcpu_kick, 33)      /* vcpu */                                                               \
-    X(vcpu_intr, 34)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 35)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 36)   /* system                        -> RDX = frames checked */              \
-    X(system_stats, 37)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 38)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 39)    /* system, va of struct system_info */                                   \
-    X(system_off, 40)     /* system, status 0..2: powers the machine off */                        \
-    X(thread_move, 41)    /* thread, core, budget|0: soon, with its process's vCPU and timers */
-#define SYSCALL_COUNT 42
+    X(mem_map, 6)         /* process, mem, offset, bytes, va, prot */                              \
+    X(mem_unmap, 7)       /* process, va, bytes  (exactly one earlier mapping) */                  \
+    X(process_create, 8)  /* quota bytes, event|0, bits    -> h; event signalled at its end */     \
+    X(process_status, 9)  /* process, va of struct process_status */                               \
+    X(thread_create, 10)  /* process, core, entry, stack pointer, argument -> h; not started */    \
+    X(thread_start, 11)   /* thread */                                                             \
+    X(thread_kill, 12)    /* thread */                                                             \
+    X(thread_sched, 13)   /* thread, priority, budget|0  (before thread_start) */                  \
+    X(thread_exit, 14)    /* status (ends the process when it is the last thread) */               \
+    X(thread_move, 15)    /* thread, core, budget|0: soon, with its process's vCPU and timers */   \
+    X(budget_create, 16)  /* core, share in 1/1000, period in us -> h */                           \
+    X(event_create, 17)   /*                               -> h */                                 \
+    X(event_signal, 18)   /* h, bits */                                                            \
+    X(event_wait, 19)     /* h, mask, TSC deadline|0       -> RDX = bits taken (and cleared) */    \
+    X(timer_create, 20)   /* event, bits                   -> h; lives on the caller's core */     \
+    X(timer_arm, 21)      /* h, TSC deadline|0 to disarm */                                        \
+    X(irq_bind, 22)       /* irq, event, bits */                                                   \
+    X(irq_ack, 23)        /* irq  (unmasks it again) */                                            \
+    X(ioports_grant, 24)  /* process, ioports */                                                   \
+    X(vm_create, 25)      /* flags (0)                     -> h */                                 \
+    X(vm_map, 26)         /* vm, mem, offset, bytes, gpa, prot */                                  \
+    X(vm_unmap, 27)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
+    X(vm_msi, 28)         /* vm, address, data, level(0|1) */                                      \
+    X(vm_cpuid, 29)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
+    X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; runs on the caller's core */  \
+    X(vcpu_run, 31)       /* vcpu                          -> 0, see vcpu.h */                     \
+    X(vcpu_kick, 32)      /* vcpu */                                                               \
+    X(vcpu_intr, 33)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 34)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 35)   /* system                        -> RDX = frames checked */              \
+    X(system_stats, 36)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 37)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 38)    /* system, va of struct system_info */                                   \
+    X(system_off, 39)     /* system, status 0..2: powers the machine off */
+#define SYSCALL_COUNT 40
 
 #ifndef __ASSEMBLER__
 enum syscall_number {

@@ -92,8 +92,7 @@ uint64_t frames_count_total(void);
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
-void log_detach(void);                     // a process owns the port from now on
-void log_attach(void);                     // that process has ended
+void log_detach(bool off);                 // a process owns the port, or owns it no more
 
 // What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The
 // caller's registers are saved before, for a call may not return: then the saved ones hold the

@@ -37,11 +37,6 @@ static void fail(struct walk *k, const char *why, uint64_t address, struct hpa f
               frames_owner(frame));
 }
 
-static struct memory *root_of(struct memory *m)
-{
-    return m->parent ? m->parent : m; // a slice has no slices
-}
-
 static struct mapping *record_at(struct walk *k, uint64_t address)
 {
     if (k->last && address - k->last->address < k->last->bytes)
@@ -56,28 +51,17 @@ static struct mapping *record_at(struct walk *k, uint64_t address)
     return NULL;
 }
 
-// Does some VM have the memory? *mine: one of this process.
-static bool vm_maps(const struct memory *m, const struct process *p, bool *mine)
+// Is the memory some VM's? Then only that VM's process may have it as well.
+static bool vm_memory_of_others(const struct memory *m, const struct process *p)
 {
     bool used = false;
     list_for_each(l, &m->mappings) {
         const struct space *s = list_entry(l, struct mapping, in_memory)->space;
-        if (!s->is_vm)
-            continue;
-        used = true;
-        if (container_of(s, struct vm, space)->object.owner == p)
-            *mine = true;
+        if (s->is_vm && container_of(s, struct vm, space)->object.owner == p)
+            return false;
+        used |= s->is_vm;
     }
     return used;
-}
-
-// Is the memory, or a part of it, some VM's? Then only that VM's process may have it as well.
-static bool vm_memory_of_others(const struct memory *m, const struct process *p)
-{
-    bool mine = false, used = vm_maps(m, p, &mine);
-    list_for_each(l, &m->slices)
-        used |= vm_maps(list_entry(l, struct memory, in_parent), p, &mine);
-    return used && !mine;
 }
 
 // Frames of one owner, mapped in a row by one leaf.
@@ -94,7 +78,7 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
     if (!record || address + bytes > record->address + record->bytes)
         return "mapped by no one";
     const struct memory *m = record->memory;
-    if (root_of(record->memory) != object_as(o, memory) ||
+    if (m != object_as(o, memory) ||
         m->base.v + record->offset + (address - record->address) != frame.v)
         return "not what was mapped";
     if (k->space->is_vm)

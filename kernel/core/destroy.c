@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // object_destroy: one operation that takes an object apart with all that hangs on it: a process's
-// objects and children, a memory's slices, a VM's vCPU. Under kernel_lock where it says so.
+// objects and children, a VM's vCPU. Under kernel_lock where it says so.
 //
 // Per object: (1) its generation changes, so handles and references are dead; (2) a grace period:
 // whoever had looked it up is out of the kernel; (3) what still uses it is told to stop; (4) wait
@@ -108,15 +108,11 @@ static enum op_progress memory_unmap(struct thread *t, struct memory *m)
 // OP_DONE: nothing is left but the object.
 static enum op_progress memory_apart(struct thread *t, struct memory *m)
 {
-    if (!list_empty(&m->slices))
-        return descend(t, &list_entry(m->slices.next, struct memory, in_parent)->object);
     if (!list_empty(&m->mappings))
         return memory_unmap(t, m);
     if (m->pins)
         return OP_WAIT;
-    if (m->flags & MEM_SLICE) {
-        list_remove(&m->in_parent);
-    } else if (m->flags & MEM_MODULE) {
+    if (m->flags & MEM_MODULE) {
         frames_set_owner(m->base, m->bytes / PAGE_SIZE, FRAME_RESERVED);
     } else if (memory_zero_piece(m)) {
         frames_free(m->base, m->bytes / PAGE_SIZE);

@@ -96,7 +96,7 @@ SYSCALL(event_wait)
     e->waiter = t;
     e->mask = a1;
     t->waiting = e;
-    thread_block(t);
+    t->state = THREAD_BLOCKED;
     spin_unlock(&e->lock);
     if (a2)
         timer_arm(&t->wait_timer, a2);

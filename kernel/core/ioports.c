@@ -11,7 +11,7 @@ SYSCALL_LOCKED_ON(ioports_grant, process, RIGHT_USE)
     status = arch_ports_grant(process, ports->first, ports->count);
     if (status == OK) {
         process->has_ports = 1;
-        log_detach(); // the only ports there are, are the log's
+        log_detach(true); // the only ports there are, are the log's
     }
     return status;
 }

@@ -46,8 +46,7 @@ size_t log_read(char *to, size_t bytes)
     return got;
 }
 
-void log_detach(void) { __atomic_store_n(&detached, true, __ATOMIC_RELAXED); }
-void log_attach(void) { __atomic_store_n(&detached, false, __ATOMIC_RELAXED); }
+void log_detach(bool off) { __atomic_store_n(&detached, off, __ATOMIC_RELAXED); }
 
 // Takes no lock: whoever panics may hold any of them.
 void panic(const char *format, ...)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory objects: making them, zeroing in pieces, slices; mem_map, mem_unmap. Guarded by
+// Memory objects: making them, zeroing in pieces; mem_map, mem_unmap. Guarded by
 // kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing releases
 // it meanwhile.
 #include "kernel/core/syscall.h"
@@ -15,8 +15,6 @@ static struct memory *memory_alloc(struct process *owner, uint64_t bytes, uint8_
     struct memory *m = object_new(memory, owner, status);
     if (!m)
         return NULL;
-    list_init(&m->slices);
-    list_init(&m->in_parent);
     list_init(&m->mappings);
     m->bytes = bytes;
     m->flags = flags;
@@ -93,28 +91,6 @@ static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t
 {
     bool good = bytes && is_aligned(offset | bytes, PAGE_SIZE) && offset < m->bytes;
     return good && bytes <= m->bytes - offset ? OK : ERR_RANGE;
-}
-
-// The part has the rights of the whole, so that a read-only handle does not become more. It has no
-// parts itself: nobody who walks them (the audit) can be led deep.
-SYSCALL_LOCKED_ON(mem_slice, memory, RIGHT_USE)
-{
-    enum status status = memory->parent ? ERR_RIGHTS : decode_part(memory, a1, a2);
-    uint8_t rights;
-    if (status != OK)
-        return status;
-    handle_any(caller_process(), a0, &rights);
-    struct memory *s = memory_alloc(caller_process(), a2, memory->flags | MEM_SLICE, &status);
-    if (!s)
-        return status;
-    s->base = HPA(memory->base.v + a1);
-    s->zeroed = a2;
-    int slot = handle_give(&s->object, rights);
-    if (slot > 0) {
-        s->parent = memory;
-        list_push_back(&memory->slices, &s->in_parent);
-    }
-    return slot;
 }
 
 _Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,

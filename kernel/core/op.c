@@ -61,7 +61,7 @@ void op_run(struct thread *t)
     if (progress == OP_WAIT)
         rest = arch_tsc_hz() / 1000000 * POLL_US;
     if (rest) {
-        thread_block(t);
+        t->state = THREAD_BLOCKED;
         timer_arm(&t->wait_timer, now + rest);
         return;
     }

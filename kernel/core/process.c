@@ -55,7 +55,7 @@ struct event *process_ended(struct process *p)
     if (p->status.end == PROCESS_ALIVE)
         p->status.end = PROCESS_KILLED;
     if (p->has_ports)
-        log_attach();
+        log_detach(false);
     return object_to(ref_get(p->end_event), event);
 }
 

@@ -28,14 +28,11 @@ struct memory {
     struct hpa base;
     uint64_t bytes;        // multiple of PAGE_SIZE
     uint8_t flags;         // MEM_*
-    struct memory *parent; // of a slice, which has none itself; slices die with it
-    struct list slices, in_parent;
     struct list mappings;  // struct mapping.in_memory
     uint64_t zeroed;       // bytes done, while it is made or destroyed
     uint32_t pins;         // the kernel itself uses the frames (a vCPU's page)
 };
 #define MEM_MODULE 1 // a boot module: read-only for ever
-#define MEM_SLICE  2 // frames belong to the parent
 
 struct mapping { // from the slab, charged to the space's payer
     struct object object; // type OBJ_NONE: has no handle

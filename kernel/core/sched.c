@@ -38,18 +38,14 @@ static inline void dequeue(struct cpu *cpu, struct thread *t, unsigned priority)
         cpu->queue_bits &= ~(1u << priority);
 }
 
-// Charges `current` with what has passed.
+// Charges the budget of `current` with what has passed.
 static inline void charge(struct cpu *cpu, uint64_t now)
 {
-    struct thread *t = cpu->current;
     uint64_t ticks = now - cpu->switch_tsc;
     cpu->switch_tsc = now;
-    if (unlikely(!t)) {
+    if (unlikely(!cpu->current))
         cpu->idle_tsc += ticks;
-        return;
-    }
-    t->run_tsc += ticks;
-    if (cpu->budget)
+    else if (cpu->budget)
         cpu->budget->left -= (int64_t)ticks;
 }
 
@@ -128,8 +124,6 @@ void thread_check(struct cpu *cpu, struct thread *t)
         vcpu_woken(t->vcpu);
     sched_ready(cpu, t);
 }
-
-void thread_block(struct thread *t) { t->state = THREAD_BLOCKED; }
 
 // Out of the queue or the budget that it waits in.
 static void unqueue(struct cpu *cpu, struct thread *t)
@@ -327,18 +321,21 @@ static inline struct thread *pick(struct cpu *cpu)
     struct budget *b = NULL;
     charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
+    if (prev)
+        prev->ran += (int64_t)now;
     if (prev && (list_empty(&prev->queue) || unlikely(prev->asked)))
         put_back(cpu, prev, now);
     cpu->current = NULL;
     while ((t = take(cpu)) && unlikely(!may_run(cpu, t, &b, now)))
         continue;
-    cpu->current = t;
     cpu->budget = t ? b : NULL;
     if (t) {
+        t->ran -= (int64_t)now;
         if (t != prev || now >= t->quantum_end)
             t->quantum_end = now + (t->quantum_left ? t->quantum_left : cpu->quantum);
         t->quantum_left = 0;
     }
+    cpu->current = t;
     set_deadline(cpu, cpu->budget, now);
     return t;
 }

@@ -36,23 +36,6 @@ static struct vcpu *vcpu_at(uint64_t index)
     return NULL;
 }
 
-// What a thread has run, with what its core has not charged to it yet. The core stores the two
-// numbers one after the other, so one that is this fresh may be there without the other.
-#define FRESH_TICKS 1000
-static uint64_t run_time(const struct thread *t)
-{
-    const volatile struct cpu *cpu = cpus[t->core];
-    const volatile uint64_t *charged = &t->run_tsc;
-    uint64_t ran = *charged, since, now;
-    for (unsigned tries = 0; cpu->current == t && tries < FRESH_TICKS; tries++) {
-        since = cpu->switch_tsc;
-        ran = *charged + (now = arch_now()) - since;
-        if (since == cpu->switch_tsc && now - since > FRESH_TICKS)
-            return ran;
-    }
-    return cpu->current == t ? ran : *charged;
-}
-
 SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
 {
     struct vcpu_stats s = { 0 };
@@ -63,7 +46,7 @@ SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
     s.process = v->object.owner->object.id;
     s.core = v->core;
     s.injected = v->injected;
-    s.run_tsc = v->runner ? run_time(v->runner) : 0;
+    s.run_tsc = v->runner ? thread_run_tsc(v->runner, arch_now()) : 0;
     s.halt_tsc = v->halt_tsc;
     s.zeroing_tsc = v->zeroing;
     return copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE;

@@ -113,12 +113,6 @@ SYSCALL_LOCKED_ON(thread_move, thread, RIGHT_CONTROL)
     return OK;
 }
 
-SYSCALL(thread_yield)
-{
-    sched_yield_current();
-    return result(OK);
-}
-
 // The process's end is what came first; the others of its threads follow.
 void thread_exit_current(enum process_end end, const struct process_status *why)
 {

@@ -64,7 +64,7 @@ struct thread {
     struct timer wait_timer;
     uint64_t quantum_end;
     uint64_t quantum_left;    // what a preempted thread still has; 0: a whole one
-    uint64_t run_tsc;         // charged so far
+    int64_t ran;              // TSC ticks; while it runs, minus the TSC when it went on
     struct {                  // written before THREAD_MOVE is set, read until it is cleared
         uint8_t core, priority;
         uint8_t state;        // of the thread while it is THREAD_MOVING
@@ -108,7 +108,6 @@ struct system { struct object object; };
 void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
-void thread_block(struct thread *t);    // on its core: `current` stops being runnable
 // Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
 void sched_yield_current(void);
 void cpu_deadline_passed(uint64_t now); // runs due timers, quantum, budget; sets the next deadline
@@ -127,6 +126,12 @@ void thread_push_again(struct thread *t); // it left the core on whose list it w
 void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
 void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
 void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD
+// What it has run up to now. Any core: `ran` is one word.
+static inline uint64_t thread_run_tsc(const struct thread *t, uint64_t now)
+{
+    int64_t ran = __atomic_load_n(&t->ran, __ATOMIC_RELAXED);
+    return (uint64_t)ran + (ran < 0 ? now : 0);
+}
 // budget.c, on the budget's core
 static inline struct budget *thread_budget(const struct thread *t)
 {

@@ -34,7 +34,7 @@ void vcpu_halt(struct vcpu *v)
     struct thread *t = v->thread;
     if (!__atomic_load_n(&v->work, __ATOMIC_ACQUIRE)) {
         v->halt_since = arch_now();
-        thread_block(t);
+        t->state = THREAD_BLOCKED;
         sched_run();
     }
     if (this_cpu()->work)

@@ -42,7 +42,7 @@ struct vcpu {
     struct ref event;
     struct timer apic_timer;
     uint64_t halt_since, halt_tsc;
-    const struct thread *runner; // last in vcpu_run(), for its run_tsc only
+    const struct thread *runner; // last in vcpu_run(), for thread_run_tsc() only
     uint64_t injected;
     uint64_t zeroing;           // memory_zeroing when it got its first state
 };

@@ -18,7 +18,7 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
     uint64_t ticks = now - cpu->switch_tsc;
     struct budget *b = cpu->budget, *nb = thread_budget(next);
     cpu->switch_tsc = now;
-    t->run_tsc += ticks;
+    t->ran += (int64_t)now;
     if (b)
         b->left -= (int64_t)ticks;
     if (nb && unlikely(nb->left <= 0 || now >= nb->period_end ||
@@ -31,6 +31,7 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
     first->next->prev = queue;
     list_init(first);
     list_push_back(queue, &t->queue);
+    next->ran -= (int64_t)now;
     cpu->current = next;
     cpu->budget = nb;
     return next;

@@ -177,8 +177,6 @@ static void test_module_in_vm(void **state)
     CALL(0, handle_copy, s.p[0].handle,
          (uint64_t)handle_set(fake_manager, 0, &m->object, RIGHT_ALL), RIGHT_ALL, 100);
     assert_int_equal(CALL(1, vm_map, s.vm[0], 100, 0, PAGE_SIZE, 64 * MB, PROT_READ), ERR_RIGHTS);
-    int64_t part = CALL(1, mem_slice, 100, 0, PAGE_SIZE);
-    assert_int_equal(CALL(1, vm_map, s.vm[0], part, 0, PAGE_SIZE, 64 * MB, PROT_READ), ERR_RIGHTS);
     assert_int_equal(space_map(&s.v[0]->space, m, 0, PAGE_SIZE, 64 * MB, PROT_READ), OK);
     assert_int_equal(audit(), ERR_STATE);
     assert_true(log_has("a boot module"));

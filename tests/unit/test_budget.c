@@ -14,7 +14,7 @@ static void run(uint64_t ticks)
 
 static uint64_t percent_of(struct thread *t, uint64_t before, uint64_t ticks)
 {
-    return (t->run_tsc - before + ticks / 200) * 100 / ticks;
+    return (thread_run_tsc(t, fake.now) - before + ticks / 200) * 100 / ticks;
 }
 
 static void test_share_beside_best_effort(void **state)
@@ -23,7 +23,8 @@ static void test_share_beside_best_effort(void **state)
     struct fake_process greedy = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     int64_t b = CALL(0, budget_create, 1, 250, PERIOD_US);
     struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
-    uint64_t before = p.thread->run_tsc, rest = greedy.thread->run_tsc;
+    uint64_t before = thread_run_tsc(p.thread, fake.now);
+    uint64_t rest = thread_run_tsc(greedy.thread, fake.now);
     run(100 * PERIOD);
     assert_int_equal(percent_of(p.thread, before, 100 * PERIOD), 25);
     assert_int_equal(percent_of(greedy.thread, rest, 100 * PERIOD), 75);
@@ -35,7 +36,7 @@ static void test_hard_limit(void **state)
     (void)state;
     int64_t b = CALL(0, budget_create, 1, 100, PERIOD_US);
     struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
-    uint64_t before = p.thread->run_tsc;
+    uint64_t before = thread_run_tsc(p.thread, fake.now);
     run(100 * PERIOD);
     assert_int_equal(percent_of(p.thread, before, 100 * PERIOD), 10);
     assert_true(cpus[1]->idle_tsc > 85 * PERIOD);
@@ -49,7 +50,8 @@ static void test_full_core(void **state)
     struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)a);
     struct fake_process q = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
     struct fake_process r = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    uint64_t before[3] = { p.thread->run_tsc, q.thread->run_tsc, r.thread->run_tsc };
+    uint64_t before[3] = { thread_run_tsc(p.thread, fake.now), thread_run_tsc(q.thread, fake.now),
+                           thread_run_tsc(r.thread, fake.now) };
     run(100 * PERIOD);
     assert_int_equal(percent_of(p.thread, before[0], 100 * PERIOD), 60);
     assert_int_equal(percent_of(q.thread, before[1], 100 * PERIOD), 40);
@@ -72,7 +74,7 @@ static void test_full_core_of_three(void **state)
     fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     for (unsigned second = 0; second < 3; second++) {
         for (unsigned i = 0; i < 3; i++)
-            before[i] = p[i].thread->run_tsc;
+            before[i] = thread_run_tsc(p[i].thread, fake.now);
         run(100 * PERIOD);
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(percent_of(p[i].thread, before[i], 100 * PERIOD), share[i] / 10);
@@ -91,7 +93,7 @@ static void test_wakes_before_its_equals(void **state)
     struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     run(2 * PERIOD);
-    uint64_t before = spinner.thread->run_tsc;
+    uint64_t before = thread_run_tsc(spinner.thread, fake.now);
     for (unsigned i = 0; i < 1000; i++) {
         assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
         run(PERIOD / 10);
@@ -111,11 +113,11 @@ static void test_shared(void **state)
     int64_t h = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
     struct thread *second = object_to(fake_object(p.process, h), thread);
     CALL(1, thread_start, h);
-    uint64_t before = p.thread->run_tsc + second->run_tsc;
+    uint64_t before = thread_run_tsc(p.thread, fake.now) + thread_run_tsc(second, fake.now);
     run(100 * PERIOD);
-    uint64_t both = p.thread->run_tsc + second->run_tsc - before;
+    uint64_t both = thread_run_tsc(p.thread, fake.now) + thread_run_tsc(second, fake.now) - before;
     assert_int_equal((both + PERIOD / 2) * 100 / (100 * PERIOD), 50);
-    assert_in_range(second->run_tsc * 100 / both, 45, 55);
+    assert_in_range(thread_run_tsc(second, fake.now) * 100 / both, 45, 55);
 }
 
 static void test_wakes_with_budget(void **state)
@@ -131,9 +133,9 @@ static void test_wakes_with_budget(void **state)
     CALL(0, event_signal, e, 1);
     fake_interrupts(1);
     assert_ptr_equal(cpus[1]->current, p.thread); // before best effort, at once
-    uint64_t before = p.thread->run_tsc;
+    uint64_t before = thread_run_tsc(p.thread, fake.now);
     run(PERIOD); // what it did not use while it slept was not saved up
-    assert_true(p.thread->run_tsc - before <= PERIOD / 2 + 2 * STEP);
+    assert_true(thread_run_tsc(p.thread, fake.now) - before <= PERIOD / 2 + 2 * STEP);
 }
 
 // What the kernel does for a thread counts: a debt is paid by the next periods.
@@ -147,12 +149,13 @@ static void test_debt(void **state)
     fake_interrupts(1);
     assert_int_equal(p.thread->state, THREAD_PARKED);
     assert_int_equal(fake.state[1], FAKE_IDLE);
-    uint64_t before = p.thread->run_tsc;
+    uint64_t before = thread_run_tsc(p.thread, fake.now);
     assert_true(budget->left < 0);
     fake_advance(budget->refill.deadline - fake.now);
     assert_ptr_equal(cpus[1]->current, p.thread);
     run(PERIOD - STEP);
-    assert_in_range(p.thread->run_tsc - before, PERIOD / 20 - 2 * STEP, PERIOD / 20 + 2 * STEP);
+    assert_in_range(thread_run_tsc(p.thread, fake.now) - before, PERIOD / 20 - 2 * STEP,
+                    PERIOD / 20 + 2 * STEP);
 }
 
 static void test_admission(void **state)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory objects and processes: zeroing in pieces, quotas, slices, mapping, and that destroying
+// Memory objects and processes: zeroing in pieces, quotas, mapping, and that destroying
 // gives back all that there was.
 #include "kernel.h"
 
@@ -216,34 +216,6 @@ static void test_map_refused(void **state)
     assert_int_equal(CALL(0, mem_map, HANDLE_SELF, read_only, 0, PAGE_SIZE, VA,
                           PROT_READ | PROT_EXEC), ERR_RIGHTS);
     assert_int_equal(CALL(0, mem_map, HANDLE_SELF, read_only, 0, PAGE_SIZE, VA, PROT_READ), OK);
-    // A part of it is no stronger.
-    int64_t part = CALL(0, mem_slice, read_only, 0, PAGE_SIZE);
-    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, part, 0, PAGE_SIZE, VA + MB,
-                          PROT_READ | PROT_WRITE), ERR_RIGHTS);
-}
-
-static void test_slices(void **state)
-{
-    (void)state;
-    struct hpa where;
-    int64_t h = CALL(0, mem_create, 8 * PAGE_SIZE, PAGE_SIZE, 0);
-    int64_t part = CALL(0, mem_slice, h, 2 * PAGE_SIZE, 4 * PAGE_SIZE);
-    struct hpa base = memory_at(fake_manager, h)->base;
-    assert_int_equal(memory_at(fake_manager, part)->base.v, base.v + 2 * PAGE_SIZE);
-    assert_int_equal(CALL(0, mem_slice, h, 7 * PAGE_SIZE, 2 * PAGE_SIZE), ERR_RANGE);
-    // No parts of parts: a chain of them would have no end.
-    assert_int_equal(CALL(0, mem_slice, part, PAGE_SIZE, PAGE_SIZE), ERR_RIGHTS);
-    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, part, PAGE_SIZE, PAGE_SIZE, VA, PROT_READ), OK);
-    assert_true(fake_access(0, &fake_manager->space, VA, PROT_READ, &where));
-    assert_int_equal(where.v, base.v + 3 * PAGE_SIZE);
-    // A part's end leaves the whole; the whole's end takes the parts along.
-    int64_t extra = CALL(0, mem_slice, h, 0, PAGE_SIZE);
-    assert_int_equal(FINISH(0, object_destroy, extra), OK);
-    assert_int_equal(frames_owner(base), memory_at(fake_manager, h)->object.id);
-    assert_int_equal(FINISH(0, object_destroy, h), OK);
-    assert_null(fake_object(fake_manager, part));
-    assert_false(fake_access(0, &fake_manager->space, VA, PROT_READ, &where));
-    assert_int_equal(frames_owner(base), FRAME_FREE);
 }
 
 static void test_destroy_zeroes(void **state)
@@ -273,7 +245,6 @@ static void test_destroy_process(void **state)
         int64_t child = CALL(1, process_create, 2 * MB, 0, 0);
         int64_t t = CALL(1, thread_create, child, 1, 0x400000, 0, 0);
         int64_t own = FINISH(1, mem_create, 3 * MB, PAGE_2M, 0);
-        CALL(1, mem_slice, own, 0, MB);
         assert_int_equal(CALL(1, mem_map, child, own, 0, 3 * MB, VA, PROT_READ), OK);
         assert_int_equal(CALL(0, handle_copy, p.handle, HANDLE_SELF, RIGHT_USE, 200), ERR_RIGHTS);
         p.process->handles[200] = fake_manager->handles[HANDLE_SELF];
@@ -346,7 +317,6 @@ static void test_abandoned(void **state)
     struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
     int64_t own = FINISH(1, mem_create, 4 * MB, PAGE_2M, 0);
     struct memory *m = memory_at(p.process, own);
-    CALL(1, mem_slice, own, 0, MB);
     fake.hold[2] = true; // the grace period does not end
     assert_true(CALL(1, object_destroy, own) == FAKE_BLOCKED);
     assert_int_equal(m->object.dying, OBJECT_DYING);
@@ -364,7 +334,7 @@ int main(void)
         ON1(test_create), ON1(test_create_refused), ON2(test_create_is_preemptible),
         ON2(test_killed_in_create), ON2(test_quota), ON1(test_map), ON1(test_map_refused),
         ON1(test_map_in_any_order),
-        ON1(test_slices), ON1(test_destroy_zeroes), ON2(test_destroy_process),
+        ON1(test_destroy_zeroes), ON2(test_destroy_process),
         ON2(test_destroy_refused), ON4(test_mutual_destroyers), ON4(test_abandoned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,7 +118,7 @@ static void test_queued(void **state)
     (void)state;
     struct scene s = best_effort();
     struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    CALL(1, thread_yield, 0);
+    fake_yield(1);
     assert_ptr_equal(cpus[1]->current, other.thread);
     move(&s, 1, 2);
     assert_ptr_equal(cpus[2]->current, s.p.thread);
@@ -138,10 +138,13 @@ static void test_budgets(void **state)
     fake_interrupts(2);
     assert_ptr_equal(cpus[2]->current, s.p.thread); // there it has time
     assert_int_equal(s.p.thread->priority, PRIO_BUDGET);
-    uint64_t before = s.p.thread->run_tsc;
-    for (unsigned i = 0; i < 1000; i++)
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 1080; i++) {
+        if (i == 80) // from here on in whole periods of the budget
+            before = thread_run_tsc(s.p.thread, fake.now);
         fake_advance(MS / 10);
-    assert_in_range((s.p.thread->run_tsc - before) / MS, 49, 51);
+    }
+    assert_in_range((thread_run_tsc(s.p.thread, fake.now) - before) / MS, 49, 51);
     // Without one it is best effort.
     assert_int_equal(ask(&s, 3), OK);
     fake_interrupts(2);
@@ -236,7 +239,7 @@ static void test_found_on_old_list(void **state)
     fake.core = 1;
     s.p.thread->remote_pending = 1;
     s.p.thread->remote_next = NULL;
-    CALL(1, thread_yield, 0); // leaves; its own push finds it pending
+    fake_yield(1); // leaves; its own push finds it pending
     assert_int_equal(s.p.thread->state, THREAD_MOVING);
     cpus[1]->remote_wake = s.p.thread;
     cpus[1]->arch.ipis++;

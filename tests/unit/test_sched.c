@@ -12,7 +12,7 @@ static void test_alone(void **state)
     assert_int_equal(p.thread->arch.argument, 7);
     assert_true(cpus[1]->deadline == UINT64_MAX); // nobody else: no timer at all
     fake_advance(100 * MS);
-    assert_int_equal(CALL(1, thread_yield, 0), OK);
+    assert_int_equal(fake_yield(1), OK);
     assert_ptr_equal(cpus[1]->current, p.thread);
 }
 
@@ -25,7 +25,7 @@ static void test_priorities(void **state)
     assert_ptr_equal(cpus[1]->current, high.thread); // at once
     fake_advance(10 * QUANTUM);
     assert_ptr_equal(cpus[1]->current, high.thread);
-    assert_int_equal(CALL(1, thread_yield, 0), OK); // only to its equals
+    assert_int_equal(fake_yield(1), OK); // only to its equals
     CALL(0, handle_copy, high.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
     assert_ptr_equal(cpus[1]->current, low.thread);
@@ -43,11 +43,11 @@ static void test_round_robin(void **state)
     for (unsigned i = 0; i < 3; i++)
         p[i] = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     for (unsigned i = 0; i < 3; i++)
-        ran[i] = p[i].thread->run_tsc;
+        ran[i] = thread_run_tsc(p[i].thread, fake.now);
     for (unsigned i = 0; i < 300; i++)
         fake_advance(QUANTUM);
     for (unsigned i = 0; i < 3; i++) {
-        uint64_t quanta = (p[i].thread->run_tsc - ran[i]) / QUANTUM;
+        uint64_t quanta = (thread_run_tsc(p[i].thread, fake.now) - ran[i]) / QUANTUM;
         assert_in_range(quanta, 99, 101);
     }
 }
@@ -77,12 +77,12 @@ static void test_yield_is_cheap(void **state)
     struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     assert_ptr_equal(cpus[1]->current, a.thread);
-    assert_true(CALL(1, thread_yield, 0) == FAKE_BLOCKED);
+    assert_true(fake_yield(1) == FAKE_BLOCKED);
     assert_ptr_equal(cpus[1]->current, b.thread);
     uint32_t writes = fake.deadline_writes[1];
     for (unsigned i = 0; i < 100; i++) {
         fake.now += 1000;
-        CALL(1, thread_yield, 0);
+        fake_yield(1);
         assert_ptr_equal(cpus[1]->current, i % 2 ? b.thread : a.thread);
     }
     assert_int_equal(fake.deadline_writes[1], writes); // the timer was set early enough before
@@ -96,12 +96,13 @@ static void test_idle_time(void **state)
 {
     (void)state;
     int64_t e = CALL(0, event_create, 0);
-    uint64_t idle = cpus[0]->idle_tsc, run = fake_thread->run_tsc;
+    uint64_t idle = cpus[0]->idle_tsc, run = thread_run_tsc(fake_thread, fake.now);
     fake_advance(3 * MS);
     CALL(0, event_wait, e, 1, fake.now + 7 * MS);
     fake_advance(7 * MS);
     assert_int_equal(cpus[0]->idle_tsc - idle, 7 * MS);
-    assert_in_range(fake_thread->run_tsc - run, 3 * MS, 3 * MS + 1000); // and the call's own time
+    // And the call's own time.
+    assert_in_range(thread_run_tsc(fake_thread, fake.now) - run, 3 * MS, 3 * MS + 1000);
 }
 
 static void test_kill_running_elsewhere(void **state)

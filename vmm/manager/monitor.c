@@ -121,7 +121,7 @@ static void command_vm_move(struct manager *manager, const char *argument)
         return;
     }
     snprintf(name, sizeof(name), "%.*s", (int)(number - argument), argument);
-    int index = find_running(manager, name);
+    int index = monitor_find_running(manager, name);
     if (index >= 0) {
         vms_move(manager, (uint32_t)index, (uint32_t)core);
     }
@@ -234,7 +234,7 @@ static const struct {
     {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
-    {"sample", " NAME MS COUNT", "CPU time every MS ms, COUNT times, told at the end", sample_start},
+    {"sample", " NAME MS COUNT", "CPU time, every MS ms, COUNT times", sample_start},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},

@@ -75,8 +75,8 @@ void sample_start(struct manager *manager, const char *argument)
     char *names = cut(&rest, ' ');
     uint32_t ms = number(cut(&rest, ' '), SAMPLE_MS_MAX), count = number(rest, SAMPLE_COUNT_MAX);
     if (ms == 0 || count == 0) {
-        report(manager, "want sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to %u\n",
-               SAMPLE_MS_MAX, SAMPLE_COUNT_MAX);
+        report(manager, "want sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to "
+               "%u\n", SAMPLE_MS_MAX, SAMPLE_COUNT_MAX);
         return;
     }
     sample->vms = 0;

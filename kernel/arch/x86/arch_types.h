@@ -78,7 +78,7 @@ struct arch_vm {
 
 struct arch_vcpu {
     uint64_t *gpr;          // page->gpr; its end is HOST_RSP
-    struct hpa vmcs;        // the first of a run of frames; 0: none
+    struct hpa vmcs;        // the first of a run of frames
     struct hpa virtual_apic; // of the same run
     struct fpu *fpu;        // likewise
     union {

@@ -47,7 +47,7 @@ NORETURN void trap_from_user(struct regs *regs)
 
 static void print_regs(const struct regs *r)
 {
-    log_attach(); // straight to the port: nobody will read the log any more
+    log_detach(false); // straight to the port: nobody will read the log any more
     log_print("core %u vector %lu error %lx rip %lx cs %lx rflags %lx rsp %lx cr2 %lx cr3 %lx\n",
               this_cpu()->id, r->vector, r->error, r->rip, r->cs, r->rflags, r->rsp, read_cr2(),
               read_cr3());

@@ -277,6 +277,22 @@ int64_t fake_call(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint
     return back ? t->arch.status : FAKE_BLOCKED;
 }
 
+static void do_yield(void *unused)
+{
+    (void)unused;
+    arch_thread_set_result(this_cpu()->current, OK, 0);
+    sched_yield_current();
+    sched_run();
+}
+
+int64_t fake_yield(uint32_t core)
+{
+    struct thread *t = cpus[core]->current;
+    enter(core, do_yield, NULL);
+    check_alive(core);
+    return cpus[core]->current == t ? OK : FAKE_BLOCKED;
+}
+
 int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
                     uint64_t a3, uint64_t a4, uint64_t a5)
 {
@@ -419,7 +435,7 @@ static void make_manager(void *unused)
 static void log_reset(void)
 {
     char unread[256];
-    log_attach();
+    log_detach(false);
     while (log_read(unread, sizeof(unread)))
         continue;
 }

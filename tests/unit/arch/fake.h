@@ -48,7 +48,9 @@ int64_t fake_call(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint
                   uint64_t a3, uint64_t a4, uint64_t a5);
 #define CALL(core, name, ...) CALL_(core, SYS_##name, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define CALL_(core, number, a, b, c, d, e, f, ...) fake_call(core, number, a, b, c, d, e, f)
-// The same, and then all that it starts: until no thread is inside a long operation.
+// Its guest, or whatever runs, goes to the end of its priority's queue. As fake_call().
+int64_t fake_yield(uint32_t core);
+// A system call, and then all that it starts: until no thread is inside a long operation.
 int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
                     uint64_t a3, uint64_t a4, uint64_t a5);
 #define FINISH(core, name, ...) FINISH_(core, SYS_##name, __VA_ARGS__, 0, 0, 0, 0, 0, 0)

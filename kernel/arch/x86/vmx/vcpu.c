@@ -65,13 +65,12 @@ static void write_fields(struct vcpu *v)
     v->arch.secondary = vmx.secondary;
 }
 
-// The safety timer: the guest exits soon after the core's own timer should have made it exit, and
-// every millisecond. The CPU counts from each entry; it is not written at each.
+// The safety timer: the guest exits at the latest a millisecond after an entry, or 8 us after the
+// core's own timer should have made it exit. It is written when that one is, not at each entry.
 void vmx_set_timer(struct cpu *cpu)
 {
-    uint64_t now = rdtsc(), ms = clock_tsc_hz / 1000;
-    uint64_t left = cpu->armed > now ? min_u64(cpu->armed - now, ms) : 0;
-    vmwrite(PREEMPTION_TIMER, (left + ms / 100) >> vmx.timer_shift);
+    uint64_t left = cpu->armed - rdtsc() + (vmx.timer_ms >> 7);
+    vmwrite(PREEMPTION_TIMER, min_u64(left, vmx.timer_ms) >> vmx.timer_shift);
 }
 
 static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
@@ -169,7 +168,7 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 }
 
 // On the vCPU's core. What the CPU caches of a VMCS gets to memory by VMCLEAR only.
-void vmx_vcpu_leave(struct vcpu *v)
+void vmx_vcpu_leave(struct vcpu *v, bool ends)
 {
     struct cpu *cpu = this_cpu();
     fpu_leave(cpu, v->arch.fpu);
@@ -181,12 +180,8 @@ void vmx_vcpu_leave(struct vcpu *v)
         cpu->arch.vcpu = NULL;
     vmclear(v);
     v->arch.fresh = 1;
-}
-
-void vmx_vcpu_free(struct vcpu *v)
-{
-    vmx_vcpu_leave(v);
+    if (!ends)
+        return;
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     frames_free(v->arch.vmcs, VCPU_FRAMES);
-    v->arch.vmcs.v = 0;
 }

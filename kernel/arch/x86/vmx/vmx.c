@@ -109,6 +109,7 @@ static void read_caps(struct vmx_caps *caps)
     caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |
                        PRI_INTR_WINDOW | PRI_NMI_WINDOW);
     caps->timer_shift = rdmsr(MSR_VMX_MISC) & 31;
+    caps->timer_ms = clock_tsc_hz / 1000;
 }
 
 static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
@@ -176,7 +177,6 @@ const struct hvm_ops vmx_ops = {
     .enable_core = vmx_enable_core,
     .vm_init = vmx_vm_init,
     .vcpu_init = vmx_vcpu_init,
-    .vcpu_free = vmx_vcpu_free,
     .vcpu_leave = vmx_vcpu_leave,
     .resume = vmx_resume,
     .answer = vmx_answer,

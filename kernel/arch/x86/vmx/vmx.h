@@ -90,6 +90,7 @@ struct vmx_caps {
     uint64_t cr_fixed[4];      // must be 1 and may be 1: of CR0, of CR4
     uint32_t pin, primary, secondary, exit, entry;
     uint32_t timer_shift;      // a tick of the preemption timer is 1 << this of the TSC
+    uint64_t timer_ms;         // a millisecond in TSC ticks
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
     bool vintr_xapic;          // and the latter may be used in xAPIC mode
 };
@@ -105,8 +106,7 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 void vmx_load(struct vcpu *v);
 void vmx_set_timer(struct cpu *cpu);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
-void vmx_vcpu_free(struct vcpu *v);
-void vmx_vcpu_leave(struct vcpu *v);
+void vmx_vcpu_leave(struct vcpu *v, bool ends);
 bool vmx_vm_init(struct vm *vm);
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
