@@ -54,7 +54,8 @@ def ctest(suite, directory, label):
     """Runs the ctest tests with a label that are asked for, in a build tree."""
     listing = subprocess.run(["ctest", "-N", "-L", label], cwd=directory, check=True,
                              capture_output=True, text=True).stdout
-    names = [name for name in re.findall(r": (\S+)$", listing, re.MULTILINE) if suite.wants(name)]
+    names = [name for name in re.findall(r" #\d+: (\S+)$", listing, re.MULTILINE)
+             if suite.wants(name)]
     for name in names:
         start = time.monotonic()
         result = subprocess.run(["ctest", "--output-on-failure", "-R", f"^{re.escape(name)}$"],
