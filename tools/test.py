@@ -64,7 +64,8 @@ def ctest(suite, directory, label, seconds=0):
     seconds: how long a fuzzer runs at least."""
     listing = subprocess.run(["ctest", "-N", "-L", label], cwd=directory, check=True,
                              capture_output=True, text=True).stdout
-    names = [name for name in re.findall(r": (\S+)$", listing, re.MULTILINE) if suite.wants(name)]
+    names = [name for name in re.findall(r" #\d+: (\S+)$", listing, re.MULTILINE)
+             if suite.wants(name)]
     if not names:
         return
     print(f"[bulkhead] {label}: {len(names)} tests", file=sys.stderr, flush=True)

@@ -91,15 +91,15 @@ def hostile(config_dir):
     struct.pack_into("<H", linux, 0x206, 0x20F)
     linux[0x211] = 1
     return {
-        "evil-mb1": (mb1, r"ELF segment: \d+ bytes at address 0x9f000 do not fit into the VM's "
-                          r"memory; give it more, or link it elsewhere"),
+        "evil-mb1": (mb1, r"ELF segment at offset 4096: \d+ bytes at address 0x9f000 do not fit "
+                          r"into the VM's memory; give it more, or link it elsewhere"),
         "evil-mb2": (mb2, rf"the multiboot 2 tag at offset {header + 16} has 4294967288 bytes, and "
                           r"the header ends at offset \d+"),
         "evil-pvh": (pvh, rf"the PVH entry point 0xfffffff0 \(note at offset {note}\) lies in no "
                           "segment below 4 GB"),
         "evil-linux": (linux, r"255 setup sectors \(offset 0x1F1\) fill the whole file"),
-        "evil-flat": (bytearray(b"\xf4" * 5000), "flat binary: 5000 bytes at address 0xfff000 do "
-                                                 "not fit into the VM's memory; .*"),
+        "evil-flat": (bytearray(b"\xf4" * 5000), "flat binary at offset 0: 5000 bytes at address "
+                                                 "0xfff000 do not fit into the VM's memory; .*"),
     }
 
 

@@ -134,7 +134,8 @@ bool elf_entry(struct load *load, const struct elf_file *elf, uint64_t *entry)
     // Some kernels are linked high and give their entry point as a physical address.
     *entry = elf->entry;
     return elf_holds(elf, elf->entry) ||
-           load_fail(load, "the entry point 0x%" PRIx64 " lies in no segment", elf->entry);
+           load_fail(load, "the entry point 0x%" PRIx64 " (offset 24) lies in no segment",
+                     elf->entry);
 }
 
 bool elf_extent(const struct elf_file *elf, uint64_t *low, uint64_t *high)

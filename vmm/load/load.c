@@ -48,12 +48,12 @@ bool load_part(struct load *load, const char *what, uint64_t offset, uint64_t by
                          " run past the end of the file (%" PRIu64 " bytes)",
                          what, bytes, offset, file->bytes);
     if (memory_bytes < bytes)
-        return load_fail(load, "%s: %" PRIu64 " bytes in memory are less than the %" PRIu64
-                         " in the file", what, memory_bytes, bytes);
+        return load_fail(load, "%s at offset %" PRIu64 ": %" PRIu64 " bytes in memory are less "
+                         "than the %" PRIu64 " in the file", what, offset, memory_bytes, bytes);
     if (!load_may_use(load, gpa, memory_bytes))
-        return load_fail(load, "%s: %" PRIu64 " bytes at address 0x%" PRIx64
+        return load_fail(load, "%s at offset %" PRIu64 ": %" PRIu64 " bytes at address 0x%" PRIx64
                          " do not fit into the VM's memory; give it more, or link it elsewhere",
-                         what, memory_bytes, gpa);
+                         what, offset, memory_bytes, gpa);
     ram_write(load->ram, gpa, file->data + offset, bytes);
     ram_zero(load->ram, gpa + bytes, memory_bytes - bytes);
     return true;
