@@ -38,7 +38,7 @@ struct start_vmm {
     uint64_t image_bytes;
     char image_name[48];
     handle_t initrd;       // 0: none
-    uint32_t reserved;
+    uint32_t debug;        // 1: `log = debug`
     uint64_t initrd_bytes;
     struct start_line console;
 };
