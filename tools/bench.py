@@ -9,6 +9,8 @@ breakpoints, and Bochs' debugger traces every instruction in between, the kernel
 An operation by an MSR area of a VMCS would be none of these; the kernel has no such area.
 
 The status is 1 if a path could not be measured or its median is above its bar.
+
+With --linux it is the boot of stock Linux, beside the same on the bare machine: bench_linux.py.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bench_linux  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
     ROOT, Expired, Machine, MachineError)
 
@@ -223,10 +226,28 @@ def print_table(paths):
               f"{verdict(path):4}  {counted or extra or '-'}")
 
 
+def linux(as_json):
+    """bench --linux; -> the status"""
+    try:
+        result = bench_linux.measure(say)
+    except (MachineError, Expired, subprocess.CalledProcessError) as error:
+        say(str(error))
+        return 1
+    if as_json:
+        print(json.dumps({"linux": result}))
+    else:
+        bench_linux.print_table(result)
+    return 0 if result["ratio"] <= result["limit"] else 1
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bulkhead bench")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--linux", action="store_true",
+                        help="the boot of Linux, as a guest and on the bare machine")
     options = parser.parse_args()
+    if options.linux:
+        return linux(options.json)
     try:
         paths = measure()
     except (MachineError, Expired, subprocess.CalledProcessError) as error:

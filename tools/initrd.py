@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""initrd.py OUT: writes the Linux guest's initramfs: a cpio archive ("newc") with busybox, its
-commands, tools/init, and the device nodes that the kernel wants before devtmpfs is mounted.
+"""initrd.py OUT [INIT]: writes the Linux guest's initramfs: a cpio archive ("newc") with busybox,
+its commands, tools/init, and the device nodes that the kernel wants before devtmpfs is mounted.
+With INIT, a static program, that is /init and there is no busybox.
 
 The archive is written here, for cpio(1) would need root for the nodes. It stays uncompressed:
 inflating it takes the guest longer than loading it takes the boot loader.
@@ -43,9 +44,18 @@ class Archive:
         self.data += bytes(-len(self.data) % 4)
 
 
+def add_busybox(archive):
+    with open(BUSYBOX, "rb") as file:
+        archive.add("bin/busybox", stat.S_IFREG | 0o755, file.read())
+    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True)
+    for applet in sorted(set(applets.stdout.split()) - {"busybox"}):
+        archive.add(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
+
+
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: initrd.py OUT")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: initrd.py OUT [INIT]")
+    init = sys.argv[2] if len(sys.argv) == 3 else None
     archive = Archive()
     for name in DIRECTORIES:
         archive.add(name, stat.S_IFDIR | 0o755)
@@ -53,13 +63,10 @@ def main():
         archive.add(name, stat.S_IFCHR | 0o600, device=device)
     for name, content in FILES.items():
         archive.add(name, stat.S_IFREG | 0o644, content)
-    with open(os.path.join(TOOLS, "init"), "rb") as file:
+    with open(init or os.path.join(TOOLS, "init"), "rb") as file:
         archive.add("init", stat.S_IFREG | 0o755, file.read())
-    with open(BUSYBOX, "rb") as file:
-        archive.add("bin/busybox", stat.S_IFREG | 0o755, file.read())
-    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True)
-    for applet in sorted(set(applets.stdout.split()) - {"busybox"}):
-        archive.add(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
+    if init is None:
+        add_busybox(archive)
     archive.add("TRAILER!!!", 0)
     temporary = sys.argv[1] + ".new"
     with open(temporary, "wb") as file:

@@ -88,10 +88,12 @@ class Machine:
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
+    lenient    Bochs: unknown MSRs read 0 in place of #GP; Linux on the bare machine needs it, for
+               Bochs lacks IA32_MISC_ENABLE
     """
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
-                 uefi=False, paced=False, breaks=None):
+                 uefi=False, paced=False, breaks=None, lenient=False):
         self.iso = os.path.abspath(iso)
         self.emulator = emulator
         self.model = model or ("skylake_x" if emulator == "bochs" else None)
@@ -101,6 +103,7 @@ class Machine:
         self.uefi = uefi
         self.paced = paced
         self.breaks = breaks
+        self.lenient = lenient
         self.data = b""           # every byte received
         self.times = []           # (offset in data, seconds since start) of every read
         self.status = None        # the kernel's status, once the machine is off
@@ -372,7 +375,7 @@ class Machine:
         return f"""config_interface: textconfig
 display_library: rfb, options="timeout=0, hideIPS"
 cpu: model={model}, count={self.cores}, ips={self.ips}, quantum=16, reset_on_triple_fault=0, \
-ignore_bad_msrs=0
+ignore_bad_msrs={1 if self.lenient else 0}
 memory: guest={self.memory}, host={self.memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest

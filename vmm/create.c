@@ -33,6 +33,21 @@ static int64_t create_ram_object(uint64_t bytes)
     return memory;
 }
 
+// Where a PC's adapters have their ROMs there is nothing; but kernels search all of it for tables,
+// 16 bytes after 16 bytes. So the frames behind this hole hold what nothing reads as, and the guest
+// may read them. A write or a fetch exits, and finds nothing there.
+static int64_t map_rom_area(struct vmm *vmm, handle_t memory)
+{
+    const uint64_t bytes = RAM_TABLES - RAM_TEXT_END;
+    int64_t status = kcall_mem_map(HANDLE_SELF, memory, RAM_TEXT_END, bytes,
+                                   GUEST_RAM_VA + RAM_TEXT_END, PROT_READ | PROT_WRITE);
+
+    if (status < 0)
+        return status;
+    memset((void *)(GUEST_RAM_VA + RAM_TEXT_END), 0xFF, bytes);
+    return kcall_vm_map(vmm->host.vm, memory, RAM_TEXT_END, bytes, RAM_TEXT_END, PROT_READ);
+}
+
 static bool create_ram(struct vmm *vmm, uint64_t bytes)
 {
     struct ram_piece piece[RAM_PIECE_MAX];
@@ -67,6 +82,9 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
         if (status < 0)
             return setup_failed("mapping the guest's memory into the VM", status);
     }
+    status = map_rom_area(vmm, (handle_t)memory);
+    if (status < 0)
+        return setup_failed("mapping the adapters' ROM area", status);
     return true;
 }
 

@@ -10,6 +10,7 @@ void test_string_io(void);
 
 // Memory-mapped registers through all sorts of instructions, test-mmio/mmio.c.
 void test_unclaimed(void);
+void test_rom_area(void);
 void test_ioapic(void);
 void test_lapic(void);
 

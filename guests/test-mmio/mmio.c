@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// MMIO by many instructions against three targets: space that nobody claims (reads all ones on
-// Bulkhead; other machines differ, so results are compared with a plain read), an entry of the
-// I/O APIC's table as a 32-bit register that holds bits, and the TPR of the local APIC.
+// MMIO by many instructions against four targets: space that nobody claims (reads all ones on
+// Bulkhead; other machines differ, so results are compared with a plain read), the area of ROMs,
+// which is the same by other means, an entry of the I/O APIC's table as a 32-bit register that
+// holds bits, and the TPR of the local APIC.
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "guests/lib/apic.h"
 #include "guests/lib/check.h"
 #include "guests/lib/cpu.h"
 #include "guests/lib/ioapic.h"
+#include "guests/lib/trap.h"
 #include "guests/test-mmio/groups.h"
 
-#define NOBODY 0xFED80000ul
-#define PIN    6
-#define HELD   (IOAPIC_MASKED | IOAPIC_LEVEL) // bits that the entry holds besides vector
+#define NOBODY       0xFED80000ul
+#define ROM_AREA     0xC0000ul
+#define ROM_AREA_END 0xE0000ul
+#define ROM          0xD0000ul // some page in it
+#define PIN          6
+#define HELD         (IOAPIC_MASKED | IOAPIC_LEVEL) // bits that the entry holds besides vector
 
 // A load: `type` is that of the output, started with a pattern that shows what is left alone.
 #define LOAD(instruction, start)                                                     \
@@ -114,6 +120,45 @@ void test_unclaimed(void)
         expect("load.all-ones", ones, ~0ul);
     test_loads(ones);
     test_stores(ones);
+}
+
+// ---- where a PC's adapters have their ROMs ----
+
+static bool fetch_faulted;
+
+// #UD of the call below: as if the call had returned.
+static void return_from_rom(struct trap_frame *frame)
+{
+    fetch_faulted = frame->rip == ROM;
+    frame->rip = *(uint64_t *)frame->rsp;
+    frame->rsp += 8;
+}
+
+// Bulkhead has memory there that can be read without an exit; that must not show.
+void test_rom_area(void)
+{
+    if (!cpu_on_bulkhead()) {
+        check_skip("rom", "other machines have ROMs");
+        return;
+    }
+    uint64_t source = ROM_AREA, others = 0, zero = 0;
+    for (; source < ROM_AREA_END; source += 8)
+        others += *(volatile uint64_t *)source != ~0ul;
+    check(others == 0, "rom.all-ones", "%lu words are not", (unsigned long)others);
+    __asm__ volatile("movb %%al, (%%rbx)\n movq %%rax, (%%rbx)\n andl %%eax, (%%rbx)\n"
+                     "xchgl %%eax, (%%rbx)\n lock btrl $1, (%%rbx)\n movl $0, 4094(%%rbx)"
+                     : "+a"(zero) : "b"(ROM) : "memory", "cc");
+    uint64_t target = ROM, count = 2048;
+    __asm__ volatile("rep stosl" : "+D"(target), "+c"(count) : "a"(0) : "memory");
+    others = 0;
+    for (source = ROM; source < ROM + 8192; source += 8)
+        others += *(volatile uint64_t *)source != ~0ul;
+    check(others == 0 && target == ROM + 8192, "rom.writes-vanish", "%lu words, RDI %lx",
+          (unsigned long)others, (unsigned long)target);
+    trap_set_handler(VEC_UD, return_from_rom);
+    __asm__ volatile("call *%0" : : "r"(ROM) : "memory");
+    trap_set_handler(VEC_UD, NULL);
+    check(fetch_faulted, "rom.fetch", "no #UD");
 }
 
 // ---- a register that holds bits ----

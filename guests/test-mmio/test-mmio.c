@@ -11,6 +11,7 @@ int main(void)
     test_ports();
     test_string_io();
     test_unclaimed();
+    test_rom_area();
     test_ioapic();
     test_lapic();
     test_decode();

@@ -150,6 +150,8 @@ uint32_t vms_balance(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);
+// What `stats NAME` says.
+void monitor_stats(struct manager *manager, const struct manager_vm *vm);
 // Before and after other text on line 0: clears the prompt away, and brings it back.
 void monitor_hide(struct manager *manager);
 void monitor_show(struct manager *manager);

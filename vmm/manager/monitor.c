@@ -140,7 +140,7 @@ static unsigned tsc_ms(uint64_t tsc)
     return (unsigned)(tsc_to_ns(tsc) / 1000000);
 }
 
-static void stats_vm(struct manager *manager, const struct manager_vm *vm)
+void monitor_stats(struct manager *manager, const struct manager_vm *vm)
 {
     static const char *const names[] = {
 #define X(name, text) text,
@@ -173,12 +173,12 @@ static void command_stats(struct manager *manager, const char *argument)
     if (argument[0] != '\0') {
         const struct manager_vm *vm = find_vm(manager, argument);
         if (vm != NULL) {
-            stats_vm(manager, vm);
+            monitor_stats(manager, vm);
         }
         return;
     }
     for (uint32_t i = 0; i < manager->vms; i++) {
-        stats_vm(manager, &manager->vm[i]);
+        monitor_stats(manager, &manager->vm[i]);
     }
 }
 

@@ -189,6 +189,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     snprintf(start->image_name, sizeof(start->image_name), "%s",
              config_module_name(config->image));
     start->memory = config->memory;
+    start->debug = manager->config.log == CONFIG_LOG_DEBUG;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
     start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
                                   &status);
@@ -347,6 +348,9 @@ void vms_ended(struct manager *manager, uint32_t index)
         kcall_process_status(vm->spawned.process, &vm->last) != OK ||
         vm->last.end == PROCESS_ALIVE) {
         return;
+    }
+    if (manager->config.log == CONFIG_LOG_DEBUG) {
+        monitor_stats(manager, vm); // its vCPU's counters go with its process
     }
     vm->unreported = true;
     vm_gone(manager, vm, vm_state_after(&vm->last));
