@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Makes or updates a TFTP tree for network boot by BIOS and UEFI, with the content of the ISO, and
-# prints what dnsmasq needs.   pxe.sh CONFIG [MAC=CONFIG]… -o DIR [--option NAME]…
+# prints what dnsmasq needs.
+#   pxe.sh CONFIG [MAC=CONFIG]… -o DIR [--server ADDRESS] [--option NAME]…
 #
 # In the tree, boot/bulkhead/machines/01-MAC or machines/default has a machine's config and its
 # list of what to load, modules.cfg; grub.cfg says why. MANIFEST names the files that are ours, with
@@ -11,19 +12,19 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tree.sh"
 
-usage="usage: ./bulkhead pxe CONFIG [MAC=CONFIG]… -o DIR"
+usage="usage: ./bulkhead pxe CONFIG [MAC=CONFIG]… -o DIR [--server ADDRESS]"
 manifest=boot/bulkhead/MANIFEST
 platforms=(i386-pc x86_64-efi)
 
 # Machines in the order of the command line: their folder, and by it their config.
-machines=() out='' options=()
+machines=() out='' server='' options=()
 declare -A configs
 
 add_machine() {
     local machine=$1 config=$2
-    [ -n "$config" ] || die "a config is missing after '$machine='"
     [ -f "$config" ] || die "no such config: $config"
     [ -r "$config" ] || die "cannot read $config"
+    [ "$(basename "$config")" != modules.cfg ] || die "$config: the tree has such a file; rename it"
     machines+=("$machine")
     configs[$machine]=$config
 }
@@ -42,12 +43,19 @@ add_argument() {
     [[ $mac == $pair-$pair-$pair-$pair-$pair-$pair ]] \
         || die "bad MAC '${1%%=*}' in '$1': six pairs of hex digits, such as 52:54:00:12:34:56"
     [ -z "${configs[01-$mac]:-}" ] || die "MAC ${1%%=*} has two configs"
+    [ -n "${1#*=}" ] || die "a config is missing after '$1'"
     add_machine "01-$mac" "${1#*=}"
 }
 
 while [ $# -gt 0 ]; do
     case $1 in
     -o) out=${2:-}; [ -n "$out" ] || die "-o needs a folder"; shift ;;
+    --server)
+        server=${2:-}
+        [[ $server =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] \
+            || die "--server needs the IPv4 address of the TFTP server, not '$server'"
+        shift
+        ;;
     --option) options+=("${2:?--option needs a name}"); shift ;;
     -*) die "pxe: unknown option $1; $usage" ;;
     *) add_argument "$1" ;;
@@ -70,8 +78,8 @@ done
 open_tree() {
     if [ -e "$out" ] || [ -L "$out" ]; then
         [ -d "$out" ] || die "$out is not a folder"
-        [ -f "$out/$manifest" ] || [ -z "$(ls -A "$out")" ] \
-            || die "$out has other things in it, and no tree of Bulkhead: choose a folder of its own"
+        [ -f "$out/$manifest" ] || [ -z "$(ls -A -I '.bulkhead-new.*' "$out")" ] \
+            || die "$out has other things in it: give a new or an empty folder, or an earlier tree"
     else
         mkdir -p "$out" || die "cannot make the folder $out"
         chmod a+rx "$out"
@@ -113,7 +121,7 @@ put_machine() {
         file=/boot/bulkhead/images/$name
         if [ -e "$new$file" ] && ! cmp -s "${images[$name]}" "$new$file"; then
             file=$folder/$name
-            [ ! -e "$new$file" ] || die "$config: an image has the name of the config; rename one"
+            [ ! -e "$new$file" ] || die "$config: rename image $name, there is another file $name"
         fi
         [ -e "$new$file" ] || cp -L "${images[$name]}" "$new$file"
         add_line image "$file"
@@ -124,10 +132,25 @@ put_machine() {
 put_grub() {
     local platform
     for platform in "${platforms[@]}"; do
-        grub-mknetdir --net-directory="$new" --subdir=/boot/grub -d "/usr/lib/grub/$platform" \
-            "${grub_options[@]}" --install-modules="$grub_modules" --modules="$grub_modules" \
-            >"$new/log" 2>&1 || { cat "$new/log" >&2; die "grub-mknetdir failed"; }
+        run_grub grub-mknetdir --net-directory="$new" --subdir=/boot/grub \
+            -d "/usr/lib/grub/$platform" "${grub_options[@]}" \
+            --install-modules="$grub_modules" --modules="$grub_modules"
     done
+    # GRUB takes the TFTP server's address from the DHCP server, which knows none if it is another.
+    [ -n "$server" ] || return 0
+    core_image i386-pc i386-pc-pxe core.0 pxe
+    core_image x86_64-efi x86_64-efi core.efi efinet
+}
+
+# core_image PLATFORM FORMAT FILE DRIVER: makes GRUB's first file anew, with the server in it.
+core_image() {
+    # shellcheck disable=SC2086 # the modules are several words
+    run_grub grub-mkimage -d "/usr/lib/grub/$1" -O "$2" -o "$new/boot/grub/$1/$3" \
+        -p "(tftp,$server)/boot/grub" "$4" tftp $grub_modules
+}
+
+run_grub() {
+    "$@" >"$new/log" 2>&1 || { cat "$new/log" >&2; die "$1 failed"; }
     rm "$new/log"
 }
 
@@ -206,24 +229,31 @@ list_fresh() {
     done
 }
 
+# The lines of one of the two ways are comments.
 print_dnsmasq() {
+    local dhcp='' proxy='#'
+    [ -z "$server" ] || dhcp='#' proxy=''
     cat <<TEXT
 # Network boot of Bulkhead. Save this as /etc/dnsmasq.d/bulkhead.conf and restart dnsmasq.
+# (Add port=0 if dnsmasq shall not answer DNS queries.)
 enable-tftp
 tftp-root="$out"
-# dnsmasq gives out addresses: write those of your network. (Leave this line out if it does already.)
-dhcp-range=192.168.1.100,192.168.1.199,12h
-# The firmware says what it is: 0 is a BIOS, 7 and 9 are a 64-bit UEFI.
-dhcp-match=set:bulkhead-bios,option:client-arch,0
-dhcp-match=set:bulkhead-uefi,option:client-arch,7
-dhcp-match=set:bulkhead-uefi,option:client-arch,9
-dhcp-boot=tag:bulkhead-bios,boot/grub/i386-pc/core.0
-dhcp-boot=tag:bulkhead-uefi,boot/grub/x86_64-efi/core.efi
-# If another DHCP server gives out the addresses: these four in place of all dhcp- lines above.
-#dhcp-range=192.168.1.0,proxy
-#pxe-service=x86PC,Bulkhead,boot/grub/i386-pc/core.0
-#pxe-service=X86-64_EFI,Bulkhead,boot/grub/x86_64-efi/core.efi
-#pxe-service=BC_EFI,Bulkhead,boot/grub/x86_64-efi/core.efi
+
+# dnsmasq gives out the addresses: write those of your network. The firmware says what it is: 0 is a
+# BIOS, 7 and 9 are a 64-bit UEFI.
+${dhcp}dhcp-range=192.168.1.100,192.168.1.199,12h
+${dhcp}dhcp-match=set:bulkhead-bios,option:client-arch,0
+${dhcp}dhcp-match=set:bulkhead-uefi,option:client-arch,7
+${dhcp}dhcp-match=set:bulkhead-uefi,option:client-arch,9
+${dhcp}dhcp-boot=tag:bulkhead-bios,boot/grub/i386-pc/core.0
+${dhcp}dhcp-boot=tag:bulkhead-uefi,boot/grub/x86_64-efi/core.efi
+
+# Another server gives out the addresses (proxy DHCP): only these four, and the tree must be made
+# with --server ADDRESS, the address of this machine.
+${proxy}dhcp-range=${server:-192.168.1.1},proxy
+${proxy}pxe-service=x86PC,Bulkhead,boot/grub/i386-pc/core.0
+${proxy}pxe-service=x86-64_EFI,Bulkhead,boot/grub/x86_64-efi/core.efi
+${proxy}pxe-service=BC_EFI,Bulkhead,boot/grub/x86_64-efi/core.efi
 TEXT
 }
 
@@ -239,5 +269,5 @@ put_grub
 find "$new/boot" -type d -exec chmod 755 {} +
 find "$new/boot" -type f -exec chmod 644 {} +
 update_tree
-say "$out is up to date: ${#machines[@]} configs, $changed files written"
+say "$out is up to date; files written: $changed"
 print_dnsmasq
