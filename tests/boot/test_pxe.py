@@ -13,6 +13,7 @@ HELLO = "[vm {name}]\nimage = hello\nmemory = 8M\n"
 MAC = "52:54:00:12:34:56"
 FOLDER = "01-52-54-00-12-34-56"
 BASE = "boot/bulkhead"
+IPS = 10_000_000   # the card's ROM spends seconds on waiting: let them have few instructions
 LACKS = "This CPU lacks what Bulkhead needs:"
 
 
@@ -61,14 +62,14 @@ def modules(tree, machine):
                          ids=("by-mac", "default"))
 def test_runs_guests(boot, tree, mac, name):
     """By Bochs' BIOS and the network card's ROM, with the config that is meant."""
-    machine = boot(None, tree=tree, mac=mac, cores=1, memory=128)
+    machine = boot(None, tree=tree, mac=mac, cores=1, memory=128, ips=IPS)
     machine.expect(rf"^{name}\| hello: up 1\.\d+ s, malloc ok, pi=3\.14159$", 240)
     assert re.findall(r"VM '(\w+)' started", machine.text) == [name], machine.text
 
 
 @pytest.mark.long
 def test_runs_guests_on_a_large_machine(boot, tree):
-    machine = boot(None, tree=tree, mac=MAC, cores=15, memory=2048)
+    machine = boot(None, tree=tree, mac=MAC, cores=15, memory=2048, ips=IPS)
     machine.expect(r"^boot: 15 cores, 20\d\d MB free", 1500)
     machine.expect(r"^lab\| hello: up 1\.\d+ s, malloc ok", 600)
 
