@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One emulated PC: starts Bochs or QEMU on an ISO, owns its serial line, and knows how it ended.
+"""One emulated PC: starts Bochs or QEMU on an ISO or a TFTP tree, owns its serial line, and knows
+how it ended.
 
 A Machine belongs to one thread. It ends only the emulator that it started itself, and the kernel
 ends that one too if this process dies first.
@@ -30,6 +31,13 @@ BOCHS_MAX_MEMORY = 2048
 BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
 UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
+
+# Network boot: what the boot server names to each firmware, and the card's ROM for Bochs' BIOS,
+# which has no network code of its own.
+BOOT_FILE_BIOS = "boot/grub/i386-pc/core.0"
+BOOT_FILE_UEFI = "boot/grub/x86_64-efi/core.efi"
+NETWORK_ROM = "/usr/lib/ipxe/qemu/pxe-e1000.rom"
+MAC = "52:54:00:12:34:56"
 
 # How the kernel says that the machine is done.
 STATUS_OK = 0
@@ -81,10 +89,15 @@ def _die_with_parent():
 class Machine:
     """A machine that boots ISO. Use it in a `with` statement: leaving it stops the emulator.
 
+    iso        may be None if there is a tree
+
     emulator   bochs | qemu
     model      CPU model, a short name of BOCHS_MODELS or the emulator's own
     cores, memory (MB), ips (emulated instructions per second, Bochs)
     uefi       QEMU: UEFI firmware in place of a BIOS
+    tree       a folder to boot from by network: the emulator gives out an address, and serves it
+               by TFTP
+    mac        of the network card that is there with a tree
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
@@ -93,8 +106,10 @@ class Machine:
     """
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
-                 uefi=False, paced=False, breaks=None, lenient=False):
-        self.iso = os.path.abspath(iso)
+                 uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC):
+        self.iso = os.path.abspath(iso) if iso else None
+        self.tree = os.path.abspath(tree) if tree else None
+        self.mac = mac
         self.emulator = emulator
         self.model = model or ("skylake_x" if emulator == "bochs" else None)
         self.cores = cores
@@ -135,8 +150,10 @@ class Machine:
     # Life ------------------------------------------------------------------------------------
 
     def start(self):
-        if not os.path.exists(self.iso):
+        if self.iso and not os.path.exists(self.iso):
             raise MachineError(f"no such ISO: {self.iso}")
+        if self.tree and not os.path.isdir(self.tree):
+            raise MachineError(f"no such folder: {self.tree}")
         os.makedirs(RUN_DIR, exist_ok=True)
         self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -367,7 +384,7 @@ class Machine:
             file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))
         settings = os.path.join(self.directory, "bochsrc")
         with open(settings, "w", encoding="ascii") as file:
-            file.write(self._bochs_settings(port))
+            file.write(self._bochs_settings(port) + self._bochs_boot())
         return ["bochs", "-q", "-f", settings, "-rc", commands]
 
     def _bochs_settings(self, port):
@@ -380,10 +397,7 @@ memory: guest={self.memory}, host={self.memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 vga: extension=vbe, update_freq=1
-pci: enabled=1, chipset=i440fx
-ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path="{self.iso}", status=inserted
-boot: cdrom
+pci: enabled=1, chipset=i440fx{', slot1=e1000' if self.tree else ''}
 clock: sync={'slowdown' if self.paced else 'none'}, time0={BOCHS_DATE}, rtc_sync=0
 com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=0
@@ -398,6 +412,21 @@ info: action=report
 debug: action=ignore
 """
 
+    def _bochs_boot(self):
+        """The settings of what it boots from."""
+        if not self.tree:
+            return f"""ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path="{self.iso}", status=inserted
+boot: cdrom
+"""
+        server = os.path.join(self.directory, "vnet")
+        with open(server, "w", encoding="utf-8") as file:
+            file.write(f"# vnet config\nbootfile = {BOOT_FILE_BIOS}\n")
+        return f"""e1000: enabled=1, mac={self.mac}, ethmod=vnet, ethdev="{self.tree}", \
+script="{server}", bootrom={NETWORK_ROM}
+boot: network
+"""
+
     def _qemu_command(self, port):
         kvm = nested_vmx()
         self.log = os.path.join(self.directory, "output")
@@ -407,7 +436,17 @@ debug: action=ignore
                 "-nodefaults", "-display", "none", "-monitor", "none",
                 "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
-                "-cdrom", self.iso, "-boot", "d",
+                *self._qemu_boot(),
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
                 "-serial", "chardev:com1"]
+
+    def _qemu_boot(self):
+        """The arguments for what it boots from."""
+        if not self.tree:
+            return ["-cdrom", self.iso, "-boot", "d"]
+        # A comma in an option's value is written twice.
+        tree = self.tree.replace(",", ",,")
+        bootfile = BOOT_FILE_UEFI if self.uefi else BOOT_FILE_BIOS
+        return ["-netdev", f"user,id=net,tftp={tree},bootfile={bootfile}",
+                "-device", f"e1000,netdev=net,mac={self.mac},bootindex=1"]

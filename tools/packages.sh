@@ -10,12 +10,12 @@ packages=(
     # build
     gcc clang clang-tidy libclang-rt-14-dev cmake ninja-build make libc6-dev newlib-source
     libzycore-dev dpkg-dev acpica-tools libcmocka-dev xz-utils
-    # ISO and images
+    # ISO, network boot and images
     grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools busybox-static
     # emulators
-    bochs bochsbios vgabios qemu-system-x86 ovmf
+    bochs bochsbios vgabios qemu-system-x86 ovmf ipxe-qemu
     # tests
-    python3 python3-pytest python3-pytest-xdist python3-pexpect
+    python3 python3-pytest python3-pytest-xdist python3-pexpect dnsmasq-base
 )
 
 missing() {

@@ -58,12 +58,14 @@ def build_iso(directory, text, files=None, options=()):
 
 
 def boots(directory):
-    """Yields boot(text, files=…, options=…, **machine), which boots a config, or iso=FILE, and
-    returns the running Machine; stops what was started."""
+    """Yields boot(text, files=…, options=…, **machine), which boots a config, or iso=FILE or
+    tree=FOLDER, and returns the running Machine; stops what was started."""
     machines = []
 
     def start(text, files=None, options=(), iso=None, **arguments):
-        machine = Machine(iso or build_iso(directory, text, files, options), **arguments)
+        if iso is None and "tree" not in arguments:
+            iso = build_iso(directory, text, files, options)
+        machine = Machine(iso, **arguments)
         machines.append(machine)
         machine.start()
         return machine
