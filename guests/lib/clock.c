@@ -9,6 +9,7 @@
 
 #define CPUID_TSC_CRYSTAL 0x15u
 #define CALIBRATION_NS    (50 * NS_PER_MS)
+#define WAIT_WINDOW_NS    20000
 
 static uint64_t tsc_hz;
 static uint64_t crystal_hz;
@@ -79,4 +80,15 @@ void clock_spin_ns(uint64_t ns)
     uint64_t ticks = clock_ticks_of_ns(ns);
     while (rdtsc() - start < ticks)
         cpu_pause();
+}
+
+bool clock_wait_count(const volatile unsigned int *count, unsigned int wanted, uint64_t ns)
+{
+    uint64_t end = rdtsc() + clock_ticks_of_ns(ns);
+    while (*count < wanted && rdtsc() < end) {
+        cpu_irq_enable();
+        clock_spin_ns(WAIT_WINDOW_NS);
+        cpu_irq_disable();
+    }
+    return *count >= wanted;
 }

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NS_PER_SECOND 1000000000ull
@@ -33,3 +34,8 @@ uint64_t clock_ticks_of_ns(uint64_t ns);
 
 // Runs in a loop, without HLT, for this long.
 void clock_spin_ns(uint64_t ns);
+
+// Waits until a handler has counted to `wanted`, or `ns` are over, with interrupts off but for
+// short windows, and by the TSC alone: a lost interrupt of a timer under test is found too. True:
+// `wanted` is reached.
+bool clock_wait_count(const volatile unsigned int *count, unsigned int wanted, uint64_t ns);

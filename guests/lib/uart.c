@@ -62,3 +62,16 @@ bool uart_getc(uint8_t *byte)
     *byte = inb(UART_DATA);
     return true;
 }
+
+void uart_line_on(void)
+{
+    outb(UART_MCR, (uint8_t)(inb(UART_MCR) | UART_MCR_OUT2));
+    outb(UART_IER, UART_IER_THRE);
+}
+
+void uart_line_off(void)
+{
+    outb(UART_IER, 0);
+    inb(UART_IIR);
+    outb(UART_MCR, (uint8_t)(inb(UART_MCR) & ~UART_MCR_OUT2));
+}

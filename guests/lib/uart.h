@@ -39,3 +39,7 @@ void uart_drain(void);
 
 // Takes a received byte; false when there is none.
 bool uart_getc(uint8_t *byte);
+
+// Turns the transmitter-empty interrupt on: once the transmitter is empty, the UART's line rises.
+void uart_line_on(void);
+void uart_line_off(void);

@@ -66,20 +66,6 @@ static void test_pit(void)
     check(!apic_bit(APIC_TMR(0), VEC_PIT), named("pit-tmr"), "TMR is set for an edge");
 }
 
-// Turns the UART's transmitter-empty interrupt on: its transmitter is empty, so its line rises.
-static void uart_line_on(void)
-{
-    outb(UART_MCR, (uint8_t)(inb(UART_MCR) | UART_MCR_OUT2));
-    outb(UART_IER, UART_IER_THRE);
-}
-
-static void uart_line_off(void)
-{
-    outb(UART_IER, 0);
-    inb(UART_IIR);
-    outb(UART_MCR, (uint8_t)(inb(UART_MCR) & ~UART_MCR_OUT2));
-}
-
 static void on_level(struct trap_frame *frame)
 {
     record_add(frame);

@@ -35,8 +35,7 @@ void on_interrupt(struct trap_frame *frame);
 // The same without EOI.
 void record_add(const struct trap_frame *frame);
 
-// Halts until `count` interrupts are on record, or `ns` are over by the TSC: there is no second
-// alarm, so a lost interrupt of the timer under test is found by polling with short windows.
+// Waits until `count` interrupts are on record, or `ns` are over: clock_wait_count().
 bool wait_for(unsigned int count, uint64_t ns);
 
 // How far a timer may be late, in ns: QEMU lives on a busy machine's clock.

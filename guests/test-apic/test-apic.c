@@ -11,8 +11,6 @@
 #include "guests/lib/cpu.h"
 #include "guests/lib/timer.h"
 
-#define POLL_NS 20000
-
 struct record record;
 
 static const char *mode_name = "";
@@ -46,13 +44,7 @@ void on_interrupt(struct trap_frame *frame)
 
 bool wait_for(unsigned int count, uint64_t ns)
 {
-    uint64_t end = rdtsc() + clock_ticks_of_ns(ns);
-    while (*(volatile unsigned int *)&record.count < count && rdtsc() < end) {
-        cpu_irq_enable();
-        clock_spin_ns(POLL_NS);
-        cpu_irq_disable();
-    }
-    return record.count >= count;
+    return clock_wait_count(&record.count, count, ns);
 }
 
 uint64_t lateness(void)

@@ -4,6 +4,7 @@
 // left to it. Interrupts are off all the time. Register state on the way is kept in memory.
 
 #include "guests/lib/layout.h"
+#include "guests/test-cpu/frame.h"
 #include "guests/test-cpu/modes.h"
 
 #define CR0_PE      0x00000001
@@ -36,12 +37,7 @@ mode_idtr:      .skip 16
     .code64
     .globl mode_excursion
 mode_excursion:
-    push    %rbx
-    push    %rbp
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    frame_save
     mov     %rdi, mode_target
     mov     %rsp, mode_rsp
     mov     %cr0, %rax
@@ -93,13 +89,7 @@ enter64:
     mov     %eax, %es
     mov     %eax, %ss
     mov     mode_rsp, %rsp
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %rbp
-    pop     %rbx
-    ret
+    frame_return
 
     // What both paged modes do once paging is on: an exit to the kernel, four to the VMM, two of
     // which it has to decode as 32-bit code.

@@ -5,6 +5,8 @@
 // them back. The operations are reached by an indirect jump through memory, so that every
 // register is under test.
 
+#include "guests/test-cpu/frame.h"
+
     .section .bss
 state_operation:
     .skip 8
@@ -14,12 +16,7 @@ state_registers:
     .text
     .globl state_run
 state_run:
-    push    %rbx
-    push    %rbp
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    frame_save
     mov     %rdi, state_operation
     mov     %rsi, state_registers
     mov     %rsi, %rax
@@ -57,13 +54,7 @@ state_run:
     mov     %r15, 0x70(%rax)
     pop     %rbx
     mov     %rbx, (%rax)
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %rbp
-    pop     %rbx
-    ret
+    frame_return
 
     .globl state_cpuid
 state_cpuid:

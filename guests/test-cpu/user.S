@@ -4,6 +4,7 @@
 // SYSCALL with RAX = 0, or when a trap handler sends its frame to user_leave.
 
 #include "guests/lib/layout.h"
+#include "guests/test-cpu/frame.h"
 
     .section .bss
 user_saved_rsp:
@@ -13,12 +14,7 @@ user_saved_rsp:
 // uint64_t user_enter(code, stack, argument): RAX is what user code left in RDI.
     .globl user_enter
 user_enter:
-    push    %rbx
-    push    %rbp
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    frame_save
     mov     %rsp, user_saved_rsp
     push    $(SEL_USER_DATA | 3)
     push    %rsi
@@ -42,13 +38,7 @@ user_leave:
     mov     $SEL_DATA, %eax
     mov     %eax, %ss
     mov     %rdi, %rax
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %rbp
-    pop     %rbx
-    ret
+    frame_return
 
 // Code that is copied to a page of ring 3. It must not refer to anything by address.
     .globl user_code, user_code_end

@@ -23,7 +23,6 @@
 #define TICKS        10
 #define PATIENCE_NS  (200 * NS_PER_MS)
 #define QUIET_NS     (5 * NS_PER_MS)
-#define POLL_NS      20000
 #define RECORD_MAX   64
 
 #define RTC_INDEX 0x70
@@ -70,13 +69,7 @@ static void on_spurious(struct trap_frame *frame)
 
 static bool wait_for(unsigned int wanted, uint64_t ns)
 {
-    uint64_t end = rdtsc() + clock_ticks_of_ns(ns);
-    while (count < wanted && rdtsc() < end) {
-        cpu_irq_enable();
-        clock_spin_ns(POLL_NS);
-        cpu_irq_disable();
-    }
-    return count >= wanted;
+    return clock_wait_count(&count, wanted, ns);
 }
 
 static void reset(void)
@@ -134,19 +127,6 @@ static void test_pit(void)
     wait_for(1, QUIET_NS);
     check(count == 0 && (pic_imr() & 1u << IRQ_PIT), "pit.masked", "%u interrupts, IMR %x", count,
           pic_imr());
-}
-
-static void uart_line_on(void)
-{
-    outb(UART_MCR, (uint8_t)(inb(UART_MCR) | UART_MCR_OUT2));
-    outb(UART_IER, UART_IER_THRE);
-}
-
-static void uart_line_off(void)
-{
-    outb(UART_IER, 0);
-    inb(UART_IIR);
-    outb(UART_MCR, (uint8_t)(inb(UART_MCR) & ~UART_MCR_OUT2));
 }
 
 static void test_uart(void)

@@ -188,7 +188,7 @@ static void walk_any(struct guest *g, struct script *s)
     if (!walk(&g->ram, &g->page.exit, gva, accesses[which & 3], &gpa, &fault))
         check_fault(&fault);
     else if (g->page.exit.cpu.cr0 >> 31 == 0)
-        require(gpa == gva || g->page.exit.cpu.code_size != 8);
+        require(gpa == (uint32_t)gva); // no paging: as it is
     if (gmem_read(&g->ram, &g->bus, &g->page.exit, gva, 1u << (which >> 2 & 3), &value, &fault) ==
         GMEM_FAULT)
         check_fault(&fault);
