@@ -46,7 +46,8 @@ static uint64_t run_time(const struct thread *t)
     uint64_t ran = *charged, since, now;
     for (unsigned tries = 0; cpu->current == t && tries < FRESH_TICKS; tries++) {
         since = cpu->switch_tsc;
-        ran = *charged + (now = arch_now()) - since;
+        now = arch_now();
+        ran = *charged + now - since;
         if (since == cpu->switch_tsc && now - since > FRESH_TICKS)
             return ran;
     }

@@ -206,7 +206,7 @@ static const struct {
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
-    {"sample", " NAME MS COUNT", "CPU time every MS ms, COUNT times, told at the end", sample_start},
+    {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},

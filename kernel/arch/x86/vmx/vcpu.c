@@ -68,8 +68,8 @@ static void write_fields(struct vcpu *v, const struct cpu *cpu)
 }
 
 // The safety timer: the guest exits soon after the core's own timer should have made it exit, and
-// every millisecond. The CPU counts from each entry; it is not written at each. Not in line, so that
-// vmx_load() keeps no register.
+// after a millisecond in any case. The CPU counts from each entry; it is not written at each.
+// Not in line, so that vmx_load() keeps no register.
 __attribute__((noinline)) void vmx_set_timer(struct cpu *cpu)
 {
     uint64_t now = rdtsc(), ms = clock_tsc_hz / 1000;
