@@ -8,6 +8,9 @@ import os
 import re
 
 import pytest
+from stamps import ENTRY, MERGED, TIMES, check_heartbeats, stamped
+
+from machine import BOCHS_DATE
 
 PROMPT = r"^linux\| / # ?$"
 TROUBLE = (r"WARN", r"unchecked MSR", r"Firmware Bug", r"nobody cared", r"Unable to calibrate",
@@ -15,7 +18,8 @@ TROUBLE = (r"WARN", r"unchecked MSR", r"Firmware Bug", r"nobody cared", r"Unable
            r"soft lockup", r"rcu.*stall", r"clocksource.*skew")
 MEMORY = 256  # MB, as demo.conf says
 FOCUS_LINUX = b"\x1dlinux\r"
-MERGED = b"\x1da"
+BEATS = 5
+IPS = 50_000_000
 
 
 class Shell:
@@ -41,7 +45,12 @@ class Shell:
 def machine(boot_module, config_dir):
     """The machine with demo.conf, Linux at its prompt."""
     with open(os.path.join(config_dir, "demo.conf"), encoding="ascii") as file:
-        started = boot_module(file.read(), model="skylake_x", cores=2, memory=1024)
+        started = boot_module(file.read(), model="skylake_x", cores=2, memory=1024, ips=IPS)
+    started.expect(r"^bulkhead\| isolation audit: ", 120)
+    started.send(TIMES)  # for some heartbeats, while Linux boots
+    for _ in range(BEATS + 1):
+        started.expect(r"^ *\d+\.\d+ hello\| hello: up ", 120)
+    started.send(TIMES)
     started.expect(PROMPT, 600)
     return started
 
@@ -60,6 +69,13 @@ def interrupts(table, row):
              or re.search(rf"^ *{row}: +(\d+)", table, re.MULTILINE))
     assert match, f"no {row} in:\n{table}"
     return int(match.group(1))
+
+
+def test_heartbeats_while_linux_boots(machine):
+    """By the console's stamps; beside echo on its core, and while Linux prints all that it does."""
+    check_heartbeats(machine.text, "hello", "hello", BEATS)
+    first, last = machine.text.index("linux| [    0.0"), machine.text.index("linux| / #")
+    assert first < machine.text.index("hello: up 5.") < last
 
 
 def free_memory(machine):
@@ -114,6 +130,30 @@ def test_interrupts_grow(shell):
     assert interrupts(second, "ttyS0") > interrupts(first, "ttyS0")
     assert interrupts(second, "LOC") > interrupts(first, "LOC") + 1
     assert interrupts(second, "ERR") == 0 and interrupts(second, "SPU") == 0
+
+
+def stamp_of(machine, pattern):
+    """When the next line of linux that matches the pattern left its UART, in seconds."""
+    machine.expect(rf"^ *\d+\.\d+ linux\| {pattern}$", 180)
+    return stamped(machine.text, "linux", pattern)[-1]
+
+
+def test_sleep(machine, shell):
+    """Five seconds of Linux' are five of the host's, from byte to byte as they leave its UART; and
+    its date is what the host's clock had at power-on and the time since then."""
+    shell.run("true")
+    machine.send(MERGED + TIMES)
+    machine.expect(r"^\[all VMs; keys go to linux\]$", 30)
+    machine.send("echo A; sleep 5; echo B; date -u +date:%s\r")
+    began, _ = stamp_of(machine, "A")
+    ended, _ = stamp_of(machine, "B")
+    assert abs(ended - began - 5) < 0.05, (began, ended)
+    now, date = stamp_of(machine, r"date:(\d+)")
+    entry = int(re.search(ENTRY, machine.text).group(1)) / IPS
+    assert abs(int(date.group(1)) - (BOCHS_DATE + entry + now)) < 2, (date.group(0), entry, now)
+    machine.send(TIMES)
+    machine.send(FOCUS_LINUX)
+    machine.expect(r"^\[linux; ", 30)
 
 
 def test_poweroff_ends_this_vm_only(machine, shell):

@@ -159,6 +159,22 @@ static void test_merged(void **state)
     assert_string_equal(settle(), "alpine| login: ");
 }
 
+// Stamps say when a line came, not when the port was ready for it.
+static void test_stamps_while_the_port_is_busy(void **state)
+{
+    (void)state;
+    type("\x1dt");
+    for (int i = 0; i < 40; i++) {
+        say(1, "a line that keeps the port busy for a while\r\n");
+    }
+    console_run(&console, now, false);
+    now += 20 * MS;
+    say(2, "on time\r\n");
+    console_run(&console, now, false);
+    now += 300 * MS;
+    assert_non_null(strstr(settle(), "\r\n    1.020000 alpine| on time\r\n"));
+}
+
 static void test_one_signal_for_many_bytes(void **state)
 {
     (void)state;
@@ -361,7 +377,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_uart_setup), TEST(test_merged),
+        TEST(test_uart_setup), TEST(test_merged), TEST(test_stamps_while_the_port_is_busy),
         TEST(test_one_signal_for_many_bytes),
         TEST(test_keys_go_to_the_first_vm_then_the_last_focused),
         TEST(test_keys_go_to_the_prompt), TEST(test_focus),

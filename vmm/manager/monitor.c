@@ -234,7 +234,7 @@ static const struct {
     {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
-    {"sample", " NAME MS COUNT", "CPU time, every MS ms, COUNT times", sample_start},
+    {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},

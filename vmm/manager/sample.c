@@ -29,17 +29,26 @@ static uint32_t number(const char *word, uint32_t most)
     return word[0] >= '0' && word[0] <= '9' && *end == '\0' && value <= most ? (uint32_t)value : 0;
 }
 
-// A point of the series. A VM that has ended has run what it had before.
+// A point of the series, in one pass over the vCPUs. A VM that has ended runs no more.
 static void take_point(struct manager *manager)
 {
     struct manager_sample *sample = &manager->sample;
-    uint32_t at = sample->taken++;
+    uint32_t at = sample->taken++, found = 0;
     struct vcpu_stats stats;
+    if (at > 0) {
+        sample->point[at] = sample->point[at - 1];
+    } else {
+        memset(&sample->point[0], 0, sizeof(sample->point[0]));
+    }
     sample->point[at].tsc = tsc_read();
-    for (uint32_t i = 0; i < sample->vms; i++) {
-        sample->point[at].run[i] = at > 0 ? sample->point[at - 1].run[i] : 0;
-        if (vms_stats(&manager->vm[sample->vm[i]], &stats)) {
-            sample->point[at].run[i] = stats.run_tsc;
+    for (uint64_t i = 0; found < sample->vms &&
+                         kcall_system_stats(BOOT_HANDLE_SYSTEM, i, &stats) == 1; i++) {
+        for (uint32_t k = 0; k < sample->vms; k++) {
+            const struct manager_vm *vm = &manager->vm[sample->vm[k]];
+            if (vm->spawned.process != 0 && vm->process == stats.process) {
+                sample->point[at].run[k] = stats.run_tsc;
+                found++;
+            }
         }
     }
 }
@@ -75,8 +84,9 @@ void sample_start(struct manager *manager, const char *argument)
     char *names = cut(&rest, ' ');
     uint32_t ms = number(cut(&rest, ' '), SAMPLE_MS_MAX), count = number(rest, SAMPLE_COUNT_MAX);
     if (ms == 0 || count == 0) {
-        report(manager, "want sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to "
-               "%u\n", SAMPLE_MS_MAX, SAMPLE_COUNT_MAX);
+        report(manager,
+               "want sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to %u\n",
+               SAMPLE_MS_MAX, SAMPLE_COUNT_MAX);
         return;
     }
     sample->vms = 0;
