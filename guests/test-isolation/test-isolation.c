@@ -3,7 +3,8 @@
 // Test guest: tries all that a hostile guest could reach for, and gets all ones, a fault, or what
 // is its own. Its neighbours are `sentry` guests, whose pattern it would recognise. Options:
 //   only=GROUP  one group: ram, cpuid, instructions, ports, borders, tables, memory, msrs
-//   all         each page below 4 GB and one in each 2 MB above, in place of a sample
+//   sample=N    one page of N below 4 GB (16), and three in each GB above
+//   all         in place of that each page below 4 GB, and one in each 2 MB above
 //   end=NAME    does nothing but to end this VM: idt, gdt, cr3, stack, fpu, vector, lock
 
 #include <stdio.h>
