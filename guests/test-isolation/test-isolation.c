@@ -16,6 +16,7 @@
 #include "guests/lib/options.h"
 #include "guests/lib/power.h"
 #include "guests/test-isolation/groups.h"
+#include "guests/test-isolation/probe.h"
 
 static const struct {
     const char *name;
@@ -47,5 +48,6 @@ int main(void)
         printf("%s: %llu ms\n", groups[i].name,
                (unsigned long long)(clock_ns_of_ticks(rdtsc() - start) / NS_PER_MS));
     }
+    look_check("foreign");
     return check_done();
 }
