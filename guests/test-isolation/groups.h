@@ -12,7 +12,7 @@ void test_config_space(void);
 void test_cpuid(void);
 
 // Guest-physical memory, test-isolation/memory.c: own RAM, the pages below 4 GB that are neither
-// RAM nor device (with the option `all` each of them, else one of SAMPLE), and all above.
+// RAM nor device (with the option `all` each of them, else a sample), and all above.
 void test_ram(void);
 void test_low_holes(void);
 void test_high_holes(void);

@@ -13,7 +13,8 @@
 #include "guests/test-isolation/groups.h"
 #include "guests/test-isolation/probe.h"
 
-#define SAMPLE      16    // one page of so many below 4 GB
+#define SAMPLE      16    // one page of so many below 4 GB, if sample= says no other number
+#define SAMPLE_MAX  4096
 #define EDGE        4     // and so many pages at both ends of each hole
 #define READ_BACK   8     // one write of so many is followed by a read
 #define GB          (1ul << 30)
@@ -70,13 +71,15 @@ void test_ram(void)
 
 static void sweep_hole(struct sweep *sweep, struct hole hole)
 {
-    uint64_t step = option_flag("all") ? PAGE_SIZE : SAMPLE * PAGE_SIZE;
+    uint64_t step = PAGE_SIZE;
+    if (!option_flag("all"))
+        step *= option_number("sample", SAMPLE, 1, SAMPLE_MAX);
     for (uint64_t i = 0; i < EDGE * PAGE_SIZE; i += PAGE_SIZE) {
         sweep_page(sweep, hole.start + i, hole.start + i);
         sweep_page(sweep, hole.end - PAGE_SIZE - i, hole.end - PAGE_SIZE - i);
     }
     for (uint64_t block = hole.start; block < hole.end; block += step) {
-        uint64_t gpa = block + (random_of(block) & (step - PAGE_SIZE));
+        uint64_t gpa = block + (random_of(block) % step & ~(PAGE_SIZE - 1));
         if (gpa < hole.end)
             sweep_page(sweep, gpa, gpa);
     }

@@ -3,7 +3,8 @@
 // Test guest: tries all that a hostile guest could reach for, and gets all ones, a fault, or what
 // is its own. Its neighbours are `sentry` guests, whose pattern it would recognise. Options:
 //   only=GROUP  one group: ram, cpuid, instructions, ports, borders, tables, memory, msrs
-//   all         each page below 4 GB and one in each 2 MB above, in place of a sample
+//   sample=N    one page of N below 4 GB (16), and three in each GB above
+//   all         in place of that each page below 4 GB, and one in each 2 MB above
 //   end=NAME    does nothing but to end this VM: idt, gdt, cr3, stack, fpu, vector, lock
 
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "guests/lib/options.h"
 #include "guests/lib/power.h"
 #include "guests/test-isolation/groups.h"
+#include "guests/test-isolation/probe.h"
 
 static const struct {
     const char *name;
@@ -46,5 +48,6 @@ int main(void)
         printf("%s: %llu ms\n", groups[i].name,
                (unsigned long long)(clock_ns_of_ticks(rdtsc() - start) / NS_PER_MS));
     }
+    look_check("foreign");
     return check_done();
 }
