@@ -104,8 +104,8 @@ void sample_start(struct manager *manager, const char *argument)
     sample->count = count;
     sample->taken = 0;
     sample->period_tsc = ns_to_tsc(ms * 1000000ull);
-    sample->start_tsc = tsc_read();
     take_point(manager);
+    sample->start_tsc = sample->point[0].tsc;
     report(manager, "sampling %u times, every %u ms\n", (unsigned)count, (unsigned)ms);
 }
 
