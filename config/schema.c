@@ -167,7 +167,7 @@ static bool parse_hex(const char *text, size_t length, uint64_t *number)
 
     *number = 0;
     for (size_t i = 0; i < length; i++) {
-        char c = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+        char c = (char)(text[i] >= 'A' && text[i] <= 'F' ? text[i] - 'A' + 'a' : text[i]);
         const char *digit = c != '\0' ? strchr(digits, c) : NULL;
         if (digit == NULL || *number >> 60 != 0)
             return false;

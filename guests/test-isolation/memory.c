@@ -41,16 +41,16 @@ static void sweep_page(struct sweep *sweep, uint64_t gpa, uintptr_t at)
     uint64_t value, offset = random_of(gpa) & (PAGE_SIZE - 8);
     int vector = probe_read(at + offset, &value);
     tally_add(&sweep->read, vector == TRAP_NONE && value == ~0ul, "%llx reads %llx, vector %d",
-              (unsigned long long)(gpa + offset), (unsigned long long)value, vector);
+              (unsigned long long)gpa + offset, (unsigned long long)value, vector);
     vector = probe_write(at + offset, WRITTEN);
     if (sweep->pages % READ_BACK == 0)
         probe_read(at + offset, &value);
     tally_add(&sweep->write, vector == TRAP_NONE && value == ~0ul,
-              "%llx: vector %d, then reads %llx", (unsigned long long)(gpa + offset), vector,
+              "%llx: vector %d, then reads %llx", (unsigned long long)gpa + offset, vector,
               (unsigned long long)value);
     vector = probe_execute(at + offset);
     tally_add(&sweep->execute, vector == VEC_UD && trap_caught.rip == at + offset,
-              "%llx: vector %d, RIP %llx", (unsigned long long)(gpa + offset), vector,
+              "%llx: vector %d, RIP %llx", (unsigned long long)gpa + offset, vector,
               (unsigned long long)trap_caught.rip);
     sweep->pages++;
 }
@@ -64,7 +64,7 @@ void test_ram(void)
     uint64_t words = 0;
     for (unsigned int i = 0; i < sizeof(ram) / sizeof(ram[0]); i++) {
         for (uintptr_t at = ram[i].start; at < ram[i].end; at += sizeof(uint64_t), words++)
-            look(*(const volatile uint64_t *)at);
+            look(*(const volatile uint64_t *)at); // NOLINT: there is RAM at address 0
     }
     look_check("ram.fresh");
 }

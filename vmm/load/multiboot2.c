@@ -97,7 +97,7 @@ static bool read_relocatable(struct load *load, const struct tag *tag, struct he
 
 static bool check_console(struct load *load, const struct tag *tag)
 {
-    uint64_t flags;
+    uint64_t flags = 0;
 
     if (!tag_get(load, tag, 8, &flags))
         return false;
