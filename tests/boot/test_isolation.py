@@ -7,15 +7,13 @@ import re
 
 import pytest
 
+from stamps import TIMES, stamped
 from test_guests import MODELS
 
-TIMES = "\x1dt"  # Ctrl-] t
 SENTRIES = ("sentry-a", "sentry-b")
 ENDS = ("idt", "gdt", "cr3", "stack", "fpu", "vector", "lock")
 STAMP = r"^ *(?:\d+\.\d{6} )?"
-BYTE_SECONDS = 10 / 115200  # on the serial line
-IDLE_SECONDS = 0.05
-BEAT = r"beat (\d+), (\d+) passes of (\d+) words, sum ([0-9a-f]{16})$"
+BEAT = r"beat (\d+), (\d+) passes of (\d+) words, sum ([0-9a-f]{16})"
 
 
 def sentry(name, core, key):
@@ -44,30 +42,13 @@ def check_ends(machine):
                          re.MULTILINE), end
 
 
-def quiet_stamps(machine, name):
-    """(beat, stamp) of the sentry's beats that came while nobody else printed. With the port busy
-    the console reads nothing, and it stamps a line when it reads it; after a line it looks at its
-    VM by the clock only, each 10 ms. So a stamp is good when the port had been idle for a while."""
-    free = 0.0  # when all that was shown so far has left the port
-    stamps = []
-    for line in machine.lines:
-        match = re.match(rf" *(\d+\.\d{{6}}) (?:{name}\| {BEAT})?", line)
-        if not match:
-            continue
-        stamp = float(match.group(1))
-        if match.group(2) and stamp > free + IDLE_SECONDS:
-            stamps.append((int(match.group(2)), stamp))
-        free = max(free, stamp) + (len(line) + 2) * BYTE_SECONDS
-    return stamps
-
-
 def check_sentry(machine, name, beats):
     """None of its lines missing, checksums equal, stamps as many seconds apart as they should."""
-    lines = re.findall(rf"{STAMP}{name}\| {BEAT}", machine.text, re.MULTILINE)
+    lines = re.findall(rf"{STAMP}{name}\| {BEAT}$", machine.text, re.MULTILINE)
     assert [int(line[0]) for line in lines] == list(range(1, len(lines) + 1)), lines
     assert all(int(line[1]) == 4 * int(line[0]) for line in lines), lines
     assert len({line[3] for line in lines}) == 1 and int(lines[0][2]) > 300_000, lines
-    stamps = quiet_stamps(machine, name)
+    stamps = [(int(match.group(1)), stamp) for stamp, match in stamped(machine.text, name, BEAT)]
     assert len(stamps) >= beats, machine.text
     for (beat, stamp), (next_beat, next_stamp) in zip(stamps, stamps[1:]):
         late = next_stamp - stamp - (next_beat - beat)

@@ -150,7 +150,9 @@ def test_sleep(machine, shell):
     assert abs(ended - began - 5) < 0.05, (began, ended)
     now, date = stamp_of(machine, r"date:(\d+)")
     entry = int(re.search(ENTRY, machine.text).group(1)) / IPS
-    assert abs(int(date.group(1)) - (BOCHS_DATE + entry + now)) < 2, (date.group(0), entry, now)
+    # A clock in whole seconds was read three times: the host's, the guest's, and by date.
+    late = BOCHS_DATE + entry + now - int(date.group(1))
+    assert 0 <= late < 3, (date.group(0), entry, now)
     machine.send(TIMES)
     machine.send(FOCUS_LINUX)
     machine.expect(r"^\[linux; ", 30)
