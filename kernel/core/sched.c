@@ -203,7 +203,7 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
         unqueue(cpu, t);
         hand_over(t);
     } else {
-        __atomic_fetch_and(&t->asked, ~THREAD_MOVE, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
     }
     spin_unlock(&kernel_lock);
     if (!alone)
@@ -225,7 +225,7 @@ static void thread_arrive(struct cpu *cpu, struct thread *t)
     spin_lock(&kernel_lock);
     hand_over(t);
     spin_unlock(&kernel_lock);
-    __atomic_fetch_and(&t->asked, ~THREAD_MOVE, __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
     if (t->state == THREAD_RUNNABLE)
         sched_ready(cpu, t);
 }

@@ -94,7 +94,7 @@ SYSCALL_LOCKED_ON(thread_sched, thread, RIGHT_CONTROL)
 // leaves when its core next looks.
 SYSCALL_LOCKED_ON(thread_move, thread, RIGHT_CONTROL)
 {
-    struct ref budget;
+    struct ref budget = ref_to(NULL);
     if (this_cpu()->current->priority != PRIO_SYSTEM)
         return ERR_RIGHTS;
     enum status status = a1 < cpu_count ? find_budget(a2, (uint32_t)a1, &budget) : ERR_RANGE;
