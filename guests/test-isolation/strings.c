@@ -15,7 +15,7 @@
 
 #define TEXT_RAM     0xB8000ul
 #define TEXT_RAM_END 0xC0000ul
-#define SPAN         64u
+#define SPAN         64ul
 #define FILL         0x41
 
 static uint8_t buffer[2 * SPAN];
