@@ -163,15 +163,15 @@ static unsigned suffix_shift(char suffix)
 
 static bool parse_hex(const char *text, size_t length, uint64_t *number)
 {
-    static const char digits[] = "0123456789abcdef";
+    static const char digits[] = "0123456789abcdefABCDEF";
 
     *number = 0;
     for (size_t i = 0; i < length; i++) {
-        char c = (char)(text[i] >= 'A' && text[i] <= 'F' ? text[i] - 'A' + 'a' : text[i]);
-        const char *digit = c != '\0' ? strchr(digits, c) : NULL;
+        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
         if (digit == NULL || *number >> 60 != 0)
             return false;
-        *number = *number << 4 | (uint64_t)(digit - digits);
+        uint64_t value = (uint64_t)(digit - digits);
+        *number = *number << 4 | (value < 16 ? value : value - 6);
     }
     return length > 0;
 }

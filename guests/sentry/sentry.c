@@ -23,7 +23,7 @@
 
 #define CPUID_1_ECX_AVX 0x18000000u // AVX and OSXSAVE
 #define HEAP_KEPT       0x20000u    // for libc, which has printed by then
-#define VECTOR_BYTES    512 // 16 registers of 32 bytes
+#define VECTOR_BYTES    (16 * 32ul)
 
 uint64_t sentry_pass(const uint64_t *words, uint64_t count, uint64_t sum, const void *before,
                      void *behind);

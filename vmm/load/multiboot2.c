@@ -65,8 +65,9 @@ static bool tag_get(struct load *load, const struct tag *tag, unsigned at, uint6
 {
     if (at + 4 <= tag->bytes && load_get(&load->image, tag->offset + at, 4, value))
         return true;
-    return load_fail(load, "the multiboot 2 tag of type %" PRIu64 " at offset %" PRIu64
-                     " is cut off", tag->type, tag->offset);
+    load_fail(load, "the multiboot 2 tag of type %" PRIu64 " at offset %" PRIu64 " is cut off",
+              tag->type, tag->offset);
+    return false;
 }
 
 // Types that the loader knows need not be there on this machine; others it may not pass over.

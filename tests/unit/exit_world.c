@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The world of the run loop's tests: the kernel that answers the VMM's system calls, and the board.
+#include "exit_world.h"
+
+#include <stdlib.h>
+
+#include "libc/time.h"
+
+#define EVENT 7 // the VMM's own
+
+struct world *world;
+
+// vcpu_run() gives the next exit of the script; its end is a power-off by the guest.
+static void next_exit(void)
+{
+    struct vm_exit *exit = &world->page.exit;
+
+    world->runs++;
+    world->page.entry.flags = 0;
+    if (world->script_at < world->script_length) {
+        *exit = world->script[world->script_at++];
+        return;
+    }
+    *exit = (struct vm_exit){ .kind = VM_EXIT_PIO, .insn_len = 1,
+                              .pio = { .port = ACPI_PM1A_CNT, .size = 2, .data = 1 << 13 } };
+}
+
+void drain_console(void)
+{
+    uint8_t bytes[4096];
+
+    while (line_read(&world->console, bytes, sizeof(bytes)) > 0) {
+    }
+}
+
+int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
+{
+    switch (number) {
+    case SYS_vcpu_run:
+        next_exit();
+        return OK;
+    case SYS_vcpu_sregs:
+        world->sregs_reads++;
+        return OK;
+    case SYS_vm_map:
+        world->maps++;
+        memcpy(world->arguments, a, sizeof(world->arguments));
+        return world->map_status;
+    case SYS_vm_unmap:
+        world->unmaps++;
+        memcpy(world->arguments, a, sizeof(world->arguments));
+        return OK;
+    case SYS_event_wait:
+        world->waits++;
+        drain_console();
+        *second = a[1] & VMM_BIT_CONSOLE;
+        return OK;
+    case SYS_event_signal:
+        world->own_signals += a[0] == EVENT;
+        return OK;
+    default:
+        return OK;
+    }
+}
+
+static void console_signal(void *opaque)
+{
+    (void)opaque;
+}
+
+int world_setup(void **state)
+{
+    struct start_line console = { .name = "test" };
+    struct machine_host wires = { 0 };
+    (void)state;
+
+    time_init(1000000000);
+    world = calloc(1, sizeof(*world));
+    struct vmm *vmm = &world->vmm;
+    vmm->page = &world->page;
+    host_init(&vmm->host, &console, world->line);
+    vmm->host.event = EVENT;
+    line_attach_console(&world->console, world->line, console_signal, NULL);
+    guest_ram_new(&vmm->ram, 16 << 20);
+    insn_cache_init(&vmm->insns);
+    host_wires(&vmm->host, &wires);
+    assert_true(machine_init(&vmm->machine, &wires, 16 << 20, 0));
+    vmm->demand = (struct demand){ VM, RAM };
+    assert_true(demand_register(&vmm->demand, &vmm->machine.bus));
+    world->page.exit.cpu.code_size = 8;
+    return 0;
+}
+
+int world_teardown(void **state)
+{
+    (void)state;
+    guest_ram_free(&world->vmm.ram);
+    free(world);
+    return 0;
+}

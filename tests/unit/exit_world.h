@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What the tests of the run loop share: a VMM on a kernel that exit_world.c plays. A test hands in
+// exits and looks at what the VMM asks to be done before the next entry.
+#pragma once
+
+#include "guest.h"
+
+#include "libc/kcall.h"
+#include "vmm/vmm.h"
+
+#define VM  8 // the handle the VMM has of its VM
+#define RAM 9 // of the memory object
+
+struct world {
+    struct vmm vmm;
+    struct vcpu_page page;
+    unsigned runs, waits, own_signals, sregs_reads;
+    unsigned script_at, script_length;
+    struct vm_exit script[8];
+    unsigned maps, unmaps;
+    uint64_t arguments[6]; // of the last call that maps or unmaps
+    int64_t map_status;
+    struct line console; // the other end of the VM's line
+    _Alignas(64) uint8_t line[CONSOLE_LINE_BYTES];
+};
+
+// Of the test that runs; fresh for each.
+extern struct world *world;
+
+int world_setup(void **state);
+int world_teardown(void **state);
+
+// Takes what is on the VM's line, as the console would.
+void drain_console(void);
+
+// Handles one exit; the result must be to enter the guest with these flags.
+static inline void expect_entry(uint32_t flags)
+{
+    world->page.entry.flags = 0;
+    assert_int_equal(exit_handle(&world->vmm), EXIT_ENTER);
+    assert_int_equal(world->page.entry.flags, flags);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)

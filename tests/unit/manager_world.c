@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The world of the manager's tests: boot information, boot modules, the console's end of line 0.
+#include "tests/unit/manager_world.h"
+
+#include "libc/time.h"
+#include "tests/unit/elf_file.h"
+
+struct manager manager;
+struct boot_info boot;
+struct line console_side;
+char said[1 << 17];
+int step;
+bool (*script)(int step);
+
+static bool attached;
+static uint32_t said_len;
+static uint8_t image[IMAGE_BYTES];
+
+const char two_vms[] = "[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\ncores = 1\n"
+                        "cmdline = a b\nmodule = hello c  d\nmodule = ./hello\n"
+                        "[vm two]\nimage = hello\nmemory = 16M\n";
+
+static void add_module(const char *name, const void *bytes, uint64_t len)
+{
+    struct boot_module *module = &boot.module[boot.modules];
+    snprintf(module->name, sizeof(module->name), "%s", name);
+    module->bytes = len;
+    module->handle = BOOT_HANDLE_MODULE + boot.modules++;
+    fake_module(module->handle, bytes, len);
+}
+
+static void ignore(void *opaque)
+{
+    (void)opaque;
+}
+
+void read_line0(void)
+{
+    if (manager.line_memory == 0) {
+        return;
+    }
+    if (!attached) {
+        struct fake_object *memory = fake_handle(manager.line_memory);
+        line_attach_console(&console_side, memory->view, ignore, NULL);
+        attached = true;
+    }
+    said_len += line_read(&console_side, said + said_len, sizeof(said) - 1 - said_len);
+    said[said_len] = '\0';
+}
+
+// Answers a flush as the console would; then it is the script's turn.
+static bool idle(struct fake_kernel *kernel)
+{
+    (void)kernel;
+    read_line0();
+    struct fake_object *console = fake_handle(manager.console_event);
+    fake_signal(fake_handle(manager.event), MANAGER_BIT_LINE);
+    if (console->bits & CONSOLE_BIT_FLUSH) {
+        console->bits &= ~CONSOLE_BIT_FLUSH;
+        fake_signal(fake_handle(manager.event), CONSOLE_BIT_FLUSHED);
+        return true;
+    }
+    return script != NULL && script(step++);
+}
+
+int manager_setup(void **state)
+{
+    (void)state;
+    static uint8_t program[ELF_FILE_BYTES];
+    fake_reset();
+    memset(&manager, 0, sizeof(manager));
+    memset(&boot, 0, sizeof(boot));
+    attached = false;
+    said_len = 0;
+    said[0] = '\0';
+    step = 0;
+    script = NULL;
+    fake.idle = idle;
+    fake.kernel_log = "2 cores\nready\n";
+    time_init(1000000000);
+    fake_object_at(BOOT_HANDLE_SYSTEM, FAKE_SYSTEM, RIGHT_ALL);
+    fake_object_at(BOOT_HANDLE_COM1_PORTS, FAKE_PORTS, RIGHT_ALL);
+    fake_object_at(BOOT_HANDLE_COM1_IRQ, FAKE_IRQ, RIGHT_ALL);
+    boot.magic = BOOT_MAGIC;
+    boot.tsc_hz = 1000000000;
+    boot.cores = 2;
+    elf_file_make(program);
+    add_module("bin:vmm", program, sizeof(program));
+    add_module("bin:console", program, sizeof(program));
+    // A multiboot 1 image: ELF with the header's magic, flags and checksum.
+    memset(image, 0, sizeof(image));
+    memcpy(image, "\177ELF\1\1\1", 7);
+    const uint32_t header[] = {0x1badb002, 0, 0u - 0x1badb002};
+    memcpy(image + 256, header, sizeof(header));
+    return 0;
+}
+
+uint32_t run(const char *config)
+{
+    add_module("image:hello", image, sizeof(image));
+    add_module("config:test.conf", config, strlen(config));
+    uint32_t status = manager_run(&manager, &boot);
+    read_line0();
+    return status;
+}
+
+bool script_two_off(int at)
+{
+    if (at < 2) {
+        end_vm((uint32_t)at, VMM_END_POWEROFF);
+    }
+    return at < 2;
+}

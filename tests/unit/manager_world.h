@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the tests of the manager share: a boot on the fake kernel, in which the test is the console
+// and the VMMs. It reads line 0, types at the monitor, and lets VMs end.
+#pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/fake/kernel.h"
+#include "vmm/manager/manager.h"
+
+#define IMAGE_BYTES 4096
+
+// All of it is fresh for each test.
+extern struct manager manager;
+extern struct boot_info boot;
+extern struct line console_side;
+extern char said[1 << 17];       // on line 0, up to now
+extern int step;                 // of the script
+extern bool (*script)(int step); // runs when the manager waits; false: the script is over
+
+extern const char two_vms[]; // a config: VM one with a budget on core 1, VM two without
+
+int manager_setup(void **state);
+#define TEST(name) cmocka_unit_test_setup(name, manager_setup)
+
+// Boots with this config, until the manager ends; its status.
+uint32_t run(const char *config);
+
+// Plays the console: takes what is on line 0.
+void read_line0(void);
+
+// A script that powers VM one off, then VM two.
+bool script_two_off(int at);
+
+static inline struct fake_object *process_of(uint32_t vm)
+{
+    return fake_handle(manager.vm[vm].spawned.process);
+}
+
+static inline void end_vm(uint32_t vm, int32_t status)
+{
+    fake_process_end(process_of(vm), PROCESS_EXITED, status);
+}
+
+// The text must have been on line 0.
+static inline void expect(const char *text)
+{
+    if (strstr(said, text) == NULL) {
+        fail_msg("'%s' is not in:\n%s", text, said);
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The monitor, which is a part of the manager: its commands, VMs that move, samples, power-off.
+#include "libc/time.h"
+#include "tests/unit/manager_world.h"
+
+static void type(const char *keys)
+{
+    assert_int_equal(line_write(&console_side, keys, (uint32_t)strlen(keys)), strlen(keys));
+}
+
+static bool script_monitor(int at)
+{
+    static const char *const commands[] = {
+        "help\r", "vm list\r", "stats\r", "audit\r", "memory\r", "log\r", "frobnicate\r",
+        "vm   stop  one\r", "vm stop nobody\r", "vm kill\r", "helpp\b\r", "log now\r",
+        "vm kill two\r", "vm kill two\r",
+    };
+    if (at == 0) {
+        fake.stats_count = 1;
+        fake.stats[0].process = process_of(0)->status.id;
+        fake.stats[0].core = 1;
+        fake.stats[0].exits[EXIT_CPUID] = 7;
+    }
+    if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
+        type(commands[at]);
+        return true;
+    }
+    end_vm(0, VMM_END_POWEROFF);
+    return true;
+}
+
+static void test_monitor(void **state)
+{
+    (void)state;
+    script = script_monitor;
+    assert_int_equal(run(two_vms), 1); // one was killed
+    expect("bulkhead> help\r\n");
+    expect("vm stop NAME          asks the VM");
+    expect("one             running     1   25%      8 MB");
+    expect("one: core 1, ran 0 ms, halted 0 ms, 7 exits, 0 injected\r\n");
+    expect("  cpuid                         7\r\n");
+    expect("two: no vCPU (running)\r\n");
+    expect("bulkhead> log\r\nkernel: 2 cores\r\nkernel: ready\r\n");
+    expect("core 0: idle for");
+    expect("unknown command 'frobnicate': help lists them\r\n");
+    expect("VM 'one' is asked to power off\r\n");
+    assert_int_equal(fake_handle(manager.vm[0].event)->bits & VMM_BIT_STOP, VMM_BIT_STOP);
+    expect("no VM is called 'nobody': see vm list\r\n");
+    expect("the name of a VM is missing: see vm list\r\n");
+    expect("bulkhead> helpp\b \b\r\n");
+    expect("'log' takes no argument\r\n");
+    expect("VM 'two' killed by the monitor\r\n");
+    expect("VM 'two' does not run\r\n");
+    // A message that comes while the prompt stands there takes its place, and brings it back.
+    expect("\r\033[KVM 'one' powered off\r\nbulkhead> ");
+}
+
+// VM one (25%, core 1) goes to core 0 and is brought back by the balancer; two has a list.
+static bool script_move(int at)
+{
+    static const char *const commands[] = {
+        "vm move one 0\r", "vm list\r", "vm move one 0\r", "vm move one 2\r", "vm move one\r",
+        "vm move one x\r", "vm move two 0\r", "vm balance\r", "vm balance\r",
+    };
+    const int count = sizeof(commands) / sizeof(commands[0]);
+    if (at < count) {
+        if (at == 1) {
+            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 0);
+            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->share, 250);
+            assert_int_equal(fake_count(FAKE_BUDGET), 1); // the old one is gone
+        }
+        type(commands[at]);
+        return true;
+    }
+    if (at == count) {
+        assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 1);
+    }
+    return script_two_off(at - count);
+}
+
+static void test_move(void **state)
+{
+    (void)state;
+    script = script_move;
+    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
+                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    expect("VM 'one' started: core 1");
+    expect("VM 'one' goes to core 0\r\n");
+    expect("one             running     0   25%");
+    expect("VM 'one' is on core 0\r\n");
+    expect("core 2 does not exist: this machine has 2\r\n");
+    expect("usage: vm move NAME CORE\r\nbulkhead> vm move one x\r\nusage: vm move");
+    expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
+    expect("VM 'one' goes to core 1\r\n");
+    expect("every VM is where it belongs\r\n");
+}
+
+static bool script_sample(int at)
+{
+    static const char *const commands[] = {
+        "sample\r", "sample one 0 3\r", "sample one 1 1001\r", "sample one 1 3x\r",
+        "sample one,nobody 1 3\r", "sample one,one,one,one,one 1 3\r", "sample one 1 3\r",
+    };
+    fake.stats_count = 1;
+    fake.stats[0].process = process_of(0)->status.id;
+    if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
+        type(commands[at]);
+        return true;
+    }
+    if (strstr(said, "sample: done") == NULL) {
+        // Nothing happens until the next point is due; meanwhile the VM has run.
+        const struct manager_sample *sample = &manager.sample;
+        while (tsc_read() < sample->start_tsc + sample->taken * sample->period_tsc) {
+        }
+        fake.stats[0].run_tsc += 100 * sample->taken;
+        return false;
+    }
+    script = script_two_off;
+    step = 1;
+    return script_two_off(0);
+}
+
+static void test_sample(void **state)
+{
+    (void)state;
+    script = script_sample;
+    assert_int_equal(run(two_vms), 0);
+    expect("> sample\r\n");
+    expect("want sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
+    expect("no VM is called 'nobody'");
+    expect("at most 4 VMs are sampled at a time\r\n");
+    expect("sampling 3 times, every 1 ms\r\n");
+    expect("sample one: ");
+    unsigned long long a, b, c;
+    assert_int_equal(sscanf(strstr(said, "sample one: "),
+                            "sample one: %llu:100 %llu:200 %llu:300\r\n", &a, &b, &c), 3);
+    assert_true(a + b + c >= 3000000);
+}
+
+static bool script_power_off(int at)
+{
+    if (at == 0) {
+        type("power-off\r");
+    } else if (fake.off >= 0) {
+        return script_two_off(at - 1);
+    }
+    return true;
+}
+
+static void test_power_off(void **state)
+{
+    (void)state;
+    script = script_power_off;
+    run(two_vms);
+    assert_int_equal(fake.off, 0);
+    expect("the machine is powered off by the monitor\r\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_monitor), TEST(test_move), TEST(test_sample), TEST(test_power_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
