@@ -93,6 +93,7 @@ static void test_move(void **state)
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");
+    assert_int_equal(fake_count(FAKE_BUDGET), 0); // ended VMs hold no time
 }
 
 static bool script_sample(int at)
@@ -126,7 +127,7 @@ static void test_sample(void **state)
     script = script_sample;
     assert_int_equal(run(two_vms), 0);
     expect("> sample\r\n");
-    expect("want sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
+    expect("usage: sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
     expect("no VM is called 'nobody'");
     expect("at most 4 VMs are sampled at a time\r\n");
     expect("sampling 3 times, every 1 ms\r\n");

@@ -142,6 +142,8 @@ uint64_t vms_report_ended(struct manager *manager);
 // move.c: which core a VM runs on.
 // Makes the VM's budget on a core, where it has a share. -> its handle, 0 or a negative status
 int64_t move_budget(const struct manager_vm *vm, uint32_t core);
+// The VM has ended: what it was promised of its core is others' to have.
+void move_budget_end(struct manager_vm *vm);
 // Sends a running VM to a core. Says what came of it, or why it cannot be.
 void vms_move(struct manager *manager, uint32_t index, uint32_t core);
 // Places all running VMs anew (config/place.c) and sends those that belong elsewhere there. -> how

@@ -22,6 +22,12 @@ static void budget_end(handle_t budget)
     }
 }
 
+void move_budget_end(struct manager_vm *vm)
+{
+    budget_end(vm->budget);
+    vm->budget = 0;
+}
+
 // The VM has a budget on the new core before it gives up the old one, so it is never best effort
 // for longer than its way there.
 static int64_t send(struct manager_vm *vm, uint32_t core)

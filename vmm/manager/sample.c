@@ -85,7 +85,7 @@ void sample_start(struct manager *manager, const char *argument)
     uint32_t ms = number(cut(&rest, ' '), SAMPLE_MS_MAX), count = number(rest, SAMPLE_COUNT_MAX);
     if (ms == 0 || count == 0) {
         report(manager,
-               "want sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to %u\n",
+               "usage: sample NAME[,NAME...] MS COUNT: MS from 1 to %u, COUNT from 1 to %u\n",
                SAMPLE_MS_MAX, SAMPLE_COUNT_MAX);
         return;
     }

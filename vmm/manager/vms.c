@@ -235,6 +235,7 @@ void vms_start(struct manager *manager, uint32_t index)
     if (status < 0) {
         vm->state = VM_FAILED;
         manager->failed++;
+        move_budget_end(vm);
         report(manager, "VM '%s' cannot be started: %s (%lld)\n", vm->config->name,
                report_status(status), (long long)status);
         return;
@@ -330,6 +331,7 @@ static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager
     manager->failed += state != VM_ENDED;
     manager->running--;
     spawn_destroy(&vm->spawned);
+    move_budget_end(vm);
 }
 
 void vms_kill(struct manager *manager, uint32_t index)
