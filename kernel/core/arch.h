@@ -96,7 +96,7 @@ void log_detach(bool off);                 // a process owns the port, or owns i
 
 // What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The
 // caller's registers are saved before, for a call may not return: then the saved ones hold the
-// result. The entry stub checks the number against SYSCALL_COUNT.
+// result. The entry code checks the number against SYSCALL_COUNT.
 struct syscall_result { int64_t status; uint64_t value; };
 typedef struct syscall_result syscall_fn(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
                                          uint64_t a4, uint64_t a5);

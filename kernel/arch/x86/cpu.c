@@ -18,12 +18,12 @@ struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint
 struct cpu_block cpu_blocks[CPU_MAX];
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
-extern char trap_stubs[];
+extern char trap_entries[];
 
 static void idt_fill(void)
 {
     for (unsigned i = 0; i < 256; i++) {
-        uint64_t a = (uint64_t)trap_stubs + i * 16ul;
+        uint64_t a = (uint64_t)trap_entries + i * 16ul;
         uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3 : 0;
         idt[i] = (struct idt_entry){ (uint16_t)a, SEL_KERNEL_CODE, ist, 0x8e, (uint16_t)(a >> 16),
                                      (uint32_t)(a >> 32), 0 };

@@ -128,10 +128,10 @@ trap_paranoid:
     POP_REGS
     iretq
 
-// Stubs: 16 bytes each, so the IDT is filled by arithmetic.
+// Entries: 16 bytes each, so the IDT is filled by arithmetic.
 .balign 16
-.global trap_stubs
-trap_stubs:
+.global trap_entries
+trap_entries:
 vector = 0
 .rept 256
     .balign 16
