@@ -4,6 +4,9 @@
 import hashlib
 import re
 
+import pytest
+
+from stamps import MERGED, MONITOR, TIMES, stamped
 from test_linux import TROUBLE, Shell
 
 KEY = "\x1d"  # Ctrl-]
@@ -26,9 +29,33 @@ cores   = 1
 """
 
 
-def test_linux_moved_a_thousand_times(boot):
+SHARES = """
+[vm hello]
+image   = hello
+memory  = 8M
+share   = 30%
+
+[vm full]
+image   = test-hog
+cmdline = mode=spin
+memory  = 4M
+cores   = 2
+share   = 80%
+
+[vm free]
+image   = test-hog
+cmdline = mode=spin
+memory  = 4M
+cores   = 0
+"""
+
+
+@pytest.mark.parametrize("model", [
+    "skylake_x", pytest.param("haswell", marks=pytest.mark.long),
+    pytest.param("ivy_bridge", marks=pytest.mark.long)])
+def test_linux_moved_a_thousand_times(boot, model):
     """Linux hashes files meanwhile; every sum is right, and its log has nothing to say."""
-    machine = boot(LINUX, cores=2, memory=512)
+    machine = boot(LINUX, model=model, cores=2, memory=512)
     machine.expect(r"^linux\| / # ?$", 300)
     machine.send(KEY + "linux\r")
     machine.expect(r"^\[linux; ", 30)
@@ -59,3 +86,31 @@ def test_linux_moved_a_thousand_times(boot):
     assert not re.search("|".join(TROUBLE), log), log
     text = machine.text
     assert len(re.findall(r"^hello\| hello: up ", text, re.MULTILINE)) >= 5
+
+
+def test_share_goes_along(boot):
+    """A VM takes its share to cores that have room for it, and keeps its time on the way; the
+    balancer brings it back; a VM that ends leaves its room to others."""
+    machine = boot(SHARES, cores=3, memory=256)
+    machine.expect(r"^hello\| hello: up 1\.", 120)
+    machine.send(TIMES)
+    machine.expect(r"hello\| hello: up ", 30)
+
+    def command(text, answer):
+        """One command in the monitor, then a beat of hello's in the merged view."""
+        machine.send(MONITOR + text + "\r")
+        machine.expect(answer, 60)
+        machine.send(MERGED)
+        machine.expect(r"hello\| hello: up ", 30)
+
+    command("vm move hello 2", r"VM 'hello' cannot go to core 2: its share of 30% does not fit")
+    command("vm move hello 0", r"VM 'hello' goes to core 0$")
+    command("vm list", r"^ *(?:\d+\.\d+ )?hello +running +0 +30%")
+    command("vm balance", r"VM 'hello' goes to core 1$")
+    command("vm kill full", r"VM 'full' killed by the monitor$")
+    command("vm move hello 2", r"VM 'hello' goes to core 2$")
+    beats = [(int(match.group(1)), time) for time, match in
+             stamped(machine.text, "hello", r"hello: up (\d+)\.000 s, malloc ok, .*")]
+    assert len(beats) >= 6, machine.text
+    for (beat, time), (next_beat, next_time) in zip(beats, beats[1:]):
+        assert abs(next_time - time - (next_beat - beat)) < 0.01, beats
