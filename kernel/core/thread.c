@@ -68,9 +68,7 @@ static enum status find_budget(uint64_t h, uint32_t core, struct ref *budget)
     enum status status = OK;
     struct budget *b = h ? HANDLE(caller_process(), h, budget, RIGHT_USE, &status) : NULL;
     *budget = ref_to(b ? &b->object : NULL);
-    if (!b)
-        return status;
-    return b->core == core ? OK : ERR_RANGE;
+    return !b ? status : b->core == core ? OK : ERR_RANGE;
 }
 
 SYSCALL_LOCKED_ON(thread_sched, thread, RIGHT_CONTROL)

@@ -69,8 +69,9 @@ static void write_fields(struct vcpu *v)
 // core's own timer should have made it exit. It is written when that one is, not at each entry.
 void vmx_set_timer(struct cpu *cpu)
 {
-    uint64_t left = cpu->armed - rdtsc() + (vmx.timer_ms >> 7);
-    vmwrite(PREEMPTION_TIMER, min_u64(left, vmx.timer_ms) >> vmx.timer_shift);
+    uint64_t now = rdtsc(), left = max_u64(cpu->armed, now) - now; // it may have passed already
+    left = min_u64(left, vmx.timer_ms) + (vmx.timer_ms >> 7);
+    vmwrite(PREEMPTION_TIMER, left >> vmx.timer_shift);
 }
 
 static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
