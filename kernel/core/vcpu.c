@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// vCPUs: their calls, and how other cores reach one. Its registers belong to the core it was made
-// on; `work`, `pending` and `intr_line` are atomic.
+// vCPUs: their calls, and how other cores reach one. Its registers belong to the core that it is on
+// (`core`, which changes with its thread's, see thread_leave()); `work`, `pending` and `intr_line`
+// are atomic.
 //
 // Who raises work sets the bit and then looks for the thread; vcpu_run() sets the thread and then
 // looks at the bits; both with full barriers, so one of them sees the other.
