@@ -347,7 +347,8 @@ void sched_run(void)
         if (unlikely(__atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED)))
             cpu_drain(cpu);
         struct thread *prev = cpu->current, *t = prev;
-        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked)
+        // One that blocked and was woken before this is in its queue: as `current` it must not be.
+        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked || !list_empty(&t->queue))
             t = pick(cpu);
         if (!t)
             arch_idle();

@@ -224,6 +224,31 @@ static void test_kill_in_guest(void **state)
     assert_int_equal(s.p.process->status.end, PROCESS_KILLED);
 }
 
+// Another core wakes it between its blocking and the scheduler's turn: it goes on, and is not left
+// in its queue, where its quantum would end again and again.
+static void block_and_wake(struct vcpu *v)
+{
+    v->thread->state = THREAD_BLOCKED;
+    v->work |= VCPU_WORK_PENDING;
+    thread_check(this_cpu(), v->thread);
+    v->work = 0;
+    sched_run();
+}
+
+static void test_woken_on_the_way(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, block_and_wake);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    assert_ptr_equal(cpus[1]->current, s.p.thread);
+    assert_true(list_empty(&s.p.thread->queue));
+    assert_int_equal(cpus[1]->queue_bits, 0);
+    fake_advance(10 * QUANTUM_US * 1000ull);
+    assert_true(cpus[1]->deadline > fake.now);
+}
+
 static void test_stats(void **state)
 {
     (void)state;
@@ -259,7 +284,7 @@ int main(void)
         ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
-        ON2(test_kill_in_guest), ON2(test_stats),
+        ON2(test_kill_in_guest), ON2(test_woken_on_the_way), ON2(test_stats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
