@@ -55,8 +55,9 @@ bool arch_vm_init(struct vm *vm) MUST_CHECK;
 void arch_vm_free(struct vm *vm);
 enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4]);
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
-void arch_vcpu_free(struct vcpu *v);       // on its core, not running
-void arch_vcpu_leave(struct vcpu *v);      // likewise: its state goes to memory, for another core
+// On its core, not running: its state goes to memory, for another core or for arch_vcpu_free().
+void arch_vcpu_leave(struct vcpu *v);
+void arch_vcpu_free(struct vcpu *v);       // it has left; any core
 enum status arch_vcpu_sregs(struct vcpu *v, bool write);
 // Applies page->entry (all checks first); true: enter the guest; false: page->exit is an answer.
 bool arch_vcpu_answer(struct vcpu *v);

@@ -29,21 +29,18 @@ bool grace_over(uint64_t number)
     return true;
 }
 
-bool cpu_stop(struct object *o, uint32_t core, uint64_t *asked)
+// A core that was asked answers by clearing stop_request. If the object had gone to another core by
+// then, it is not stopped, and that one is asked.
+bool cpu_stop(struct object *o, uint32_t core)
 {
     struct object *none = NULL;
-    if (core == this_cpu()->id) {
+    if (core == this_cpu()->id)
         destroy_stop_on_core(o);
-        return true;
-    }
-    if (*asked)
-        return __atomic_load_n(&cpus[core]->stop_request, __ATOMIC_ACQUIRE) != o;
-    if (__atomic_compare_exchange_n(&cpus[core]->stop_request, &none, o, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_RELAXED)) {
-        *asked = 1;
+    else if (!__atomic_load_n(&o->stopped, __ATOMIC_ACQUIRE) &&
+             __atomic_compare_exchange_n(&cpus[core]->stop_request, &none, o, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         cpu_request(core, CPU_IPI_STOP);
-    }
-    return false;
+    return __atomic_load_n(&o->stopped, __ATOMIC_ACQUIRE);
 }
 
 static void flush_requested(struct cpu *cpu)

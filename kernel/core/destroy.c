@@ -15,7 +15,7 @@
 
 enum step { STEP_GRACE, STEP_STOP, STEP_GRACE_USERS, STEP_APART };
 
-// op_state: object: the victim; step; w[0]: grace period; w[1]: cpu_stop() asked; ref: the mapping
+// op_state: object: the victim; step; w[0]: grace period; ref: the mapping
 // that is being removed; w[2], w[3]: see mapping_piece().
 static void begin(struct thread *t, struct object *o, struct object *up)
 {
@@ -28,7 +28,6 @@ static void begin(struct thread *t, struct object *o, struct object *up)
     t->op_state.ref = (struct ref){ NULL, 0 };
     t->op_state.step = STEP_GRACE;
     t->op_state.w[0] = grace_begin();
-    t->op_state.w[1] = 0;
 }
 
 // Another destroyer may be at work on the same object: then wait for its end.
@@ -46,8 +45,24 @@ void destroy_abandon(struct thread *t)
         o->dying = OBJECT_ABANDONED;
 }
 
+// The core that its use is on; only that core can change it.
+static uint32_t core_of(struct object *o)
+{
+    switch (o->type) {
+    case OBJ_TIMER:
+        return __atomic_load_n(&object_as(o, timer_object)->timer.core, __ATOMIC_ACQUIRE);
+    case OBJ_BUDGET:
+        return object_as(o, budget)->core;
+    default:
+        return __atomic_load_n(&object_as(o, vcpu)->core, __ATOMIC_ACQUIRE);
+    }
+}
+
+// Once, though more than one destroyer may have asked; and not here, if it has moved meanwhile.
 void destroy_stop_on_core(struct object *o)
 {
+    if (o->stopped || core_of(o) != this_cpu()->id)
+        return;
     switch (o->type) {
     case OBJ_TIMER:
         timer_arm(&object_as(o, timer_object)->timer, 0);
@@ -59,10 +74,11 @@ void destroy_stop_on_core(struct object *o)
         vcpu_stop(object_as(o, vcpu));
         break;
     }
+    __atomic_store_n(&o->stopped, 1, __ATOMIC_RELEASE);
 }
 
 // Tells those who use it to stop; true: they have.
-static bool stopped(struct object *o, uint64_t *asked)
+static bool stopped(struct object *o)
 {
     struct thread *victim;
     struct vcpu *v;
@@ -84,11 +100,10 @@ static bool stopped(struct object *o, uint64_t *asked)
     case OBJ_VCPU:
         v = object_as(o, vcpu);
         vcpu_raise(v, VCPU_WORK_KICK);
-        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && cpu_stop(o, v->core, asked);
+        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && cpu_stop(o, core_of(o));
     case OBJ_TIMER:
-        return cpu_stop(o, object_as(o, timer_object)->timer.core, asked);
     case OBJ_BUDGET:
-        return cpu_stop(o, object_as(o, budget)->core, asked);
+        return cpu_stop(o, core_of(o));
     default:
         return true;
     }
@@ -166,6 +181,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_VM:
         return vm_apart(t, object_as(o, vm));
     case OBJ_VCPU:
+        arch_vcpu_free(object_as(o, vcpu));
         object_as(o, vcpu)->page_memory->pins--;
         object_as(o, vcpu)->vm->vcpu = NULL;
         return OP_DONE;
@@ -190,7 +206,7 @@ enum op_progress destroy_piece(struct thread *t)
     enum op_progress progress;
     switch (t->op_state.step) {
     case STEP_STOP:
-        if (!stopped(o, &t->op_state.w[1]))
+        if (!stopped(o))
             return OP_WAIT;
         t->op_state.w[0] = grace_begin();
         break;

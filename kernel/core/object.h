@@ -33,7 +33,7 @@ struct object {
     uint32_t generation;   // of this slot; changes when the object is destroyed
     uint8_t type;          // enum object_type
     uint8_t dying;         // enum object_dying
-    uint16_t reserved;
+    uint8_t stopped;       // atomic: while dying, its core uses it no more
     struct process *owner; // its slot's bytes are charged to it
     struct list owned;     // in owner->objects; while free, in the slab's list
     struct object *up;     // while dying: what its destroyer goes on with afterwards

@@ -161,14 +161,15 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 }
 
 // One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
+// One that is neither's, for its process had a thread elsewhere once, stays there.
 static void timer_move(struct timer *t, uint8_t core)
 {
     if (t->core == core) {
         timer_arm(t, t->deadline);
-        return;
+    } else if (t->core == this_cpu()->id) {
+        list_remove(&t->link);
+        __atomic_store_n(&t->core, core, __ATOMIC_RELEASE);
     }
-    list_remove(&t->link);
-    t->core = core;
 }
 
 // The timers and the vCPU of t's process, which only its core touches: called by the old core and
@@ -185,9 +186,11 @@ static void hand_over(struct thread *t)
             continue;
         struct vcpu *v = object_as(o, vcpu);
         timer_move(&v->apic_timer, core);
-        if (v->core != core)
+        if (v->core == core || v->core != this_cpu()->id)
+            continue;
+        if (!v->object.stopped) // else it has left, for good
             arch_vcpu_leave(v);
-        v->core = core;
+        __atomic_store_n(&v->core, core, __ATOMIC_RELEASE);
     }
 }
 

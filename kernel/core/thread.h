@@ -118,8 +118,8 @@ void cpu_request(uint32_t core, uint32_t request); // CPU_IPI_*, of another core
 // A grace period is over when every other core has been outside of the kernel since it began.
 uint64_t grace_begin(void);
 bool grace_over(uint64_t number);
-// Has destroy_stop_on_core(o) run on that core. *asked is 0 first; true when it is done.
-bool cpu_stop(struct object *o, uint32_t core, uint64_t *asked);
+// Has destroy_stop_on_core(o) run on the core where o is now; true when it is done: o->stopped.
+bool cpu_stop(struct object *o, uint32_t core);
 void cpu_drain(struct cpu *cpu);        // wakes what others pushed onto remote_wake
 void thread_push(struct thread *t);     // has its core look at it in cpu_drain()
 void thread_push_again(struct thread *t); // it left the core on whose list it was found
@@ -164,7 +164,7 @@ enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);
-void destroy_stop_on_core(struct object *o);      // in the IPI of the core that o's use is on
+void destroy_stop_on_core(struct object *o);      // on the core that o's use is on, or was on
 enum op_progress audit_piece(struct thread *t);   // audit.c
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,

@@ -70,14 +70,11 @@ uint64_t vcpu_take_event(struct vcpu *v)
     return bits;
 }
 
-// Is destroyed; on its core, its thread is out. Once, though more than one destroyer may have
-// asked.
+// Is destroyed; on its core, its thread is out. Its memory stays: others may still look at it.
 void vcpu_stop(struct vcpu *v)
 {
     timer_arm(&v->apic_timer, 0);
-    if (!v->stopped)
-        arch_vcpu_free(v);
-    v->stopped = 1;
+    arch_vcpu_leave(v);
 }
 
 static void bind_event(struct vcpu *v, struct event *e)

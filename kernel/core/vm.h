@@ -33,12 +33,11 @@ struct vcpu {
     uint32_t work;              // atomic, VCPU_WORK_*
     uint64_t pending[4];        // atomic: vectors asked for from elsewhere
     uint64_t pending_level[4];  // atomic: those of them that are level-triggered
-    uint8_t core;
+    uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic
     struct thread *thread;      // inside vcpu_run()
     struct vcpu_page *page;     // kernel's mapping of the shared page
     struct memory *page_memory; // pinned
-    uint8_t stopped;            // arch_vcpu_free() is done
     struct ref event;
     struct timer apic_timer;
     uint64_t halt_since, halt_tsc;

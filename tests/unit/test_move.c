@@ -278,6 +278,67 @@ static void test_killed_in_between(void **state)
     assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
 }
 
+// Somebody else destroys what the VMM made, in any step of a move, at any step of the destroying:
+// the core that was asked to stop it may not have it any more.
+static void destroy_while_moving(unsigned step, bool vcpu, bool back)
+{
+    struct scene s = best_effort();
+    struct fake_process other = fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    memcpy(&other.process->handles[60], &s.p.process->handles[vcpu ? s.h : s.timer], 8);
+    CALL(1, timer_arm, s.timer, fake.now + 100 * MS);
+    if (vcpu)
+        CALL(1, vcpu_run, s.h);
+    else
+        CALL(1, event_wait, s.event, 2, 0);
+    CALL(3, object_destroy, 60);
+    for (unsigned i = 0; i < 200; i++) {
+        if (i == step) {
+            fake.hold[1] = true;
+            (void)ask(&s, 2);
+        }
+        if (i == step + 3) {
+            fake.hold[1] = false;
+            fake_interrupts(1);
+        }
+        if (i == step + 5 && back)
+            (void)ask(&s, 1);
+        for (uint32_t core = 0; core < 4; core++)
+            fake_interrupts(core);
+        fake.now += 5000;
+    }
+    assert_int_equal(other.thread->arch.status, OK);
+    assert_int_equal(other.thread->op, OP_NONE);
+    assert_int_equal(s.p.thread->core, back ? 1 : 2);
+    assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, other.handle), OK);
+    for (uint32_t core = 0; core < 4; core++)
+        assert_true(list_empty(&cpus[core]->timers));
+}
+
+static void test_destroyed_while_moving(void **state)
+{
+    (void)state;
+    for (unsigned step = 0; step < 30; step++)
+        for (unsigned kind = 0; kind < 4; kind++)
+            destroy_while_moving(step, kind & 1, kind & 2);
+}
+
+// A timer that stayed behind, for its process once had a thread there, is not that thread's to
+// move.
+static void test_timer_elsewhere(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    struct timer *t = &object_to(fake_object(s.p.process, s.timer), timer_object)->timer;
+    CALL(1, timer_arm, s.timer, fake.now + 5 * MS);
+    t->core = 3; // as if a thread there had made it
+    list_remove(&t->link);
+    list_push_back(&cpus[3]->timers, &t->link);
+    move(&s, 1, 2);
+    assert_int_equal(t->core, 3);
+    assert_ptr_equal(cpus[3]->timers.next, &t->link);
+}
+
 // While the kernel does long work for it, it stays; then it goes.
 static void test_long_work(void **state)
 {
@@ -332,7 +393,7 @@ int main(void)
         ON4(test_running), ON4(test_refused), ON4(test_second_thread_meanwhile), ON4(test_queued),
         ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
-        ON4(test_many),
+        ON4(test_destroyed_while_moving), ON4(test_timer_elsewhere), ON4(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,9 @@ struct hvm_ops {
     const char *(*enable_core)(struct cpu *cpu);
     bool (*vm_init)(struct vm *vm);
     enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
-    // On its core: nothing of it stays there. It may be resumed on any, or ends and is freed.
-    void (*vcpu_leave)(struct vcpu *v, bool ends);
+    // On its core: nothing of it stays there. It may be resumed on any, or is freed.
+    void (*vcpu_leave)(struct vcpu *v);
+    void (*vcpu_free)(struct vcpu *v); // any core
     // Does the work that waits for the vCPU and enters its guest.
     NORETURN void (*resume)(struct vcpu *v);
     // page->entry: checks, then applies. False: page->exit is the answer already.

@@ -41,8 +41,8 @@ enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint
 }
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_init(v, apic_id); }
-void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_leave(v, true); }
-void arch_vcpu_leave(struct vcpu *v) { hvm->vcpu_leave(v, false); }
+void arch_vcpu_leave(struct vcpu *v) { hvm->vcpu_leave(v); }
+void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
 enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
 bool arch_vcpu_answer(struct vcpu *v) { return hvm->answer(v); }
 

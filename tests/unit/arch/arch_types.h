@@ -13,4 +13,4 @@ struct arch_thread {
 };
 struct arch_space { struct hpa root; };
 struct arch_vm { uint8_t initialised; uint32_t mask[4]; };
-struct arch_vcpu { uint32_t apic_id; uint8_t live; uint32_t entries, left; };
+struct arch_vcpu { uint32_t apic_id; uint8_t live, loaded; uint32_t entries, left; };

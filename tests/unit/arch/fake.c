@@ -103,6 +103,9 @@ void arch_resume_guest(struct vcpu *v)
 {
     check_current(v->thread);
     use_space(&this_cpu()->guest_space, &v->vm->space);
+    if (!v->arch.live)
+        panic("a vcpu is entered whose memory is freed");
+    v->arch.loaded = 1;
     if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
         v->page->exit.kind = VM_EXIT_EVENT;
         v->page->exit.event.bits = vcpu_take_event(v);
@@ -156,14 +159,14 @@ enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
-    v->arch = (struct arch_vcpu){ .apic_id = apic_id, .live = 1 };
+    v->arch = (struct arch_vcpu){ .apic_id = apic_id, .live = 1, .loaded = 1 };
     return OK;
 }
 
 void arch_vcpu_free(struct vcpu *v)
 {
-    if (!v->arch.live || v->core != fake.core || v->thread)
-        panic("a vcpu is freed twice, elsewhere, or while it runs");
+    if (!v->arch.live || v->arch.loaded || v->thread)
+        panic("a vcpu is freed twice, or while a core has it");
     v->arch.live = 0;
 }
 
@@ -171,6 +174,7 @@ void arch_vcpu_leave(struct vcpu *v)
 {
     if (!v->arch.live || v->core != fake.core)
         panic("a vcpu leaves a core that it is not on");
+    v->arch.loaded = 0;
     v->arch.left++;
 }
 
@@ -180,12 +184,7 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
         v->page->sregs.rip = 0xfff0;
     return OK;
 }
-
-bool arch_vcpu_answer(struct vcpu *v)
-{
-    (void)v;
-    return !fake.refuse_answer;
-}
+bool arch_vcpu_answer(UNUSED struct vcpu *v) { return !fake.refuse_answer; }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }
 

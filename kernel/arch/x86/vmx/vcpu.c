@@ -169,7 +169,7 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 }
 
 // On the vCPU's core. What the CPU caches of a VMCS gets to memory by VMCLEAR only.
-void vmx_vcpu_leave(struct vcpu *v, bool ends)
+void vmx_vcpu_leave(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
     fpu_leave(cpu, v->arch.fpu);
@@ -181,8 +181,10 @@ void vmx_vcpu_leave(struct vcpu *v, bool ends)
         cpu->arch.vcpu = NULL;
     vmclear(v);
     v->arch.fresh = 1;
-    if (!ends)
-        return;
+}
+
+void vmx_vcpu_free(struct vcpu *v)
+{
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     frames_free(v->arch.vmcs, VCPU_FRAMES);
 }

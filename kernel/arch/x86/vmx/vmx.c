@@ -177,7 +177,7 @@ const struct hvm_ops vmx_ops = {
     .enable_core = vmx_enable_core,
     .vm_init = vmx_vm_init,
     .vcpu_init = vmx_vcpu_init,
-    .vcpu_leave = vmx_vcpu_leave,
+    .vcpu_leave = vmx_vcpu_leave, .vcpu_free = vmx_vcpu_free,
     .resume = vmx_resume,
     .answer = vmx_answer,
     .sregs = vmx_sregs,
