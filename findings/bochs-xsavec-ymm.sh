@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Bochs 2.7 (Debian 12's): XSAVEC with AVX in use stores an image from which XRSTOR does not give the
-# upper halves of YMM back, while XSAVE does, and while XSAVEC of x87 and SSE alone does. CPUID 0DH
+# Bochs 2.7 (of Debian 12): XSAVEC with AVX in use stores an image from which XRSTOR does not give
+# the upper halves of YMM back; XSAVE does, and XSAVEC of x87 and SSE alone does. CPUID leaf 0DH
 # is at odds with itself in the same model: EBX of subleaf 1, the size of the compacted image, is
 # that of the standard one, more than the parts of subleaves 2 and up add up to. (Linux looks at
 # this and then goes without XSAVE.) A boot sector tries both; no operating system is in it.
