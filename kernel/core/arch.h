@@ -13,15 +13,19 @@ void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
 void *arch_ptr(struct hpa a);              // the kernel's mapping of physical memory
 void arch_zero(void *p, size_t bytes);     // multiple of 64
 
-// Page tables. arch_map: kernel_lock held; uses the largest pages that alignment allows; takes
-// frames for tables by frames_alloc() and charges them to space->payer; on failure nothing stays
-// mapped.
-bool arch_space_init(struct space *s) MUST_CHECK;
-void arch_space_free(struct space *s);     // all table frames, not what they map
+// Page tables; kernel_lock held. All that may be long is done in pieces.
+enum status arch_space_init(struct space *s) MUST_CHECK;
+bool arch_space_free(struct space *s) MUST_CHECK; // the tables, not what they map; true: all
+// Maps a piece of what follows the first *done bytes, which are mapped already; uses the largest
+// pages that alignment allows; takes frames for tables by frames_alloc() and charges them to
+// space->payer. On failure *done says how far it came.
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
-                     uint8_t prot);
-// Clears the entries, frees no tables and flushes nothing: see space.c.
-void arch_unmap(struct space *s, uint64_t address, uint64_t bytes);
+                     uint8_t prot, uint64_t *done) MUST_CHECK;
+// Clears the entries of what arch_map() did and takes out tables that lead nowhere then; flushes
+// nothing: see space.c. True: all is done; when no core can hold any of it any more, the tables
+// are freed by arch_unmap_free(), true at its end.
+bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u);
+bool arch_unmap_free(struct space *s, struct unmapping *u) MUST_CHECK;
 // Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False:
 // nowhere.
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left);
@@ -51,7 +55,7 @@ NORETURN void arch_idle(void);
 // in sched_run() with a fresh stack, as from idle; nothing is lost by not returning.
 void arch_interrupt_window(void);
 
-bool arch_vm_init(struct vm *vm) MUST_CHECK;
+enum status arch_vm_init(struct vm *vm) MUST_CHECK;
 void arch_vm_free(struct vm *vm);
 enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4]);
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);

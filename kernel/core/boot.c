@@ -34,7 +34,10 @@ static void place(uint64_t va, const void *from, uint64_t filled, uint64_t bytes
     while (!memory_zero_piece(m))
         continue;
     memcpy((char *)arch_ptr(m->base) + (va - start), from, filled);
-    must(space_map(&manager->space, m, 0, size, start, prot) == OK, "a segment overlaps another");
+    struct mapping *map = space_map(&manager->space, m, 0, size, start, prot, &status);
+    must(map, "a segment overlaps another");
+    while (map->mapped < size)
+        must(mapping_map(map) == OK, "no memory for page tables");
 }
 
 static void load_segment(const char *file, uint64_t size, const struct elf64_phdr *s)

@@ -143,11 +143,9 @@ static enum op_progress space_apart(struct space *s)
     if (!space_drop(s))
         return OP_WAIT;
     for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++)
-        mapping_free(list_entry(s->mappings.next, struct mapping, in_space));
-    if (!list_empty(&s->mappings))
-        return OP_AGAIN;
-    arch_space_free(s);
-    return OP_DONE;
+        if (!mapping_free(list_entry(s->mappings.next, struct mapping, in_space)))
+            return OP_AGAIN;
+    return list_empty(&s->mappings) && arch_space_free(s) ? OP_DONE : OP_AGAIN;
 }
 
 static enum op_progress vm_apart(struct thread *t, struct vm *vm)

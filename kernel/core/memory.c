@@ -96,32 +96,35 @@ static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t
 _Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
                "a mapping needs these rights");
 
-enum status map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes, uint64_t address,
-                     uint64_t prot)
+struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes,
+                               uint64_t address, uint64_t prot)
 {
     uint64_t start = s->is_vm ? 0 : USER_START, end = s->is_vm ? GPA_END : USER_END;
     enum status status;
     if (!(prot & PROT_READ) || prot > (PROT_READ | PROT_WRITE | PROT_EXEC))
-        return ERR_RANGE;
+        return unlock_result(ERR_RANGE);
     struct memory *m = HANDLE(caller_process(), h, memory, (uint8_t)prot, &status);
     if (!m)
-        return status;
+        return unlock_result(status);
     status = decode_part(m, offset, bytes);
     if (status != OK)
-        return status;
+        return unlock_result(status);
     if (s->is_vm && (m->flags & MEM_MODULE))
-        return ERR_RIGHTS; // a guest never sees a module itself
+        return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
     if (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC))
-        return ERR_RANGE;
+        return unlock_result(ERR_RANGE);
     if (address < start || address >= end || !is_aligned(address, PAGE_SIZE) ||
         bytes > end - address)
-        return ERR_RANGE;
-    return space_map(s, m, offset, bytes, address, (uint8_t)prot);
+        return unlock_result(ERR_RANGE);
+    return space_map_call(s, m, offset, bytes, address, (uint8_t)prot);
 }
 
-SYSCALL_LOCKED_ON(mem_map, process, RIGHT_USE)
+SYSCALL(mem_map)
 {
-    return map_call(&process->space, a1, a2, a3, a4, a5);
+    enum status status;
+    spin_lock(&kernel_lock);
+    struct process *p = HANDLE(caller_process(), a0, process, RIGHT_USE, &status);
+    return p ? map_call(&p->space, a1, a2, a3, a4, a5) : unlock_result(status);
 }
 
 SYSCALL(mem_unmap)

@@ -40,6 +40,7 @@ static enum op_progress unmap_piece(struct thread *t)
 static enum op_progress (*const pieces[OP_COUNT])(struct thread *t) = {
     [OP_MEM_CREATE] = create_piece,
     [OP_DESTROY] = destroy_piece,
+    [OP_MAP] = map_piece,
     [OP_UNMAP] = unmap_piece,
     [OP_AUDIT] = audit_piece,
 };

@@ -30,16 +30,14 @@ struct process *process_make(struct process *parent, uint64_t quota, enum status
     list_init(&p->threads);
     p->parent = parent;
     p->quota = quota;
-    if (parent && !process_charge(parent, quota)) {
-        *status = ERR_QUOTA;
-    } else if (space_init(&p->space, p->object.id, false, p)) {
+    bool charged = !parent || process_charge(parent, quota);
+    *status = charged ? space_init(&p->space, p->object.id, false, p) : ERR_QUOTA;
+    if (*status == OK) {
         handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);
         return p;
-    } else {
-        *status = ERR_MEMORY;
-        if (parent)
-            process_uncharge(parent, quota);
     }
+    if (charged && parent)
+        process_uncharge(parent, quota);
     object_drop(&p->object);
     return NULL;
 }

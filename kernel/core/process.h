@@ -20,6 +20,7 @@ struct space {
     uint64_t generation;      // atomic
     uint64_t seen[CPU_MAX];   // each written by its core
     struct list mappings;     // struct mapping.in_space, by address
+    uint32_t records;         // how many; at most SPACE_RECORDS_MAX
     struct process *payer;    // page tables are charged to it
 };
 
@@ -34,13 +35,21 @@ struct memory {
 };
 #define MEM_MODULE 1 // a boot module: read-only for ever
 
+struct unmapping {     // how far the taking away of a mapping has come; the arch's
+    uint64_t at;       // the next address: the range's first at the beginning
+    uint8_t pass;      // 0: entries; then tables that lead nowhere, from the lowest up
+    uint64_t tables;   // those that were taken out: the first of a chain of frames, or 0
+};
+
 struct mapping { // from the slab, charged to the space's payer
-    struct object object; // type OBJ_NONE: has no handle
+    struct object object; // type OBJ_NONE: has no handle; dying: it is being taken away
     struct memory *memory;
     struct space *space;
     uint64_t address;      // va or gpa
     uint64_t offset, bytes;
-    uint64_t unmapped;     // bytes from the start whose entries are cleared already
+    uint64_t mapped;       // bytes from the start that have their entries
+    uint8_t prot;
+    struct unmapping unmapping;
     struct list in_space, in_memory;
 };
 
@@ -111,15 +120,20 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
 // nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
-#define MEM_PIECE (1ull << 18)
+#define MEM_PIECE (1ull << 17)
 
 // space.c. Mappings and the shoot-down protocol. kernel_lock held for all but what is inline.
-bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer) MUST_CHECK;
-enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
-                      uint64_t address, uint8_t prot);
+enum status space_init(struct space *s, uint32_t owner_id, bool is_vm,
+                       struct process *payer) MUST_CHECK;
+// Makes the record, which takes the range; nothing is mapped yet. NULL and *status on failure.
+struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
+                          uint64_t address, uint8_t prot, enum status *status);
+// Maps a piece of the rest; all is mapped when mapped == bytes.
+enum status mapping_map(struct mapping *map);
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes); // exactly this
-#define SPACE_PIECE (64ull << 20)
-void mapping_free(struct mapping *map);
+#define SPACE_RECORDS_MAX 512u // bounds the walks along them
+// Nothing of it is in any TLB: its tables and the record go, in pieces; true at the end.
+bool mapping_free(struct mapping *map) MUST_CHECK;
 // This core compares generations and flushes if it must.
 void space_sync(struct space *s, uint32_t core);
 void cpu_leave_dead(void); // this core leaves spaces that are marked dead

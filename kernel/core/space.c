@@ -8,7 +8,7 @@
 // core that comes in later compares generations before it uses the tables.
 #include "kernel/core/syscall.h"
 
-bool space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
+enum status space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
 {
     list_init(&s->mappings);
     s->owner_id = owner_id;
@@ -33,30 +33,37 @@ static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t byte
     return l != &s->mappings && address < m->address + m->bytes ? m : NULL;
 }
 
-enum status space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
-                      uint64_t address, uint8_t prot)
+struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
+                          uint64_t address, uint8_t prot, enum status *status)
 {
-    enum status status;
     struct list *below;
+    *status = ERR_BUSY;
     if (overlaps(s, address, bytes, &below))
-        return ERR_BUSY;
-    struct mapping *map = object_new(mapping, s->payer, &status);
+        return NULL;
+    *status = ERR_FULL;
+    if (s->records == SPACE_RECORDS_MAX)
+        return NULL;
+    struct mapping *map = object_new(mapping, s->payer, status);
     if (!map)
-        return status;
-    status = arch_map(s, address, HPA(m->base.v + offset), bytes, prot);
-    if (status != OK) {
-        object_drop(&map->object);
-        return status;
-    }
+        return NULL;
     map->memory = m;
     map->space = s;
     map->address = address;
     map->offset = offset;
     map->bytes = bytes;
+    map->prot = prot;
+    map->unmapping.at = address;
     list_push_front(below, &map->in_space);
     list_push_back(&m->mappings, &map->in_memory);
-    s->changes++;
-    return OK;
+    s->records++;
+    return map;
+}
+
+enum status mapping_map(struct mapping *m)
+{
+    m->space->changes++;
+    return arch_map(m->space, m->address, HPA(m->memory->base.v + m->offset), m->bytes, m->prot,
+                    &m->mapped);
 }
 
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
@@ -95,17 +102,14 @@ void space_sync(struct space *s, uint32_t core)
     space_synced(s, core, generation);
 }
 
-// Clears the entries of the next SPACE_PIECE bytes; true: all are cleared, and the cores were told.
+// Clears a piece of the entries; true: all are cleared, and the cores were told. A map that failed
+// may have left tables for one page more than it mapped.
 static bool clear_piece(struct mapping *m)
 {
-    uint64_t bytes = min_u64(m->bytes - m->unmapped, SPACE_PIECE);
     m->object.dying = OBJECT_DYING;
-    if (bytes) {
-        arch_unmap(m->space, m->address + m->unmapped, bytes);
-        m->unmapped += bytes;
-        m->space->changes++;
-    }
-    if (m->unmapped < m->bytes)
+    m->space->changes++;
+    if (!arch_unmap(m->space, m->address, min_u64(m->mapped + PAGE_SIZE, m->bytes),
+                    &m->unmapping))
         return false;
     __atomic_fetch_add(&m->space->generation, 1, __ATOMIC_SEQ_CST);
     if (shoot(m->space))
@@ -124,12 +128,16 @@ static bool acknowledged(const struct space *s, uint64_t generation)
     return true;
 }
 
-void mapping_free(struct mapping *m)
+bool mapping_free(struct mapping *m)
 {
+    if (!arch_unmap_free(m->space, &m->unmapping))
+        return false;
     m->space->changes++;
+    m->space->records--;
     list_remove(&m->in_space);
     list_remove(&m->in_memory);
     object_drop(&m->object);
+    return true;
 }
 
 // w[0]: all entries are cleared; w[1]: the generation to wait for then.
@@ -142,8 +150,7 @@ enum op_progress mapping_piece(struct mapping *m, uint64_t w[2])
     }
     if (!acknowledged(m->space, w[1]))
         return OP_WAIT;
-    mapping_free(m);
-    return OP_DONE;
+    return mapping_free(m) ? OP_DONE : OP_AGAIN;
 }
 
 bool space_drop(struct space *s)
@@ -171,6 +178,38 @@ void cpu_leave_dead(void)
 {
     leave_if_dead(&this_cpu()->space);
     leave_if_dead(&this_cpu()->guest_space);
+}
+
+// Where one piece maps all, the call ends here. Else the rest is an operation; so is what a map
+// that fails must take back, for a core may have used what was mapped already.
+struct syscall_result space_map_call(struct space *s, struct memory *memory, uint64_t offset,
+                                     uint64_t bytes, uint64_t address, uint8_t prot)
+{
+    struct thread *t = this_cpu()->current;
+    enum status status;
+    struct mapping *m = space_map(s, memory, offset, bytes, address, prot, &status);
+    if (!m)
+        return unlock_result(status);
+    status = mapping_map(m);
+    if (status == OK && m->mapped == bytes)
+        return unlock_result(OK);
+    t->op_state.ref = ref_to(&m->object);
+    t->op_state.w[0] = 0;
+    spin_unlock(&kernel_lock);
+    op_begin(t, OP_MAP); // a piece that failed fails there again
+}
+
+// As an operation. ref: the mapping, until it, its space or its memory is taken away; status: OK,
+// or why what was mapped is taken back; w: see mapping_piece().
+enum op_progress map_piece(struct thread *t)
+{
+    struct mapping *m = object_to(ref_get(t->op_state.ref), mapping);
+    if (t->op_state.status != OK)
+        return m ? mapping_piece(m, t->op_state.w) : OP_DONE;
+    t->op_state.status = m && !m->object.dying ? mapping_map(m) : ERR_DEAD;
+    if (!m || m->object.dying)
+        return OP_DONE;
+    return t->op_state.status == OK && m->mapped == m->bytes ? OP_DONE : OP_AGAIN;
 }
 
 // Where all is acknowledged at once, as with one core, the call ends here.

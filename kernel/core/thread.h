@@ -21,7 +21,7 @@ enum thread_state {
 // What it goes on with when it is picked.
 enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
 // Long work of the kernel on a thread's behalf, done piece by piece (op.c).
-enum thread_op { OP_NONE, OP_MEM_CREATE, OP_DESTROY, OP_UNMAP, OP_AUDIT, OP_COUNT };
+enum thread_op { OP_NONE, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT };
 
 enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_BUDGET, TIMER_VLAPIC };
 
@@ -162,6 +162,7 @@ void op_abandon(struct thread *t);      // t dies; kernel_lock held
 // Pieces run with kernel_lock held.
 enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
+enum op_progress map_piece(struct thread *t);     // space.c
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);
 void destroy_stop_on_core(struct object *o);      // on the core that o's use is on, or was on

@@ -14,20 +14,26 @@ SYSCALL_LOCKED(vm_create)
     struct vm *vm = object_new(vm, self, &status);
     if (!vm)
         return status;
-    if (space_init(&vm->space, vm->object.id, true, self)) {
-        if (arch_vm_init(vm)) {
+    status = space_init(&vm->space, vm->object.id, true, self);
+    if (status == OK) {
+        status = arch_vm_init(vm);
+        if (status == OK) {
             handle_fill(self, slot, &vm->object, RIGHT_ALL);
             return slot;
         }
-        arch_space_free(&vm->space);
+        while (!arch_space_free(&vm->space)) // a few tables at most
+            continue;
     }
     object_drop(&vm->object);
-    return ERR_MEMORY;
+    return status;
 }
 
-SYSCALL_LOCKED_ON(vm_map, vm, RIGHT_USE)
+SYSCALL(vm_map)
 {
-    return map_call(&vm->space, a1, a2, a3, a4, a5);
+    enum status status;
+    spin_lock(&kernel_lock);
+    struct vm *vm = HANDLE(caller_process(), a0, vm, RIGHT_USE, &status);
+    return vm ? map_call(&vm->space, a1, a2, a3, a4, a5) : unlock_result(status);
 }
 
 SYSCALL(vm_unmap)

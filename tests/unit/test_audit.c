@@ -47,7 +47,16 @@ static void test_clean(void **state)
 // Writes an entry as a bug would: no record, no check.
 static void plant(struct space *s, uint64_t address, struct hpa frame, uint64_t bytes)
 {
-    assert_int_equal(arch_map(s, address, frame, bytes, PROT_READ | PROT_WRITE), OK);
+    uint64_t done = 0;
+    assert_int_equal(arch_map(s, address, frame, bytes, PROT_READ | PROT_WRITE, &done), OK);
+    assert_int_equal(done, bytes);
+}
+
+// Takes an entry away likewise.
+static void clear(struct space *s, uint64_t address, uint64_t bytes)
+{
+    struct unmapping u = { .at = address };
+    arch_unmap(s, address, bytes, &u);
 }
 
 static void test_overlap_of_vms(void **state)
@@ -64,7 +73,7 @@ static void test_wrong_frame(void **state)
 {
     (void)state;
     struct scene s = make_scene();
-    arch_unmap(&s.v[1]->space, 4 * MB, 2 * MB);
+    clear(&s.v[1]->space, 4 * MB, 2 * MB);
     plant(&s.v[1]->space, 4 * MB, s.m[0]->base, 2 * MB);
     assert_int_equal(audit(), ERR_STATE);
     assert_true(log_has("not what was mapped"));
@@ -100,7 +109,7 @@ static void test_own_page(void **state)
         plant(&s.v[i]->space, 0xfee00000, s.v[i]->own_page, PAGE_SIZE);
     }
     assert_int_equal(audit(), OK);
-    arch_unmap(&s.v[1]->space, 0xfee00000, PAGE_SIZE);
+    clear(&s.v[1]->space, 0xfee00000, PAGE_SIZE);
     plant(&s.v[1]->space, 0xfee00000, s.v[0]->own_page, PAGE_SIZE);
     assert_int_equal(audit(), ERR_STATE);
 }
@@ -177,7 +186,8 @@ static void test_module_in_vm(void **state)
     CALL(0, handle_copy, s.p[0].handle,
          (uint64_t)handle_set(fake_manager, 0, &m->object, RIGHT_ALL), RIGHT_ALL, 100);
     assert_int_equal(CALL(1, vm_map, s.vm[0], 100, 0, PAGE_SIZE, 64 * MB, PROT_READ), ERR_RIGHTS);
-    assert_int_equal(space_map(&s.v[0]->space, m, 0, PAGE_SIZE, 64 * MB, PROT_READ), OK);
+    struct mapping *map = space_map(&s.v[0]->space, m, 0, PAGE_SIZE, 64 * MB, PROT_READ, &status);
+    assert_int_equal(mapping_map(map), OK);
     assert_int_equal(audit(), ERR_STATE);
     assert_true(log_has("a boot module"));
 }

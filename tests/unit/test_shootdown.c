@@ -173,26 +173,136 @@ static void test_process_end_leaves_tables(void **state)
     assert_int_equal(frames_owner(s.m->base), s.m->object.id);
 }
 
-// Large mappings are cleared in pieces.
+// Core 2 touches the first page as soon as it is mapped.
+static bool touched;
+static void touch_first(struct space *s, uint64_t address)
+{
+    struct hpa where;
+    if (address == VA + 64 * MB + PAGE_SIZE)
+        touched |= fake_access(2, s, VA + 64 * MB, PROT_READ, &where);
+}
+
+// A map that fails half-way takes back what it did by the same protocol: no core keeps a
+// translation, and the frames stay whose they are until then. Nor do its tables cost anything.
+static void test_failed_map(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    struct hpa where;
+    int64_t big = FINISH(0, mem_create, 6 * MB, PAGE_SIZE, 0);
+    struct memory *m = object_to(fake_object(fake_manager, big), memory);
+    struct hpa base = m->base;
+    struct process *p = s.a.process;
+    uint64_t used = p->used;
+    // The record and one table, not the second, which this odd address needs.
+    p->quota = used + 2 * PAGE_SIZE - 1;
+    fake.map_hook = touch_first;
+    fake.hold[2] = true;
+    touched = false;
+    assert_true(CALL(0, mem_map, s.a.handle, big, PAGE_SIZE, 5 * MB, VA + 64 * MB, PROT_READ) ==
+                FAKE_BLOCKED);
+    assert_true(touched);
+    for (unsigned i = 0; i < 50; i++)
+        fake_advance(100000);
+    assert_int_equal(fake_thread->op, OP_MAP);
+    assert_true(fake_access(2, s.space, VA + 64 * MB, PROT_READ, &where));
+    assert_int_equal(frames_owner(where), m->object.id);
+    assert_int_equal(CALL(1, mem_unmap, HANDLE_SELF, VA + 64 * MB, 5 * MB), ERR_BUSY);
+    fake.hold[2] = false;
+    assert_true(fake_settle());
+    assert_int_equal(fake_thread->arch.status, ERR_QUOTA);
+    assert_false(fake_access(2, s.space, VA + 64 * MB, PROT_READ, &where));
+    assert_int_equal(p->used, used);
+    assert_int_equal(FINISH(0, object_destroy, big), OK);
+    assert_int_equal(frames_owner(base), FRAME_FREE);
+}
+
+// Another thread of core 3 wakes when that much is mapped.
+static struct event *alarm_event;
+static void ring(struct space *s, uint64_t address)
+{
+    touch_first(s, address);
+    if (address == VA + 64 * MB + 3 * MB)
+        event_signal(alarm_event, 1);
+}
+
+// While a long map is under way its memory is destroyed: the map ends, and nothing stays mapped.
+static void test_map_meets_destroy(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    struct hpa where;
+    uint64_t used = s.a.process->used;
+    int64_t big = FINISH(0, mem_create, 8 * MB, PAGE_SIZE, 0);
+    struct fake_process high = fake_spawn(3, 1 * MB, PRIO_SYSTEM, 0);
+    int64_t e = CALL(3, event_create, 0);
+    alarm_event = object_to(fake_object(high.process, e), event);
+    assert_true(CALL(3, event_wait, e, 1, 0) == FAKE_BLOCKED);
+    struct fake_process other = fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    s.a.process->quota = 8 * MB;
+    CALL(0, handle_copy, other.handle, s.a.handle, RIGHT_USE, 40);
+    CALL(0, handle_copy, other.handle, big, RIGHT_READ, 41);
+    fake.map_hook = ring;
+    touched = false;
+    assert_true(CALL(3, mem_map, 40, 41, PAGE_SIZE, 7 * MB, VA + 64 * MB, PROT_READ) ==
+                FAKE_BLOCKED);
+    assert_ptr_equal(cpus[3]->current, high.thread);
+    assert_int_equal(other.thread->op, OP_MAP);
+    assert_true(touched);
+    fake.map_hook = NULL;
+    CALL(0, object_destroy, big);
+    for (unsigned i = 0; i < 100 && fake_thread->op; i++)
+        fake_advance(100000);
+    assert_int_equal(fake_thread->op, OP_NONE);
+    assert_int_equal(fake_thread->arch.status, OK);
+    assert_false(fake_access(2, s.space, VA + 64 * MB, PROT_READ, &where));
+    CALL(3, thread_exit, 0);
+    assert_ptr_equal(cpus[3]->current, other.thread);
+    assert_int_equal(other.thread->arch.status, ERR_DEAD);
+    assert_false(fake_access(2, s.space, VA + 64 * MB, PROT_READ, &where));
+    assert_int_equal(s.a.process->used, used);
+}
+
+// Large mappings are made and cleared in pieces.
 static void test_pieces(void **state)
 {
     (void)state;
-    uint64_t bytes = SPACE_PIECE / 2; // two mappings of it, seen as one space of more
     int64_t mem = FINISH(0, mem_create, 16 * MB, PAGE_2M, 0);
     int64_t vm = CALL(0, vm_create, 0);
-    assert_true(mem > 0 && vm > 0);
-    for (uint64_t at = 0; at < 2 * bytes; at += 16 * MB)
-        assert_int_equal(CALL(0, vm_map, vm, mem, 0, 16 * MB, at, PROT_READ), OK);
-    assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 0, PROT_READ), ERR_BUSY);
-    assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 2 * bytes, PROT_READ), OK);
-    assert_int_equal(FINISH(0, object_destroy, mem), OK);
     struct vm *v = object_to(fake_object(fake_manager, vm), vm);
-    assert_true(list_empty(&v->space.mappings));
     struct hpa where;
     uint8_t prot;
-    uint64_t left;
-    assert_false(arch_walk(&v->space, 0, &where, &prot, &left));
-    assert_false(arch_walk(&v->space, 2 * bytes, &where, &prot, &left));
+    uint64_t left, used = fake_manager->used;
+    assert_true(mem > 0 && vm > 0);
+    assert_true(CALL(0, vm_map, vm, mem, 0, 16 * MB, PAGE_SIZE, PROT_READ) == FAKE_BLOCKED);
+    assert_true(fake_settle());
+    assert_int_equal(fake_thread->arch.status, OK);
+    assert_int_equal(CALL(0, vm_map, vm, mem, 0, 16 * MB, 64 * MB, PROT_READ), OK);
+    assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 16 * MB, PROT_READ), ERR_BUSY);
+    for (uint64_t at = 0; at < 16 * MB; at += PAGE_SIZE)
+        assert_true(arch_walk(&v->space, at + PAGE_SIZE, &where, &prot, &left));
+    assert_int_equal(FINISH(0, vm_unmap, vm, PAGE_SIZE, 16 * MB), OK);
+    assert_int_equal(FINISH(0, vm_unmap, vm, 64 * MB, 16 * MB), OK);
+    assert_int_equal(fake_manager->used, used); // tables that lead nowhere are gone
+    assert_int_equal(FINISH(0, vm_map, vm, mem, 0, 16 * MB, PAGE_SIZE, PROT_READ), OK);
+    assert_int_equal(FINISH(0, object_destroy, mem), OK);
+    assert_true(list_empty(&v->space.mappings));
+    assert_false(arch_walk(&v->space, PAGE_SIZE, &where, &prot, &left));
+    assert_false(arch_walk(&v->space, 16 * MB, &where, &prot, &left));
+}
+
+// Where a core looks for an address among a space's records it looks at a bounded number.
+static void test_records_bounded(void **state)
+{
+    (void)state;
+    int64_t mem = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    int64_t vm = CALL(0, vm_create, 0);
+    for (uint64_t i = 0; i < SPACE_RECORDS_MAX; i++)
+        assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, i * PAGE_SIZE, PROT_READ), OK);
+    assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 64 * MB, PROT_READ), ERR_FULL);
+    assert_int_equal(CALL(0, vm_unmap, vm, 0, PAGE_SIZE), OK);
+    assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 64 * MB, PROT_READ), OK);
+    assert_int_equal(FINISH(0, object_destroy, vm), OK);
 }
 
 int main(void)
@@ -200,7 +310,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON4(test_unmap_waits_for_all), ON4(test_destroy_keeps_frames),
         ON4(test_lost_flush_is_seen), ON4(test_absent_core), ON1(test_own_core_flushes_at_once),
-        ON4(test_unmap_meets_destroy), ON4(test_process_end_leaves_tables), ON1(test_pieces),
+        ON4(test_unmap_meets_destroy), ON4(test_process_end_leaves_tables), ON4(test_failed_map),
+        ON4(test_map_meets_destroy), ON1(test_pieces), ON1(test_records_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,7 @@ struct arch_cpu {
 
 struct arch_space {
     struct hpa root;
+    uint64_t freed;         // its end: below this address no table is left
     struct io_range { uint16_t first, count; } io[4]; // a process's ports
     uint32_t io_count;
 };

@@ -12,7 +12,7 @@ struct hvm_ops {
     bool (*check)(bool ok);
     // Each core: NULL, or what failed or differs from the boot core.
     const char *(*enable_core)(struct cpu *cpu);
-    bool (*vm_init)(struct vm *vm);
+    enum status (*vm_init)(struct vm *vm);
     enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
     // On its core: nothing of it stays there. It may be resumed on any, or is freed.
     void (*vcpu_leave)(struct vcpu *v);

@@ -16,6 +16,12 @@
 #define EPT_WB (6ull << 3)
 #define PTE_ADDRESS 0x000ffffffffff000ull
 
+// What one piece of work on tables may cost, and what its parts do, in instructions.
+#define PIECE      8000u
+#define COST_WALK  80u
+#define COST_ENTRY 8u
+#define COST_TABLE 1200u // made, freed, or looked through
+
 struct pt_format {
     uint64_t table;   // bits of an entry that leads to a table
     uint64_t present; // any of these: the entry is in use
@@ -58,17 +64,23 @@ static uint64_t *table_of(uint64_t entry) { return arch_ptr(HPA(entry & PTE_ADDR
 
 static bool is_leaf(uint64_t e, unsigned level) { return level == 0 || (e & PTE_PS); }
 
-static __attribute__((noinline)) bool table_new(struct space *s, struct hpa *table)
+static __attribute__((noinline)) enum status table_new(struct space *s, struct hpa *table)
 {
     if (s->payer && !process_charge(s->payer, PAGE_SIZE))
-        return false;
+        return ERR_QUOTA;
     if (!frames_alloc(1, 1, s->owner_id, table)) {
         if (s->payer)
             process_uncharge(s->payer, PAGE_SIZE);
-        return false;
+        return ERR_MEMORY;
     }
     arch_zero(arch_ptr(*table), PAGE_SIZE);
-    return true;
+    return OK;
+}
+
+static void table_free(struct space *s, uint64_t *table)
+{
+    frames_free(HPA((uint64_t)table - DIRECT_MAP), 1);
+    process_uncharge(s->payer, PAGE_SIZE);
 }
 
 void paging_share_kernel(uint64_t *root)
@@ -76,50 +88,49 @@ void paging_share_kernel(uint64_t *root)
     __builtin_memcpy(root + 256, (uint64_t *)arch_ptr(kernel_space.arch.root) + 256, 2048);
 }
 
-bool arch_space_init(struct space *s)
+enum status arch_space_init(struct space *s)
 {
-    if (!table_new(s, &s->arch.root))
-        return false;
-    if (!s->is_vm)
+    enum status status = table_new(s, &s->arch.root);
+    if (status == OK && !s->is_vm)
         paging_share_kernel(arch_ptr(s->arch.root));
-    return true;
-}
-
-// NOLINTNEXTLINE(misc-no-recursion): four levels at most.
-static void table_free(struct space *s, uint64_t *table, unsigned level, unsigned entries)
-{
-    for (unsigned i = 0; level && i < entries; i++) {
-        uint64_t e = table[i];
-        if ((e & format_of(s)->present) && !is_leaf(e, level))
-            table_free(s, table_of(e), level - 1, 512);
-    }
-    frames_free(HPA((uint64_t)table - DIRECT_MAP), 1);
-    process_uncharge(s->payer, PAGE_SIZE);
-}
-
-void arch_space_free(struct space *s)
-{
-    if (s->arch.root.v)
-        table_free(s, arch_ptr(s->arch.root), 3, s->is_vm ? 512 : 256);
-    s->arch.root = HPA(0);
+    return status;
 }
 
 // The entry for `address` at `level`, tables made on the way; NULL when there is no room for one.
-static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
+static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level, unsigned *cost,
+                            enum status *status)
 {
     const struct pt_format *f = format_of(s);
     uint64_t *table = arch_ptr(s->arch.root);
+    *cost += COST_WALK;
     for (unsigned l = 3; l > level; l--) {
         uint64_t *e = &table[index_at(address, l)];
         if (unlikely(!(*e & f->present))) {
             struct hpa frame;
-            if (!table_new(s, &frame))
+            *cost += COST_TABLE;
+            *status = table_new(s, &frame);
+            if (*status != OK)
                 return NULL;
             __atomic_store_n(e, frame.v | f->table, __ATOMIC_RELEASE);
         }
         table = table_of(*e);
     }
     return &table[index_at(address, level)];
+}
+
+// The entry that ends the walk for `address`: a leaf, one that leads nowhere, or the one at level
+// `lowest`.
+static uint64_t *entry_find(struct space *s, uint64_t address, unsigned lowest, unsigned *level)
+{
+    uint64_t *table = arch_ptr(s->arch.root);
+    for (unsigned l = 3;; l--) {
+        uint64_t *e = &table[index_at(address, l)];
+        if (l == lowest || !(*e & format_of(s)->present) || is_leaf(*e, l)) {
+            *level = l;
+            return e;
+        }
+        table = table_of(*e);
+    }
 }
 
 static uint64_t leaf_bits(const struct pt_format *f, uint8_t prot)
@@ -136,63 +147,136 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
     return 0;
 }
 
-// `bits`: of the leaves.
+// `bits`: of the leaves. *done: bytes of the range that are mapped; a piece of the rest is.
 static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t bytes,
-                       uint64_t bits)
+                       uint64_t bits, uint64_t *done)
 {
-    uint64_t done = 0;
-    while (done < bytes) {
-        unsigned level = level_for(address + done, hpa + done, bytes - done) + 1;
-        uint64_t *e;
+    enum status status;
+    for (unsigned cost = 0; *done < bytes && cost < PIECE;) {
+        uint64_t at = address + *done, frame = hpa + *done, n = 1, *e;
+        unsigned level = level_for(at, frame, bytes - *done) + 1;
         // A table where the leaf should go was left by smaller pages: use those again.
         do {
-            e = entry_make(s, address + done, --level);
+            e = entry_make(s, at, --level, &cost, &status);
         } while (e && level && (*e & format_of(s)->present));
-        if (unlikely(!e)) {
-            arch_unmap(s, address, done);
-            return ERR_MEMORY;
-        }
-        __atomic_store_n(e, (hpa + done) | bits | (level ? PTE_PS : 0), __ATOMIC_RELEASE);
-        done += span(level);
+        if (unlikely(!e))
+            return status;
+        if (level == 0) // small pages go on to the end of their table
+            n = min_u64(512 - index_at(at, 0), (bytes - *done) / PAGE_SIZE);
+        for (uint64_t i = 0; i < n; i++)
+            __atomic_store_n(&e[i], (frame + i * PAGE_SIZE) | bits | (level ? PTE_PS : 0),
+                             __ATOMIC_RELEASE);
+        *done += n * span(level);
+        cost += (unsigned)n * COST_ENTRY;
     }
     return OK;
 }
 
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
-                     uint8_t prot)
+                     uint8_t prot, uint64_t *done)
 {
     uint64_t bits = leaf_bits(format_of(s), prot), *e;
+    enum status status;
+    unsigned cost = 0;
     if (bytes != PAGE_SIZE)
-        return map(s, address, hpa.v, bytes, bits);
-    if (!(e = entry_make(s, address, 0))) // a page on demand: a VM waits for it
-        return ERR_MEMORY;
+        return map(s, address, hpa.v, bytes, bits, done);
+    if (!(e = entry_make(s, address, 0, &cost, &status))) // a page on demand: a VM waits for it
+        return status;
     __atomic_store_n(e, hpa.v | bits, __ATOMIC_RELEASE);
+    *done = PAGE_SIZE;
     return OK;
 }
 
-// The entry that ends the walk for `address`: a leaf, or one that leads nowhere.
-static uint64_t *entry_find(struct space *s, uint64_t address, unsigned *level)
+// Clears the entry that covers u->at, and in a table of small pages those behind it up to `end`.
+static unsigned clear(uint64_t *e, unsigned level, struct unmapping *u, uint64_t end)
 {
-    uint64_t *table = arch_ptr(s->arch.root);
-    for (unsigned l = 3;; l--) {
-        uint64_t *e = &table[index_at(address, l)];
-        if (!(*e & format_of(s)->present) || is_leaf(*e, l)) {
-            *level = l;
-            return e;
-        }
-        table = table_of(*e);
-    }
+    uint64_t n = 1;
+    if (level == 0)
+        n = min_u64(512 - index_at(u->at, 0), (end - u->at) / PAGE_SIZE);
+    for (uint64_t i = 0; i < n; i++)
+        __atomic_store_n(&e[i], 0, __ATOMIC_RELEASE);
+    u->at = align_down(u->at, span(level)) + n * span(level);
+    return (unsigned)n * COST_ENTRY;
 }
 
-void arch_unmap(struct space *s, uint64_t address, uint64_t bytes)
+// A core may still walk through a table that was taken out, until it has flushed. What links such
+// tables is therefore no present entry, and inverted, so that no CPU takes it for a frame's address
+// in speculation either.
+static void take_out(uint64_t *e, struct unmapping *u)
+{
+    uint64_t frame = *e & PTE_ADDRESS, *table = table_of(*e);
+    for (unsigned i = 0; i < 512; i++)
+        if (table[i])
+            return;
+    __atomic_store_n(e, 0, __ATOMIC_RELEASE);
+    table[0] = ~u->tables & PTE_ADDRESS;
+    u->tables = frame;
+}
+
+bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u)
 {
     uint64_t end = address + bytes;
-    while (address < end) {
-        unsigned level;
-        uint64_t *e = entry_find(s, address, &level);
-        __atomic_store_n(e, 0, __ATOMIC_RELEASE);
-        address = align_down(address, span(level)) + span(level);
+    for (unsigned cost = 0, level; u->pass <= 3; cost += COST_WALK) {
+        if (u->at >= end) {
+            u->at = address;
+            u->pass++;
+            continue;
+        }
+        if (cost >= PIECE)
+            return false;
+        uint64_t *e = entry_find(s, u->at, u->pass, &level);
+        if (u->pass == 0) {
+            cost += clear(e, level, u, end);
+            continue;
+        }
+        if (level == u->pass && (*e & format_of(s)->present) && !is_leaf(*e, level)) {
+            cost += COST_TABLE;
+            take_out(e, u);
+        }
+        u->at = align_down(u->at, span(level)) + span(level);
     }
+    return true;
+}
+
+bool arch_unmap_free(struct space *s, struct unmapping *u)
+{
+    for (unsigned cost = 0; u->tables && cost < PIECE; cost += COST_TABLE) {
+        uint64_t *table = table_of(u->tables);
+        u->tables = ~table[0] & PTE_ADDRESS;
+        table_free(s, table);
+    }
+    return !u->tables;
+}
+
+// Frees tables in the order of the addresses that they end at: one whose last address is behind us
+// leads to no other any more.
+bool arch_space_free(struct space *s)
+{
+    uint64_t end = format_of(s)->limit;
+    for (unsigned cost = 0, level; s->arch.freed < end; cost += COST_WALK) {
+        if (cost >= PIECE)
+            return false;
+        uint64_t *e = entry_find(s, s->arch.freed, 1, &level);
+        if (level == 1 && (*e & format_of(s)->present) && !is_leaf(*e, 1)) {
+            table_free(s, table_of(*e));
+            *e = 0;
+            cost += COST_TABLE;
+        }
+        do {
+            s->arch.freed += span(level);
+            cost += COST_ENTRY;
+        } while (s->arch.freed < end && !is_aligned(s->arch.freed, span(level + 1)) && !*++e);
+        while (level < 3 && is_aligned(s->arch.freed, span(level + 1))) {
+            level++;
+            e = entry_find(s, s->arch.freed - 1, level, &level);
+            table_free(s, table_of(*e));
+            *e = 0;
+            cost += COST_TABLE;
+        }
+    }
+    table_free(s, arch_ptr(s->arch.root));
+    s->arch.root = HPA(0);
+    return true;
 }
 
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left)
@@ -201,7 +285,7 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
     unsigned level;
     if (address >= f->limit)
         return false;
-    uint64_t e = *entry_find(s, address, &level), offset = address & (span(level) - 1);
+    uint64_t e = *entry_find(s, address, 0, &level), offset = address & (span(level) - 1);
     if (!(e & f->present))
         return false;
     hpa->v = (e & PTE_ADDRESS & ~(span(level) - 1)) + offset;
@@ -256,8 +340,9 @@ void arch_space_none(void) { write_cr3(this_cpu()->arch.cr3 = kernel_space.arch.
 
 static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bytes, uint64_t bits)
 {
-    if (map(&kernel_space, va, hpa, bytes, format_kernel.leaf | bits) != OK)
-        panic("no memory for the kernel's page tables");
+    for (uint64_t done = 0; done < bytes;)
+        if (map(&kernel_space, va, hpa, bytes, format_kernel.leaf | bits, &done) != OK)
+            panic("no memory for the kernel's page tables");
 }
 
 static void map_image(void)
@@ -284,7 +369,7 @@ static void map_window(uint64_t window, const void *table, uint64_t bits)
 
 void paging_init(uint64_t ram_end)
 {
-    if (!table_new(&kernel_space, &kernel_space.arch.root))
+    if (table_new(&kernel_space, &kernel_space.arch.root) != OK)
         panic("no memory for the kernel's page tables");
     kernel_map(DIRECT_MAP, 0, align_up(ram_end, span(features.page_1g ? 2 : 1)),
                PTE_G | PTE_NX | PTE_W);

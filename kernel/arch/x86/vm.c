@@ -8,13 +8,13 @@
 // With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
 #define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
 
-bool arch_vm_init(struct vm *vm)
+enum status arch_vm_init(struct vm *vm)
 {
     if (!process_charge(vm->space.payer, VM_COST))
-        return false;
+        return ERR_QUOTA;
     if (!frames_alloc(VM_FRAMES, 1, vm->object.id, &vm->arch.apic_page)) {
         process_uncharge(vm->space.payer, VM_COST);
-        return false;
+        return ERR_MEMORY;
     }
     uint8_t *page = arch_ptr(vm->arch.apic_page);
     arch_zero(page, PAGE_SIZE);
@@ -23,10 +23,10 @@ bool arch_vm_init(struct vm *vm)
         .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
     };
     cpuid_policy_init(vm->arch.cpuid, &facts);
-    if (hvm->vm_init(vm))
-        return true;
-    arch_vm_free(vm);
-    return false;
+    enum status status = hvm->vm_init(vm);
+    if (status != OK)
+        arch_vm_free(vm);
+    return status;
 }
 
 void arch_vm_free(struct vm *vm)

@@ -144,10 +144,10 @@ void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
 
 void arch_thread_gone(struct thread *t) { t->arch.gone = 1; }
 
-bool arch_vm_init(struct vm *vm)
+enum status arch_vm_init(struct vm *vm)
 {
     vm->arch.initialised = 1;
-    return true;
+    return OK;
 }
 void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
 

@@ -26,6 +26,7 @@ struct fake {
     uint32_t msis;
     bool irq_masked[IRQ_MAX];
     int off_status;
+    void (*map_hook)(struct space *s, uint64_t address); // before each entry is written
     bool refuse_answer;        // arch_vcpu_answer() says: return to the VMM
     char log[4096];
     size_t log_bytes;

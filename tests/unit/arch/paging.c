@@ -8,6 +8,7 @@
 #define ENTRY_PROT    2 // shift
 #define TLB_ENTRIES   256
 #define LEVELS        4u
+#define PIECE         256   // steps of work on tables
 
 // Who reads an entry at another level than it was written for finds it absent or garbage.
 static uint64_t rotate(uint64_t v, unsigned by)
@@ -23,45 +24,61 @@ static uint64_t address_of(uint64_t entry) { return entry & ~0xfffull; }
 
 static uint64_t *table_at(uint64_t frame) { return arch_ptr(HPA(frame)); }
 
-static bool table_new(struct space *s, struct hpa *out)
+static enum status table_new(struct space *s, struct hpa *out)
 {
     if (!process_charge(s->payer, PAGE_SIZE))
-        return false;
+        return ERR_QUOTA;
     if (!frames_alloc(1, PAGE_SIZE, s->owner_id, out)) {
         process_uncharge(s->payer, PAGE_SIZE);
-        return false;
+        return ERR_MEMORY;
     }
     arch_zero(arch_ptr(*out), PAGE_SIZE);
-    return true;
+    return OK;
 }
 
-bool arch_space_init(struct space *s) { return table_new(s, &s->arch.root); }
-
-static void table_free(struct space *s, uint64_t frame, unsigned level)
+static void table_free(struct space *s, uint64_t frame)
 {
-    for (unsigned i = 0; level && i < 512; i++) {
-        uint64_t e = decode(table_at(frame)[i], level);
-        if (e && !(e & ENTRY_LEAF))
-            table_free(s, address_of(e), level - 1);
-    }
     frames_free(HPA(frame), 1);
     process_uncharge(s->payer, PAGE_SIZE);
 }
 
-void arch_space_free(struct space *s)
+enum status arch_space_init(struct space *s) { return table_new(s, &s->arch.root); }
+
+// One table of the lowest level that has any; false: there was none below this one.
+static bool free_one(struct space *s, uint64_t frame, unsigned level)
 {
-    table_free(s, s->arch.root.v, LEVELS - 1);
-    s->arch.root = HPA(0);
+    for (unsigned i = 0; level && i < 512; i++) {
+        uint64_t e = decode(table_at(frame)[i], level);
+        if (!e || (e & ENTRY_LEAF))
+            continue;
+        if (!free_one(s, address_of(e), level - 1)) {
+            table_at(frame)[i] = 0;
+            table_free(s, address_of(e));
+        }
+        return true;
+    }
+    return false;
 }
 
-static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
+bool arch_space_free(struct space *s)
+{
+    if (free_one(s, s->arch.root.v, LEVELS - 1))
+        return false;
+    table_free(s, s->arch.root.v);
+    s->arch.root = HPA(0);
+    return true;
+}
+
+static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level,
+                            enum status *status)
 {
     uint64_t *table = table_at(s->arch.root.v);
     for (unsigned l = LEVELS - 1; l > level; l--) {
         uint64_t *e = &table[index_of(address, l)];
         struct hpa frame;
         if (!*e) {
-            if (!table_new(s, &frame))
+            *status = table_new(s, &frame);
+            if (*status != OK)
                 return NULL;
             *e = encode(frame.v | ENTRY_PRESENT, l);
         }
@@ -73,59 +90,95 @@ static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level)
 }
 
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
-                     uint8_t prot)
+                     uint8_t prot, uint64_t *done)
 {
-    uint64_t done = 0;
-    while (done < bytes) {
+    enum status status;
+    for (unsigned steps = 0; *done < bytes && steps < PIECE; steps++) {
         unsigned level = 2;
-        while (level && (!is_aligned((address + done) | (hpa.v + done), span(level)) ||
-                         bytes - done < span(level)))
+        if (fake.map_hook)
+            fake.map_hook(s, address + *done);
+        while (level && (!is_aligned((address + *done) | (hpa.v + *done), span(level)) ||
+                         bytes - *done < span(level)))
             level--;
-        uint64_t *e = entry_make(s, address + done, level);
+        uint64_t *e = entry_make(s, address + *done, level, &status);
         while (e && level && *e)
-            e = entry_make(s, address + done, --level);
-        if (!e) {
-            arch_unmap(s, address, done);
-            return ERR_MEMORY;
-        }
+            e = entry_make(s, address + *done, --level, &status);
+        if (!e)
+            return status;
         ASSERT(!*e);
-        *e = encode((hpa.v + done) | ENTRY_PRESENT | ENTRY_LEAF | (uint64_t)prot << ENTRY_PROT,
+        *e = encode((hpa.v + *done) | ENTRY_PRESENT | ENTRY_LEAF | (uint64_t)prot << ENTRY_PROT,
                     level);
-        done += span(level);
+        *done += span(level);
     }
     return OK;
 }
 
-// The entry that ends the walk, its level and decoded value.
-static uint64_t *entry_find(struct space *s, uint64_t address, unsigned *level, uint64_t *value)
+// The entry that ends the walk, or that at level `lowest`; its level and decoded value.
+static uint64_t *entry_find(struct space *s, uint64_t address, unsigned lowest, unsigned *level,
+                            uint64_t *value)
 {
     uint64_t *table = table_at(s->arch.root.v);
     for (unsigned l = LEVELS - 1;; l--) {
         uint64_t *e = &table[index_of(address, l)];
         *value = decode(*e, l);
         *level = l;
-        if (!*e || (*value & ENTRY_LEAF))
+        if (!*e || (*value & ENTRY_LEAF) || l == lowest)
             return e;
         table = table_at(address_of(*value));
     }
 }
 
-void arch_unmap(struct space *s, uint64_t address, uint64_t bytes)
+// Tables that were taken out are a chain; their frames are not used again before
+// arch_unmap_free().
+static void take_out(uint64_t *e, uint64_t frame, struct unmapping *u)
+{
+    uint64_t *table = table_at(frame);
+    for (unsigned i = 0; i < 512; i++)
+        if (table[i])
+            return;
+    *e = 0;
+    table[1] = u->tables;
+    u->tables = frame;
+}
+
+bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u)
 {
     uint64_t end = address + bytes, value;
     unsigned level;
-    while (address < end) {
-        uint64_t *e = entry_find(s, address, &level, &value);
-        ASSERT(!*e || is_aligned(address, span(level)));
-        *e = 0;
-        address = align_down(address, span(level)) + span(level);
+    for (unsigned steps = 0; u->pass < LEVELS; steps++) {
+        if (u->at >= end) {
+            u->at = address;
+            u->pass++;
+            continue;
+        }
+        if (steps == PIECE)
+            return false;
+        uint64_t *e = entry_find(s, u->at, u->pass, &level, &value);
+        if (u->pass == 0) {
+            ASSERT(!*e || is_aligned(u->at, span(level)));
+            *e = 0;
+        } else if (level == u->pass && *e && !(value & ENTRY_LEAF)) {
+            take_out(e, address_of(value), u);
+        }
+        u->at = align_down(u->at, span(level)) + span(level);
     }
+    return true;
+}
+
+bool arch_unmap_free(struct space *s, struct unmapping *u)
+{
+    for (unsigned steps = 0; u->tables && steps < 2; steps++) {
+        uint64_t frame = u->tables;
+        u->tables = table_at(frame)[1];
+        table_free(s, frame);
+    }
+    return !u->tables;
 }
 
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left)
 {
     unsigned level;
-    uint64_t value, *e = entry_find(s, address, &level, &value);
+    uint64_t value, *e = entry_find(s, address, 0, &level, &value);
     if (!*e)
         return false;
     uint64_t offset = address & (span(level) - 1);

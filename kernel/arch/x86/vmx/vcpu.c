@@ -119,13 +119,14 @@ void vmx_set_apic_mode(struct vcpu *v)
     v->arch.apic_mode = (uint8_t)mode;
 }
 
-bool vmx_vm_init(struct vm *vm)
+enum status vmx_vm_init(struct vm *vm)
 {
+    uint64_t done = 0;
     if (!vmx.apicv)
-        return true;
+        return OK;
     vm->own_page = vm->arch.apic_page;
     return arch_map(&vm->space, APIC_BASE_ADDRESS, vm->arch.apic_page, PAGE_SIZE,
-                    PROT_READ | PROT_WRITE) == OK;
+                    PROT_READ | PROT_WRITE, &done);
 }
 
 static void init_soft_state(struct vcpu *v, uint32_t apic_id)

@@ -108,7 +108,7 @@ void vmx_set_timer(struct cpu *cpu);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_leave(struct vcpu *v);
 void vmx_vcpu_free(struct vcpu *v);
-bool vmx_vm_init(struct vm *vm);
+enum status vmx_vm_init(struct vm *vm);
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
 void vmx_flush_guest(struct space *s);
