@@ -294,7 +294,8 @@ static void put_back(struct cpu *cpu, struct thread *t, uint64_t now)
     if (t->state != THREAD_RUNNABLE)
         return;
     t->quantum_left = rest ? t->quantum_end - now : 0;
-    enqueue(cpu, t, rest);
+    if (list_empty(&t->queue)) // asked, it may stand there already and yet have to stay
+        enqueue(cpu, t, rest);
 }
 
 // May t run now? Else it is parked, or queued again without the budget that it has lost.
@@ -346,17 +347,21 @@ static inline struct thread *pick(struct cpu *cpu)
 void sched_run(void)
 {
     struct cpu *cpu = this_cpu();
+    struct thread *loaded = cpu->current;
     for (;;) {
         if (unlikely(__atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED)))
             cpu_drain(cpu);
-        struct thread *prev = cpu->current, *t = prev;
+        struct thread *t = cpu->current;
         // One that blocked and was woken before this is in its queue: as `current` it must not be.
         if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked || !list_empty(&t->queue))
             t = pick(cpu);
+        if (unlikely(cpu->work))
+            continue; // the end of another one woke somebody while the choice was made
         if (!t)
             arch_idle();
-        if (t != prev)
+        if (t != loaded)
             arch_switch_to(t);
+        loaded = t;
         if (t->mode == THREAD_USER)
             arch_resume_user(t);
         if (t->mode == THREAD_GUEST)

@@ -358,6 +358,32 @@ static void test_long_work(void **state)
     assert_true(s.p.thread->arch.status > 0); // the handle of what it made
 }
 
+// Asked to leave in the middle of long work, and then its quantum ends, again and again: it stands in
+// the queue once, and when it has gone it is on one core.
+static void test_long_work_beside_another(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 60 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t e = CALL(0, event_create, 0);
+    CALL(0, handle_copy, other.handle, e, RIGHT_WAIT, 40);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+    assert_int_equal(CALL(0, thread_move, p.thread_h, 2, 0), OK);
+    CALL(1, mem_create, 32 * MB, PAGE_SIZE, 0); // its quantum ends in the middle
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    CALL(1, event_wait, 40, 1, 0); // now it goes on, ends its work and leaves
+    for (unsigned i = 0; i < 200 && p.thread->core == 1; i++)
+        fake_interrupts(1);
+    fake_interrupts(2);
+    assert_ptr_equal(cpus[2]->current, p.thread);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    CALL(0, event_signal, e, 1);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    assert_int_equal(fake_yield(1), OK);
+    assert_ptr_equal(cpus[2]->current, p.thread);
+}
+
 // Thousands of moves at arbitrary moments: nothing is lost, no deadline is missed.
 static void test_many(void **state)
 {
@@ -393,6 +419,7 @@ int main(void)
         ON4(test_running), ON4(test_refused), ON4(test_second_thread_meanwhile), ON4(test_queued),
         ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
+        ON4(test_long_work_beside_another),
         ON4(test_destroyed_while_moving), ON4(test_timer_elsewhere), ON4(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

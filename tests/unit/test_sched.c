@@ -202,6 +202,24 @@ static void test_fault_ends_all_threads(void **state)
     assert_int_equal(fake.state[2], FAKE_IDLE);
 }
 
+// A thread's end wakes another on its core: nothing may be left to do when that one goes on. (The
+// fake looks at cpu->work whenever a thread is resumed.)
+static void test_end_wakes_on_same_core(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 4 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t e = CALL(1, event_create, 0), child = CALL(1, process_create, 1 * MB, e, 1);
+    CALL(1, thread_start, CALL(1, thread_create, child, 1, 0x400000, 0, 0));
+    CALL(1, event_wait, e, 1, 0);
+    while (cpus[1]->current == other.thread)
+        fake_yield(1);
+    CALL(1, thread_exit, 0);
+    assert_int_equal(cpus[1]->work, 0);
+    assert_true(p.thread->arch.status == OK && p.thread->arch.value == 1);
+    assert_true(cpus[1]->run_limit <= fake.now + QUANTUM); // two are ready, so there is a quantum
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +227,7 @@ int main(void)
         ON2(test_preempted_keeps_quantum), ON2(test_yield_is_cheap), ON1(test_idle_time),
         ON2(test_kill_running_elsewhere), ON2(test_kill_others), ON2(test_authority),
         ON2(test_process_ends_with_last_thread), ON4(test_fault_ends_all_threads),
+        ON2(test_end_wakes_on_same_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
