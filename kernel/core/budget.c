@@ -16,10 +16,10 @@ bool budget_has_time(struct budget *b, uint64_t now)
     if (now >= b->period_end) {
         uint64_t periods = (now - b->period_end) / b->period + 1;
         b->period_end += periods * b->period;
-        if (b->left < 0 && periods == 1)
-            b->left += (int64_t)b->amount;
-        else
-            b->left = (int64_t)b->amount; // a debt is far smaller than two periods' time
+        uint64_t debt = b->left < 0 ? (uint64_t)-b->left : 0, paid = periods * b->amount;
+        b->left = (int64_t)(paid > debt ? min_u64(paid - debt, b->amount) : 0);
+        if (paid < debt)
+            b->left = -(int64_t)(debt - paid);
     }
     return b->left > 0;
 }

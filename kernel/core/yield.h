@@ -15,18 +15,20 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
     struct thread *next = list_entry(first, struct thread, queue);
     if (first == queue || next->mode != THREAD_GUEST || next->asked)
         return NULL;
-    uint64_t ticks = now - cpu->switch_tsc;
     struct budget *b = cpu->budget, *nb = thread_budget(next);
-    cpu->switch_tsc = now;
-    t->ran += (int64_t)now;
-    if (b)
-        b->left -= (int64_t)ticks;
+    // A budget that is gone or used up is for pick(): nothing is charged before that is clear.
+    if (unlikely(t->priority == PRIO_BUDGET && !(b && nb)))
+        return NULL;
     if (nb && unlikely(nb->left <= 0 || now >= nb->period_end ||
                        now + (uint64_t)nb->left < cpu->deadline))
         return NULL;
-    next->quantum_end = now + cpu->quantum;
-    if (unlikely(next->quantum_end < cpu->deadline)) // one that is too early would do no harm
+    if (unlikely(now + cpu->quantum < cpu->deadline)) // one that is too early would do no harm
         return NULL;
+    if (b)
+        b->left -= (int64_t)(now - cpu->switch_tsc);
+    cpu->switch_tsc = now;
+    t->ran += (int64_t)now;
+    next->quantum_end = now + cpu->quantum;
     queue->next = first->next; // the first comes out, and the current one in at the end
     first->next->prev = queue;
     list_init(first);

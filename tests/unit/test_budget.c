@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Budgets: a share is what its threads get, no more and no less, beside any neighbour.
 #include "kernel.h"
+#include "kernel/core/yield.h"
 
 #define PERIOD_US 10000
 #define PERIOD    (PERIOD_US * 1000ull)
@@ -158,6 +159,80 @@ static void test_debt(void **state)
                     PERIOD / 20 + 2 * STEP);
 }
 
+// However long it sleeps afterwards, it pays all that it overdrew.
+static void test_debt_is_never_forgiven(void **state)
+{
+    (void)state;
+    int64_t b = CALL(0, budget_create, 1, 10, PERIOD_US);
+    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BUDGET, (uint64_t)b);
+    int64_t e = CALL(1, event_create, 0);
+    uint64_t start = fake.now, before = thread_run_tsc(p.thread, fake.now);
+    while (fake.now - start < 400 * PERIOD) {
+        fake.now += PERIOD; // one call that takes that long
+        assert_true(CALL(1, event_wait, e, 1, fake.now + 2 * PERIOD) == FAKE_BLOCKED);
+        while (cpus[1]->current != p.thread)
+            fake_advance(PERIOD / 20);
+    }
+    uint64_t ran = thread_run_tsc(p.thread, fake.now) - before;
+    assert_in_range(ran * 1000 / (fake.now - start), 8, 12);
+}
+
+static struct vcpu *guest_here(struct thread *t, uint32_t core)
+{
+    while (cpus[core]->current != t)
+        fake_advance(STEP);
+    int64_t vm = CALL(core, vm_create, 0), page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    int64_t h = CALL(core, vcpu_create, vm, 0, page, 0);
+    struct vcpu *v = object_to(fake_object(t->process, h), vcpu);
+    CALL(core, vcpu_run, h);
+    return v;
+}
+
+// A yield that the short way refuses, and that pick() then does, is charged once.
+static void test_refused_yield_is_charged_once(void **state)
+{
+    (void)state;
+    fake_advance(100000 * MS); // the machine has been up for a while
+    int64_t h[2];
+    struct fake_process p[2];
+    for (unsigned i = 0; i < 2; i++) {
+        h[i] = CALL(0, budget_create, 1, 400, PERIOD_US);
+        p[i] = fake_spawn(1, 8 * MB, PRIO_BUDGET, (uint64_t)h[i]);
+        guest_here(p[i].thread, 1);
+    }
+    while (cpus[1]->current != p[0].thread)
+        fake_advance(STEP);
+    struct budget *b = object_to(fake_object(fake_manager, h[0]), budget);
+    object_to(fake_object(fake_manager, h[1]), budget)->left = -1;
+    int64_t ran = p[0].thread->ran, left = b->left;
+    uint64_t charged = cpus[1]->switch_tsc;
+    fake.core = 1;
+    assert_null(sched_yield_to_guest(cpus[1], fake.now));
+    fake.core = 0;
+    assert_int_equal(p[0].thread->ran, ran);
+    assert_int_equal(b->left, left);
+    assert_int_equal(cpus[1]->switch_tsc, charged);
+}
+
+// The short way runs nobody at a priority that he has lost with his budget.
+static void test_yield_without_budget(void **state)
+{
+    (void)state;
+    int64_t h[2];
+    struct fake_process p[2];
+    for (unsigned i = 0; i < 2; i++) {
+        h[i] = CALL(0, budget_create, 1, 400, PERIOD_US);
+        p[i] = fake_spawn(1, 8 * MB, PRIO_BUDGET, (uint64_t)h[i]);
+        guest_here(p[i].thread, 1);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(FINISH(0, object_destroy, h[i]), OK);
+    fake.core = 1;
+    struct thread *next = sched_yield_to_guest(cpus[1], fake.now);
+    fake.core = 0;
+    assert_true(!next || next->priority == PRIO_BEST_EFFORT);
+}
+
 static void test_admission(void **state)
 {
     (void)state;
@@ -210,7 +285,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
         ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals),
-        ON2(test_shared), ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_admission),
+        ON2(test_shared), ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_debt_is_never_forgiven),
+        ON2(test_refused_yield_is_charged_once), ON2(test_yield_without_budget), ON2(test_admission),
         ON2(test_destroy), ON2(test_kill_parked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
