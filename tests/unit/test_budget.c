@@ -284,10 +284,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
-        ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals),
-        ON2(test_shared), ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_debt_is_never_forgiven),
-        ON2(test_refused_yield_is_charged_once), ON2(test_yield_without_budget), ON2(test_admission),
-        ON2(test_destroy), ON2(test_kill_parked),
+        ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals), ON2(test_shared),
+        ON2(test_wakes_with_budget), ON2(test_debt), ON2(test_debt_is_never_forgiven),
+        ON2(test_refused_yield_is_charged_once), ON2(test_yield_without_budget),
+        ON2(test_admission), ON2(test_destroy), ON2(test_kill_parked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,8 +358,8 @@ static void test_long_work(void **state)
     assert_true(s.p.thread->arch.status > 0); // the handle of what it made
 }
 
-// Asked to leave in the middle of long work, and then its quantum ends, again and again: it stands in
-// the queue once, and when it has gone it is on one core.
+// Asked to leave in the middle of long work, and then its quantum ends, again and again: it stands
+// in the queue once, and when it has gone it is on one core.
 static void test_long_work_beside_another(void **state)
 {
     (void)state;
@@ -419,8 +419,8 @@ int main(void)
         ON4(test_running), ON4(test_refused), ON4(test_second_thread_meanwhile), ON4(test_queued),
         ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
-        ON4(test_long_work_beside_another),
-        ON4(test_destroyed_while_moving), ON4(test_timer_elsewhere), ON4(test_many),
+        ON4(test_long_work_beside_another), ON4(test_destroyed_while_moving),
+        ON4(test_timer_elsewhere), ON4(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
