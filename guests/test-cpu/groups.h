@@ -15,6 +15,7 @@ void test_msrs(void);
 void test_registers(void);
 void test_segments(void);
 void test_state(void);
+void test_contexts(void);
 void test_debug(void);
 void test_traps(void);
 void test_user(void);

@@ -17,8 +17,9 @@ static const struct {
     void (*run)(void);
 } groups[] = {
     {"cpuid", test_cpuid},       {"msrs", test_msrs},   {"registers", test_registers},
-    {"segments", test_segments}, {"state", test_state}, {"debug", test_debug},
-    {"traps", test_traps},       {"user", test_user},   {"modes", test_modes},
+    {"segments", test_segments}, {"state", test_state}, {"contexts", test_contexts},
+    {"debug", test_debug},       {"traps", test_traps}, {"user", test_user},
+    {"modes", test_modes},
 };
 
 void expect_vector(const char *name, int vector)

@@ -33,7 +33,7 @@ static struct msr_state s;
 
 static int setup(void **state)
 {
-    struct cpuid_facts facts = { HZ, 0, host_cpuid };
+    struct cpuid_facts facts = { .tsc_hz = HZ, .read = host_cpuid };
     (void)state;
     cpuid_policy_init(&policy, &facts);
     vlapic_init(&vlapic, page, 0, true, policy.timer_ratio, 0);

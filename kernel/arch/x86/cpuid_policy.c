@@ -123,12 +123,35 @@ static void add(struct cpuid_policy *p, uint32_t leaf, uint32_t sub, struct cpui
     p->entry[p->count++] = (struct cpuid_entry){ regs, leaf, sub, live, 0 };
 }
 
+// Where component r of an XSAVE area ends, when those before it end at `end`.
+static uint32_t xsave_end(const struct cpuid_regs *r, uint32_t end, bool compacted)
+{
+    if (compacted)
+        return (r->ecx & 2 ? (uint32_t)align_up(end, 64) : end) + r->eax;
+    return r->ebx + r->eax > end ? r->ebx + r->eax : end;
+}
+
+// Is an area of these components as large as its parts say? A CPU that errs here (an emulator, so
+// far) may err in what it stores, too, and an operating system that has only our sizes to look at
+// could not see it.
+static bool xsave_sound(const struct cpuid_facts *f, bool compacted)
+{
+    uint32_t end = XSAVE_LEGACY;
+    for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
+        struct cpuid_regs r = host(f, 0xd, i);
+        if (host(f, 0xd, 0).eax & f->xcr0 & B(i))
+            end = xsave_end(&r, end, compacted);
+    }
+    return end == f->xsave_size[compacted];
+}
+
 // The state components that the host has, the kernel switches and that make sense together.
 static uint64_t xcr0_allowed(const struct cpuid_facts *f)
 {
     uint64_t x = host(f, 0xd, 0).eax & f->xcr0;
 
-    if (!(host(f, 1, 0).ecx & L1C_XSAVE) || (x & (XCR0_X87 | XCR0_SSE)) != (XCR0_X87 | XCR0_SSE))
+    if (!(host(f, 1, 0).ecx & L1C_XSAVE) || !xsave_sound(f, false) ||
+        (x & (XCR0_X87 | XCR0_SSE)) != (XCR0_X87 | XCR0_SSE))
         return 0;
     if (!(x & XCR0_AVX) || (x & XCR0_AVX512) != XCR0_AVX512)
         x &= ~(uint64_t)XCR0_AVX512;
@@ -186,12 +209,8 @@ static uint32_t xsave_size(const struct cpuid_policy *p, uint64_t xcr0, bool com
         return 0;
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
         const struct cpuid_regs *r = &p->entry[p->slot[0xd].first + i].regs;
-        if (!(xcr0 & p->xcr0 & B(i)))
-            continue;
-        if (compacted)
-            end = (r->ecx & 2 ? (uint32_t)align_up(end, 64) : end) + r->eax;
-        else if (r->ebx + r->eax > end)
-            end = r->ebx + r->eax;
+        if (xcr0 & p->xcr0 & B(i))
+            end = xsave_end(r, end, compacted);
     }
     return end;
 }
@@ -203,6 +222,8 @@ static void add_xsave(struct cpuid_policy *p, const struct cpuid_facts *f)
     struct cpuid_regs r = { (uint32_t)p->xcr0, 0, 0, (uint32_t)(p->xcr0 >> 32) };
     add(p, 0xd, 0, r, CPUID_LIVE_XSAVE);
     r = (struct cpuid_regs){ host(f, 0xd, 1).eax & LD1A_KEEP, 0, 0, 0 };
+    if (!xsave_sound(f, true))
+        r.eax &= ~LD1A_XSAVEC;
     add(p, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
         r = host(f, 0xd, i);

@@ -11,6 +11,7 @@
 struct cpuid_facts {
     uint64_t tsc_hz;   // as measured
     uint64_t xcr0;     // state components that the kernel switches for guests
+    uint32_t xsave_size[2]; // of an area of these, standard and compacted, as leaf 0DH says
     void (*read)(uint32_t leaf, uint32_t sub, uint32_t out[4]); // the host's: EAX, EBX, ECX, EDX
 };
 

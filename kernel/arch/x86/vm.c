@@ -21,6 +21,7 @@ enum status arch_vm_init(struct vm *vm)
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
     const struct cpuid_facts facts = {
         .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
+        .xsave_size = { fpu_size[0], fpu_size[1] },
     };
     cpuid_policy_init(vm->arch.cpuid, &facts);
     enum status status = hvm->vm_init(vm);

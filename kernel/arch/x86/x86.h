@@ -94,6 +94,7 @@ static inline void fpu_restore(const void *area)
 }
 
 void fpu_init_cpu(void);
+extern uint32_t fpu_size[2]; // of all components of features.xcr0: standard, compacted
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 void fpu_leave(struct cpu *cpu, const struct fpu *f); // f is in no register of this core any more
