@@ -72,7 +72,8 @@ boot
 END
 grub-mkrescue -d root/usr/lib/grub/i386-pc --fonts= --locales= --themes= -o boot.iso iso \
     >/dev/null 2>&1
-QEMU_MODULE_DIR=$dir/root/usr/lib/x86_64-linux-gnu/qemu timeout 60 qemu-system-x86_64 -L root/usr/share/seabios -L root/usr/share/qemu -m 64 -nic none \
+QEMU_MODULE_DIR=$dir/root/usr/lib/x86_64-linux-gnu/qemu timeout 60 \
+    qemu-system-x86_64 -L root/usr/share/seabios -L root/usr/share/qemu -m 64 -nic none \
     -display none -no-reboot -cdrom boot.iso -debugcon file:out \
     -device isa-debug-exit,iobase=0xf4,iosize=4 || true
 echo "grub-pc-bin $grub, qemu-system-x86 $qemu"
