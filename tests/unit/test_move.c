@@ -65,6 +65,21 @@ static void test_running(void **state)
     assert_int_equal(s.p.thread->arch.status, OK);
 }
 
+// It leaves while another process is in ring 3 there, which goes on with what is loaded.
+static void test_beside_ring3(void **state)
+{
+    (void)state;
+    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    fake_yield(1);
+    assert_ptr_equal(cpus[1]->current, a.thread);
+    assert_int_equal(CALL(0, thread_move, b.thread_h, 2, 0), OK);
+    fake_interrupts(1);
+    assert_int_equal(b.thread->core, 2);
+    assert_ptr_equal(cpus[1]->current, a.thread);
+    assert_ptr_equal(cpus[1]->space, &a.process->space);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -416,7 +431,8 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON4(test_running), ON4(test_refused), ON4(test_second_thread_meanwhile), ON4(test_queued),
+        ON4(test_running), ON4(test_beside_ring3), ON4(test_refused),
+        ON4(test_second_thread_meanwhile), ON4(test_queued),
         ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
         ON4(test_long_work_beside_another), ON4(test_destroyed_while_moving),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
+#include "tests/unit/arch/hardware.h"
 
 #define RAM_BASE    0x200000ull // hpa of the first frame; none is at 0
 #define SETTLE_TURN 25000       // ticks
@@ -20,11 +21,9 @@ struct thread *fake_thread;
 static struct cpu cpu_memory[CPU_MAX];
 static char *ram;
 static uint64_t ram_frames;
-static jmp_buf *way_out; // back to whoever let the kernel in
+static jmp_buf *way_out[CPU_MAX]; // of each core: back to whoever let the kernel in
 
 struct cpu *this_cpu(void) { return &cpu_memory[fake.core]; }
-uint64_t arch_now(void) { return fake.now; }
-uint64_t arch_tsc_hz(void) { return 1000000000; }
 
 void *arch_ptr(struct hpa a)
 {
@@ -32,205 +31,45 @@ void *arch_ptr(struct hpa a)
     return (void *)((uintptr_t)ram - RAM_BASE + a.v);
 }
 
-void arch_zero(void *p, size_t bytes)
-{
-    memset(p, 0, bytes);
-    fake.now += bytes / 8;
-}
-
-void arch_set_deadline(uint64_t tsc)
-{
-    fake.deadline[fake.core] = tsc;
-    fake.deadline_writes[fake.core]++;
-}
-
-void arch_send_ipi(uint32_t core) { cpus[core]->arch.ipis++; }
-
-NORETURN static void leave(enum fake_state state)
+// Between two instructions of the core that runs, all cores' translations are looked at.
+void fake_leave(enum fake_state state)
 {
     fake.state[fake.core] = state;
-    longjmp(*way_out, 1);
+    if (state != FAKE_PANIC && state != FAKE_OFF) {
+        hw_turn();
+        if (!fake.no_flush)
+            hw_check();
+    }
+    longjmp(*way_out[fake.core], 1);
 }
 
 // Runs kernel code on a core until it ends or leaves the kernel; true: it came to its end.
 static bool enter(uint32_t core, void (*code)(void *), void *argument)
 {
-    jmp_buf here, *outer = way_out;
+    jmp_buf here, *outer = way_out[core];
     uint32_t core_before = fake.core;
     bool ended = false;
     if (setjmp(here) == 0) {
-        way_out = &here;
+        way_out[core] = &here;
         fake.core = core;
+        if (fake.state[core] == FAKE_GUEST)
+            hw_vm_exit(core);
+        fake.state[core] = FAKE_KERNEL;
         code(argument);
         ended = true;
     }
-    way_out = outer;
+    way_out[core] = outer;
     fake.core = core_before;
     return ended;
 }
 
-void arch_space_none(void) {}
-
-// A space's entries in the TLB stay when another is loaded: they have tags.
-static void use_space(struct space **slot, struct space *next)
-{
-    if (*slot != next && space_enter(slot, next, fake.core))
-        space_sync(next, fake.core);
-}
-
-void arch_switch_to(struct thread *t)
-{
-    fake.switches++;
-    use_space(&this_cpu()->space, &t->process->space);
-}
-
-static void check_current(struct thread *t)
-{
-    struct cpu *cpu = this_cpu();
-    if (cpu->current != t || t->core != fake.core || t->state != THREAD_RUNNABLE)
-        panic("core %u resumes a thread that is not its current one", fake.core);
-    if (cpu->space != &t->process->space || cpu->work)
-        panic("core %u resumes a thread in a wrong state", fake.core);
-}
-
-void arch_resume_user(struct thread *t)
-{
-    check_current(t);
-    leave(FAKE_USER);
-}
-
-void arch_resume_guest(struct vcpu *v)
-{
-    check_current(v->thread);
-    use_space(&this_cpu()->guest_space, &v->vm->space);
-    if (!v->arch.live)
-        panic("a vcpu is entered whose memory is freed");
-    v->arch.loaded = 1;
-    if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
-        v->page->exit.kind = VM_EXIT_EVENT;
-        v->page->exit.event.bits = vcpu_take_event(v);
-        vcpu_return(v);
-    }
-    __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
-                       __ATOMIC_SEQ_CST);
-    v->arch.entries++;
-    leave(FAKE_GUEST);
-}
-
-void arch_idle(void) { leave(FAKE_IDLE); }
-
-void arch_interrupt_window(void)
-{
-    struct cpu *cpu = this_cpu();
-    fake.windows++;
-    if (fake.hold[fake.core])
-        return;
-    if (cpu->arch.ipis) {
-        cpu->arch.ipis = 0;
-        cpu_ipi();
-    }
-}
-
-void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)
-{
-    t->arch = (struct arch_thread){ .entry = entry, .sp = sp, .argument = arg };
-}
-
-void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
-{
-    t->arch.status = status;
-    t->arch.value = value;
-}
-
-void arch_thread_gone(struct thread *t) { t->arch.gone = 1; }
-
-enum status arch_vm_init(struct vm *vm)
-{
-    vm->arch.initialised = 1;
-    return OK;
-}
-void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
-
-enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
-{
-    memcpy(vm->arch.mask, mask, sizeof(vm->arch.mask));
-    return leaf == 1 && sub == 0 ? OK : ERR_RANGE;
-}
-
-enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
-{
-    v->arch = (struct arch_vcpu){ .apic_id = apic_id, .live = 1, .loaded = 1 };
-    return OK;
-}
-
-void arch_vcpu_free(struct vcpu *v)
-{
-    if (!v->arch.live || v->arch.loaded || v->thread)
-        panic("a vcpu is freed twice, or while a core has it");
-    v->arch.live = 0;
-}
-
-void arch_vcpu_leave(struct vcpu *v)
-{
-    if (!v->arch.live || v->core != fake.core)
-        panic("a vcpu leaves a core that it is not on");
-    v->arch.loaded = 0;
-    v->arch.left++;
-}
-
-enum status arch_vcpu_sregs(struct vcpu *v, bool write)
-{
-    if (!write)
-        v->page->sregs.rip = 0xfff0;
-    return OK;
-}
-bool arch_vcpu_answer(UNUSED struct vcpu *v) { return !fake.refuse_answer; }
-
-void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }
-
-enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
-{
-    if (address >> 20 != 0xfee)
-        return ERR_RANGE;
-    fake.msis++;
-    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
-    if (v)
-        vcpu_post(v, (uint8_t)data, level);
-    return OK;
-}
-
-enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
-{
-    (void)p;
-    return first && count ? OK : ERR_RANGE;
-}
-void arch_irq_mask(uint32_t gsi, bool masked) { fake.irq_masked[gsi] = masked; }
-enum status arch_irq_route(uint32_t gsi, uint32_t core)
-{
-    (void)core;
-    return gsi < 24 ? OK : ERR_RANGE;
-}
-
-void arch_log(const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes && fake.log_bytes + 1 < sizeof(fake.log); i++)
-        fake.log[fake.log_bytes++] = text[i];
-    fake.log[fake.log_bytes] = 0;
-}
-
-void arch_off(int status)
-{
-    fake.off_status = status;
-    leave(FAKE_OFF);
-}
-
 void arch_panic_halt(void)
 {
-    if (!way_out) {
+    if (!way_out[fake.core]) {
         fprintf(stderr, "%s\n", fake.log);
         abort();
     }
-    leave(FAKE_PANIC);
+    fake_leave(FAKE_PANIC);
 }
 
 static void check_alive(uint32_t core)
@@ -302,7 +141,7 @@ int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, ui
     return t->arch.status;
 }
 
-struct pending { uint32_t ipis; bool timer; };
+struct pending { enum fake_state from; uint32_t ipis; bool timer; };
 
 static void do_interrupts(void *argument)
 {
@@ -310,21 +149,25 @@ static void do_interrupts(void *argument)
     struct cpu *cpu = this_cpu();
     if (p->ipis)
         cpu_ipi();
-    if (p->timer)
+    if (p->timer) {
+        cpu->armed = UINT64_MAX;
         cpu_deadline_passed(fake.now);
+    }
     if (cpu->work)
         sched_run();
-    if (!cpu->current)
+    if (p->from == FAKE_IDLE)
         arch_idle();
-    if (cpu->current->mode == THREAD_GUEST)
+    if (p->from == FAKE_USER)
+        fake_back_to_user();
+    if (cpu->current->vcpu->work)
         arch_resume_guest(cpu->current->vcpu);
-    arch_resume_user(cpu->current);
+    fake_back_to_guest(cpu->current->vcpu);
 }
 
 void fake_interrupts(uint32_t core)
 {
     struct cpu *cpu = cpus[core];
-    struct pending p = { cpu->arch.ipis, fake.deadline[core] <= fake.now };
+    struct pending p = { fake.state[core], cpu->arch.ipis, fake.deadline[core] <= fake.now };
     if (fake.hold[core] || (!p.ipis && !p.timer))
         return;
     cpu->arch.ipis = 0;
@@ -378,7 +221,9 @@ static void do_exit(void *argument)
         cpu_deadline_passed(fake.now);
     if (cpu->work)
         sched_run();
-    arch_resume_guest(v);
+    if (v->work)
+        arch_resume_guest(v);
+    fake_back_to_guest(v);
 }
 
 void fake_exit(uint32_t core, void (*handler)(struct vcpu *v))
@@ -400,6 +245,23 @@ void fake_fault(uint32_t core, uint8_t vector)
 {
     enter(core, do_fault, &vector);
     check_alive(core);
+}
+
+bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot, struct hpa *out)
+{
+    if ((s->is_vm ? hw[core].ept : hw[core].cr3) != s->arch.root.v)
+        panic("core %u accesses a space that is not loaded", core);
+    return hw_access(core, s->is_vm, address, prot, out);
+}
+
+bool fake_refuses(uint32_t core, void (*code)(void *), void *argument)
+{
+    enum fake_state before = fake.state[core];
+    fake.log_bytes = 0;
+    enter(core, code, argument);
+    bool refused = fake.state[core] == FAKE_PANIC;
+    fake.state[core] = before;
+    return refused;
 }
 
 void fake_stop(void)
@@ -442,12 +304,13 @@ static void log_reset(void)
 void fake_start(uint32_t cores, uint32_t megabytes)
 {
     fake_stop();
-    fake_tlb_reset();
     memset(&fake, 0, sizeof(fake));
+    hw_options = (struct hw_options){ .pcids = getenv("FAKE_PCIDS"), .fills = 1, .seed = 1 };
+    hw_reset();
     memset(cpu_memory, 0, sizeof(cpu_memory));
     memset(&kernel_lock, 0, sizeof(kernel_lock));
     memset(object_ids, 0, sizeof(object_ids));
-    way_out = NULL;
+    memset(way_out, 0, sizeof(way_out));
     fake.now = 1000000;
     cpu_count = cores;
     start_memory(megabytes);

@@ -5,12 +5,12 @@
 // Where the kernel would go to ring 3, into a guest or to sleep, the fake comes back to the test
 // that let it in. Inter-processor interrupts wait until the core is given to run them, so a test
 // can look at every moment between. Page-table entries are rotated by a number of bits that depends
-// on the level, so one read at the wrong level makes no sense; each core has a TLB that keeps what
-// it once held until it is flushed, as real ones may.
+// on the level, so one read at the wrong level makes no sense. hardware.h is what the cores have
+// loaded and remember.
 #pragma once
 #include "kernel/core/arch.h"
 
-enum fake_state { FAKE_IDLE, FAKE_USER, FAKE_GUEST, FAKE_OFF, FAKE_PANIC };
+enum fake_state { FAKE_KERNEL, FAKE_IDLE, FAKE_USER, FAKE_GUEST, FAKE_OFF, FAKE_PANIC };
 
 struct fake {
     uint64_t now;              // TSC; 1 GHz
@@ -69,10 +69,17 @@ void fake_exit(uint32_t core, void (*handler)(struct vcpu *v));
 // The current thread of the core faults.
 void fake_fault(uint32_t core, uint8_t vector);
 
-// The core accesses memory through a space it is in, as the hardware would: by its TLB, else by the
-// tables. False: fault.
+// The core accesses memory through a space that is loaded, as the hardware would: by its TLB, else
+// by the tables. False: fault.
 bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot, struct hpa *out);
-void fake_tlb_reset(void);
+
+// Runs that on a core, in the kernel. True: it panicked; fake.log says why.
+bool fake_refuses(uint32_t core, void (*code)(void *), void *argument);
+
+// For arch.c: the ways out of the kernel.
+NORETURN void fake_leave(enum fake_state state);
+NORETURN void fake_back_to_user(void);
+NORETURN void fake_back_to_guest(struct vcpu *v);
 
 // Makes a process with a thread that runs on `core` now; its handles are slots of the manager's
 // table.

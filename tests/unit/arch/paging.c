@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The fake architecture's page tables and TLBs (see fake.h). Four levels of 512 entries.
+// The fake architecture's page tables (see fake.h). Four levels of 512 entries.
 #include "tests/unit/arch/fake.h"
-#include "kernel/lib/string.h"
+#include "tests/unit/arch/hardware.h"
 
 #define ENTRY_PRESENT 1u
 #define ENTRY_LEAF    2u
 #define ENTRY_PROT    2 // shift
-#define TLB_ENTRIES   256
-#define LEVELS        4u
+#define LEVELS        HW_LEVELS
 #define PIECE         256   // steps of work on tables
 
 // Who reads an entry at another level than it was written for finds it absent or garbage.
@@ -42,7 +41,12 @@ static void table_free(struct space *s, uint64_t frame)
     process_uncharge(s->payer, PAGE_SIZE);
 }
 
-enum status arch_space_init(struct space *s) { return table_new(s, &s->arch.root); }
+enum status arch_space_init(struct space *s)
+{
+    static uint16_t last;
+    s->arch.pcid = hw_options.pcids && !s->is_vm ? (uint16_t)(1 + last++ % (HW_PCIDS - 1)) : 0;
+    return table_new(s, &s->arch.root);
+}
 
 // One table of the lowest level that has any; false: there was none below this one.
 static bool free_one(struct space *s, uint64_t frame, unsigned level)
@@ -67,6 +71,13 @@ bool arch_space_free(struct space *s)
     table_free(s, s->arch.root.v);
     s->arch.root = HPA(0);
     return true;
+}
+
+bool hw_entry_read(uint64_t table, unsigned index, unsigned level, struct hw_entry *e)
+{
+    uint64_t value = decode(table_at(table)[index], level);
+    *e = (struct hw_entry){ HPA(address_of(value)), value >> ENTRY_PROT & 7, value & ENTRY_LEAF };
+    return value & ENTRY_PRESENT;
 }
 
 static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level,
@@ -108,6 +119,7 @@ enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t
         ASSERT(!*e);
         *e = encode((hpa.v + *done) | ENTRY_PRESENT | ENTRY_LEAF | (uint64_t)prot << ENTRY_PROT,
                     level);
+        hw_turn();
         *done += span(level);
     }
     return OK;
@@ -129,7 +141,7 @@ static uint64_t *entry_find(struct space *s, uint64_t address, unsigned lowest, 
 }
 
 // Tables that were taken out are a chain; their frames are not used again before
-// arch_unmap_free().
+// arch_unmap_free(). A core may still walk them: the link is an absent entry at every level.
 static void take_out(uint64_t *e, uint64_t frame, struct unmapping *u)
 {
     uint64_t *table = table_at(frame);
@@ -137,7 +149,7 @@ static void take_out(uint64_t *e, uint64_t frame, struct unmapping *u)
         if (table[i])
             return;
     *e = 0;
-    table[1] = u->tables;
+    table[1] = u->tables << 24;
     u->tables = frame;
 }
 
@@ -169,7 +181,7 @@ bool arch_unmap_free(struct space *s, struct unmapping *u)
 {
     for (unsigned steps = 0; u->tables && steps < 2; steps++) {
         uint64_t frame = u->tables;
-        u->tables = table_at(frame)[1];
+        u->tables = table_at(frame)[1] >> 24;
         table_free(s, frame);
     }
     return !u->tables;
@@ -216,45 +228,4 @@ bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
             return true;
     }
     return false;
-}
-
-// TLBs. Full and stale entries stay until a flush; the oldest is replaced.
-static struct tlb_entry {
-    struct space *space;
-    uint64_t page;
-    struct hpa frame;
-    uint8_t prot;
-} tlb[CPU_MAX][TLB_ENTRIES];
-static unsigned tlb_next[CPU_MAX];
-
-void fake_tlb_reset(void) { memset(tlb, 0, sizeof(tlb)); }
-
-void arch_space_flush(struct space *s)
-{
-    fake.flushes++;
-    if (fake.no_flush)
-        return;
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
-        if (tlb[fake.core][i].space == s)
-            tlb[fake.core][i].space = NULL;
-}
-
-bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot, struct hpa *out)
-{
-    uint64_t page = align_down(address, PAGE_SIZE), left;
-    struct tlb_entry *e = NULL;
-    if (!(space_cores(s) >> core & 1))
-        panic("core %u accesses a space that it is not in", core);
-    for (unsigned i = 0; i < TLB_ENTRIES && !e; i++)
-        if (tlb[core][i].space == s && tlb[core][i].page == page)
-            e = &tlb[core][i];
-    if (!e) {
-        struct tlb_entry new = { .space = s, .page = page };
-        if (!arch_walk(s, page, &new.frame, &new.prot, &left))
-            return false;
-        e = &tlb[core][tlb_next[core]++ % TLB_ENTRIES];
-        *e = new;
-    }
-    *out = HPA(e->frame.v + (address - page));
-    return (e->prot & prot) == prot;
 }

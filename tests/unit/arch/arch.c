@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The fake architecture's part of the kernel: what kernel/core/arch.h asks for, by the steps that
+// kernel/arch/x86 takes, on the simulated hardware. Page tables: paging.c.
+#include "tests/unit/arch/fake.h"
+#include "kernel/lib/string.h"
+#include "tests/unit/arch/hardware.h"
+
+uint64_t arch_now(void) { return fake.now; }
+uint64_t arch_tsc_hz(void) { return 1000000000; }
+
+void arch_zero(void *p, size_t bytes)
+{
+    memset(p, 0, bytes);
+    fake.now += bytes / 8;
+}
+
+void arch_set_deadline(uint64_t tsc)
+{
+    fake.deadline[fake.core] = tsc;
+    fake.deadline_writes[fake.core]++;
+}
+
+void arch_send_ipi(uint32_t core)
+{
+    __atomic_fetch_add(&cpus[core]->arch.ipis, 1, __ATOMIC_SEQ_CST);
+}
+
+// Address spaces. A PCID is several spaces' one after the other, so a core remembers whose entries
+// it has.
+static bool has_entries_of(const struct cpu *cpu, const struct space *s)
+{
+    const struct arch_tagged *tagged = &cpu->arch.tagged[s->arch.pcid];
+    return s->arch.pcid && tagged->root == s->arch.root.v && tagged->owner == s->owner_id;
+}
+
+static void load(struct cpu *cpu, const struct space *s, bool keep)
+{
+    hw_mov_cr3(cpu->id, s->arch.root.v, s->arch.pcid, keep);
+    if (s->arch.pcid)
+        cpu->arch.tagged[s->arch.pcid] = (struct arch_tagged){ s->arch.root.v, s->owner_id };
+}
+
+static void use_space(struct cpu *cpu, struct space *s)
+{
+    uint64_t generation = space_generation(s);
+    bool stale = space_enter(&cpu->space, s, cpu->id);
+    load(cpu, s, !stale && has_entries_of(cpu, s));
+    if (stale)
+        space_synced(s, cpu->id, generation);
+}
+
+void arch_space_flush(struct space *s)
+{
+    struct cpu *cpu = this_cpu();
+    const struct hw_core *c = &hw[cpu->id];
+    fake.flushes++;
+    if (fake.no_flush)
+        return;
+    if (s->is_vm)
+        hw_invept(cpu->id, s->arch.root.v);
+    else if (!s->arch.pcid) // it may not be what is loaded; the tag is common to all
+        hw_mov_cr3(cpu->id, c->cr3, c->pcid, false);
+    else if (has_entries_of(cpu, s))
+        hw_invpcid(cpu->id, s->arch.pcid);
+}
+
+void arch_space_none(void) { hw_mov_cr3(fake.core, HW_KERNEL_ROOT, 0, false); }
+
+void arch_switch_to(struct thread *t)
+{
+    (void)t;
+    fake.switches++;
+}
+
+// Threads
+static void check_current(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    if (cpu->current != t || t->core != fake.core || t->state != THREAD_RUNNABLE)
+        panic("core %u resumes a thread that is not its current one", fake.core);
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (i != fake.core && cpus[i]->current == t)
+            panic("core %u resumes a thread that core %u runs", fake.core, i);
+    if (cpu->work)
+        panic("core %u resumes a thread with work %u left", fake.core, cpu->work);
+}
+
+// A trap returns as it came: nothing is loaded on the way.
+void fake_back_to_user(void)
+{
+    struct thread *t = this_cpu()->current;
+    check_current(t);
+    hw_check_user(fake.core, &t->process->space);
+    fake_leave(FAKE_USER);
+}
+
+void arch_resume_user(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    struct space *s = &t->process->space;
+    check_current(t);
+    if (cpu->space != s || hw[cpu->id].cr3 != s->arch.root.v)
+        use_space(cpu, s);
+    fake_back_to_user();
+}
+
+static void load_vcpu(struct vcpu *v)
+{
+    if (!v->arch.live || v->core != fake.core)
+        panic("core %u touches a vCPU that is not on it", fake.core);
+    if (hw[fake.core].vmcs != v)
+        hw_vmptrld(fake.core, v);
+    if (!v->arch.fresh)
+        return;
+    v->arch.fresh = 0;
+    v->arch.host_core = fake.core;
+    hw_invvpid(fake.core, v->arch.vpid);
+}
+
+// Straight back: as an exit that changes nothing does.
+void fake_back_to_guest(struct vcpu *v)
+{
+    check_current(v->thread);
+    if (this_cpu()->guest_space != &v->vm->space)
+        panic("core %u enters a guest whose space it is not in", fake.core);
+    hw_vm_entry(fake.core, v);
+    v->arch.entries++;
+    fake_leave(FAKE_GUEST);
+}
+
+void arch_resume_guest(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    struct space *s = &v->vm->space;
+    check_current(v->thread);
+    load_vcpu(v);
+    if (cpu->guest_space != s && space_enter(&cpu->guest_space, s, cpu->id))
+        space_sync(s, cpu->id);
+    if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
+        v->page->exit.kind = VM_EXIT_EVENT;
+        v->page->exit.event.bits = vcpu_take_event(v);
+        vcpu_return(v);
+    }
+    __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
+                       __ATOMIC_SEQ_CST);
+    fake_back_to_guest(v);
+}
+
+void arch_idle(void) { fake_leave(FAKE_IDLE); }
+
+void arch_interrupt_window(void)
+{
+    struct cpu *cpu = this_cpu();
+    fake.windows++;
+    if (!fake.hold[fake.core] && __atomic_exchange_n(&cpu->arch.ipis, 0, __ATOMIC_SEQ_CST))
+        cpu_ipi();
+}
+
+void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)
+{
+    t->arch = (struct arch_thread){ .entry = entry, .sp = sp, .argument = arg };
+}
+
+void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
+{
+    t->arch.status = status;
+    t->arch.value = value;
+}
+
+// An exit of its guest may have left its process's tables in CR3, and they may go now.
+void arch_thread_gone(struct thread *t)
+{
+    struct cpu *cpu = this_cpu();
+    t->arch.gone = 1;
+    arch_space_none();
+    __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);
+}
+
+// Guests
+enum status arch_vm_init(struct vm *vm)
+{
+    vm->arch.initialised = 1;
+    return OK;
+}
+void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
+
+enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
+{
+    memcpy(vm->arch.mask, mask, sizeof(vm->arch.mask));
+    return leaf == 1 && sub == 0 ? OK : ERR_RANGE;
+}
+
+enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
+{
+    const struct space *s = &v->object.owner->space;
+    v->arch = (struct arch_vcpu){ .apic_id = apic_id, .fresh = 1, .vpid = (uint16_t)v->object.id,
+                                  .host_cr3 = s->arch.root.v, .host_pcid = s->arch.pcid };
+    v->arch.vmcs_owner = v->vm->object.id;
+    if (!frames_alloc(1, PAGE_SIZE, v->arch.vmcs_owner, &v->arch.vmcs))
+        return ERR_MEMORY;
+    v->arch.live = 1;
+    hw_vmclear(fake.core, v);
+    load_vcpu(v);
+    return OK;
+}
+
+void arch_vcpu_leave(struct vcpu *v)
+{
+    if (!v->arch.live || v->core != fake.core)
+        panic("a vcpu leaves a core that it is not on");
+    hw_vmclear(fake.core, v);
+    v->arch.fresh = 1;
+    v->arch.left++;
+}
+
+void arch_vcpu_free(struct vcpu *v)
+{
+    if (!v->arch.live || v->arch.active || v->thread)
+        panic("a vcpu is freed twice, or while a core has it");
+    frames_free(v->arch.vmcs, 1);
+    v->arch.live = 0;
+}
+
+enum status arch_vcpu_sregs(struct vcpu *v, bool write)
+{
+    load_vcpu(v);
+    if (!write)
+        v->page->sregs.rip = 0xfff0;
+    return OK;
+}
+
+bool arch_vcpu_answer(struct vcpu *v)
+{
+    load_vcpu(v);
+    return !fake.refuse_answer;
+}
+
+void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }
+
+enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
+{
+    if (address >> 20 != 0xfee)
+        return ERR_RANGE;
+    fake.msis++;
+    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
+    if (v)
+        vcpu_post(v, (uint8_t)data, level);
+    return OK;
+}
+
+// The rest
+enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
+{
+    (void)p;
+    return first && count ? OK : ERR_RANGE;
+}
+void arch_irq_mask(uint32_t gsi, bool masked) { fake.irq_masked[gsi] = masked; }
+enum status arch_irq_route(uint32_t gsi, uint32_t core)
+{
+    (void)core;
+    return gsi < 24 ? OK : ERR_RANGE;
+}
+
+void arch_log(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && fake.log_bytes + 1 < sizeof(fake.log); i++)
+        fake.log[fake.log_bytes++] = text[i];
+    fake.log[fake.log_bytes] = 0;
+}
+
+void arch_off(int status)
+{
+    fake.off_status = status;
+    fake_leave(FAKE_OFF);
+}
