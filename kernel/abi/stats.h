@@ -34,5 +34,6 @@ struct system_info {
     uint64_t objects;
     uint32_t cores;
     uint32_t reserved;
-    uint64_t idle_tsc[16]; // per core
+    uint64_t time_apart;   // mask of cores whose TSC is not core 0's: no VM moves to or from one
+    uint64_t idle_tsc[64]; // per core
 };

@@ -95,6 +95,7 @@ uint64_t frames_count_total(void);
 
 // log.c
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_note(const char *format, ...) __attribute__((format(printf, 1, 2))); // to the ring only
 void log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
 void log_detach(bool off);                 // a process owns the port, or owns it no more

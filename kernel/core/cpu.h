@@ -7,12 +7,13 @@
 #include "kernel/lib/list.h"
 #include "kernel/lib/types.h"
 
-#define CPU_MAX 16
+#define CPU_MAX 64
 
 // cpu->work: looked at on every way out of the kernel.
 #define CPU_WORK_RESCHED 1u // another thread should run
 
 // cpu->ipi_requests
+#define CPU_IPI_GRACE 1u // say that this core has left the kernel
 #define CPU_IPI_FLUSH 2u // compare generations of the spaces this core is in; leave dead ones
 #define CPU_IPI_STOP  4u // see stop_request
 
@@ -40,14 +41,13 @@ struct cpu {
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
-    uint64_t grace_seen;        // atomic: the number when it last held no pointer; see grace.h
-    uint64_t grace_asked;       // atomic: TSC of the last interrupt that asked it for a note
-    uint32_t outside;           // atomic, written by the core: it is halted
+    uint64_t grace_seen;        // atomic: last grace period number this core acknowledged
     // Atomic: the address space that is loaded, and the VM's tables that were used last: this core
     // is in both. The arch sets them, by space_enter().
     struct space *space;
     struct space *guest_space;
     struct object *stop_request; // atomic: end this object's use of this core (see op.c)
+    uint8_t time_apart;          // its arch_now() is not core 0's: nothing moves to or from it
     uint32_t promised;           // sum of its budgets' shares, in 1/1000; kernel_lock
 };
 

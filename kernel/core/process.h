@@ -140,7 +140,7 @@ void cpu_leave_dead(void); // this core leaves spaces that are marked dead
 // Makes every core leave the space; true: all have. Then nothing of it is in any TLB.
 bool space_drop(struct space *s);
 
-uint32_t space_cores(const struct space *s); // mask of the cores that are in it
+uint64_t space_cores(const struct space *s); // mask of the cores that are in it
 
 static inline uint64_t space_generation(const struct space *s)
 {

@@ -73,20 +73,21 @@ struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
     return m && m->address == address && m->bytes == bytes ? m : NULL;
 }
 
-uint32_t space_cores(const struct space *s)
+uint64_t space_cores(const struct space *s)
 {
-    uint32_t mask = 0;
+    uint64_t mask = 0;
     for (uint32_t core = 0; core < cpu_count; core++)
         if (__atomic_load_n(&cpus[core]->space, __ATOMIC_SEQ_CST) == s ||
             __atomic_load_n(&cpus[core]->guest_space, __ATOMIC_SEQ_CST) == s)
-            mask |= 1u << core;
+            mask |= 1ull << core;
     return mask;
 }
 
 // Tells the other cores that are in the space; true: this core is in it too.
 static bool shoot(const struct space *s)
 {
-    uint32_t me = this_cpu()->id, mask = space_cores(s);
+    uint64_t mask = space_cores(s);
+    uint32_t me = this_cpu()->id;
     for (uint32_t core = 0; core < cpu_count; core++)
         if (core != me && (mask >> core & 1))
             cpu_request(core, CPU_IPI_FLUSH);
@@ -120,7 +121,7 @@ static bool clear_piece(struct mapping *m)
 // True when no core can hold what was cleared up to `generation` any more.
 static bool acknowledged(const struct space *s, uint64_t generation)
 {
-    uint32_t mask = space_cores(s);
+    uint64_t mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++)
         if ((mask >> core & 1) &&
             __atomic_load_n(&s->seen[core], __ATOMIC_ACQUIRE) < generation)

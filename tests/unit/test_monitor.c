@@ -96,6 +96,27 @@ static void test_move(void **state)
     assert_int_equal(fake_count(FAKE_BUDGET), 0); // ended VMs hold no time
 }
 
+static bool script_apart(int at)
+{
+    static const char *const commands[] = { "vm move one 0\r", "vm move one 0\r" };
+    fake.time_apart = at == 0; // core 0's against core 1's: a guest would see time jump
+    if (at < 2) {
+        type(commands[at]);
+        return true;
+    }
+    return script_two_off(at - 2);
+}
+
+static void test_clocks_that_differ(void **state)
+{
+    (void)state;
+    script = script_apart;
+    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
+                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    expect("VM 'one' cannot go from core 1 to core 0: their clocks differ\r\n");
+    expect("VM 'one' goes to core 0\r\n");
+}
+
 static bool script_sample(int at)
 {
     static const char *const commands[] = {
@@ -160,7 +181,8 @@ static void test_power_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_monitor), TEST(test_move), TEST(test_sample), TEST(test_power_off),
+        TEST(test_monitor), TEST(test_move), TEST(test_clocks_that_differ),
+        TEST(test_sample), TEST(test_power_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,7 +146,7 @@ static void test_unmap_meets_destroy(void **state)
 }
 
 // A process's tables are not freed while a core may be in them; one whose last thread of it ended
-// is out.
+// is out, even if it only idles from then on.
 static void test_process_end_leaves_tables(void **state)
 {
     (void)state;
@@ -155,16 +155,17 @@ static void test_process_end_leaves_tables(void **state)
     fake.core = 0;
     CALL(0, thread_kill, s.a.thread_h);
     CALL(0, thread_kill, s.second);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[2]->space, s.space);
+    fake_interrupts(2);
+    assert_int_equal(fake.state[2], FAKE_IDLE);
+    assert_null(cpus[2]->space);
     fake.hold[2] = true;
     assert_true(CALL(0, object_destroy, s.a.handle) == FAKE_BLOCKED);
     for (unsigned i = 0; i < 50; i++)
         fake_advance(100000);
-    assert_ptr_equal(cpus[2]->space, s.space);
     assert_int_equal(frames_owner(root), s.space->owner_id);
     fake.hold[2] = false;
-    fake_interrupts(2);
-    assert_int_equal(fake.state[2], FAKE_IDLE);
-    assert_null(cpus[2]->space);
     assert_true(fake_settle());
     assert_null(cpus[1]->space);
     assert_null(cpus[2]->space);

@@ -203,7 +203,7 @@ static void command_memory(struct manager *manager, const char *argument)
     if (kcall_system_info(BOOT_HANDLE_SYSTEM, &info) == OK) {
         report(manager, "%llu kernel objects, %u cores\n", (unsigned long long)info.objects,
                (unsigned)info.cores);
-        for (uint32_t i = 0; i < info.cores && i < 16; i++) {
+        for (uint32_t i = 0; i < info.cores; i++) {
             report(manager, "core %u: idle for %u ms\n", (unsigned)i, tsc_ms(info.idle_tsc[i]));
         }
     }

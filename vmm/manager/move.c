@@ -57,6 +57,14 @@ static bool may_use(const struct config_vm *config, uint32_t core)
     return config->n_cores == 0;
 }
 
+// A guest would see time jump.
+static bool time_differs(uint32_t from, uint32_t to)
+{
+    struct system_info info;
+    return from != to && kcall_system_info(BOOT_HANDLE_SYSTEM, &info) == OK &&
+           ((info.time_apart >> from | info.time_apart >> to) & 1) != 0;
+}
+
 void vms_move(struct manager *manager, uint32_t index, uint32_t core)
 {
     struct manager_vm *vm = &manager->vm[index];
@@ -69,6 +77,11 @@ void vms_move(struct manager *manager, uint32_t index, uint32_t core)
     if (!may_use(vm->config, core)) {
         report(manager, "core %u is not among the `cores` of VM '%s' in the config\n",
                (unsigned)core, name);
+        return;
+    }
+    if (time_differs(vm->core, core)) {
+        report(manager, "VM '%s' cannot go from core %u to core %u: their clocks differ\n", name,
+               (unsigned)vm->core, (unsigned)core);
         return;
     }
     if (core == vm->core) {

@@ -1,60 +1,99 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The few facts that the kernel needs of ACPI: the cores, the IOAPICs and the ISA interrupts'
-// wiring, all from the MADT. Read once at boot by the boot core. (ACPI specification, "Multiple
-// APIC Description Table".) Tables come from firmware: lengths are bounded, nothing is believed.
-#include "kernel/arch/x86/x86.h"
+// Tables come from firmware: lengths are bounded, nothing is believed. One with a wrong checksum is
+// used only if there is none with a right one, for a machine that its owner can start is worth more
+// than a strict one.
+#include "kernel/arch/x86/acpi.h"
+#include "kernel/core/arch.h"
 
 struct acpi_facts acpi;
 
+#define MAPPED (4ull << 30) // what boot.S maps
+#define TABLE_MAX (1u << 20)
 #define PACKED __attribute__((packed))
-struct PACKED rsdp { char sig[8], sum, oem[6], rev; uint32_t rsdt, length; uint64_t xsdt; };
+struct PACKED rsdp { char sig[8]; uint8_t sum; char oem[6]; uint8_t rev; uint32_t rsdt, length;
+                     uint64_t xsdt; };
 struct PACKED sdt { char sig[4]; uint32_t length; char rest[28]; };
-
-static const struct sdt *sdt_at(uint64_t hpa)
-{
-    if (hpa == 0 || hpa >= (4ull << 30) - PAGE_SIZE)
-        return NULL;
-    const struct sdt *t = arch_ptr(HPA(hpa));
-    return t->length >= sizeof(*t) && t->length < (1u << 20) ? t : NULL;
-}
-
-static const struct sdt *find_table(const struct rsdp *rsdp, const char *sig)
-{
-    bool wide = rsdp->rev >= 2 && rsdp->xsdt;
-    const struct sdt *root = sdt_at(wide ? rsdp->xsdt : rsdp->rsdt);
-    if (!root)
-        return NULL;
-    uint64_t size = wide ? 8 : 4, count = (root->length - sizeof(*root)) / size;
-    const uint8_t *p = (const uint8_t *)(root + 1);
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t a = 0;
-        __builtin_memcpy(&a, p + i * size, size);
-        const struct sdt *t = sdt_at(a);
-        if (t && __builtin_memcmp(t->sig, sig, 4) == 0)
-            return t;
-    }
-    return NULL;
-}
+#define RSDP_OLD_BYTES 20
 
 static uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
+
+static const struct sdt *sdt_at(uint64_t hpa)
+{
+    if (hpa == 0 || hpa > MAPPED - sizeof(struct sdt))
+        return NULL;
+    const struct sdt *t = arch_ptr(HPA(hpa));
+    return t->length >= sizeof(*t) && t->length <= TABLE_MAX && t->length <= MAPPED - hpa ? t
+                                                                                         : NULL;
+}
+
+static bool sum_is_right(const void *p, uint32_t bytes)
+{
+    uint8_t sum = 0;
+    for (uint32_t i = 0; i < bytes; i++)
+        sum += ((const uint8_t *)p)[i];
+    return sum == 0;
+}
+
+static const struct sdt *find_in(const struct sdt *root, uint32_t size, const char *sig,
+                                 bool strict)
+{
+    const uint8_t *p = (const uint8_t *)(root + 1);
+    for (uint32_t n = (root->length - (uint32_t)sizeof(*root)) / size; n; n--, p += size) {
+        const struct sdt *t = sdt_at(size == 8 ? get64(p) : get32(p));
+        if (t && __builtin_memcmp(t->sig, sig, 4) == 0 &&
+            (!strict || sum_is_right(t, t->length)))
+            return t;
+    }
+    return NULL;
+}
+
+// By the XSDT, if there is one below 4 GB, else by the RSDT, which lists the same tables.
+static const struct sdt *find_table(const struct rsdp *rsdp, uint32_t bytes, const char *sig)
+{
+    const struct sdt *xsdt = rsdp->rev >= 2 && bytes >= sizeof(*rsdp) ? sdt_at(rsdp->xsdt) : NULL;
+    const struct sdt *rsdt = sdt_at(rsdp->rsdt);
+    for (unsigned strict = 2; strict-- > 0;) {
+        const struct sdt *t = NULL;
+        if (xsdt && (!strict || sum_is_right(xsdt, xsdt->length)))
+            t = find_in(xsdt, 8, sig, strict);
+        if (!t && rsdt && (!strict || sum_is_right(rsdt, rsdt->length)))
+            t = find_in(rsdt, 4, sig, strict);
+        if (t && !strict)
+            log_print("boot: the checksum of ACPI table %s, or of the list of tables, is wrong\n",
+                      sig);
+        if (t)
+            return t;
+    }
+    return NULL;
+}
+
 static void add_core(uint32_t apic_id, uint32_t flags)
 {
-    if ((flags & 1) && acpi.cores++ < CPU_MAX)
-        acpi.apic_id[acpi.cores - 1] = apic_id;
+    if (!(flags & 1)) // not enabled
+        return;
+    for (uint32_t i = 0; i < acpi.cores; i++)
+        if (acpi.apic_id[i] == apic_id)
+            return; // firmware may list a core in both forms
+    if (acpi.cores < CPU_MAX)
+        acpi.apic_id[acpi.cores++] = apic_id;
+    else
+        acpi.more++;
 }
 
 static void madt_entry(const uint8_t *e)
 {
     switch (e[0]) {
     case 0: // processor local APIC
-        add_core(e[3], get32(e + 4));
+        if (e[1] >= 8 && e[3] != 0xff)
+            add_core(e[3], get32(e + 4));
         break;
     case 9: // processor local x2APIC
-        if (e[1] >= 16 && get32(e + 4) > 0xfe)
+        if (e[1] >= 16 && get32(e + 4) != UINT32_MAX)
             add_core(get32(e + 4), get32(e + 8));
         break;
     case 1: // IOAPIC
@@ -72,20 +111,31 @@ static void madt_entry(const uint8_t *e)
     }
 }
 
-void acpi_parse(const void *root)
+// FADT: PM_TMR_BLK and PM_TMR_LEN.
+static void find_timer(const struct rsdp *rsdp, uint32_t bytes)
 {
+    const struct sdt *fadt = find_table(rsdp, bytes, "FACP");
+    if (fadt && fadt->length >= 92 && ((const uint8_t *)fadt)[91] == 4)
+        acpi.pm_timer = (uint16_t)get32((const uint8_t *)fadt + 76);
+}
+
+const char *acpi_parse(const void *root, uint32_t bytes)
+{
+    const struct rsdp *rsdp = root;
+    __builtin_memset(&acpi, 0, sizeof(acpi));
     for (uint32_t i = 0; i < 16; i++)
         acpi.isa[i].gsi = i;
-    const struct rsdp *rsdp = root;
-    const struct sdt *madt = rsdp ? find_table(rsdp, "APIC") : NULL;
-    if (!madt)
-        panic("the firmware gives no ACPI MADT: the cores and interrupts cannot be found");
+    if (!rsdp || bytes < RSDP_OLD_BYTES)
+        return "RSDP";
     acpi.emulator = __builtin_memcmp(rsdp->oem, "BOCHS ", 6) == 0;
+    find_timer(rsdp, bytes);
+    const struct sdt *madt = find_table(rsdp, bytes, "APIC");
+    if (!madt || madt->length < sizeof(*madt) + 8)
+        return "MADT";
     const uint8_t *p = (const uint8_t *)(madt + 1) + 8, *end = (const uint8_t *)madt + madt->length;
-    for (; p + 2 <= end && p[1] >= 8 - 2 * (p[0] == 4) && p + p[1] <= end; p += p[1])
+    for (; p + 2 <= end && p[1] >= 2 && p[1] <= end - p; p += p[1])
         madt_entry(p);
-    if (acpi.cores <= CPU_MAX)
-        return;
-    log_print("cores: %u more than the %u that Bulkhead uses\n", acpi.cores - CPU_MAX, CPU_MAX);
-    acpi.cores = CPU_MAX;
+    if (acpi.more)
+        log_print("cores: %u more than the %u that Bulkhead uses\n", acpi.more, CPU_MAX);
+    return NULL;
 }

@@ -5,6 +5,7 @@
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
+#define X2APIC_ID   0x802
 #define X2APIC_EOI  0x80b
 #define X2APIC_SVR  0x80f
 #define X2APIC_ICR  0x830
@@ -27,6 +28,7 @@ void apic_init_cpu(void)
 {
     wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 11));
     wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 10)); // x2APIC
+    this_cpu()->arch.apic_id = (uint32_t)rdmsr(X2APIC_ID);
     wrmsr(X2APIC_TPR, 0);
     wrmsr(X2APIC_SVR, 0x100 | VECTOR_SPURIOUS);
     wrmsr(X2APIC_LINT0, LVT_MASKED);
@@ -34,6 +36,12 @@ void apic_init_cpu(void)
     wrmsr(X2APIC_ERROR, LVT_MASKED);
     wrmsr(X2APIC_TIMER, VECTOR_TIMER | LVT_TSC_DEADLINE);
     __asm__ volatile("mfence" : : : "memory"); // SDM: between the LVT and the first deadline
+}
+
+void apic_quiet(void)
+{
+    arch_set_deadline(UINT64_MAX);
+    wrmsr(X2APIC_SVR, VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
 }
 
 void apic_eoi(void) { wrmsr(X2APIC_EOI, 0); }
@@ -100,11 +108,19 @@ void apic_init_io(void)
     }
 }
 
+// An IOAPIC knows ids of 8 bits, of which the last means all. An interrupt for another core goes to
+// one that it can reach, and is handed on from there like any event.
+static bool ioapic_reaches(uint32_t core) { return cpus[core]->arch.apic_id < 0xff; }
+
 enum status arch_irq_route(uint32_t gsi, uint32_t core)
 {
     uint32_t pin, flags = 0;
     volatile uint32_t *regs = ioapic_of(gsi, &pin);
-    if (!regs || gsi >= VECTOR_GSI_MAX || cpus[core]->arch.apic_id > 0xff)
+    if (!regs || gsi >= VECTOR_GSI_MAX)
+        return ERR_RANGE;
+    for (uint32_t i = 0; i < cpu_count && !ioapic_reaches(core); i++)
+        core = i;
+    if (!ioapic_reaches(core))
         return ERR_RANGE;
     for (uint32_t i = 0; i < 16; i++)
         if (acpi.isa[i].gsi == gsi)

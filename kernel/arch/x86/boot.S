@@ -42,6 +42,19 @@ boot_entry:
 ap_32:
     mov $SEL_KERNEL_DATA, %eax
     mov %eax, %ds
+    // Only the core that is waited for goes on: one that comes too late would come up as another,
+    // on its stack. Its id is known in x2APIC mode.
+    mov $MSR_APIC_BASE, %ecx
+    rdmsr
+    or $0xc00, %eax
+    wrmsr
+    mov $(MSR_X2APIC + 2), %ecx
+    rdmsr
+    cmp %eax, PHYS(ap_apic_id)
+    je enter_long_mode
+1:  cli
+    hlt
+    jmp 1b
 enter_long_mode:
     mov $PHYS(boot_pml4), %eax
     mov %eax, %cr3
@@ -123,10 +136,11 @@ no_long_mode_text:
     .asciz "bulkhead: this CPU has no 64-bit mode; Bulkhead needs one with VT-x\r\n"
 
 .data
-.global boot_tsc, boot_stack, boot_next
+.global boot_tsc, boot_stack, boot_next, ap_apic_id
 boot_tsc: .quad 0
 boot_stack: .quad boot_stack_top // smp.c sets both for each of the other cores
 boot_next: .quad boot_main
+ap_apic_id: .long -1         // of the core that is waited for
 boot_magic: .long 0
 boot_info_pointer: .long 0
 

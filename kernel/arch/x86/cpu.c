@@ -15,7 +15,7 @@ uint32_t cpu_count;
 
 struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
-struct cpu_block cpu_blocks[CPU_MAX];
+bool page_1g;
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_entries[];
@@ -72,17 +72,15 @@ static uint64_t host_cr4(void)
            (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0);
 }
 
-void cpu_init(uint32_t id, uint32_t apic_id)
+void cpu_init(struct cpu_block *b, uint32_t id)
 {
-    struct cpu_block *b = &cpu_blocks[id];
     struct cpu *cpu = &b->cpu;
     cpu->id = id;
     cpu->arch.self = cpu;
-    cpu->arch.apic_id = apic_id;
     cpu->arch.stack_top = (uint64_t)(b->stack + KERNEL_STACK_SIZE);
     cpu->arch.tss = (struct tss *)b->tss;
     cpu->arch.gdt = b->gdt;
-    cpu->arch.gdt_base = GDT_WINDOW + id * 0x10000ull;
+    cpu->arch.gdt_base = (uint64_t)b->gdt;
     if (id == 0)
         idt_fill();
     gdt_fill(b);
@@ -118,7 +116,6 @@ static void read_features(struct features *f)
     f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
     f->xsave1_eax = cpuid_word(13, 1, 0);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
-    f->page_1g = f->ext1_edx & (1u << 26);
     f->ibpb = f->leaf7_edx & (1u << 26);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
@@ -141,6 +138,7 @@ bool cpu_check_features(void)
         { 2, 29, "64-bit mode", "the kernel runs in it" },
     };
     read_features(&features);
+    page_1g = features.ext1_edx & (1u << 26);
     const uint32_t words[] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx,
                                features.xsave1_eax };
     bool ok = true;

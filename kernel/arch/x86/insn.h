@@ -50,6 +50,13 @@ static inline uint8_t in8(uint16_t port)
     return v;
 }
 
+static inline uint32_t in32(uint16_t port)
+{
+    uint32_t v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+    return v;
+}
+
 #define REGISTER_ACCESSORS(name)                                                                   \
     static inline uint64_t read_##name(void)                                                       \
     {                                                                                              \

@@ -1,58 +1,59 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The boot story, one step a line.
 #include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
-#include "kernel/core/boot.h"
 
 static struct boot_facts facts;
-
-// The table of frame owners goes where the first usable run is large enough for it.
-static void frames_setup(void)
-{
-    uint64_t frames = boot_memory.ram_end / PAGE_SIZE;
-    uint64_t bytes = align_up(frames * sizeof(uint32_t), PAGE_SIZE);
-    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
-        struct ram_range *r = &boot_memory.usable[i];
-        if (r->end - r->base < bytes || r->end > 4ull << 30)
-            continue;
-        frames_init(HPA(r->base), frames);
-        r->base += bytes;
-        return;
-    }
-    panic("no room for the frame table of %lu bytes", bytes);
-}
+extern char kernel_start[], kernel_end[];
 
 // boot.S maps the first 4 GB; frames above can be touched after paging_init().
 #define BOOT_MAP_END (4ull << 30)
+
+// Without room for the owners of all frames, the RAM above is left out, and that is said.
+static void frames_setup(void)
+{
+    uint64_t base, all = boot_memory.usable.top / PAGE_SIZE;
+    uint64_t frames = memmap_take_table(&boot_memory.usable, sizeof(uint32_t), BOOT_MAP_END, &base);
+    if (!frames)
+        panic("no room for the frame table");
+    frames_init(HPA(base), frames);
+    if (frames < all) {
+        log_print("boot: below 4 GB there is room for the frame table of %lu MB only: the RAM "
+                  "above that, up to %lu MB, is not used\n", frames >> 8, all >> 8);
+        memmap_cut(&boot_memory.usable, frames * PAGE_SIZE, all * PAGE_SIZE);
+    }
+}
+
 static void frames_add_range(uint64_t from, uint64_t to)
 {
-    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
-        uint64_t base = max_u64(boot_memory.usable[i].base, from);
-        uint64_t end = min_u64(boot_memory.usable[i].end, to);
+    const struct memmap *m = &boot_memory.usable;
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint64_t base = max_u64(m->range[i].base, from), end = min_u64(m->range[i].end, to);
         if (base < end)
             frames_add(HPA(base), (end - base) / PAGE_SIZE);
     }
 }
 
-NORETURN void boot_main(uint32_t magic, uint32_t info)
+// Memory map, modules, command line; then cores, IOAPICs, ISA interrupts, timers.
+static void read_tables(uint32_t magic, uint32_t info)
 {
-    serial_init();
-    log_print("Bulkhead\n");
-    facts.entry_tsc = boot_tsc;
-    multiboot_parse(magic, info, &facts);    // memory map, modules, RSDP
-    acpi_parse(boot_memory.rsdp);            // cores, IOAPICs, ISA interrupts
-    if (!cpu_check_features()) {             // before anything is switched on
-        log_print("Bulkhead cannot run here; the machine stops.\n");
-        arch_off(2);
-    }
-    frames_setup();
-    frames_add_range(0, BOOT_MAP_END);
-    paging_init(max_u64(boot_memory.ram_end, BOOT_MAP_END));
-    frames_add_range(BOOT_MAP_END, UINT64_MAX);
-    cpu_init(0, cpuid_word(0xb, 0, 3));      // GDT, TSS, IDT, control registers, MSRs
+    const struct ram_range image = { (uint64_t)kernel_start - KERNEL_VMA,
+                                     (uint64_t)kernel_end - KERNEL_VMA };
+    const char *wrong = multiboot_parse(magic, info, image, &facts);
+    if (wrong)
+        panic("%s", wrong);
+    wrong = acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
+    if (wrong)
+        panic("the firmware gives no ACPI %s: cores and interrupts cannot be found", wrong);
+}
+
+// From here on this core has its struct cpu (see ap_up() in smp.c).
+NORETURN static __attribute__((noinline)) void boot_up(void)
+{
     apic_init_cpu();
     apic_init_io();
-    clock_calibrate();                       // TSC against the PIT
+    clock_calibrate();                       // TSC against the board's timers
     clock_read_rtc(facts.rtc, &facts.wall_tsc);
     const char *failed = hvm->enable_core(this_cpu());
     if (failed)
@@ -68,4 +69,23 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
         log_print("boot: this CPU does not claim RDCL_NO: "
                   "ring 3 is not confined against Meltdown\n");
     core_start(&facts);                      // the manager; does not return
+}
+
+NORETURN void boot_main(uint32_t magic, uint32_t info)
+{
+    serial_init();
+    log_print("Bulkhead\n");
+    facts.entry_tsc = boot_tsc;
+    read_tables(magic, info);
+    if (!cpu_check_features()) {             // before anything is switched on
+        log_print("Bulkhead cannot run here; the machine stops.\n");
+        arch_off(2);
+    }
+    frames_setup();
+    frames_add_range(0, BOOT_MAP_END);
+    paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END));
+    frames_add_range(BOOT_MAP_END, UINT64_MAX);
+    paging_map_cpu(&cpu_blocks[0]);
+    cpu_init(&cpu_blocks[0], 0);             // GDT, TSS, IDT, control registers, MSRs
+    boot_up();
 }

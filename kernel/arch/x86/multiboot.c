@@ -1,65 +1,55 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What GRUB left: memory map, modules, RSDP (Multiboot2 specification, "Boot information format").
 // Everything in use is cut out of the map before a single frame is handed out: GRUB puts modules
-// low.
-#include "kernel/arch/x86/x86.h"
-#include "kernel/core/boot.h"
+// low. The loader is trusted, but not to have made no mistake: every length is bounded.
+#include "kernel/arch/x86/multiboot.h"
+#include "kernel/core/arch.h"
 
 #define MULTIBOOT2_MAGIC 0x36d76289u
+#define INFO_MAX (1u << 20)
+#define RAM_MAX  (1ull << 46) // what the direct map can hold
 
-enum { TAG_END = 0, TAG_MODULE = 3, TAG_MMAP = 6, TAG_OLD_RSDP = 14, TAG_NEW_RSDP = 15 };
+enum { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MODULE = 3, TAG_MMAP = 6, TAG_OLD_RSDP = 14,
+       TAG_NEW_RSDP = 15 };
 
 struct tag { uint32_t type, size; };
 struct tag_module { struct tag tag; uint32_t start, end; char name[]; };
 struct tag_mmap { struct tag tag; uint32_t entry_size, version; };
 struct mmap_entry { uint64_t base, length; uint32_t type, reserved; };
+#define USABLE 1 // other types, known or not: reserved
 
 struct boot_memory boot_memory;
-extern char kernel_start[], kernel_end[];
 
-static void add_usable(uint64_t base, uint64_t end)
-{
-    base = align_up(base, PAGE_SIZE);
-    end = align_down(end, PAGE_SIZE);
-    if (base < end && boot_memory.usable_count < ARRAY_SIZE(boot_memory.usable))
-        boot_memory.usable[boot_memory.usable_count++] = (struct ram_range){ base, end };
-}
-
-static void cut(uint64_t base, uint64_t end)
-{
-    base = align_down(base, PAGE_SIZE);
-    end = align_up(end, PAGE_SIZE);
-    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
-        struct ram_range *r = &boot_memory.usable[i];
-        if (end <= r->base || base >= r->end)
-            continue;
-        uint64_t behind = r->end;
-        if (base > r->base) {
-            r->end = base;
-            if (end < behind)
-                add_usable(end, behind);
-        } else {
-            r->base = min_u64(end, behind);
-        }
-    }
-}
-
-static void read_mmap(const struct tag_mmap *t)
+// A map may have overlaps; what is usable is so only where nothing else is said.
+static void read_mmap(const struct tag_mmap *t, bool usable)
 {
     const uint8_t *p = (const uint8_t *)(t + 1), *end = (const uint8_t *)t + t->tag.size;
     uint32_t size = t->entry_size;
-    for (; size >= sizeof(struct mmap_entry) && p + size <= end; p += size) {
-        const struct mmap_entry *e = (const struct mmap_entry *)p;
-        if (e->type != 1 || e->base >= DIRECT_MAX) // other types, known or not: reserved
+    if (t->tag.size < sizeof(*t) || size < sizeof(struct mmap_entry))
+        return;
+    for (; size <= (uint64_t)(end - p); p += size) {
+        struct mmap_entry e;
+        __builtin_memcpy(&e, p, sizeof(e));
+        if ((e.type == USABLE) != usable || e.base >= RAM_MAX)
             continue;
-        uint64_t stop = min_u64(e->base + e->length, DIRECT_MAX);
-        add_usable(e->base, stop);
-        boot_memory.ram_end = max_u64(boot_memory.ram_end, stop);
+        uint64_t stop = e.base + min_u64(e.length, RAM_MAX - e.base);
+        if (usable)
+            memmap_add(&boot_memory.usable, e.base, stop);
+        else
+            memmap_cut(&boot_memory.usable, e.base, stop);
     }
+}
+
+static bool ends_in_nul(const struct tag *t, uint32_t from)
+{
+    return t->size > from && ((const char *)t)[t->size - 1] == 0;
 }
 
 static void read_module(const struct tag_module *t, struct boot_facts *facts)
 {
+    if (!ends_in_nul(&t->tag, sizeof(*t)) || t->end < t->start) {
+        log_print("boot: a module's tag is damaged: it is left out\n");
+        return;
+    }
     if (facts->modules == BOOT_MODULE_MAX) {
         log_print("boot: more than %u modules: '%s' is left out\n", BOOT_MODULE_MAX, t->name);
         return;
@@ -74,38 +64,70 @@ static void read_module(const struct tag_module *t, struct boot_facts *facts)
     m->bytes = t->end - t->start;
 }
 
-static void find_trampoline(void)
+static void read_tag(const struct tag *t, struct boot_facts *facts)
 {
-    for (uint32_t i = 0; i < boot_memory.usable_count; i++) {
-        uint64_t base = max_u64(boot_memory.usable[i].base, 0x1000);
-        uint64_t end = min_u64(boot_memory.usable[i].end, 0x9f000);
-        if (end >= base + PAGE_SIZE)
-            boot_memory.trampoline = end - PAGE_SIZE;
+    switch (t->type) {
+    case TAG_MMAP:
+        read_mmap((const struct tag_mmap *)t, true);
+        break;
+    case TAG_MODULE:
+        read_module((const struct tag_module *)t, facts);
+        break;
+    case TAG_COMMAND_LINE:
+        if (ends_in_nul(t, sizeof(*t)))
+            boot_memory.command_line = (const char *)(t + 1);
+        break;
+    case TAG_OLD_RSDP: // 20 bytes of it
+        if (boot_memory.rsdp)
+            break;
+        // fall through
+    case TAG_NEW_RSDP:
+        boot_memory.rsdp = t + 1;
+        boot_memory.rsdp_bytes = t->size - (uint32_t)sizeof(*t);
+        break;
     }
 }
 
-void multiboot_parse(uint32_t magic, uint32_t info, struct boot_facts *facts)
+// Calls read_tag() for all tags, or takes the reserved ranges of the maps.
+static void walk(const uint8_t *base, uint32_t total, struct boot_facts *facts)
 {
+    for (uint32_t at = 8; total - at >= sizeof(struct tag);) {
+        const struct tag *t = (const struct tag *)(base + at);
+        if (t->type == TAG_END || t->size < sizeof(*t) || t->size > total - at)
+            break;
+        if (facts)
+            read_tag(t, facts);
+        else if (t->type == TAG_MMAP)
+            read_mmap((const struct tag_mmap *)t, false);
+        uint64_t next = at + align_up(t->size, 8);
+        if (next > total)
+            break;
+        at = (uint32_t)next;
+    }
+}
+
+const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range image,
+                            struct boot_facts *facts)
+{
+    struct memmap *m = &boot_memory.usable;
+    __builtin_memset(&boot_memory, 0, sizeof(boot_memory));
+    boot_memory.command_line = "";
     if (magic != MULTIBOOT2_MAGIC)
-        panic("not started by a Multiboot2 loader (EAX is %x, not %x)", magic, MULTIBOOT2_MAGIC);
+        return "not started by a Multiboot2 loader";
     const uint8_t *base = arch_ptr(HPA(info));
     uint32_t total = *(const uint32_t *)base;
-    for (uint32_t at = 8; at + 8 <= total;) {
-        const struct tag *t = (const struct tag *)(base + at);
-        if (t->type == TAG_END || t->size < 8)
-            break;
-        if (t->type == TAG_MMAP)
-            read_mmap((const struct tag_mmap *)t);
-        else if (t->type == TAG_MODULE)
-            read_module((const struct tag_module *)t, facts);
-        else if (t->type == TAG_NEW_RSDP || (t->type == TAG_OLD_RSDP && !boot_memory.rsdp))
-            boot_memory.rsdp = t + 1;
-        at += (uint32_t)align_up(t->size, 8);
-    }
-    cut(info, info + total);
+    if (total < 8 || total > INFO_MAX || total > UINT32_MAX - info)
+        return "the boot information has no sensible length";
+    walk(base, total, facts);
+    walk(base, total, NULL);
+    memmap_cut(m, info, info + total);
     for (uint32_t i = 0; i < facts->modules; i++)
-        cut(facts->module[i].hpa.v, facts->module[i].hpa.v + facts->module[i].bytes);
-    find_trampoline();
-    cut(0, 1u << 20); // real-mode data, EBDA, the trampoline: not worth handing out
-    cut((uint64_t)kernel_start - KERNEL_VMA, (uint64_t)kernel_end - KERNEL_VMA);
+        memmap_cut(m, facts->module[i].hpa.v, facts->module[i].hpa.v + facts->module[i].bytes);
+    boot_memory.trampoline = memmap_last_page(m, 0x1000, 0x9f000);
+    memmap_cut(m, 0, 1u << 20); // real-mode data, EBDA, the trampoline: not worth handing out
+    memmap_cut(m, image.base, image.end);
+    if (m->lost)
+        log_print("boot: the memory map has too many pieces: %lu KB in small ones are not used\n",
+                  m->lost >> 10);
+    return m->count ? NULL : "the loader gives no memory";
 }

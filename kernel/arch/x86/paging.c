@@ -141,7 +141,7 @@ static uint64_t leaf_bits(const struct pt_format *f, uint8_t prot)
 
 static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
 {
-    for (unsigned l = features.page_1g ? 2 : 1; l; l--)
+    for (unsigned l = page_1g ? 2 : 1; l; l--)
         if (is_aligned(address | hpa, span(l)) && bytes >= span(l))
             return l;
     return 0;
@@ -351,33 +351,39 @@ static void map_image(void)
         uint64_t bits = a < (uint64_t)kernel_rodata ? PTE_G
                         : a < (uint64_t)kernel_data ? PTE_G | PTE_NX
                                                     : PTE_G | PTE_NX | PTE_W;
-        uint64_t in_blocks = a - (uint64_t)cpu_blocks;
-        if (in_blocks < sizeof(cpu_blocks) && in_blocks % sizeof(struct cpu_block) == 0)
-            continue; // the guard page below a core's stack
         kernel_map(a, a - KERNEL_VMA, PAGE_SIZE, bits);
     }
 }
 
 // A table of one page at the start of 64 KB, zeros behind it.
-static void map_window(uint64_t window, const void *table, uint64_t bits)
+static void map_window(uint64_t window, uint64_t table, uint64_t bits)
 {
     for (unsigned p = 1; p < 16; p++)
         kernel_map(window + p * PAGE_SIZE, (uint64_t)zero_page - KERNEL_VMA, PAGE_SIZE,
                    PTE_G | PTE_NX);
-    kernel_map(window, (uint64_t)table - KERNEL_VMA, PAGE_SIZE, PTE_G | PTE_NX | bits);
+    kernel_map(window, table, PAGE_SIZE, PTE_G | PTE_NX | bits);
 }
 
 void paging_init(uint64_t ram_end)
 {
     if (table_new(&kernel_space, &kernel_space.arch.root) != OK)
         panic("no memory for the kernel's page tables");
-    kernel_map(DIRECT_MAP, 0, align_up(ram_end, span(features.page_1g ? 2 : 1)),
+    kernel_map(DIRECT_MAP, 0, align_up(ram_end, span(page_1g ? 2 : 1)),
                PTE_G | PTE_NX | PTE_W);
     map_image();
-    for (unsigned c = 0; c < CPU_MAX; c++)
-        map_window(GDT_WINDOW + c * 0x10000ull, cpu_blocks[c].gdt, PTE_W);
-    map_window(IDT_WINDOW, idt, 0);
+    map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
     write_cr3(kernel_space.arch.root.v);
+}
+
+void paging_map_cpu(struct cpu_block *b)
+{
+    struct hpa frames;
+    uint64_t bytes = align_up((uint64_t)(&b->cpu + 1) - (uint64_t)b->stack, PAGE_SIZE);
+    if (!frames_alloc(1 + bytes / PAGE_SIZE, PAGE_SIZE, FRAME_KERNEL, &frames))
+        panic("no memory for a core");
+    arch_zero(arch_ptr(frames), PAGE_SIZE + bytes);
+    map_window((uint64_t)b->gdt, frames.v, PTE_W);
+    kernel_map((uint64_t)b->stack, frames.v + PAGE_SIZE, bytes, PTE_G | PTE_NX | PTE_W);
 }
 
 void *paging_map_mmio(struct hpa hpa)

@@ -1,57 +1,161 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The other cores: INIT, SIPI, one after the other through one trampoline page; each is compared
 // with the boot core before it may run anything. (SDM, "Multiple-Processor (MP) Initialization".)
+//
+// A core that is tried gets the next block, used or not; only one that is used gets the next
+// number. So what is wrong with one core, or when it comes, is nothing to another. The boot core
+// writes all that is in here but for tsc_there; the core that comes up reads it from its check-in
+// on.
+#include "kernel/arch/x86/clock_choose.h"
 #include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 
 #define ICR_INIT 0x4500u
 #define ICR_SIPI 0x4600u
+#define TSC_ROUNDS 64
 
 extern char ap_trampoline[], ap_trampoline_end[];
 extern uint64_t boot_pml4[];
 extern uint64_t boot_stack, boot_next; // where boot.S goes on in C
+extern uint32_t ap_apic_id;            // who may go on there
 
-static uint32_t ap_id;         // the one that is coming up
-static uint32_t ap_state;      // atomic: AP_*
-enum { AP_WAITING, AP_READY, AP_BAD };
+static struct cpu_block *ap_block;
+static uint32_t ap_number;
+// Atomic. The core sets HERE, and with that is waited for; or the boot core sets LATE.
+static uint32_t ap_state;
+enum { AP_WAITING, AP_LATE, AP_HERE, AP_MEASURE, AP_READY, AP_BAD };
 static uint32_t ap_go;         // atomic: all cores are up, start scheduling
+static uint32_t tsc_turn;      // atomic: odd: the other core is to read its TSC
+static uint64_t tsc_there;
 
-NORETURN void ap_main(void)
+static uint32_t state_now(void) { return __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE); }
+static void state_set(uint32_t s) { __atomic_store_n(&ap_state, s, __ATOMIC_RELEASE); }
+
+static bool state_change(uint32_t from, uint32_t to)
 {
-    cpu_init(ap_id, acpi.apic_id[ap_id]);
+    return __atomic_compare_exchange_n(&ap_state, &from, to, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+NORETURN static void halt(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+static uint64_t rdtsc_in_order(void)
+{
+    __asm__ volatile("lfence" : : : "memory");
+    uint64_t tsc = rdtsc();
+    __asm__ volatile("lfence" : : : "memory");
+    return tsc;
+}
+
+static void tsc_answer(void)
+{
+    for (uint32_t round = 0; round < TSC_ROUNDS; round++) {
+        while (__atomic_load_n(&tsc_turn, __ATOMIC_ACQUIRE) != 2 * round + 1)
+            __builtin_ia32_pause();
+        tsc_there = rdtsc_in_order();
+        __atomic_store_n(&tsc_turn, 2 * round + 2, __ATOMIC_RELEASE);
+    }
+}
+
+static int64_t tsc_compare(void)
+{
+    struct tsc_bounds bounds = TSC_BOUNDS_ALL;
+    for (uint32_t round = 0; round < TSC_ROUNDS; round++) {
+        uint64_t before = rdtsc_in_order();
+        __atomic_store_n(&tsc_turn, 2 * round + 1, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&tsc_turn, __ATOMIC_ACQUIRE) != 2 * round + 2)
+            __builtin_ia32_pause();
+        tsc_bounds_narrow(&bounds, before, tsc_there, rdtsc_in_order());
+    }
+    return tsc_apart(&bounds);
+}
+
+// A function of its own: the compiler takes this_cpu() for a constant, and must not read it before
+// cpu_init().
+NORETURN static __attribute__((noinline)) void ap_up(void)
+{
+    arch_space_none(); // boot.S's tables are writable and executable
     apic_init_cpu();
     const char *differs = cpu_compare_features();
     if (!differs)
         differs = hvm->enable_core(this_cpu());
     if (differs) {
-        log_print("core %u: %s differs from core 0 or fails: it is not used\n", ap_id, differs);
-        __atomic_store_n(&ap_state, AP_BAD, __ATOMIC_RELEASE);
-        for (;;)
-            __asm__ volatile("cli; hlt");
+        log_print("core with APIC id %u: %s differs from core 0 or fails: it is not used\n",
+                  this_cpu()->arch.apic_id, differs);
+        apic_quiet();
+        state_set(AP_BAD);
+        halt();
     }
     sched_init_cpu(this_cpu());
-    __atomic_store_n(&ap_state, AP_READY, __ATOMIC_RELEASE);
+    state_set(AP_MEASURE);
+    tsc_answer();
+    state_set(AP_READY);
     while (!__atomic_load_n(&ap_go, __ATOMIC_ACQUIRE))
         __builtin_ia32_pause();
     sched_run();
 }
 
-static bool start_one(uint32_t slot, uint32_t apic_id)
+NORETURN void ap_main(void)
 {
-    ap_id = slot;
-    acpi.apic_id[slot] = apic_id;
-    boot_stack = (uint64_t)(cpu_blocks[slot].stack + KERNEL_STACK_SIZE);
-    __atomic_store_n(&ap_state, AP_WAITING, __ATOMIC_RELEASE);
+    if (!state_change(AP_WAITING, AP_HERE))
+        halt();
+    cpu_init(ap_block, ap_number);
+    ap_up();
+}
+
+// Sends SIPI twice at most. A core that does not check in is put back to where only another SIPI
+// would wake it, and from now on would find that nobody waits for it.
+static bool wake(uint32_t apic_id)
+{
+    ap_apic_id = apic_id;
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         apic_icr(apic_id, ICR_SIPI | (uint32_t)(boot_memory.trampoline >> 12));
         uint64_t end = rdtsc() + clock_tsc_hz / 10; // 100 ms
-        while (rdtsc() < end && __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) == AP_WAITING)
+        while (rdtsc() < end && state_now() == AP_WAITING)
             __builtin_ia32_pause();
-        if (__atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) != AP_WAITING)
-            return __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE) == AP_READY;
+        if (state_now() != AP_WAITING)
+            return true;
     }
-    log_print("core with APIC id %u does not start: it is not used\n", apic_id);
+    if (!state_change(AP_WAITING, AP_LATE))
+        return true;
+    ap_apic_id = UINT32_MAX;
+    apic_icr(apic_id, ICR_INIT);
+    clock_delay_us(10000);
     return false;
+}
+
+static bool start_one(struct cpu_block *block, uint32_t number, uint32_t apic_id)
+{
+    paging_map_cpu(block);
+    ap_block = block;
+    ap_number = number;
+    boot_stack = (uint64_t)(block->stack + KERNEL_STACK_SIZE);
+    tsc_turn = 0;
+    state_set(AP_WAITING);
+    if (!wake(apic_id)) {
+        log_print("core with APIC id %u does not start: it is not used\n", apic_id);
+        return false;
+    }
+    while (state_now() == AP_HERE) // it is in our code now, which ends
+        __builtin_ia32_pause();
+    if (state_now() == AP_BAD)
+        return false;
+    int64_t apart = tsc_compare();
+    uint64_t ticks = (uint64_t)(apart < 0 ? -apart : apart);
+    // A move takes longer than a microsecond, so nobody sees time go back by less.
+    if (ticks > clock_tsc_hz / 1000000) {
+        log_print("core %u: its TSC is %lu ticks %s core 0's: no VM moves to or from it\n", number,
+                  ticks, apart < 0 ? "behind" : "before");
+        cpus[number]->time_apart = 1;
+    }
+    while (state_now() != AP_READY)
+        __builtin_ia32_pause();
+    return true;
 }
 
 // With the tables that boot.S made: identity-mapped low memory, and the kernel's address.
@@ -66,23 +170,23 @@ static void place_trampoline(void)
 
 void smp_start(void)
 {
-    uint32_t others[CPU_MAX], n = 0, up = 1;
-    for (uint32_t i = 0; i < acpi.cores; i++)
-        if (acpi.apic_id[i] != this_cpu()->arch.apic_id)
-            others[n++] = acpi.apic_id[i];
+    uint32_t me = this_cpu()->arch.apic_id, up = 1, tried = 1;
     cpu_count = 1;
-    if (n && !boot_memory.trampoline) {
+    if (acpi.cores > 1 && !boot_memory.trampoline) {
         log_print("no free page below 640 KB: only core 0 is used\n");
-        n = 0;
+        return;
     }
-    if (n) {
+    if (acpi.cores > 1) {
         place_trampoline();
-        for (uint32_t i = 0; i < n; i++)
-            apic_icr(others[i], ICR_INIT);
+        for (uint32_t i = 0; i < acpi.cores; i++)
+            if (acpi.apic_id[i] != me)
+                apic_icr(acpi.apic_id[i], ICR_INIT);
         clock_delay_us(10000);
     }
-    for (uint32_t i = 0; i < n; i++)
-        up += start_one(up, others[i]);
+    for (uint32_t i = 0; i < acpi.cores && tried < CPU_MAX; i++)
+        if (acpi.apic_id[i] != me)
+            up += start_one(&cpu_blocks[tried++], up, acpi.apic_id[i]);
+    ap_apic_id = UINT32_MAX;
     cpu_count = up;
     __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
 }

@@ -3,7 +3,6 @@
 // only in the places that open a window (the idle loop, the exit path) and return there; any
 // exception in the kernel is a bug and a panic.
 #include "kernel/arch/x86/x86.h"
-#include "kernel/core/grace.h"
 
 extern bool machine_stopping;
 
@@ -11,7 +10,6 @@ extern bool machine_stopping;
 void trap_dispatch(uint8_t vector)
 {
     uint32_t gsi = vector - VECTOR_GSI_BASE;
-    grace_awake(this_cpu());
     if (vector == VECTOR_SPURIOUS || vector < 32)
         return;
     if (gsi < VECTOR_GSI_MAX)
@@ -88,7 +86,6 @@ void idle_wakeup(void)
 {
     if (this_cpu()->work)
         sched_run();
-    grace_idle(this_cpu());
 }
 
 NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx)

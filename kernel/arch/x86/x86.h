@@ -2,6 +2,7 @@
 // What the files of kernel/arch/x86 share. Per-core state is in struct arch_cpu and belongs to its
 // core; everything else here is written once at boot by the boot core.
 #pragma once
+#include "kernel/arch/x86/acpi.h"
 #include "kernel/arch/x86/insn.h"
 #include "kernel/arch/x86/regs.h"
 #include "kernel/core/arch.h"
@@ -10,65 +11,51 @@
 #define KERNEL_VMA  0xffffffff80000000ull
 #define DIRECT_MAP  0xffff800000000000ull // all of physical RAM, never executable
 #define DIRECT_MAX  (1ull << 46)
-#define GDT_WINDOW  0xffffff8000000000ull // 64 KB a core: one page of GDT, then zeros
-#define IDT_WINDOW  0xffffff8000200000ull // 64 KB: the IDT, then zeros
-#define MMIO_WINDOW 0xffffff8000400000ull // uncached pages of devices
+#define CPU_WINDOW  0xffffff8000000000ull // a struct cpu_block for each core
+#define CPU_BLOCK_SIZE 0x20000ull
+#define IDT_WINDOW  0xffffff8001000000ull // 64 KB: the IDT, then zeros
+#define MMIO_WINDOW 0xffffff8001200000ull // uncached pages of devices
 
 // Facts about the host's CPUs, from CPUID; every other core must have the same.
 struct features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool page_1g, ibpb, md_clear, l1d_flush, barriers;
+    bool ibpb, md_clear, l1d_flush, barriers;
 };
 extern struct features features;
+extern bool page_1g; // 1 GB pages are used: the CPU has them for the host and for guests
+
+// Everything of one core, page by page. A core that was tried and is not used keeps its block.
+struct cpu_block {
+    uint64_t gdt[512];
+    uint8_t zeros[15 * PAGE_SIZE]; // what GDTR's limit also covers: one page, read-only
+    uint8_t guard[PAGE_SIZE];      // not mapped
+    uint8_t stack[KERNEL_STACK_SIZE];
+    uint8_t ist[3][IST_STACK_SIZE];
+    uint8_t tss[3 * PAGE_SIZE];
+    struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
+} __attribute__((aligned(CPU_BLOCK_SIZE)));
+#define cpu_blocks ((struct cpu_block *)CPU_WINDOW)
+_Static_assert(sizeof(struct cpu_block) == CPU_BLOCK_SIZE, "fits its part of the window");
+_Static_assert(CPU_WINDOW + CPU_MAX * CPU_BLOCK_SIZE <= IDT_WINDOW, "the window has all cores");
 
 // cpu.c
-void cpu_init(uint32_t id, uint32_t apic_id); // GDT, TSS, IDT, control registers, MSRs of this core
+// This core's GDT, TSS, IDT, control registers, MSRs. It is core `id` if it may be used.
+void cpu_init(struct cpu_block *b, uint32_t id);
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
-struct cpu_block { // everything of one core, page by page
-    uint8_t guard[PAGE_SIZE]; // not mapped
-    uint8_t stack[KERNEL_STACK_SIZE];
-    uint8_t ist[3][IST_STACK_SIZE];
-    uint64_t gdt[512];
-    uint8_t tss[3 * PAGE_SIZE];
-    struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
-} __attribute__((aligned(PAGE_SIZE)));
-extern struct cpu_block cpu_blocks[CPU_MAX];
 
 // paging.c
 void paging_init(uint64_t ram_end);
+void paging_map_cpu(struct cpu_block *b); // its pages, all zeros
 void paging_share_kernel(uint64_t *root); // the kernel's half, into the root of other tables
 void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
-// multiboot.c
-struct boot_facts;
-struct ram_range { uint64_t base, end; };
-struct boot_memory {
-    struct ram_range usable[64];   // what is left of GRUB's map after everything in use was cut out
-    uint32_t usable_count;
-    uint64_t ram_end;
-    uint64_t trampoline;           // a free page below 640 KB
-    const void *rsdp;
-};
-extern struct boot_memory boot_memory;
-void multiboot_parse(uint32_t magic, uint32_t info, struct boot_facts *facts);
-
-// acpi.c
-struct acpi_facts {
-    uint32_t apic_id[CPU_MAX], cores;
-    struct { uint32_t address, gsi_base, pins; volatile uint32_t *regs; } ioapic[4];
-    uint32_t ioapics;
-    struct { uint32_t gsi; uint16_t flags; } isa[16];
-    bool emulator;             // OEM id of Bochs and QEMU: their exit ports may be written
-};
-extern struct acpi_facts acpi;
-void acpi_parse(const void *rsdp);
-
 // apic.c
 void apic_init_cpu(void);
+void apic_quiet(void); // this core is not used: it takes nothing but an NMI sent to it
 void apic_init_io(void);
 void apic_eoi(void);
 void apic_icr(uint32_t apic_id, uint32_t command);

@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "kernel/core/grace.h"
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 #include "tests/unit/arch/hardware.h"
@@ -148,7 +147,6 @@ static void do_interrupts(void *argument)
 {
     const struct pending *p = argument;
     struct cpu *cpu = this_cpu();
-    grace_awake(cpu);
     if (p->ipis)
         cpu_ipi();
     if (p->timer) {
@@ -157,10 +155,8 @@ static void do_interrupts(void *argument)
     }
     if (cpu->work)
         sched_run();
-    if (p->from == FAKE_IDLE) {
-        grace_idle(cpu);
+    if (p->from == FAKE_IDLE)
         arch_idle();
-    }
     if (p->from == FAKE_USER)
         fake_back_to_user();
     if (cpu->current->vcpu->work)

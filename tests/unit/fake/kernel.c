@@ -441,8 +441,8 @@ static int64_t call_system(uint64_t number, const uint64_t a[6], uint64_t *secon
         return (int64_t)len;
     }
     if (number == SYS_system_info) {
-        struct system_info info = {.frames_total = 1 << 18, .cores = 2,
-                                   .frames_free = fake.memory_left >> 12};
+        struct system_info info = {.frames_total = 1 << 18, .frames_free = fake.memory_left >> 12,
+                                   .cores = 2, .time_apart = fake.time_apart};
         memcpy(to, &info, sizeof(info));
         return OK;
     }

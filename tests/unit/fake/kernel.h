@@ -53,6 +53,7 @@ struct fake_kernel {
     char log[1 << 16]; // what log_write was given
     uint32_t log_len;
     const char *kernel_log;
+    uint64_t time_apart; // of system_info
     struct vcpu_stats stats[4];
     uint32_t stats_count;
     int64_t audit;

@@ -71,7 +71,7 @@ static bool vmx_check(bool ok)
             return false;
     }
     if (!(rdmsr(MSR_VMX_EPT_VPID) & (1u << 17)))
-        features.page_1g = false; // one format for the host and for guests is enough
+        page_1g = false; // one format for the host and for guests is enough
     return ok;
 }
 

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the boot core reads of loader and firmware. The input lies at the very end of what is mapped
+// then, so a byte too far is seen. It begins with: which parser, and where in it the root is.
+#include "kernel/arch/x86/acpi.h"
+#include "kernel/arch/x86/multiboot.h"
+#include "tests/unit/low_memory.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static void fuzz_multiboot(const uint8_t *data, size_t bytes)
+{
+    static struct boot_facts facts;
+    const struct ram_range image = { 0x100000, 0x180000 };
+    if (bytes < 8)
+        return;
+    memset(&facts, 0, sizeof(facts));
+    uint32_t at = (uint32_t)((LOW_BYTES - bytes) & ~7ull), total = (uint32_t)bytes;
+    memcpy(low + at, data, bytes);
+    memcpy(low + at, &total, 4);
+    if (multiboot_parse(0x36d76289, at, image, &facts))
+        return;
+    const struct memmap *m = &boot_memory.usable;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->range[i].base >= m->range[i].end || m->range[i].end > m->top ||
+            (i && m->range[i - 1].end >= m->range[i].base) ||
+            (m->range[i].base < image.end && m->range[i].end > image.base))
+            abort();
+    if (facts.modules > BOOT_MODULE_MAX || (boot_memory.trampoline & 0xfff) ||
+        boot_memory.trampoline >= 0x9f000 || strlen(boot_memory.command_line) > bytes)
+        abort();
+    acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    if (!low)
+        low_start();
+    log_said[0] = 0;
+    if (bytes < 40 || bytes > 8192)
+        return 0;
+    if (data[0] & 1) {
+        fuzz_multiboot(data + 1, bytes - 1);
+        return 0;
+    }
+    // An RSDP, then tables: addresses in the input are relative to its start.
+    uint64_t at = LOW_BYTES - bytes;
+    memcpy(low + at, data, bytes);
+    uint32_t root;
+    memcpy(&root, low + at + 16, 4);
+    root = (uint32_t)(at + root % bytes);
+    memcpy(low + at + 16, &root, 4);
+    memcpy(low + at + 24, &(uint64_t){ root }, 8);
+    if ((uint64_t)root + 60 <= LOW_BYTES) { // and the first three tables of the list
+        for (unsigned i = 0; i < 3; i++) {
+            uint32_t t;
+            memcpy(&t, low + root + 36 + 4 * i, 4);
+            t = (uint32_t)(at + t % bytes);
+            memcpy(low + root + 36 + 4 * i, &t, 4);
+        }
+    }
+    acpi_parse(low + at, data[1] & 1 ? 36 : 20);
+    if (acpi.cores > CPU_MAX || acpi.ioapics > ARRAY_SIZE(acpi.ioapic))
+        abort();
+    return 0;
+}
