@@ -15,7 +15,7 @@ const struct boot_info *boot_block(void);
 void process_output(void (*sink)(void *opaque, const char *text, uint32_t len), void *opaque);
 
 // Maps fresh zeroed pages of this process at `va`. -> handle of the memory, or a negative status.
-int64_t process_map_pages(uint64_t va, uint64_t bytes);
+int64_t process_map_pages(uint64_t va, uint64_t bytes, uint64_t flags); // of mem_create
 
 // The heap lies at HEAP_START and grows to at most HEAP_END. Other mappings belong elsewhere.
 #define HEAP_START 0x10000000ull

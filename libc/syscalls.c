@@ -26,9 +26,9 @@ void process_output(void (*sink)(void *opaque, const char *text, uint32_t len), 
     output_opaque = opaque;
 }
 
-int64_t process_map_pages(uint64_t va, uint64_t bytes)
+int64_t process_map_pages(uint64_t va, uint64_t bytes, uint64_t flags)
 {
-    int64_t mem = kcall_mem_create(bytes, PAGE_SIZE, 0);
+    int64_t mem = kcall_mem_create(bytes, PAGE_SIZE, flags);
     if (mem < 0) {
         return mem;
     }
@@ -72,7 +72,7 @@ void *sbrk(ptrdiff_t delta)
     }
     if (next > heap_mapped) {
         uint64_t bytes = (next - heap_mapped + HEAP_CHUNK - 1) & ~(HEAP_CHUNK - 1);
-        if (process_map_pages(heap_mapped, bytes) < 0) {
+        if (process_map_pages(heap_mapped, bytes, 0) < 0) {
             errno = ENOMEM;
             return (void *)-1;
         }

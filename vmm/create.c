@@ -90,7 +90,7 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
 
 static bool create_vcpu(struct vmm *vmm)
 {
-    int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE);
+    int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE, MEM_KERNEL);
     int64_t vcpu;
 
     if (page < 0)

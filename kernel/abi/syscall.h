@@ -102,6 +102,7 @@ enum syscall_number {
 #define PROT_EXEC  4
 
 // mem_create: flags, and the alignments it takes.
+#define MEM_KERNEL 1 // one page that the kernel itself reaches: a vCPU's
 #define PAGE_SIZE 4096ull
 #define PAGE_2M   (1ull << 21)
 #define PAGE_1G   (1ull << 30)

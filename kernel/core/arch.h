@@ -10,14 +10,19 @@ uint64_t arch_now(void);                   // TSC
 uint64_t arch_tsc_hz(void);
 void arch_set_deadline(uint64_t tsc);      // this core's timer interrupt; UINT64_MAX: none
 void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
-void *arch_ptr(struct hpa a);              // the kernel's mapping of physical memory
+void *arch_ptr(struct hpa a);              // of frames that the kernel owns, and of no others
+void arch_own(struct hpa base, uint64_t frames); // from now on the kernel owns these
 void arch_zero(void *p, size_t bytes);     // multiple of 64
+// Any frames, each mapped for this core alone and only for as long as it takes.
+void arch_clear(struct hpa base, uint64_t bytes); // whole pages; zeros
+void arch_read(void *to, struct hpa from, uint64_t bytes);
+void arch_write(struct hpa to, const void *from, uint64_t bytes);
 
 // Page tables; kernel_lock held. All that may be long is done in pieces.
 enum status arch_space_init(struct space *s) MUST_CHECK;
 bool arch_space_free(struct space *s) MUST_CHECK; // the tables, not what they map; true: all
 // Maps a piece of what follows the first *done bytes, which are mapped already; uses the largest
-// pages that alignment allows; takes frames for tables by frames_alloc() and charges them to
+// pages that alignment allows; takes frames for tables by frames_alloc_kernel() and charges them to
 // space->payer. On failure *done says how far it came.
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot, uint64_t *done) MUST_CHECK;
@@ -78,16 +83,23 @@ NORETURN void arch_off(int status);        // powers the machine off, as far as 
 NORETURN void arch_panic_halt(void);       // stops the other cores, ends with status 2
 
 // frames.c. Runs of 4 KB frames; owner: an object id, or FRAME_KERNEL. `align` is in bytes, a power
-// of two. Any core; takes its own lock. Contents are not zeroed.
+// of two. Any core; takes its own lock. Contents are not zeroed. A run is freed as it was taken.
 #define FRAME_FREE     0u
+#define FRAME_POOL     0xfffffffdu // free, in the kernel's pool
 #define FRAME_KERNEL   0xfffffffeu
 #define FRAME_RESERVED 0xffffffffu
-// table: uint32_t per frame; all become FRAME_RESERVED.
-void frames_init(struct hpa table, uint64_t frames);
+#define FRAMES_MARKED  64u // a longer run has its owner at its ends only, until frames_set_owner()
+struct frame { uint32_t owner, next, prev, length; };
+// at: of a struct frame for each frame, which the kernel maps; all become FRAME_RESERVED.
+void frames_init(struct hpa at, uint64_t frames);
+struct hpa frames_table(uint64_t *bytes);
 void frames_add(struct hpa base, uint64_t frames);   // usable RAM
 bool frames_alloc(uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out) MUST_CHECK;
 void frames_free(struct hpa base, uint64_t frames);
-void frames_set_owner(struct hpa base, uint64_t frames, uint32_t owner);
+// Frames that the kernel maps; kernel_lock held, or nothing else runs yet.
+bool frames_alloc_kernel(uint64_t frames, uint32_t owner, struct hpa *out) MUST_CHECK;
+void frames_free_kernel(struct hpa base, uint64_t frames);
+void frames_set_owner(struct hpa base, uint64_t frames, uint32_t owner); // for pieces of a run
 uint32_t frames_owner(struct hpa frame);
 uint64_t frames_run(struct hpa frame, uint64_t most); // how many in a row have the same owner
 uint64_t frames_count_free(void);

@@ -24,47 +24,58 @@ static const struct boot_module_fact *find_module(const struct boot_facts *facts
     panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
 }
 
-// A memory object with the given contents and zeros around them, mapped into the manager.
-static void place(uint64_t va, const void *from, uint64_t filled, uint64_t bytes, uint8_t prot)
+// A memory object with zeros, mapped into the manager. Returns it; `va` lies in its first page.
+static struct memory *place(uint64_t va, uint64_t bytes, uint8_t prot)
 {
     enum status status;
     uint64_t start = align_down(va, PAGE_SIZE), size = align_up(va + bytes, PAGE_SIZE) - start;
-    struct memory *m = memory_make(manager, size, PAGE_SIZE, &status);
+    struct memory *m = memory_make(manager, size, PAGE_SIZE, 0, &status);
     must(m, "no memory for a segment");
     while (!memory_zero_piece(m))
         continue;
-    memcpy((char *)arch_ptr(m->base) + (va - start), from, filled);
     struct mapping *map = space_map(&manager->space, m, 0, size, start, prot, &status);
     must(map, "a segment overlaps another");
     while (map->mapped < size)
         must(mapping_map(map) == OK, "no memory for page tables");
+    return m;
 }
 
-static void load_segment(const char *file, uint64_t size, const struct elf64_phdr *s)
+// The kernel has a mapping of neither the file nor the segment.
+static void copy(struct hpa to, struct hpa from, uint64_t bytes)
+{
+    static char buffer[PAGE_SIZE];
+    for (uint64_t at = 0; at < bytes; at += sizeof(buffer)) {
+        uint64_t part = min_u64(bytes - at, sizeof(buffer));
+        arch_read(buffer, HPA(from.v + at), part);
+        arch_write(HPA(to.v + at), buffer, part);
+    }
+}
+
+static void load_segment(struct hpa file, uint64_t size, const struct elf64_phdr *s)
 {
     must(s->filesz <= s->memsz && s->offset <= size && s->filesz <= size - s->offset,
          "a segment lies outside of its file");
     must(s->vaddr >= USER_START && s->vaddr < USER_END && s->memsz <= USER_END - s->vaddr,
          "a segment lies outside of user addresses");
     must((s->flags & (PF_W | PF_X)) != (PF_W | PF_X), "a segment is writable and executable");
-    place(s->vaddr, file + s->offset, s->filesz, s->memsz,
-          PROT_READ | (s->flags & PF_W ? PROT_WRITE : 0) | (s->flags & PF_X ? PROT_EXEC : 0));
+    struct memory *m = place(s->vaddr, s->memsz, PROT_READ | (s->flags & PF_W ? PROT_WRITE : 0) |
+                                                     (s->flags & PF_X ? PROT_EXEC : 0));
+    copy(HPA(m->base.v + s->vaddr % PAGE_SIZE), HPA(file.v + s->offset), s->filesz);
 }
 
 static uint64_t load_elf(const struct boot_module_fact *module)
 {
-    const char *file = arch_ptr(module->hpa);
     struct elf64_header h;
     struct elf64_phdr s;
     must(module->bytes >= sizeof(h), "its file is too short");
-    memcpy(&h, file, sizeof(h));
+    arch_read(&h, module->hpa, sizeof(h));
     must(memcmp(h.ident, ELF64_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
     must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= module->bytes &&
          h.phnum * sizeof(s) <= module->bytes - h.phoff, "bad ELF headers");
     for (unsigned i = 0; i < h.phnum; i++) {
-        memcpy(&s, file + h.phoff + i * sizeof(s), sizeof(s));
+        arch_read(&s, HPA(module->hpa.v + h.phoff + i * sizeof(s)), sizeof(s));
         if (s.type == PT_LOAD && s.memsz)
-            load_segment(file, module->bytes, &s);
+            load_segment(module->hpa, module->bytes, &s);
     }
     must(h.entry >= USER_START && h.entry < USER_END, "bad entry point");
     return h.entry;
@@ -113,7 +124,7 @@ static void give_info(const struct boot_facts *facts)
     memcpy(info.rtc, facts->rtc, sizeof(info.rtc));
     for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
         give_module(&facts->module[i], info.modules++, &info);
-    place(BOOT_INFO_VA, &info, sizeof(info), BOOT_INFO_SIZE, PROT_READ);
+    arch_write(place(BOOT_INFO_VA, BOOT_INFO_SIZE, PROT_READ)->base, &info, sizeof(info));
 }
 
 void core_start(const struct boot_facts *facts)
@@ -125,7 +136,7 @@ void core_start(const struct boot_facts *facts)
     must(manager, "no memory");
     give_devices(facts);
     give_info(facts);
-    place(BOOT_STACK_TOP - BOOT_STACK_SIZE, "", 0, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
+    place(BOOT_STACK_TOP - BOOT_STACK_SIZE, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
     uint64_t entry = load_elf(find_module(facts));
     struct thread *t = thread_make(manager, this_cpu()->id, PRIO_SYSTEM, &status);
     must(t, "no memory");

@@ -127,14 +127,9 @@ static enum op_progress memory_apart(struct thread *t, struct memory *m)
         return memory_unmap(t, m);
     if (m->pins)
         return OP_WAIT;
-    if (m->flags & MEM_MODULE) {
-        frames_set_owner(m->base, m->bytes / PAGE_SIZE, FRAME_RESERVED);
-    } else if (memory_zero_piece(m)) {
-        frames_free(m->base, m->bytes / PAGE_SIZE);
-        process_uncharge(m->object.owner, m->bytes);
-    } else {
+    if (!memory_zero_piece(m))
         return OP_AGAIN;
-    }
+    memory_free(m);
     return OP_DONE;
 }
 

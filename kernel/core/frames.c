@@ -1,90 +1,117 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The allocator of host frames and the table that says whose each frame is. Any core, under
+// The allocator of host frames, and the table that says whose each frame is. Any core, under
 // frames_lock, which is innermost.
 //
-// Free frames form runs that are never adjacent. A run's first frame holds struct run, its last one
-// the number of the first, so that a freed run finds its neighbours through the owner table at
-// once. Runs of 2 MB and more are in one list, smaller ones in another. Small requests take from
-// small runs first and else from the low end of a big one; big requests take from the high end of a
-// big one: so 2 MB runs stay whole as long as possible, and neither needs a search in an ordered
-// list.
+// Two kinds of free frames. The kernel's pool is what the kernel maps: its objects, all page tables
+// and what it shares with hardware. It grows by chunks, which are mapped then and stay in the pool
+// for ever, so that nothing must ever be taken out of the kernel's map. All else goes to memory
+// objects, and the kernel has no mapping of it (arch_clear() and its like).
+//
+// Free frames form runs; two of a kind are never adjacent. Everything about a run stands in the
+// table, for free frames are not mapped: at its first frame the links and the length, at its last
+// one the length again, and at both the owner. So a freed run finds its neighbours at once, and
+// taking or freeing one costs the same whatever its size: the owners of the frames in between are
+// the business of who has it, in pieces (frames_set_owner()).
+//
+// Runs of 2 MB and more are in one list, smaller ones in another. Small requests take from small
+// runs first and else from the low end of a big one; big requests take from the high end of a big
+// one: so 2 MB runs stay whole as long as possible, and neither needs a search in an ordered list.
 #include "kernel/core/arch.h"
 
 #define FRAME_SHIFT  12
 #define BIG_FRAMES   (PAGE_2M >> FRAME_SHIFT)
-#define SMALL_SEARCH 64 // small runs looked at before a big one is broken
+#define SEARCH_MAX   256u // runs of a list that are looked at
+#define CHUNK_FRAMES 16u
+#define POOL_RESERVE 4u   // free frames of the pool for the tables that map its next chunk
 
-struct run {
-    struct list link;
-    uint64_t frames;
-};
+enum kind { OTHERS, POOL };
+static const uint32_t marks[] = { FRAME_FREE, FRAME_POOL };
 
 static struct spinlock frames_lock;
-static uint32_t *owners; // per frame
-static uint64_t owners_count;
-static uint64_t count_free, count_total;
-static struct list runs[2]; // small, big
+static struct frame *table;
+static struct hpa table_at;
+static uint64_t table_count;
+static uint64_t count_free, count_total, count_pool;
+static uint32_t runs[2][2]; // by kind; small, big: the first run's frame, 0: none
+static bool pool_grows;     // kernel_lock
 
-static struct run *run_at(uint64_t frame) { return arch_ptr(HPA(frame << FRAME_SHIFT)); }
-static uint64_t *run_tail(uint64_t frame) { return (uint64_t *)run_at(frame); }
-
-// The kernel's mapping is linear, so a run's place in it tells the frame.
-static uint64_t run_frame(const struct run *r)
+static uint32_t *list_of(enum kind kind, uint64_t frames)
 {
-    return ((uintptr_t)r - (uintptr_t)arch_ptr(HPA(0))) >> FRAME_SHIFT;
+    return &runs[kind][frames >= BIG_FRAMES];
 }
 
 static void set_owners(uint64_t frame, uint64_t frames, uint32_t owner)
 {
-#pragma GCC unroll 8 // a run of 256 MB is 65,536 entries
     for (uint64_t i = frame; i < frame + frames; i++)
-        owners[i] = owner;
+        table[i].owner = owner;
 }
 
-static void run_insert(uint64_t frame, uint64_t frames)
+static void run_insert(enum kind kind, uint64_t frame, uint64_t frames)
 {
-    struct run *r = run_at(frame);
-    r->frames = frames;
-    list_push_front(&runs[frames >= BIG_FRAMES], &r->link);
-    if (frames > 1)
-        *run_tail(frame + frames - 1) = frame;
+    uint32_t *first = list_of(kind, frames);
+    struct frame *f = &table[frame], *last = &table[frame + frames - 1];
+    *f = (struct frame){ .owner = marks[kind], .next = *first, .length = (uint32_t)frames };
+    last->owner = marks[kind];
+    last->length = (uint32_t)frames;
+    if (f->next)
+        table[f->next].prev = (uint32_t)frame;
+    *first = (uint32_t)frame;
+}
+
+static void run_remove(enum kind kind, uint64_t frame)
+{
+    const struct frame *f = &table[frame];
+    if (f->prev)
+        table[f->prev].next = f->next;
+    else
+        *list_of(kind, f->length) = f->next;
+    if (f->next)
+        table[f->next].prev = f->prev;
 }
 
 // frames_lock held.
-static void run_free(uint64_t frame, uint64_t frames)
+static void run_free(enum kind kind, uint64_t frame, uint64_t frames)
 {
-    set_owners(frame, frames, FRAME_FREE);
+    uint64_t end = frame + frames;
     count_free += frames;
-    if (frame + frames < owners_count && owners[frame + frames] == FRAME_FREE) {
-        struct run *next = run_at(frame + frames);
-        list_remove(&next->link);
-        frames += next->frames;
+    count_pool += kind == POOL ? frames : 0;
+    if (end < table_count && table[end].owner == marks[kind]) {
+        run_remove(kind, end);
+        frames += table[end].length;
     }
-    if (frame > 0 && owners[frame - 1] == FRAME_FREE) {
-        bool single = frame == 1 || owners[frame - 2] != FRAME_FREE;
-        uint64_t start = single ? frame - 1 : *run_tail(frame - 1);
-        list_remove(&run_at(start)->link);
-        frames += frame - start;
-        frame = start;
+    if (frame > 0 && table[frame - 1].owner == marks[kind]) {
+        uint32_t before = table[frame - 1].length;
+        frame -= before;
+        frames += before;
+        run_remove(kind, frame);
     }
-    run_insert(frame, frames);
+    run_insert(kind, frame, frames);
 }
 
-void frames_init(struct hpa table, uint64_t frames)
+void frames_init(struct hpa at, uint64_t frames)
 {
-    owners = arch_ptr(table);
-    owners_count = frames;
+    table = arch_ptr(at);
+    table_at = at;
+    table_count = frames;
     count_free = 0;
     count_total = 0;
-    list_init(&runs[0]);
-    list_init(&runs[1]);
+    count_pool = 0;
+    pool_grows = false;
+    for (unsigned i = 0; i < 4; i++)
+        runs[i / 2][i % 2] = 0;
     set_owners(0, frames, FRAME_RESERVED);
+}
+
+struct hpa frames_table(uint64_t *bytes)
+{
+    *bytes = table_count * sizeof(struct frame);
+    return table_at;
 }
 
 void frames_add(struct hpa base, uint64_t frames)
 {
     uint64_t frame = base.v >> FRAME_SHIFT;
-    ASSERT(frame + frames <= owners_count && owners[frame] == FRAME_RESERVED);
+    ASSERT(frame + frames <= table_count && table[frame].owner == FRAME_RESERVED);
     if (frame == 0 && frames) { // a frame at 0 would look like no frame at all
         frame++;
         frames--;
@@ -92,72 +119,108 @@ void frames_add(struct hpa base, uint64_t frames)
     if (!frames)
         return;
     spin_lock(&frames_lock);
-    run_free(frame, frames);
+    run_free(OTHERS, frame, frames);
     count_total += frames;
     spin_unlock(&frames_lock);
 }
 
 // Where in the run `frames` of that alignment fit, nearest to its low or its high end.
-static bool run_fits(const struct run *r, uint64_t frames, uint64_t align, bool high, uint64_t *at)
+static bool run_fits(uint64_t start, uint64_t frames, uint64_t align, bool high, uint64_t *at)
 {
-    uint64_t start = run_frame(r), end = start + r->frames;
-    if (r->frames < frames)
+    uint64_t end = start + table[start].length;
+    if (table[start].length < frames)
         return false;
     *at = high ? align_down(end - frames, align) : align_up(start, align);
     return *at >= start && *at + frames <= end;
 }
 
-static struct run *run_find(uint64_t frames, uint64_t align, uint64_t *at)
+static uint64_t run_find(enum kind kind, uint64_t frames, uint64_t align, uint64_t *at)
 {
     bool big = frames >= BIG_FRAMES || align >= BIG_FRAMES;
-    for (unsigned kind = big, looked = 0; kind < ARRAY_SIZE(runs); kind++)
-        list_for_each(l, &runs[kind]) {
-            struct run *r = list_entry(l, struct run, link);
-            if (run_fits(r, frames, align, big, at))
-                return r;
-            if (++looked == SMALL_SEARCH && kind == 0 && !list_empty(&runs[1]))
-                break;
-        }
-    return NULL;
+    for (unsigned list = big; list < 2; list++) {
+        uint64_t run = runs[kind][list];
+        for (unsigned looked = 0; run && looked < SEARCH_MAX; looked++, run = table[run].next)
+            if (run_fits(run, frames, align, big, at))
+                return run;
+    }
+    return 0;
+}
+
+static bool take(enum kind kind, uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out)
+{
+    uint64_t at = 0;
+    ASSERT(frames && owner != FRAME_FREE && owner != FRAME_POOL);
+    spin_lock(&frames_lock);
+    uint64_t run = run_find(kind, frames, align, &at);
+    if (run) {
+        uint64_t end = run + table[run].length;
+        run_remove(kind, run);
+        if (at > run)
+            run_insert(kind, run, at - run);
+        if (end > at + frames)
+            run_insert(kind, at + frames, end - at - frames);
+        if (frames <= FRAMES_MARKED)
+            set_owners(at, frames, owner);
+        table[at].owner = owner;
+        table[at + frames - 1].owner = owner;
+        count_free -= frames;
+        count_pool -= kind == POOL ? frames : 0;
+    }
+    spin_unlock(&frames_lock);
+    *out = HPA(at << FRAME_SHIFT);
+    return run != 0;
 }
 
 bool frames_alloc(uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out)
 {
-    uint64_t at = 0;
-    align = max_u64(align >> FRAME_SHIFT, 1);
-    ASSERT(frames && owner != FRAME_FREE);
-    spin_lock(&frames_lock);
-    struct run *r = run_find(frames, align, &at);
-    if (r) {
-        uint64_t start = run_frame(r), end = start + r->frames;
-        list_remove(&r->link);
-        set_owners(at, frames, owner);
-        if (at > start)
-            run_insert(start, at - start);
-        if (end > at + frames)
-            run_insert(at + frames, end - at - frames);
-        count_free -= frames;
-    }
-    spin_unlock(&frames_lock);
-    *out = HPA(at << FRAME_SHIFT);
-    return r != NULL;
+    return take(OTHERS, frames, max_u64(align >> FRAME_SHIFT, 1), owner, out);
 }
 
-void frames_free(struct hpa base, uint64_t frames)
+// The tables that map the chunk are made meanwhile, out of the reserve.
+static bool pool_grow(uint64_t frames)
+{
+    struct hpa chunk;
+    frames = align_up(frames, CHUNK_FRAMES);
+    if (!take(OTHERS, frames, CHUNK_FRAMES, FRAME_KERNEL, &chunk))
+        return false;
+    pool_grows = true;
+    arch_own(chunk, frames);
+    pool_grows = false;
+    spin_lock(&frames_lock);
+    run_free(POOL, chunk.v >> FRAME_SHIFT, frames);
+    spin_unlock(&frames_lock);
+    return true;
+}
+
+bool frames_alloc_kernel(uint64_t frames, uint32_t owner, struct hpa *out)
+{
+    if (pool_grows)
+        return take(POOL, frames, 1, owner, out);
+    if (count_pool >= frames + POOL_RESERVE && take(POOL, frames, 1, owner, out))
+        return true;
+    return pool_grow(frames + POOL_RESERVE) && take(POOL, frames, 1, owner, out);
+}
+
+static void give_back(enum kind kind, struct hpa base, uint64_t frames)
 {
     uint64_t frame = base.v >> FRAME_SHIFT;
-    ASSERT(frames && frame + frames <= owners_count);
+    ASSERT(frames && frame + frames <= table_count);
     spin_lock(&frames_lock);
-    ASSERT(owners[frame] != FRAME_FREE && owners[frame + frames - 1] != FRAME_FREE &&
-           owners[frame] != FRAME_RESERVED);
-    run_free(frame, frames);
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t owner = table[i ? frame + frames - 1 : frame].owner;
+        ASSERT(owner != FRAME_FREE && owner != FRAME_POOL && owner != FRAME_RESERVED);
+    }
+    run_free(kind, frame, frames);
     spin_unlock(&frames_lock);
 }
+
+void frames_free(struct hpa base, uint64_t frames) { give_back(OTHERS, base, frames); }
+void frames_free_kernel(struct hpa base, uint64_t frames) { give_back(POOL, base, frames); }
 
 void frames_set_owner(struct hpa base, uint64_t frames, uint32_t owner)
 {
     uint64_t frame = base.v >> FRAME_SHIFT;
-    ASSERT(owner != FRAME_FREE && frame + frames <= owners_count);
+    ASSERT(owner != FRAME_FREE && owner != FRAME_POOL && frame + frames <= table_count);
     spin_lock(&frames_lock);
     set_owners(frame, frames, owner);
     spin_unlock(&frames_lock);
@@ -166,16 +229,16 @@ void frames_set_owner(struct hpa base, uint64_t frames, uint32_t owner)
 uint32_t frames_owner(struct hpa frame)
 {
     uint64_t f = frame.v >> FRAME_SHIFT;
-    return f < owners_count ? owners[f] : FRAME_RESERVED;
+    return f < table_count ? table[f].owner : FRAME_RESERVED;
 }
 
 uint64_t frames_run(struct hpa frame, uint64_t most)
 {
     uint64_t f = frame.v >> FRAME_SHIFT, n = 1;
-    if (f >= owners_count)
+    if (f >= table_count)
         return most;
-    most = min_u64(most, owners_count - f);
-    while (n < most && owners[f + n] == owners[f])
+    most = min_u64(most, table_count - f);
+    while (n < most && table[f + n].owner == table[f].owner)
         n++;
     return n;
 }

@@ -33,18 +33,26 @@ struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t byte
     return m;
 }
 
-struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align,
+static bool take_frames(struct memory *m, uint64_t align)
+{
+    uint64_t frames = m->bytes / PAGE_SIZE;
+    if (m->flags & MEM_KERNEL)
+        return frames_alloc_kernel(frames, m->object.id, &m->base);
+    // Small pages of a big object still lie on 2 MB, for whoever maps it aligned.
+    uint64_t fit = m->bytes >= PAGE_2M ? max_u64(align, PAGE_2M) : align;
+    return frames_alloc(frames, fit, m->object.id, &m->base) ||
+           (fit != align && frames_alloc(frames, align, m->object.id, &m->base));
+}
+
+struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align, uint8_t flags,
                            enum status *status)
 {
-    struct memory *m = memory_alloc(owner, bytes, 0, status);
+    struct memory *m = memory_alloc(owner, bytes, flags, status);
     if (!m)
         return NULL;
-    // Small pages of a big object still lie on 2 MB, for whoever maps it aligned.
-    uint64_t fit = bytes >= PAGE_2M ? max_u64(align, PAGE_2M) : align;
     if (!process_charge(owner, bytes)) {
         *status = ERR_QUOTA;
-    } else if (frames_alloc(bytes / PAGE_SIZE, fit, m->object.id, &m->base) ||
-               (fit != align && frames_alloc(bytes / PAGE_SIZE, align, m->object.id, &m->base))) {
+    } else if (take_frames(m, align)) {
         return m;
     } else {
         *status = ERR_MEMORY;
@@ -54,11 +62,28 @@ struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align
     return NULL;
 }
 
+void memory_free(struct memory *m)
+{
+    if (m->flags & MEM_KERNEL)
+        frames_free_kernel(m->base, m->bytes / PAGE_SIZE);
+    else if (!(m->flags & MEM_MODULE))
+        frames_free(m->base, m->bytes / PAGE_SIZE);
+    if (!(m->flags & MEM_MODULE))
+        process_uncharge(m->object.owner, m->bytes);
+}
+
+// The frames in the middle of a long run get their owner along with their zeros. Those of a dying
+// object are nobody's.
 bool memory_zero_piece(struct memory *m)
 {
     uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
+    bool module = m->flags & MEM_MODULE;
+    uint32_t owner = m->object.dying ? FRAME_KERNEL : m->object.id;
+    struct hpa at = HPA(m->base.v + m->zeroed);
     spin_unlock(&kernel_lock);
-    arch_zero(arch_ptr(HPA(m->base.v + m->zeroed)), bytes);
+    frames_set_owner(at, bytes / PAGE_SIZE, module ? FRAME_RESERVED : owner);
+    if (!module)
+        arch_clear(at, bytes);
     __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
     spin_lock(&kernel_lock);
     m->zeroed += bytes;
@@ -70,14 +95,15 @@ SYSCALL(mem_create)
 {
     struct thread *t = this_cpu()->current;
     enum status status;
-    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) || a2 ||
-        (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G))
+    if (!a0 || a0 > MEMORY_MAX || !is_aligned(a0, PAGE_SIZE) ||
+        (a1 != PAGE_SIZE && a1 != PAGE_2M && a1 != PAGE_1G) ||
+        (a2 && (a2 != MEM_KERNEL || a0 != PAGE_SIZE || a1 != PAGE_SIZE)))
         return result(ERR_RANGE);
     spin_lock(&kernel_lock);
     int slot = handle_find(t->process);
     if (slot < 0)
         return unlock_result(slot);
-    struct memory *m = memory_make(t->process, a0, a1, &status);
+    struct memory *m = memory_make(t->process, a0, a1, (uint8_t)a2, &status);
     if (!m)
         return unlock_result(status);
     handle_reserve(t->process, (uint64_t)slot);

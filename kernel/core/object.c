@@ -34,7 +34,7 @@ static bool id_assign(struct object *object)
     struct object ***page = &object_ids[ids_end / OBJECT_ID_PAGE];
     if (!*page) {
         struct hpa frame;
-        if (!frames_alloc(1, PAGE_SIZE, FRAME_KERNEL, &frame))
+        if (!frames_alloc_kernel(1, FRAME_KERNEL, &frame))
             return false;
         *page = arch_ptr(frame);
         arch_zero(*page, PAGE_SIZE);
@@ -62,7 +62,7 @@ static __attribute__((noinline)) bool slab_grow(enum object_type type)
     uint32_t bytes = slot_bytes(type);
     uint64_t frames = align_up(bytes, PAGE_SIZE) / PAGE_SIZE;
     struct hpa run;
-    if (!frames_alloc(frames, PAGE_SIZE, FRAME_KERNEL, &run))
+    if (!frames_alloc_kernel(frames, FRAME_KERNEL, &run))
         return false;
     char *slab = arch_ptr(run);
     arch_zero(slab, frames * PAGE_SIZE);
@@ -70,7 +70,7 @@ static __attribute__((noinline)) bool slab_grow(enum object_type type)
         struct object *o = (struct object *)(slab + at + layouts[type].offset);
         if (!id_assign(o)) {
             if (at == 0)
-                frames_free(run, frames);
+                frames_free_kernel(run, frames);
             return at > 0;
         }
         o->type = type;

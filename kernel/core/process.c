@@ -68,8 +68,10 @@ static bool copy_user(struct process *p, char *kernel, uint64_t va, size_t bytes
         if (!arch_walk(&p->space, va, &hpa, &prot, &left) || !(prot & need))
             return false;
         size_t part = min_u64(left, bytes);
-        char *user = arch_ptr(hpa);
-        memcpy(to_user ? user : kernel, to_user ? kernel : user, part);
+        if (to_user)
+            arch_write(hpa, kernel, part);
+        else
+            arch_read(kernel, hpa, part);
         kernel += part;
         va += part;
         bytes -= part;

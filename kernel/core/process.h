@@ -33,7 +33,7 @@ struct memory {
     uint64_t zeroed;       // bytes done, while it is made or destroyed
     uint32_t pins;         // the kernel itself uses the frames (a vCPU's page)
 };
-#define MEM_MODULE 1 // a boot module: read-only for ever
+#define MEM_MODULE 0x80 // a boot module: read-only for ever; the others are in syscall.h
 
 struct unmapping {     // how far the taking away of a mapping has come; the arch's
     uint64_t at;       // the next address: the range's first at the beginning
@@ -114,10 +114,11 @@ bool copy_to_user(struct process *p, uint64_t va, const void *from, size_t bytes
 struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t bytes, uint8_t flags,
                            enum status *status);
 // Takes frames from the allocator and charges them; not zeroed. kernel_lock held.
-struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align,
+struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align, uint8_t flags,
                            enum status *status);
-// Zeroes at most MEM_PIECE bytes more; true: all done. kernel_lock held, and released meanwhile:
-// nobody else can reach the frames.
+void memory_free(struct memory *m); // its frames, all zero and mapped nowhere; kernel_lock held
+// Zeroes at most MEM_PIECE bytes more, but of a module; true: all done. kernel_lock held, and
+// released meanwhile: nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
 #define MEM_PIECE (1ull << 17)

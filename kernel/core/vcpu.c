@@ -95,7 +95,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     struct memory *page = HANDLE(self, a2, memory, RIGHT_READ | RIGHT_WRITE, &status);
     if (!page)
         return status;
-    if (a1 > APIC_ID_MAX || page->flags)
+    if (a1 > APIC_ID_MAX || page->flags != MEM_KERNEL)
         return ERR_RANGE;
     // What the vCPU stands on must not end before it: all three are the caller's.
     if (vm->object.owner != self || page->object.owner != self || vm->vcpu)

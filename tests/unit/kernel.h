@@ -42,5 +42,5 @@ static inline void *user_page(uint32_t core)
     assert_true(h > 0);
     assert_int_equal(CALL(core, mem_map, HANDLE_SELF, h, 0, PAGE_SIZE, USER_PAGE,
                           PROT_READ | PROT_WRITE), OK);
-    return arch_ptr(object_to(fake_object(p, h), memory)->base);
+    return fake_ptr(object_to(fake_object(p, h), memory)->base);
 }

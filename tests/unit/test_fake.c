@@ -27,7 +27,7 @@ static struct guest make_guest(uint32_t core)
 {
     struct guest g = { .p = fake_spawn(core, 8 * MB, PRIO_BEST_EFFORT, 0) };
     int64_t vm = CALL(core, vm_create, 0);
-    int64_t page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    int64_t page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     int64_t ram = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
     assert_int_equal(CALL(core, vm_map, vm, ram, 0, PAGE_SIZE, VA, PROT_READ), OK);
     g.h = CALL(core, vcpu_create, vm, 0, page, 0);
@@ -159,7 +159,7 @@ static void test_vmcs(void **state)
     fake.state[1] = FAKE_KERNEL;
     hw_vmclear(1, g.v);
     assert_true(fake_refuses(1, enter_guest, g.v));
-    frames_free(g.v->arch.vmcs, 1);
+    frames_free_kernel(g.v->arch.vmcs, 1);
     assert_true(fake_refuses(1, clear_vmcs, g.v));
     assert_true(log_has("free or another's"));
 }

@@ -294,7 +294,7 @@ static void test_loader(void **state)
     static struct boot_facts f;
     static const uint64_t map[][3] = {
         { 0, 0x9fc00, 1 }, { 0x100000, 0x7f00000, 1 }, { 0x4000000, 0x1000, 2 },
-        { 5ull << 30, 1ull << 30, 1 }, { 1ull << 45, UINT64_MAX, 1 }, { 0x9f800, 0x800, 20 },
+        { 5ull << 30, 1ull << 30, 1 }, { 1ull << 43, UINT64_MAX, 1 }, { 0x9f800, 0x800, 20 },
     };
     info_start();
     memcpy(tag(1, 8 + 11), "assume=mds", 11);
@@ -316,14 +316,14 @@ static void test_loader(void **state)
     const struct memmap *u = &boot_memory.usable;
     static const uint64_t want[][2] = {
         { 0x180000, 0x200000 }, { 0x202000, 0x4000000 }, { 0x4001000, 0x8000000 },
-        { 5ull << 30, 6ull << 30 }, { 1ull << 45, 1ull << 46 },
+        { 5ull << 30, 6ull << 30 }, { 1ull << 43, 1ull << 44 },
     };
     assert_int_equal(u->count, 5);
     for (unsigned i = 0; i < 5; i++) {
         assert_int_equal(u->range[i].base, want[i][0]);
         assert_int_equal(u->range[i].end, want[i][1]);
     }
-    assert_int_equal(u->top, 1ull << 46);
+    assert_int_equal(u->top, 1ull << 44);
 }
 
 static void test_damaged_tags(void **state)

@@ -98,6 +98,8 @@ static void test_random(void **state)
         uint64_t align = PAGE_SIZE << (rand() % 10);
         if (frames_alloc(want, align, i + 1, &base[i])) {
             assert_true(is_aligned(base[i].v, align));
+            if (want > FRAMES_MARKED)
+                frames_set_owner(base[i], want, i + 1);
             frames[i] = want;
             used += want;
         }
@@ -113,11 +115,64 @@ static void test_random(void **state)
     assert_true(frames_alloc(before - 64, PAGE_SIZE, 1, &all));
 }
 
+// A long run costs the allocator the same as a short one: it writes its ends only.
+static void test_long_runs_are_cheap(void **state)
+{
+    (void)state;
+    struct hpa a;
+    uint64_t frames = 32 * MB / PAGE_SIZE, before = frames_count_free();
+    assert_true(frames_alloc(frames, PAGE_SIZE, 77, &a));
+    assert_int_equal(frames_owner(a), 77);
+    assert_int_equal(frames_owner(HPA(a.v + 32 * MB - PAGE_SIZE)), 77);
+    for (uint64_t i = 1; i < frames - 1; i++)
+        assert_int_equal(frames_owner(HPA(a.v + i * PAGE_SIZE)), FRAME_RESERVED); // as at boot
+    frames_free(a, frames);
+    assert_int_equal(frames_owner(HPA(a.v + MB)), FRAME_RESERVED);
+    assert_int_equal(frames_count_free(), before);
+    // Neighbours are found whatever stands in the middle.
+    assert_true(frames_alloc(frames, PAGE_SIZE, 78, &a));
+    frames_set_owner(HPA(a.v + PAGE_SIZE), frames - 2, FRAME_KERNEL);
+    frames_free(a, frames);
+    assert_int_equal(frames_count_free(), before);
+}
+
+// The kernel's frames come from a pool that is mapped; what was in it never goes to others.
+static void test_pool(void **state)
+{
+    (void)state;
+    static struct hpa pool[1000];
+    static bool is_pool[66 * MB / PAGE_SIZE];
+    struct hpa f;
+    uint64_t before = frames_count_free(), others = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(frames_alloc_kernel(1 + i % 3, 88, &pool[i]));
+        memset(arch_ptr(pool[i]), 0x77, (1 + i % 3) * PAGE_SIZE); // faults if it is not mapped
+        for (unsigned k = 0; k <= i % 3; k++)
+            is_pool[pool[i].v / PAGE_SIZE + k] = true;
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        frames_free_kernel(pool[i], 1 + i % 3);
+    assert_int_equal(frames_count_free(), before); // free all the same
+    while (frames_alloc(1, 1, 99, &f)) {
+        assert_false(is_pool[f.v / PAGE_SIZE]);
+        others++;
+    }
+    assert_true(others <= before - 2000);
+    // Now the pool cannot grow; what it has it gives, but for the tables of its next chunk.
+    unsigned many = 0;
+    while (many < 10000 && frames_alloc_kernel(1, 88, &f)) {
+        assert_int_equal(frames_owner(f), 88);
+        many++;
+    }
+    assert_in_range(many, 1990, before - others);
+    assert_in_range(frames_count_free(), 1, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON1(test_counts), ON1(test_outside), ON1(test_alignment), ON1(test_big_runs_last),
-        ON1(test_random),
+        ON1(test_random), ON1(test_long_runs_are_cheap), ON1(test_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ static struct memory *memory_at(struct process *p, int64_t h)
 
 static bool is_zero(struct hpa base, uint64_t bytes)
 {
-    const uint64_t *p = arch_ptr(base);
+    const uint64_t *p = fake_ptr(base);
     for (uint64_t i = 0; i < bytes / 8; i++)
         if (p[i])
             return false;
@@ -46,7 +46,9 @@ static void test_create_refused(void **state)
     assert_int_equal(CALL(0, mem_create, 0, PAGE_SIZE, 0), ERR_RANGE);
     assert_int_equal(CALL(0, mem_create, 100, PAGE_SIZE, 0), ERR_RANGE);
     assert_int_equal(CALL(0, mem_create, PAGE_SIZE, 8192, 0), ERR_RANGE);
-    assert_int_equal(CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 1), ERR_RANGE);
+    assert_int_equal(CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 2), ERR_RANGE);
+    assert_int_equal(CALL(0, mem_create, 2 * PAGE_SIZE, PAGE_SIZE, MEM_KERNEL), ERR_RANGE);
+    assert_int_equal(CALL(0, mem_create, PAGE_SIZE, PAGE_2M, MEM_KERNEL), ERR_RANGE);
     assert_int_equal(CALL(0, mem_create, ~0ull << 12, PAGE_SIZE, 0), ERR_RANGE);
     assert_int_equal(CALL(0, mem_create, 1ull << 40, PAGE_SIZE, 0), ERR_QUOTA);
     assert_int_equal(CALL(0, mem_create, PAGE_SIZE, PAGE_1G, 0), ERR_MEMORY);
@@ -224,7 +226,7 @@ static void test_destroy_zeroes(void **state)
     int64_t h = FINISH(0, mem_create, 4 * MB, PAGE_SIZE, 0);
     struct memory *m = memory_at(fake_manager, h);
     struct hpa base = m->base;
-    memset(arch_ptr(base), 0x5a, 4 * MB);
+    memset(fake_ptr(base), 0x5a, 4 * MB);
     assert_int_equal(FINISH(0, object_destroy, h), OK);
     // But for the allocator's own words in the first and last frame.
     assert_true(is_zero(HPA(base.v + PAGE_SIZE), 4 * MB - 2 * PAGE_SIZE));
@@ -249,7 +251,8 @@ static void test_destroy_process(void **state)
         assert_int_equal(CALL(0, handle_copy, p.handle, HANDLE_SELF, RIGHT_USE, 200), ERR_RIGHTS);
         p.process->handles[200] = fake_manager->handles[HANDLE_SELF];
         assert_int_equal(CALL(1, mem_map, 200, own, 0, PAGE_SIZE, VA, PROT_READ), OK);
-        int64_t vm = CALL(1, vm_create, 0), page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+        int64_t vm = CALL(1, vm_create, 0);
+        int64_t page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
         int64_t e = CALL(1, event_create, 0), timer = CALL(1, timer_create, e, 1);
         CALL(1, timer_arm, timer, fake.now + 1000 * MS);
         assert_int_equal(CALL(1, vm_map, vm, own, 0, 3 * MB, 0, 7), OK);

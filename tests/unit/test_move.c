@@ -16,7 +16,7 @@ static struct scene make_scene(uint8_t priority, int64_t budget)
 {
     struct scene s = { .p = fake_spawn(1, 8 * MB, priority, (uint64_t)budget) };
     s.vm = CALL(1, vm_create, 0);
-    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     s.event = CALL(1, event_create, 0);
     s.timer = CALL(1, timer_create, s.event, 1);
     s.h = CALL(1, vcpu_create, s.vm, 0, s.page, s.event);

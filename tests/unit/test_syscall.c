@@ -55,7 +55,7 @@ static void test_copies_respect_rights(void **state)
     assert_int_equal(CALL(0, system_info, BOOT_HANDLE_SYSTEM, USER_PAGE), ERR_RANGE);
     assert_int_equal(CALL(0, system_info, BOOT_HANDLE_SYSTEM, USER_PAGE + PAGE_SIZE), OK);
     struct system_info *info =
-        arch_ptr(HPA(object_to(fake_object(fake_manager, h), memory)->base.v + PAGE_SIZE));
+        fake_ptr(HPA(object_to(fake_object(fake_manager, h), memory)->base.v + PAGE_SIZE));
     assert_int_equal(info->cores, 1);
     assert_int_equal(info->frames_free, frames_count_free());
     assert_int_equal(info->objects, object_count());
@@ -193,7 +193,7 @@ static struct boot_facts make_boot(struct image **image)
     struct hpa frame;
     fake_start(1, 64);
     assert_true(frames_alloc(2, PAGE_SIZE, FRAME_RESERVED, &frame));
-    *image = arch_ptr(frame);
+    *image = fake_ptr(frame);
     memset(*image, 0, sizeof(**image));
     memcpy((*image)->h.ident, "\177ELF\2\1\1", 7);
     (*image)->h.type = 2;

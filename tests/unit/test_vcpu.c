@@ -12,7 +12,7 @@ static struct scene make_scene(void)
 {
     struct scene s = { .p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0) };
     s.vm = CALL(1, vm_create, 0);
-    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     s.event = CALL(1, event_create, 0);
     s.h = CALL(1, vcpu_create, s.vm, 3, s.page, s.event);
     assert_true(s.h > 0);
@@ -44,7 +44,7 @@ static void test_create_checks(void **state)
     int64_t read_only = CALL(1, handle_copy, HANDLE_SELF, s.page, RIGHT_READ, 0);
     assert_int_equal(CALL(1, vcpu_create, vm, 0, read_only, 0), ERR_RIGHTS);
     // Another's page, or another's VM.
-    int64_t mine = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
+    int64_t mine = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     CALL(0, handle_copy, s.p.handle, mine, RIGHT_ALL, 200);
     assert_int_equal(CALL(1, vcpu_create, vm, 0, 200, 0), ERR_STATE);
     assert_int_equal(CALL(0, vcpu_create, 102, 0, mine, 0), ERR_STATE);

@@ -57,6 +57,8 @@ static inline uint32_t in32(uint16_t port)
     return v;
 }
 
+static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
+
 #define REGISTER_ACCESSORS(name)                                                                   \
     static inline uint64_t read_##name(void)                                                       \
     {                                                                                              \

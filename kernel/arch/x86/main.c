@@ -14,7 +14,8 @@ extern char kernel_start[], kernel_end[];
 static void frames_setup(void)
 {
     uint64_t base, all = boot_memory.usable.top / PAGE_SIZE;
-    uint64_t frames = memmap_take_table(&boot_memory.usable, sizeof(uint32_t), BOOT_MAP_END, &base);
+    uint64_t frames = memmap_take_table(&boot_memory.usable, sizeof(struct frame),
+                                        BOOT_MAP_END, &base);
     if (!frames)
         panic("no room for the frame table");
     frames_init(HPA(base), frames);

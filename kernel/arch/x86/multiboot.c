@@ -6,7 +6,7 @@
 
 #define MULTIBOOT2_MAGIC 0x36d76289u
 #define INFO_MAX (1u << 20)
-#define RAM_MAX  (1ull << 46) // what the direct map can hold
+#define RAM_MAX  (1ull << 44) // frames have 32-bit numbers
 
 enum { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MODULE = 3, TAG_MMAP = 6, TAG_OLD_RSDP = 14,
        TAG_NEW_RSDP = 15 };

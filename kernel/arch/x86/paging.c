@@ -3,18 +3,10 @@
 // is in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so
 // an entry is always written whole.
 #include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/x86.h"
 
-#define PTE_P  1ull
-#define PTE_W  2ull
-#define PTE_U  4ull
-#define PTE_PCD (1ull << 4)
-#define PTE_PWT (1ull << 3)
-#define PTE_PS (1ull << 7)
-#define PTE_G  (1ull << 8)
-#define PTE_NX (1ull << 63)
 #define EPT_WB (6ull << 3)
-#define PTE_ADDRESS 0x000ffffffffff000ull
 
 // What one piece of work on tables may cost, and what its parts do, in instructions.
 #define PIECE      8000u
@@ -68,7 +60,7 @@ static __attribute__((noinline)) enum status table_new(struct space *s, struct h
 {
     if (s->payer && !process_charge(s->payer, PAGE_SIZE))
         return ERR_QUOTA;
-    if (!frames_alloc(1, 1, s->owner_id, table)) {
+    if (!frames_alloc_kernel(1, s->owner_id, table)) {
         if (s->payer)
             process_uncharge(s->payer, PAGE_SIZE);
         return ERR_MEMORY;
@@ -79,8 +71,9 @@ static __attribute__((noinline)) enum status table_new(struct space *s, struct h
 
 static void table_free(struct space *s, uint64_t *table)
 {
-    frames_free(HPA((uint64_t)table - DIRECT_MAP), 1);
-    process_uncharge(s->payer, PAGE_SIZE);
+    frames_free_kernel(HPA((uint64_t)table - DIRECT_MAP), 1);
+    if (s->payer)
+        process_uncharge(s->payer, PAGE_SIZE);
 }
 
 void paging_share_kernel(uint64_t *root)
@@ -111,7 +104,10 @@ static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level, u
             *status = table_new(s, &frame);
             if (*status != OK)
                 return NULL;
-            __atomic_store_n(e, frame.v | f->table, __ATOMIC_RELEASE);
+            if (*e & f->present) // the kernel's pool grew for it, and needed a table here itself
+                table_free(s, arch_ptr(frame));
+            else
+                __atomic_store_n(e, frame.v | f->table, __ATOMIC_RELEASE);
         }
         table = table_of(*e);
     }
@@ -364,12 +360,37 @@ static void map_window(uint64_t window, uint64_t table, uint64_t bits)
     kernel_map(window, table, PAGE_SIZE, PTE_G | PTE_NX | bits);
 }
 
+// The first chunk is used before there are tables; what boot.S mapped serves until then.
+static struct hpa first_chunk;
+static uint64_t first_chunk_frames;
+
+void arch_own(struct hpa base, uint64_t frames)
+{
+    if (kernel_space.arch.root.v) {
+        kernel_map(DIRECT_MAP + base.v, base.v, frames * PAGE_SIZE, PTE_G | PTE_NX | PTE_W);
+    } else {
+        first_chunk = base;
+        first_chunk_frames = frames;
+    }
+}
+
+// The kernel maps its image and what it owns, nothing else. Tables of the second level are made for
+// all of RAM, for each process has a copy of the root.
 void paging_init(uint64_t ram_end)
 {
-    if (table_new(&kernel_space, &kernel_space.arch.root) != OK)
+    enum status status = table_new(&kernel_space, &kernel_space.arch.root);
+    unsigned cost = 0;
+    uint64_t bytes, *windows = NULL;
+    if (status == OK)
+        windows = entry_make(&kernel_space, WINDOWS, 0, &cost, &status);
+    for (uint64_t a = 0; status == OK && a < ram_end; a += span(3))
+        (void)entry_make(&kernel_space, DIRECT_MAP + a, 2, &cost, &status);
+    if (status != OK)
         panic("no memory for the kernel's page tables");
-    kernel_map(DIRECT_MAP, 0, align_up(ram_end, span(page_1g ? 2 : 1)),
-               PTE_G | PTE_NX | PTE_W);
+    window_init(windows);
+    arch_own(first_chunk, first_chunk_frames);
+    struct hpa table = frames_table(&bytes);
+    arch_own(table, align_up(bytes, PAGE_SIZE) / PAGE_SIZE);
     map_image();
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
     write_cr3(kernel_space.arch.root.v);
@@ -379,7 +400,7 @@ void paging_map_cpu(struct cpu_block *b)
 {
     struct hpa frames;
     uint64_t bytes = align_up((uint64_t)(&b->cpu + 1) - (uint64_t)b->stack, PAGE_SIZE);
-    if (!frames_alloc(1 + bytes / PAGE_SIZE, PAGE_SIZE, FRAME_KERNEL, &frames))
+    if (!frames_alloc_kernel(1 + bytes / PAGE_SIZE, FRAME_KERNEL, &frames))
         panic("no memory for a core");
     arch_zero(arch_ptr(frames), PAGE_SIZE + bytes);
     map_window((uint64_t)b->gdt, frames.v, PTE_W);

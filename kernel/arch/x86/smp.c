@@ -163,7 +163,7 @@ static void place_trampoline(void)
 {
     size_t size = (size_t)(ap_trampoline_end - ap_trampoline);
     ASSERT(size <= PAGE_SIZE);
-    __builtin_memcpy(arch_ptr(HPA(boot_memory.trampoline)), ap_trampoline, size);
+    arch_write(HPA(boot_memory.trampoline), ap_trampoline, size);
     paging_share_kernel(boot_pml4);
     boot_next = (uint64_t)ap_main;
 }

@@ -12,7 +12,7 @@ enum status arch_vm_init(struct vm *vm)
 {
     if (!process_charge(vm->space.payer, VM_COST))
         return ERR_QUOTA;
-    if (!frames_alloc(VM_FRAMES, 1, vm->object.id, &vm->arch.apic_page)) {
+    if (!frames_alloc_kernel(VM_FRAMES, vm->object.id, &vm->arch.apic_page)) {
         process_uncharge(vm->space.payer, VM_COST);
         return ERR_MEMORY;
     }
@@ -32,7 +32,7 @@ enum status arch_vm_init(struct vm *vm)
 
 void arch_vm_free(struct vm *vm)
 {
-    frames_free(vm->arch.apic_page, VM_FRAMES);
+    frames_free_kernel(vm->arch.apic_page, VM_FRAMES);
     process_uncharge(vm->space.payer, VM_COST);
 }
 

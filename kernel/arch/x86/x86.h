@@ -9,12 +9,12 @@
 
 // Address map of the kernel's half (docs/memory-map.md).
 #define KERNEL_VMA  0xffffffff80000000ull
-#define DIRECT_MAP  0xffff800000000000ull // all of physical RAM, never executable
-#define DIRECT_MAX  (1ull << 46)
+#define DIRECT_MAP  0xffff800000000000ull // here + hpa: what the kernel owns, never executable
 #define CPU_WINDOW  0xffffff8000000000ull // a struct cpu_block for each core
 #define CPU_BLOCK_SIZE 0x20000ull
 #define IDT_WINDOW  0xffffff8001000000ull // 64 KB: the IDT, then zeros
 #define MMIO_WINDOW 0xffffff8001200000ull // uncached pages of devices
+#define WINDOWS     0xffffff8001400000ull // frames that a core zeroes or copies: window.c
 
 // Facts about the host's CPUs, from CPUID; every other core must have the same.
 struct features {

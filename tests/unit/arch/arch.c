@@ -196,7 +196,7 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
     v->arch = (struct arch_vcpu){ .apic_id = apic_id, .fresh = 1, .vpid = (uint16_t)v->object.id,
                                   .host_cr3 = s->arch.root.v, .host_pcid = s->arch.pcid };
     v->arch.vmcs_owner = v->vm->object.id;
-    if (!frames_alloc(1, PAGE_SIZE, v->arch.vmcs_owner, &v->arch.vmcs))
+    if (!frames_alloc_kernel(1, v->arch.vmcs_owner, &v->arch.vmcs))
         return ERR_MEMORY;
     v->arch.live = 1;
     hw_vmclear(fake.core, v);
@@ -217,7 +217,7 @@ void arch_vcpu_free(struct vcpu *v)
 {
     if (!v->arch.live || v->arch.active || v->thread)
         panic("a vcpu is freed twice, or while a core has it");
-    frames_free(v->arch.vmcs, 1);
+    frames_free_kernel(v->arch.vmcs, 1);
     v->arch.live = 0;
 }
 

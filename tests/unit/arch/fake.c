@@ -7,6 +7,7 @@
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 #include "tests/unit/arch/hardware.h"
+#include "tests/unit/arch/ram.h"
 
 #define RAM_BASE    0x200000ull // hpa of the first frame; none is at 0
 #define SETTLE_TURN 25000       // ticks
@@ -19,16 +20,22 @@ struct process *fake_manager;
 struct thread *fake_thread;
 
 static struct cpu cpu_memory[CPU_MAX];
-static char *ram;
+static struct ram ram;
 static uint64_t ram_frames;
 static jmp_buf *way_out[CPU_MAX]; // of each core: back to whoever let the kernel in
 
 struct cpu *this_cpu(void) { return &cpu_memory[fake.core]; }
 
-void *arch_ptr(struct hpa a)
+void *fake_ptr(struct hpa a) { return ram.all + (a.v - RAM_BASE); }
+void *arch_ptr(struct hpa a) { return ram.kernel + (a.v - RAM_BASE); }
+
+void arch_own(struct hpa base, uint64_t frames) { ram_allow(arch_ptr(base), frames * PAGE_SIZE); }
+
+void arch_clear(struct hpa base, uint64_t bytes) { arch_zero(fake_ptr(base), bytes); }
+void arch_read(void *to, struct hpa from, uint64_t bytes) { memcpy(to, fake_ptr(from), bytes); }
+void arch_write(struct hpa to, const void *from, uint64_t bytes)
 {
-    // Address 0 is asked for as the start of the linear mapping.
-    return (void *)((uintptr_t)ram - RAM_BASE + a.v);
+    memcpy(fake_ptr(to), from, bytes);
 }
 
 // Between two instructions of the core that runs, all cores' translations are looked at.
@@ -264,18 +271,14 @@ bool fake_refuses(uint32_t core, void (*code)(void *), void *argument)
     return refused;
 }
 
-void fake_stop(void)
-{
-    free(ram);
-    ram = NULL;
-}
+void fake_stop(void) { ram_free(&ram); }
 
 static void start_memory(uint32_t megabytes)
 {
     ram_frames = (RAM_BASE + ((uint64_t)megabytes << 20)) / PAGE_SIZE;
-    ram = aligned_alloc(PAGE_2M, (size_t)megabytes << 20);
-    memset(ram, 0xa5, (size_t)megabytes << 20); // nothing is zero by luck
-    uint64_t table = align_up(ram_frames * sizeof(uint32_t), PAGE_SIZE);
+    ram_make(&ram, (size_t)megabytes << 20);
+    uint64_t table = align_up(ram_frames * sizeof(struct frame), PAGE_SIZE);
+    arch_own(HPA(RAM_BASE), table / PAGE_SIZE);
     frames_init(HPA(RAM_BASE), ram_frames);
     frames_add(HPA(RAM_BASE + table), ram_frames - (RAM_BASE + table) / PAGE_SIZE);
 }

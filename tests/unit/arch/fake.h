@@ -69,6 +69,9 @@ void fake_exit(uint32_t core, void (*handler)(struct vcpu *v));
 // The current thread of the core faults.
 void fake_fault(uint32_t core, uint8_t vector);
 
+// Any frame's bytes, for the tests; the kernel reaches its own by arch_ptr(), and no others.
+void *fake_ptr(struct hpa a);
+
 // The core accesses memory through a space that is loaded, as the hardware would: by its TLB, else
 // by the tables. False: fault.
 bool fake_access(uint32_t core, struct space *s, uint64_t address, uint8_t prot, struct hpa *out);

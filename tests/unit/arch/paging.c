@@ -27,7 +27,7 @@ static enum status table_new(struct space *s, struct hpa *out)
 {
     if (!process_charge(s->payer, PAGE_SIZE))
         return ERR_QUOTA;
-    if (!frames_alloc(1, PAGE_SIZE, s->owner_id, out)) {
+    if (!frames_alloc_kernel(1, s->owner_id, out)) {
         process_uncharge(s->payer, PAGE_SIZE);
         return ERR_MEMORY;
     }
@@ -37,7 +37,7 @@ static enum status table_new(struct space *s, struct hpa *out)
 
 static void table_free(struct space *s, uint64_t frame)
 {
-    frames_free(HPA(frame), 1);
+    frames_free_kernel(HPA(frame), 1);
     process_uncharge(s->payer, PAGE_SIZE);
 }
 

@@ -21,7 +21,7 @@ static bool load_pdptes(struct vcpu *v, uint64_t cr3)
     uint8_t prot;
     if (!arch_walk(&v->vm->space, at, &hpa, &prot, &left))
         return false;
-    __builtin_memcpy(pdpte, arch_ptr(hpa), sizeof(pdpte)); // 32 bytes, aligned: one page
+    arch_read(pdpte, hpa, sizeof(pdpte)); // 32 bytes, aligned: one page
     for (unsigned i = 0; i < 4; i++)
         if ((pdpte[i] & 1) && (pdpte[i] & reserved))
             return false;

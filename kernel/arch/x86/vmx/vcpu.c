@@ -154,7 +154,7 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
     if (v->object.id > UINT16_MAX)
         return ERR_FULL;
-    if (!frames_alloc(VCPU_FRAMES, 1, v->vm->object.id, &v->arch.vmcs))
+    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
         return ERR_MEMORY;
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     v->arch.vpid = (uint16_t)v->object.id; // unique among the living, never 0
@@ -187,5 +187,5 @@ void vmx_vcpu_leave(struct vcpu *v)
 void vmx_vcpu_free(struct vcpu *v)
 {
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
-    frames_free(v->arch.vmcs, VCPU_FRAMES);
+    frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
 }

@@ -134,7 +134,7 @@ static const struct { uint32_t first, last; } x2apic_reads[] = {
 static void make_bitmaps(void)
 {
     for (unsigned i = 0; i < 2; i++) {
-        if (!frames_alloc(1, 1, FRAME_KERNEL, &vmx_msr_bitmap[i]))
+        if (!frames_alloc_kernel(1, FRAME_KERNEL, &vmx_msr_bitmap[i]))
             panic("no memory for the MSR bitmaps");
         uint8_t *map = arch_ptr(vmx_msr_bitmap[i]);
         __builtin_memset(map, 0xff, PAGE_SIZE);
@@ -165,7 +165,7 @@ static const char *vmx_enable_core(struct cpu *cpu)
     }
     write_cr0((read_cr0() | vmx.cr_fixed[0]) & vmx.cr_fixed[1]);
     write_cr4((read_cr4() | CR4_VMXE | vmx.cr_fixed[2]) & vmx.cr_fixed[3]);
-    if (!frames_alloc(1, 1, FRAME_KERNEL, &cpu->arch.vmxon))
+    if (!frames_alloc_kernel(1, FRAME_KERNEL, &cpu->arch.vmxon))
         return "no memory";
     *(uint32_t *)arch_ptr(cpu->arch.vmxon) = (uint32_t)vmx.basic & 0x7fffffff;
     return VMX_DOES("vmxon %1", "m"(cpu->arch.vmxon.v)) ? NULL : "VMXON";
