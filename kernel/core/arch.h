@@ -80,7 +80,9 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core);
 // Polled serial, until the console process has the port.
 void arch_log(const char *text, size_t bytes);
 NORETURN void arch_off(int status);        // powers the machine off, as far as it can
-NORETURN void arch_panic_halt(void);       // stops the other cores, ends with status 2
+// The other cores halt, wherever they are. Of several that call it the first returns.
+void arch_stop_others(void);
+NORETURN void arch_panic_halt(void);       // ends with status 2
 
 // frames.c. Runs of 4 KB frames; owner: an object id, or FRAME_KERNEL. `align` is in bytes, a power
 // of two. Any core; takes its own lock. Contents are not zeroed. A run is freed as it was taken.
@@ -108,6 +110,7 @@ uint64_t frames_count_total(void);
 // log.c
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2))); // to the ring only
+void log_raw(const char *format, ...) __attribute__((format(printf, 1, 2))); // see log.c
 void log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
 void log_detach(bool off);                 // a process owns the port, or owns it no more

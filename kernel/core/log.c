@@ -61,6 +61,16 @@ size_t log_read(char *to, size_t bytes)
 
 void log_detach(bool off) { __atomic_store_n(&detached, off, __ATOMIC_RELAXED); }
 
+// Straight to the port, and without a lock: for a core that stops the machine.
+void log_raw(const char *format, ...)
+{
+    char line[LINE_MAX];
+    va_list args;
+    va_start(args, format);
+    arch_log(line, format_text(line, sizeof(line), format, args));
+    va_end(args);
+}
+
 // Takes no lock: whoever panics may hold any of them.
 void panic(const char *format, ...)
 {
@@ -70,6 +80,7 @@ void panic(const char *format, ...)
     va_start(args, format);
     size_t bytes = format_text(line, sizeof(line), format, args);
     va_end(args);
+    arch_stop_others(); // guests must not run on under a kernel that is broken
     arch_log(head, sizeof(head) - 1);
     arch_log(line, bytes);
     arch_log("\n", 1);

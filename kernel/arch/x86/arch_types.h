@@ -42,6 +42,14 @@ struct vm;
 struct thread;
 struct process;
 struct cpu;
+// What this core's NMI and machine-check handlers saw, until it is told: they may not take a lock.
+struct trouble {
+    uint32_t nmis, checks;
+    uint32_t bank;          // of the last machine check: where, its status and address
+    uint8_t nmi_port;       // port 0x61 at the last NMI: 0x80 memory or PCI SERR, 0x40 IOCHK
+    uint64_t status, address;
+};
+
 struct arch_cpu {
     struct cpu *self;       // GS base points here
     uint64_t stack_top;     // of the core's only kernel stack
@@ -56,6 +64,7 @@ struct arch_cpu {
     uint64_t tsc_aux;       // in the MSR; the host does not use it
     const struct vm *last_vm; // that was in context last; only compared
     struct process *ports;  // whose ports are in the I/O bitmap
+    struct trouble trouble;
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
     uint8_t online;

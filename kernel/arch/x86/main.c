@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The boot story, one step a line.
 #include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -53,6 +54,7 @@ static void read_tables(uint32_t magic, uint32_t info)
 NORETURN static __attribute__((noinline)) void boot_up(void)
 {
     apic_init_cpu();
+    mce_init_cpu();
     apic_init_io();
     clock_calibrate();                       // TSC against the board's timers
     clock_read_rtc(facts.rtc, &facts.wall_tsc);

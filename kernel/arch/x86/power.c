@@ -14,15 +14,33 @@ static void emulator_exit(uint8_t status)
         __asm__ volatile("outb %0, %w1" : : "a"(word[i]), "d"(0x8900), "b"((uint64_t)status));
 }
 
-bool machine_stopping; // atomic: an NMI from now on means: halt
+static uint32_t stopper; // atomic: number, plus one, of the core that stops the machine; 0: none
+
+bool power_stops_me(void)
+{
+    uint32_t who = __atomic_load_n(&stopper, __ATOMIC_SEQ_CST);
+    return who && who != this_cpu()->id + 1;
+}
+
+// Of cores that panic together the first goes on. Before there are cores it is alone.
+void arch_stop_others(void)
+{
+    uint32_t none = 0;
+    if (!cpu_count)
+        return;
+    __atomic_compare_exchange_n(&stopper, &none, this_cpu()->id + 1, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
+    while (power_stops_me())
+        __asm__ volatile("cli; hlt");
+    for (uint32_t i = 0; i < cpu_count && !none; i++)
+        if (cpus[i] != this_cpu())
+            apic_icr(cpus[i]->arch.apic_id, ICR_NMI); // see trap_paranoid_c
+}
 
 void arch_off(int status)
 {
     static const char text[] = "\nbulkhead: all is stopped; the machine can be switched off.\n";
-    __atomic_store_n(&machine_stopping, true, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < cpu_count; i++)
-        if (cpus[i] && cpus[i] != this_cpu())
-            apic_icr(cpus[i]->arch.apic_id, ICR_NMI); // see trap_paranoid_c
+    arch_stop_others();
     if (acpi.emulator)
         emulator_exit((uint8_t)status);
     arch_log(text, sizeof(text) - 1);

@@ -8,6 +8,7 @@
 // on.
 #include "kernel/arch/x86/clock_choose.h"
 #include "kernel/arch/x86/hvm.h"
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -91,6 +92,7 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
         state_set(AP_BAD);
         halt();
     }
+    mce_init_cpu();
     sched_init_cpu(this_cpu());
     state_set(AP_MEASURE);
     tsc_answer();

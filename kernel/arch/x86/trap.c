@@ -2,9 +2,22 @@
 // Traps and interrupts in C. From ring 3 they end in resuming a thread; from the kernel they come
 // only in the places that open a window (the idle loop, the exit path) and return there; any
 // exception in the kernel is a bug and a panic.
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/x86.h"
 
-extern bool machine_stopping;
+void trap_tell_later(void) { apic_icr(this_cpu()->arch.apic_id, VECTOR_IPI); }
+
+static __attribute__((noinline)) void tell(struct cpu *cpu)
+{
+    struct trouble *t = &cpu->arch.trouble;
+    uint32_t nmis = __atomic_exchange_n(&t->nmis, 0, __ATOMIC_RELAXED);
+    uint32_t checks = __atomic_exchange_n(&t->checks, 0, __ATOMIC_RELAXED);
+    if (nmis)
+        log_print("core %u: %u NMI, port 61H %x\n", cpu->id, nmis, t->nmi_port);
+    if (checks)
+        log_print("core %u: %u machine checks; the last: bank %u status %lx address %lx\n",
+                  cpu->id, checks, t->bank, t->status, t->address);
+}
 
 // Vectors that are nobody's, leftovers of the firmware, are acknowledged and forgotten.
 void trap_dispatch(uint8_t vector)
@@ -19,6 +32,9 @@ void trap_dispatch(uint8_t vector)
         this_cpu()->armed = UINT64_MAX;
         cpu_deadline_passed(rdtsc());
     } else if (vector == VECTOR_IPI) {
+        struct cpu *cpu = this_cpu();
+        if (unlikely(cpu->arch.trouble.nmis | cpu->arch.trouble.checks))
+            tell(cpu);
         cpu_ipi();
     } else if (gsi < VECTOR_GSI_MAX) {
         irq_fired(gsi);
@@ -47,14 +63,14 @@ NORETURN void trap_from_user(struct regs *regs)
 
 static void print_regs(const struct regs *r)
 {
-    log_detach(false); // straight to the port: nobody will read the log any more
-    log_print("core %u vector %lu error %lx rip %lx cs %lx rflags %lx rsp %lx cr2 %lx cr3 %lx\n",
-              this_cpu()->id, r->vector, r->error, r->rip, r->cs, r->rflags, r->rsp, read_cr2(),
-              read_cr3());
-    log_print("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx rbp %lx\n", r->rax, r->rbx, r->rcx,
-              r->rdx, r->rsi, r->rdi, r->rbp);
-    log_print("r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", r->r8, r->r9,
-              r->r10, r->r11, r->r12, r->r13, r->r14, r->r15);
+    arch_stop_others();
+    log_raw("\ncore %u vector %lu error %lx rip %lx cs %lx rflags %lx rsp %lx cr2 %lx cr3 %lx\n",
+            this_cpu()->id, r->vector, r->error, r->rip, r->cs, r->rflags, r->rsp, read_cr2(),
+            read_cr3());
+    log_raw("rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx rbp %lx\n", r->rax, r->rbx, r->rcx,
+            r->rdx, r->rsi, r->rdi, r->rbp);
+    log_raw("r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", r->r8, r->r9,
+            r->r10, r->r11, r->r12, r->r13, r->r14, r->r15);
 }
 
 void trap_from_kernel(struct regs *regs)
@@ -68,18 +84,22 @@ void trap_from_kernel(struct regs *regs)
 }
 
 // NMI, #DF, #MC, each on a stack of its own. An NMI comes from a core that panics or powers off, or
-// from hardware that reports an error which nobody here can handle.
+// from hardware that reports an error which nobody here can handle. Any lock may be held: see
+// struct trouble.
 void trap_paranoid_c(struct regs *regs)
 {
-    if (regs->vector == VECTOR_NMI && !machine_stopping) {
-        log_print("core %u: NMI\n", this_cpu()->id);
+    struct trouble *t = &this_cpu()->arch.trouble;
+    if (regs->vector == VECTOR_MC && !mce_handled())
         return;
+    if (regs->vector != VECTOR_NMI) {
+        print_regs(regs);
+        panic(regs->vector == VECTOR_DF ? "double fault" : "machine check outside of a guest");
     }
-    if (regs->vector == VECTOR_NMI)
-        for (;;)
-            __asm__ volatile("cli; hlt");
-    print_regs(regs);
-    panic(regs->vector == VECTOR_DF ? "double fault" : "machine check");
+    while (power_stops_me())
+        __asm__ volatile("cli; hlt");
+    t->nmi_port = in8(0x61);
+    t->nmis++;
+    trap_tell_later();
 }
 
 void idle_wakeup(void)

@@ -24,6 +24,8 @@ struct features {
     bool ibpb, md_clear, l1d_flush, barriers;
 };
 extern struct features features;
+// Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
+static inline bool is_bochs(void) { return acpi.emulator && !(features.leaf1_ecx >> 31); }
 extern bool page_1g; // 1 GB pages are used: the CPU has them for the host and for guests
 
 // Everything of one core, page by page. A core that was tried and is not used keeps its block.
@@ -106,6 +108,8 @@ void context_syscall_msrs(struct cpu *cpu, struct vcpu *v);
 // serial.c, power.c, trap.c
 void serial_init(void);
 void trap_dispatch(uint8_t vector);
+void trap_tell_later(void);          // from NMI and #MC: this core's `trouble` goes to the log
+bool power_stops_me(void);           // another core stops the machine: this one must halt
 
 extern uint64_t boot_tsc;
 NORETURN void resume_syscall(struct regs *regs);

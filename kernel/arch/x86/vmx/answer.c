@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Between a VMM and its guest: what an exit tells, what the VMM's answer does, and the full way
 // into the guest. On the vCPU's core.
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/vmx/vmx.h"
 
 void vmx_fill_facts(struct vcpu *v)
@@ -41,6 +42,14 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
     if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & (1u << 13))) {
         vmwrite(GUEST_RIP, (uint32_t)rip);
         vmx_resume(v);
+    }
+    if (reason == ENTRY_FAILED_MC) {
+        bool ends = mce_handled();
+        vmx_vcpu_leave(v); // whether it had been launched is not known
+        if (!ends)
+            vmx_resume(v);
+        vmx_load(v);
+        vmx_kill(v, VM_KILLED_MACHINE_CHECK, EXIT_REASON_NMI);
     }
     v->arch.fresh = 1;
     vmx_kill(v, reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);

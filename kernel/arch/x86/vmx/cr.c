@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/vmx/vmx.h"
 
 static uint64_t gpr_read(struct vcpu *v, unsigned n)
@@ -75,8 +76,14 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
     uint8_t vector = (uint8_t)info;
     // An event that was being delivered and met this exception: the exception comes first, unless
     // together they are a double fault; the CPU says so by itself, so the exception just goes on.
-    if (vector == VECTOR_MC)
+    if (vector == VECTOR_MC) {
+        if (!mce_handled()) { // another core's, or corrected: the guest goes on
+            if (vmread(IDT_INFO) & INTR_VALID)
+                vmx_replay();
+            return EXIT_RESUME;
+        }
         vmx_kill(v, VM_KILLED_MACHINE_CHECK, EXIT_REASON_NMI);
+    }
     if (vector == VECTOR_DB) {
         if (!v->arch.dr_armed)
             arm_debug_registers(v);

@@ -102,8 +102,8 @@ static void read_caps(struct vmx_caps *caps)
     caps->apicv = (caps->secondary & apic) == apic;
     // Bochs delivers a pending virtual interrupt when a host interrupt comes, even with IF clear: a
     // kernel that holds a lock then waits for itself. Guests in xAPIC mode, which most kernels stay
-    // in, do without it there. (Bochs has that OEM id and, unlike QEMU, no hypervisor bit.)
-    caps->vintr_xapic = caps->apicv && !(acpi.emulator && !(features.leaf1_ecx >> 31));
+    // in, do without it there.
+    caps->vintr_xapic = caps->apicv && !is_bochs();
     // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
     caps->secondary &= ~apic;
     caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |

@@ -19,6 +19,7 @@ enum exit_reason {
     EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55, EXIT_REASON_APIC_WRITE = 56,
     EXIT_REASON_VMFUNC = 59, EXIT_REASON_COUNT = 72,
 };
+#define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
 #define EXIT_COUNTERS 128u // of arch_vcpu.exits; reasons are smaller, but for bit 31
 
 #define PIN_EXTINT      (1u << 0)
