@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // vCPUs: their calls, and how other cores reach one. Its registers belong to the core that it is on
-// (`core`, which changes with its thread's, see thread_leave()); `work`, `pending` and `intr_line`
-// are atomic.
+// (`core`, which changes with its thread's, see thread_leave()); `work`, the pending vectors and
+// `intr_line` are atomic.
 //
 // Who raises work sets the bit and then looks for the thread; vcpu_run() sets the thread and then
 // looks at the bits; both with full barriers, so one of them sees the other.
@@ -21,12 +21,8 @@ void vcpu_raise(struct vcpu *v, uint32_t work)
 
 void vcpu_post(struct vcpu *v, uint8_t vector, bool level)
 {
-    uint64_t bit = 1ull << (vector & 63);
-    if (level)
-        __atomic_fetch_or(&v->pending_level[vector >> 6], bit, __ATOMIC_RELAXED);
-    else
-        __atomic_fetch_and(&v->pending_level[vector >> 6], ~bit, __ATOMIC_RELAXED);
-    __atomic_fetch_or(&v->pending[vector >> 6], bit, __ATOMIC_RELEASE);
+    uint64_t *words = level ? v->pending_level : v->pending_edge;
+    __atomic_fetch_or(&words[vector >> 6], 1ull << (vector & 63), __ATOMIC_RELEASE);
     vcpu_raise(v, VCPU_WORK_PENDING);
 }
 

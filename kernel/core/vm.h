@@ -19,7 +19,7 @@ struct vm {
 
 // vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
 // keep vcpu_halt() from blocking.
-#define VCPU_WORK_PENDING 1u  // pending[] has new vectors
+#define VCPU_WORK_PENDING 1u  // pending_edge or pending_level has new vectors
 #define VCPU_WORK_EVENT   2u  // its event has bits
 #define VCPU_WORK_INTR    4u  // the INTR line is up
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
@@ -31,8 +31,9 @@ struct vcpu {
     struct object object;
     struct vm *vm;
     uint32_t work;              // atomic, VCPU_WORK_*
-    uint64_t pending[4];        // atomic: vectors asked for from elsewhere
-    uint64_t pending_level[4];  // atomic: those of them that are level-triggered
+    // Atomic: vectors asked for from elsewhere. Each request is one bit in one word, so that the way
+    // in which it is triggered cannot become another's. Taken on its core.
+    uint64_t pending_edge[4], pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic
     struct thread *thread;      // inside vcpu_run()

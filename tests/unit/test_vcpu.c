@@ -118,7 +118,7 @@ static void test_halt(void **state)
     assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x41, 0), OK);
     fake_interrupts(1);
     assert_int_equal(fake.state[1], FAKE_GUEST);
-    assert_int_equal(s.v->pending[1], 1ull << 1);
+    assert_int_equal(s.v->pending_edge[1], 1ull << 1);
     assert_int_equal(s.v->halt_tsc, 5 * MS);
     // A bit that is there already keeps it from sleeping.
     vcpu_post(s.v, 0x42, true);
@@ -163,8 +163,22 @@ static void test_msi(void **state)
     assert_int_equal(CALL(1, vm_msi, s.vm, 0, 0x30, 0), ERR_RANGE);
     assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 1), OK);
     assert_int_equal(s.v->pending_level[0], 1ull << 0x30);
+    assert_int_equal(s.v->pending_edge[0], 0);
+    // A request of another kind for the same vector takes nothing away from the first.
     assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 0), OK);
-    assert_int_equal(s.v->pending_level[0], 0);
+    assert_int_equal(s.v->pending_level[0], 1ull << 0x30);
+    assert_int_equal(s.v->pending_edge[0], 1ull << 0x30);
+}
+
+// What a vCPU was made with is in its controls: no change of what its CPUID shows behind its back.
+static void test_cpuid_is_frozen(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    int64_t other = CALL(1, vm_create, 0);
+    user_page(1);
+    assert_int_equal(CALL(1, vm_cpuid, other, 1, 0, USER_PAGE), OK);
+    assert_int_equal(CALL(1, vm_cpuid, s.vm, 1, 0, USER_PAGE), ERR_STATE);
 }
 
 static void test_destroy_in_guest(void **state)
@@ -196,7 +210,7 @@ static void test_abandoned_vcpu(void **state)
     assert_int_equal(s.v->object.dying, OBJECT_ABANDONED);
     fake.hold[3] = false;
     assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x40, 0), OK); // is lost
-    assert_int_equal(s.v->pending[1], 0);
+    assert_int_equal(s.v->pending_edge[1], 0);
     assert_int_equal(FINISH(0, object_destroy, 102), OK);
     assert_int_equal(s.v->object.dying, OBJECT_FREE);
 }
@@ -283,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
+        ON2(test_cpuid_is_frozen),
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
         ON2(test_kill_in_guest), ON2(test_woken_on_the_way), ON2(test_stats),
     };

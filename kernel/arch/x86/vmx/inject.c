@@ -58,9 +58,9 @@ void vmx_replay(void)
 static void take_posted(struct vcpu *v)
 {
     for (unsigned i = 0; i < 4; i++) {
-        uint64_t bits = __atomic_exchange_n(&v->pending[i], 0, __ATOMIC_ACQ_REL);
-        uint64_t level = __atomic_fetch_and(&v->pending_level[i], ~bits, __ATOMIC_ACQ_REL);
-        for (; bits; bits &= bits - 1) {
+        uint64_t level = __atomic_exchange_n(&v->pending_level[i], 0, __ATOMIC_ACQ_REL);
+        uint64_t bits = __atomic_exchange_n(&v->pending_edge[i], 0, __ATOMIC_ACQ_REL) | level;
+        for (; bits; bits &= bits - 1) { // both of one vector: its EOI is waited for
             unsigned bit = (unsigned)__builtin_ctzll(bits);
             vlapic_accept(&v->arch.vlapic, (uint8_t)(i * 64 + bit), level >> bit & 1);
         }
