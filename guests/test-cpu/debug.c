@@ -23,6 +23,8 @@
 #define DR7_WRITE1 (1ul << 20) // slot 1: on data writes
 #define DR7_LEN4_1 (3ul << 22) // slot 1: four bytes
 #define STEPS_MAX  64
+#define MSR_X2APIC_ICR 0x830
+#define ICR_NMI_SELF   0x44400 // shorthand "self", NMI
 
 #define DR_ACCESSORS(n)                                                 \
     static inline uint64_t read_dr##n(void)                             \
@@ -162,40 +164,68 @@ STEP(cr4_mce, "mov %%rax, %%cr4", read_cr4() ^ CR4_MCE, 0, 0, 0)
 STEP(cr8, "mov %%rax, %%cr8", 0, 0, 0, 0)
 STEP(xsetbv, "xsetbv", read_xcr0(), 0, 0, 0)
 STEP(vmcall, "vmcall", 0, 0, 0, 0)
+STEP(hlt, "hlt", 0, 0, 0, 0) // the trap ends it
+STEP(sti, "sti", 0, 0, 0, 0)
+STEP(int1, ".byte 0xF1", 0, 0, 0, 0)
+// Behind MOV SS there is no trap, but behind what follows it.
+STEP(mov_ss, "mov %%eax, %%ss\n nop", SEL_DATA, 0, 0, 0)
+STEP(mov_ss_cpuid, "mov %%eax, %%ss\n cpuid", SEL_DATA, 0, 0, 0)
+STEP(mov_ss_out, "mov %%eax, %%ss\n outb %%al, %%dx", SEL_DATA, 0, 0, PORT_NOBODY)
+STEP(mov_ss_int1, "mov %%eax, %%ss\n .byte 0xF1", SEL_DATA, 0, 0, 0)
+STEP(nmi, "wrmsr", ICR_NMI_SELF, 0, MSR_X2APIC_ICR, 0)
+
+enum { ANYWHERE, ON_BULKHEAD, NOT_ON_TCG };
 
 struct step {
     const char *name;
     uint64_t (*run)(void);
-    bool only_bulkhead;
+    int where;
 };
 
 static const struct step steps[] = {
-    {"step.nop", step_nop, false},
-    {"step.cpuid", step_cpuid, false},
-    {"step.out", step_out, false},
-    {"step.in", step_in, false},
-    {"step.rdmsr", step_rdmsr, false},
-    {"step.wrmsr", step_wrmsr, false},
-    {"step.rdtsc", step_rdtsc, false},
-    {"step.mmio-read", step_mmio_read, false},
-    {"step.mmio-write", step_mmio_write, false},
-    {"step.cr0", step_cr0, false},
-    {"step.cr0-cd", step_cr0_cd, false},
-    {"step.cr3", step_cr3, false},
-    {"step.cr4", step_cr4, false},
-    {"step.cr4-mce", step_cr4_mce, false},
-    {"step.cr8", step_cr8, false},
-    {"step.xsetbv", step_xsetbv, false},
-    {"step.vmcall", step_vmcall, true},
+    {"step.nop", step_nop, ANYWHERE},
+    {"step.cpuid", step_cpuid, ANYWHERE},
+    {"step.out", step_out, ANYWHERE},
+    {"step.in", step_in, ANYWHERE},
+    {"step.rdmsr", step_rdmsr, ANYWHERE},
+    {"step.wrmsr", step_wrmsr, ANYWHERE},
+    {"step.rdtsc", step_rdtsc, ANYWHERE},
+    {"step.mmio-read", step_mmio_read, ANYWHERE},
+    {"step.mmio-write", step_mmio_write, ANYWHERE},
+    {"step.cr0", step_cr0, ANYWHERE},
+    {"step.cr0-cd", step_cr0_cd, ANYWHERE},
+    {"step.cr3", step_cr3, ANYWHERE},
+    {"step.cr4", step_cr4, ANYWHERE},
+    {"step.cr4-mce", step_cr4_mce, ANYWHERE},
+    {"step.cr8", step_cr8, ANYWHERE},
+    {"step.xsetbv", step_xsetbv, ANYWHERE},
+    {"step.vmcall", step_vmcall, ON_BULKHEAD},
+    {"step.hlt", step_hlt, ANYWHERE},
+    {"step.sti", step_sti, NOT_ON_TCG},
+    {"step.int1", step_int1, NOT_ON_TCG},
+    {"step.mov-ss", step_mov_ss, NOT_ON_TCG},
+    {"step.mov-ss-cpuid", step_mov_ss_cpuid, NOT_ON_TCG},
+    {"step.mov-ss-out", step_mov_ss_out, NOT_ON_TCG},
+    {"step.mov-ss-int1", step_mov_ss_int1, NOT_ON_TCG},
 };
+
+// Whether it may run here; says so if not.
+static bool step_possible(const struct step *step)
+{
+    if (step->where == ON_BULKHEAD && !cpu_on_bulkhead())
+        check_skip(step->name, "not on Bulkhead");
+    else if (step->where == NOT_ON_TCG && cpu_on_tcg())
+        check_skip(step->name, "QEMU does it otherwise");
+    else
+        return true;
+    return false;
+}
 
 static void test_steps(void)
 {
     for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        if (steps[i].only_bulkhead && !cpu_on_bulkhead()) {
-            check_skip(steps[i].name, "not on Bulkhead");
+        if (!step_possible(&steps[i]))
             continue;
-        }
         uint64_t cr0 = read_cr0(), cr4 = read_cr4();
         seen.count = 0;
         uint64_t behind = steps[i].run();
@@ -203,10 +233,33 @@ static void test_steps(void)
         write_cr4(cr4);
         // The second #DB is that of the POPF, one byte long, which was begun with TF set.
         check(seen.count == 2 && seen.rip[0] == behind && seen.rip[1] == behind + 1 &&
-                  (seen.dr6[0] & DR6_BS),
+                  ((seen.dr6[0] & DR6_BS) || steps[i].run == step_int1 ||
+                   steps[i].run == step_mov_ss_int1),
               steps[i].name, "%u exceptions, at %lx %lx, expected %lx, DR6 %lx", seen.count,
               seen.rip[0], seen.rip[1], behind, seen.dr6[0]);
     }
+}
+
+static uint64_t nmi_rip;
+
+static void on_nmi(struct trap_frame *frame)
+{
+    nmi_rip = frame->rip;
+}
+
+// An instruction that is stepped and makes an NMI pending: the trap comes first, so the NMI
+// interrupts its handler, at the first instruction.
+static void test_step_nmi(void)
+{
+    apic_enable(APIC_MODE_X2APIC);
+    trap_set_handler(VEC_NMI, on_nmi);
+    nmi_rip = 0;
+    seen.count = 0;
+    uint64_t behind = step_nmi();
+    trap_set_handler(VEC_NMI, NULL);
+    check(seen.count == 2 && seen.rip[0] == behind && nmi_rip != 0 && nmi_rip != behind, "step.nmi",
+          "%u exceptions, the first at %lx, expected %lx, NMI at %lx", seen.count, seen.rip[0],
+          behind, nmi_rip);
 }
 
 // Each iteration of a string instruction is a step, with RIP on the instruction until the last.
@@ -243,6 +296,10 @@ void test_debug(void)
     test_breakpoints();
     test_steps();
     test_step_string();
+    if (apic_has_x2apic())
+        test_step_nmi();
+    else
+        check_skip("step.nmi", "no x2APIC");
     if (cpu_on_tcg()) {
         check_skip("dr.general-detect", "QEMU has neither this nor INT1");
     } else {

@@ -262,6 +262,22 @@ static void test_cr2(void)
     check(read_cr2() == value, "cr2.kept", "%lx", read_cr2());
 }
 
+// In 32-bit code the number is in EAX, whatever the upper half of RAX holds.
+static void test_hypercall_32(void)
+{
+    for (uint64_t number = HYPERCALL_NULL; number <= HYPERCALL_YIELD + 1; number++) {
+        uint64_t result = number | 0xDEADBEEF00000000ul;
+        __asm__ volatile("pushq %1\n pushq $1f\n lretq\n"
+                         ".code32\n1: vmcall\n ljmp %2, $2f\n .code64\n2:"
+                         : "+a"(result)
+                         : "i"(SEL_CODE32), "i"(SEL_CODE64)
+                         : "memory");
+        uint32_t expected = number <= HYPERCALL_YIELD ? 0 : ~0u;
+        check((uint32_t)result == expected, "insn.hypercall-32", "call %u: %x", (unsigned int)number,
+              (unsigned int)result);
+    }
+}
+
 static void test_instructions(void)
 {
     __asm__ volatile("wbinvd" ::: "memory");
@@ -278,6 +294,7 @@ static void test_instructions(void)
     }
     check(hypercall(HYPERCALL_NULL) == 0, "insn.hypercall-null", "result is not 0");
     check(hypercall(HYPERCALL_YIELD) == 0, "insn.hypercall-yield", "result is not 0");
+    test_hypercall_32();
     trap_expect();
     __asm__ volatile(TRY("monitor") : : "a"(0), "c"(0), "d"(0) : "memory");
     expect_vector("insn.monitor", VEC_UD);

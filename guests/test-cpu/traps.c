@@ -18,7 +18,7 @@
 #define EFER_NXE      (1ul << 11)
 #define WINDOW_PAGE_2 "0x8000002000" // what window_map(2, ..) returns, for the assembler
 
-extern uint64_t boot_gdt[];
+extern uint64_t boot_gdt[], boot_pml4[512];
 
 static void expect(const char *name, int vector, uint64_t error)
 {
@@ -118,6 +118,31 @@ static void test_page_faults(void)
     wrmsr(MSR_EFER, efer);
 }
 
+// CPUID in the last two bytes of the lower half of the address space. RIP behind it is no address,
+// and what a hypervisor enters with then is the guest's #GP, not its end.
+static void test_canonical_end(void)
+{
+    static uint64_t tables[3][512] __attribute__((aligned(4096)));
+    static uint8_t page[4096] __attribute__((aligned(4096)));
+    uint64_t leaf = 0, subleaf = 0;
+    page[4094] = 0x0F; // CPUID
+    page[4095] = 0xA2;
+    boot_pml4[255] = window_entry(tables[0], PTE_W);
+    tables[0][511] = window_entry(tables[1], PTE_W);
+    tables[1][511] = window_entry(tables[2], PTE_W);
+    tables[2][511] = window_entry(page, 0);
+    trap_expect();
+    __asm__ volatile(".pushsection .extable, \"a\"\n .quad 0x800000000000, 1f\n"
+                     " .quad 0xffff800000000000, 1f\n .popsection\n"
+                     "jmp *%2\n1:"
+                     : "+a"(leaf), "+c"(subleaf)
+                     : "r"(0x7FFFFFFFFFFEul)
+                     : "rbx", "rdx", "memory");
+    expect("trap.gp-canonical-end", VEC_GP, 0);
+    boot_pml4[255] = 0;
+    write_cr3(read_cr3());
+}
+
 static struct trap_frame last;
 static unsigned int traps;
 
@@ -212,6 +237,7 @@ void test_traps(void)
     test_plain();
     test_fpu_errors();
     test_page_faults();
+    test_canonical_end();
     test_software();
     test_shadows();
     test_hlt();

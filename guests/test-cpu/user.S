@@ -57,6 +57,15 @@ user_code:
     syscall
     ud2
 
+    // The hypercall whose number is in RDI; its result goes back in RDI.
+    .globl user_hypercall
+user_hypercall:
+    mov     %rdi, %rax
+    vmcall
+    mov     %rax, %rdi
+    xor     %eax, %eax
+    syscall
+
     .globl user_faults
 user_faults:
     // RDI selects one instruction that ring 3 may not run; each has 16 bytes.

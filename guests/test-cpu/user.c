@@ -8,6 +8,7 @@
 
 #include "guests/lib/check.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/hypercall.h"
 #include "guests/test-cpu/groups.h"
 
 #define EFER_SCE       (1ul << 0)
@@ -15,7 +16,7 @@
 #define CODE_PAGE      3
 #define STACK_PAGE     4
 
-extern uint8_t user_code[], user_code_end[], user_faults[];
+extern uint8_t user_code[], user_code_end[], user_hypercall[], user_faults[];
 extern const uint8_t user_syscall[], user_leave[];
 uint64_t user_enter(uintptr_t code, uintptr_t stack, uint64_t argument);
 
@@ -86,6 +87,14 @@ void test_user(void)
     outb(PORT_NOBODY, 0);
     uint64_t result = user_enter(code, stack, 40);
     check(result == 42, "user.syscall", "%lu, expected 42", result);
+    if (cpu_on_bulkhead()) {
+        uintptr_t call = code + (uintptr_t)(user_hypercall - user_code);
+        check(user_enter(call, stack, HYPERCALL_NULL) == 0, "user.hypercall", "not 0");
+        // The time of its VM is not a process's to give away.
+        check(user_enter(call, stack, HYPERCALL_YIELD) == ~0ul, "user.hypercall-yield", "not -1");
+    } else {
+        check_skip("user.hypercall", "not on Bulkhead");
+    }
     test_user_faults(code, stack);
     wrmsr(MSR_EFER, efer);
     trap_expect();

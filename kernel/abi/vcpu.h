@@ -134,8 +134,8 @@ struct vcpu_page {
 };
 _Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");
 
-// Hypercalls (VMCALL/VMMCALL): number in RAX, result in RAX.
+// Hypercalls (VMCALL/VMMCALL): number in RAX, result in RAX; outside of 64-bit mode in EAX.
 #define HYPERCALL_NULL  0 // result 0
-#define HYPERCALL_YIELD 1 // let another vCPU of equal priority run; result 0
+#define HYPERCALL_YIELD 1 // let another vCPU of equal priority run; result 0; not from user mode
 // Numbers from HYPERCALL_VMM on go to the VMM; others give -1.
 #define HYPERCALL_VMM   0x1000

@@ -16,7 +16,7 @@ void vmx_fill_facts(struct vcpu *v)
     e->cpu.cr4 = vmread_hot(GUEST_CR4) & ~CR4_VMXE;
     e->cpu.efer = vmread_hot(GUEST_EFER);
     e->cpu.cs_base = vmread_hot(GUEST_CS_BASE);
-    e->cpu.code_size = (cs & (1u << 13)) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
+    e->cpu.code_size = (cs & CS_LONG) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
     e->cpu.cpl = vmread_hot(GUEST_SS_ACCESS) >> 5 & 3;
 }
 
@@ -39,7 +39,7 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 void vmx_entry_refused(struct vcpu *v, uint32_t reason)
 {
     uint64_t rip = vmread(GUEST_RIP);
-    if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & (1u << 13))) {
+    if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & CS_LONG)) {
         vmwrite(GUEST_RIP, (uint32_t)rip);
         vmx_resume(v);
     }

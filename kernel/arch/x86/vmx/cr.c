@@ -11,7 +11,7 @@ static uint64_t gpr_read(struct vcpu *v, unsigned n)
 static enum exit_action mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
     // In 64-bit mode the whole register counts; elsewhere its lower half.
-    if (!(vmread(GUEST_CS_ACCESS) & (1u << 13)))
+    if (!(vmread(GUEST_CS_ACCESS) & CS_LONG))
         value &= 0xffffffff;
     if (cr == 0)
         return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
@@ -91,11 +91,12 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
         // qualification.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
         vmwrite(GUEST_DR7, vmread(GUEST_DR7) & ~(1ull << 13)); // nor cleared GD
-        if (info & (1u << 12)) // IRET had unblocked NMIs
+        if ((info & (1u << 12)) && !(vmread(IDT_INFO) & INTR_VALID)) // IRET had unblocked NMIs
             vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
         vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);
         if (INTR_TYPE(info) >= INTR_SOFT_INT) // INT1
             vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
+        vmx_debug_shadow();
         return EXIT_RESUME;
     }
     if (vector == VECTOR_AC)

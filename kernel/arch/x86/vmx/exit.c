@@ -78,8 +78,12 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
 static inline uint64_t *exit_yield(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
-    v->arch.gpr[GPR_RAX] = 0;
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    if (unlikely(vmread_hot(GUEST_SS_ACCESS) & SS_DPL)) { // time is the guest's kernel's to give
+        v->arch.gpr[GPR_RAX] = ~0ull;
+        return leave(v);
+    }
+    v->arch.gpr[GPR_RAX] = 0;
     irq_window();
     uint64_t now = rdtsc();
     bool busy = now >= cpu->deadline || (cpu->work | v->work | v->arch.inject);
@@ -90,6 +94,10 @@ static inline uint64_t *exit_yield(struct vcpu *v)
 static enum exit_action exit_hypercall(struct vcpu *v)
 {
     uint64_t number = v->arch.gpr[GPR_RAX];
+    if (number >> 32 && !(vmread(GUEST_CS_ACCESS) & CS_LONG)) {
+        v->arch.gpr[GPR_RAX] = (uint32_t)number; // the upper half is nobody's there: once more
+        return EXIT_RESUME;
+    }
     if (number < HYPERCALL_VMM) {
         v->arch.gpr[GPR_RAX] = ~0ull;
         return EXIT_SKIP;
@@ -144,8 +152,8 @@ static enum exit_action exit_nmi(struct vcpu *v)
 {
     if (INTR_TYPE(vmread(EXIT_INTR_INFO)) != INTR_NMI)
         return vmx_exit_exception(v);
-    // The exit left NMIs blocked until an IRET: the handler's own does it.
-    vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
+    // The exit left NMIs blocked until an IRET: the handler's own does it. What blocks the guest's
+    // virtual NMIs is not touched by the host's.
     __asm__ volatile("int $2" : : : "memory");
     return EXIT_RESUME;
 }

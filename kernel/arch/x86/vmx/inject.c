@@ -32,11 +32,23 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
         }
     }
     inject(v, INTR_EXCEPTION, vector);
+    if (vector == VECTOR_DB)
+        vmx_debug_shadow();
     if (has_error && (vmread(GUEST_CR0) & CR0_PE)) {
         vmwrite(ENTRY_INTR_INFO, vmread(ENTRY_INTR_INFO) | INTR_ERROR_CODE);
         vmwrite(ENTRY_ERROR_CODE, error);
     }
     return EXIT_RESUME;
+}
+
+// #DB is injected. Where TF is set in the shadow of STI or MOV SS, VM entry wants the trap of the
+// single step pending ("Checks on Guest Non-Register State"), which the exit has taken away; what is
+// pending is dropped when an exception is injected, so the guest sees nothing of it.
+void vmx_debug_shadow(void)
+{
+    if ((vmread(GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_SS)) &&
+        (vmread(GUEST_RFLAGS) & RFLAGS_TF))
+        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | PENDING_STEP);
 }
 
 // The exit came in the middle of delivering an event: deliver it again with the next entry,
@@ -80,13 +92,21 @@ static void inject_interrupts(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
     uint64_t block = vmread(GUEST_INTERRUPTIBILITY);
-    bool busy = vmread(ENTRY_INTR_INFO) & INTR_VALID, want_nmi = false, want_intr = false;
+    bool want_nmi = false, want_intr = false;
+    // A debug exception that waits comes before all of these, and would be lost if they came first.
+    // It ends HLT, too: an instruction that was stepped.
+    bool trap = vmread(GUEST_PENDING_DEBUG) & (PENDING_STEP | PENDING_BREAKPOINT);
+    bool busy = trap || (vmread(ENTRY_INTR_INFO) & INTR_VALID);
     bool open = !busy && !(block & (BLOCK_STI | BLOCK_SS)) && (vmread(GUEST_RFLAGS) & RFLAGS_IF);
+    if (trap)
+        v->arch.halted = 0;
     if (v->arch.nmi_pending) {
         if (!busy && !(block & (BLOCK_STI | BLOCK_SS | BLOCK_NMI))) {
             v->arch.nmi_pending = 0;
             inject(v, INTR_NMI, VECTOR_NMI);
             open = false;
+        } else if (block & BLOCK_STI) { // a CPU need not hold the NMI window back in that shadow
+            want_intr = true;
         } else {
             want_nmi = true;
         }

@@ -117,6 +117,8 @@ bool vmx_lapic_answer(struct vcpu *v)
     struct vm_entry e = v->page->entry;
     if (e.lapic.write) {
         vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
+        if (v->arch.secondary & SEC_VINTR) // the CPU has a copy of the highest vectors
+            v->arch.inject = 1;
         vmx_vlapic_actions(v);
         return true;
     }

@@ -37,10 +37,10 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
     if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
         return false;
     if (pg && !was_pg && (efer & EFER_LME) &&
-        (!(cr4 & CR4_PAE) || (vmread(GUEST_CS_ACCESS) & (1u << 13))))
+        (!(cr4 & CR4_PAE) || (vmread(GUEST_CS_ACCESS) & CS_LONG)))
         return false;
     if (!pg && was_pg &&
-        ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & (1u << 13)))))
+        ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & CS_LONG))))
         return false;
     if (pg && !(efer & EFER_LME) && (cr4 & CR4_PAE) && !load_pdptes(v, vmread(GUEST_CR3)))
         return false;

@@ -113,7 +113,8 @@ void vmx_set_apic_mode(struct vcpu *v)
         secondary |= SEC_X2APIC | SEC_APIC_REGS | SEC_VINTR;
     if (secondary != v->arch.secondary) {
         vmwrite(SECONDARY_CONTROLS, v->arch.secondary = secondary);
-        vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode
+        vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode,
+        vmx_flush_guest(&v->vm->space); // those of guest-physical addresses too
     }
     vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
     v->arch.apic_mode = (uint8_t)mode;

@@ -76,9 +76,15 @@ enum exit_reason {
 #define INTR_EXCEPTION  3u
 #define INTR_SOFT_INT   4u
 
+#define SS_DPL  (3u << 5)  // of GUEST_SS_ACCESS: the privilege level
+#define CS_LONG (1u << 13) // of GUEST_CS_ACCESS
+
 #define BLOCK_STI 1u
 #define BLOCK_SS  2u
 #define BLOCK_NMI 8u
+
+#define PENDING_BREAKPOINT (1u << 12) // of GUEST_PENDING_DEBUG
+#define PENDING_STEP       (1u << 14)
 
 #define VECTOR_DB 1
 #define VECTOR_UD 6
@@ -136,6 +142,7 @@ bool vmx_lapic_answer(struct vcpu *v);
 // Always EXIT_RESUME.
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
+void vmx_debug_shadow(void);   // to be called where #DB is injected
 void vmx_replay(void);         // an event that the exit interrupted
 // answer.c
 void vmx_fill_facts(struct vcpu *v);     // page->exit, but for its kind
@@ -170,5 +177,5 @@ static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
     if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after it
-        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | 1u << 14);
+        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | PENDING_STEP);
 }
