@@ -273,8 +273,8 @@ static void test_hypercall_32(void)
                          : "i"(SEL_CODE32), "i"(SEL_CODE64)
                          : "memory");
         uint32_t expected = number <= HYPERCALL_YIELD ? 0 : ~0u;
-        check((uint32_t)result == expected, "insn.hypercall-32", "call %u: %x", (unsigned int)number,
-              (unsigned int)result);
+        check((uint32_t)result == expected, "insn.hypercall-32", "call %u: %x",
+              (unsigned int)number, (unsigned int)result);
     }
 }
 

@@ -31,8 +31,8 @@ struct vcpu {
     struct object object;
     struct vm *vm;
     uint32_t work;              // atomic, VCPU_WORK_*
-    // Atomic: vectors asked for from elsewhere. Each request is one bit in one word, so that the way
-    // in which it is triggered cannot become another's. Taken on its core.
+    // Atomic: vectors asked for from elsewhere. Each request is one bit in one word, so that its
+    // trigger mode cannot become another's. Taken on its core.
     uint64_t pending_edge[4], pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic

@@ -42,8 +42,8 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
 }
 
 // #DB is injected. Where TF is set in the shadow of STI or MOV SS, VM entry wants the trap of the
-// single step pending ("Checks on Guest Non-Register State"), which the exit has taken away; what is
-// pending is dropped when an exception is injected, so the guest sees nothing of it.
+// single step pending ("Checks on Guest Non-Register State"), which the exit has taken away; what
+// is pending is dropped when an exception is injected, so the guest sees nothing of it.
 void vmx_debug_shadow(void)
 {
     if ((vmread(GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_SS)) &&
