@@ -30,6 +30,10 @@ BOCHS_MAX_CORES = 15
 BOCHS_MAX_MEMORY = 2048
 BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
+# Names in the machine's directory.
+DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET = (
+    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet")
+
 UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
 # Network boot: what the boot server names to each firmware, and the card's ROM for Bochs' BIOS,
@@ -39,10 +43,13 @@ BOOT_FILE_UEFI = "boot/grub/x86_64-efi/core.efi"
 NETWORK_ROM = "/usr/lib/ipxe/qemu/pxe-e1000.rom"
 MAC = "52:54:00:12:34:56"
 
-# How the kernel says that the machine is done.
+# How the machine ended. The kernel gives its own statuses with SAID added, which no emulator that
+# fails comes up with.
+SAID = 0x10
 STATUS_OK = 0
 STATUS_VM_KILLED = 1
 STATUS_PANIC = 2
+STATUS_EMULATOR = 3
 STATUS_NAMES = {
     STATUS_OK: "all VMs powered off",
     STATUS_VM_KILLED: "a VM was killed, or none could be started",
@@ -154,8 +161,7 @@ class Machine:
             raise MachineError(f"no such ISO: {self.iso}")
         if self.tree and not os.path.isdir(self.tree):
             raise MachineError(f"no such folder: {self.tree}")
-        os.makedirs(RUN_DIR, exist_ok=True)
-        self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
+        self._make_directory()
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         if self.emulator == "bochs":
@@ -173,6 +179,15 @@ class Machine:
                 stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
         self._start = time.monotonic()
         self._accept()
+
+    def _make_directory(self):
+        """The emulator's working directory. What it boots is linked into it, so that no path from
+        elsewhere need be quoted for a settings file or an option."""
+        os.makedirs(RUN_DIR, exist_ok=True)
+        self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
+        for target, name in ((self.iso, DISC), (self.tree, TREE)):
+            if target:
+                os.symlink(target, os.path.join(self.directory, name))
 
     def _accept(self):
         while True:
@@ -337,32 +352,45 @@ class Machine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        if self.emulator == "qemu":
-            # isa-debug-exit makes (value << 1) | 1 of the value written; a reset gives 0.
-            self.status = code >> 1 if code > 0 and code & 1 else STATUS_PANIC
-            if self.status == STATUS_PANIC and code != STATUS_PANIC << 1 | 1:
-                self.ending = f"the machine was reset, or QEMU failed (its status was {code})"
-        else:
-            self.status = self._bochs_status()
-        self.ending = self.ending or STATUS_NAMES.get(self.status, f"status {self.status}")
+        said = self._qemu_said(code) if self.emulator == "qemu" else self._bochs_said()
+        if said is not None:
+            known = said - SAID in STATUS_NAMES and said - SAID != STATUS_EMULATOR
+            self.status = said - SAID if known else STATUS_EMULATOR
+            self.ending = STATUS_NAMES[self.status] if known else f"it said {said:#x}"
         if self.status != STATUS_OK:
             self.keep = True
 
-    def _bochs_status(self):
-        """Bochs always exits with 1: the reason and the kernel's EBX are in its log."""
+    def _qemu_said(self, code):
+        """What the kernel wrote to QEMU's exit device; None: nothing, and then `status` and
+        `ending` are set. QEMU ends with (value << 1) | 1, with 0 after a reset, and with 1 or a
+        signal when it fails. At SIGTERM it says so, and ends with 0."""
+        if code > 1 and code & 1:
+            return code >> 1
+        tail = self._tail(self.log)
+        if code == 0 and "terminating on signal" not in tail:
+            self.status, self.ending = STATUS_PANIC, "the machine was reset"
+        else:
+            how = f"signal {-code}" if code < 0 else f"status {code}"
+            self.status, self.ending = STATUS_EMULATOR, f"QEMU failed ({how}): {tail}".rstrip(": ")
+        return None
+
+    def _bochs_said(self):
+        """The same of Bochs, which always exits with 1: the reason and the kernel's EBX are in its
+        log."""
         with open(self.log, encoding="latin-1") as file:
             log = file.read()
         panic = re.search(r"p\[.*PANIC.*", log)
         reason = panic.group(0) if panic else ""
         if "Shutdown port" in reason:
             register = re.search(r"[ER]BX=([0-9a-fA-F]+)", log[panic.start():])
-            return int(register.group(1)[-2:], 16) if register else STATUS_PANIC
-        if "soft power off" in reason:
-            return STATUS_OK
-        self.ending = reason.strip() or "Bochs ended by itself: " + self._tail(self.log)
+            if register:
+                return int(register.group(1)[-2:], 16)
         if "exception" in reason:
-            self.ending = "triple fault: " + self.ending
-        return STATUS_PANIC
+            self.status, self.ending = STATUS_PANIC, "triple fault: " + reason.strip()
+        else:
+            self.status = STATUS_EMULATOR
+            self.ending = "Bochs failed: " + (reason.strip() or self._tail(self.log))
+        return None
 
     @staticmethod
     def _tail(path):
@@ -378,14 +406,12 @@ class Machine:
             raise MachineError(f"Bochs can have 1 to {BOCHS_MAX_CORES} cores")
         if not 32 <= self.memory <= BOCHS_MAX_MEMORY:
             raise MachineError(f"Bochs can have 32 to {BOCHS_MAX_MEMORY} MB of memory")
-        self.log = os.path.join(self.directory, "bochs.log")
-        commands = os.path.join(self.directory, "debugger.rc")
-        with open(commands, "w", encoding="ascii") as file:
+        self.log = os.path.join(self.directory, BOCHS_LOG)
+        with open(os.path.join(self.directory, COMMANDS), "w", encoding="ascii") as file:
             file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))
-        settings = os.path.join(self.directory, "bochsrc")
-        with open(settings, "w", encoding="ascii") as file:
+        with open(os.path.join(self.directory, SETTINGS), "w", encoding="ascii") as file:
             file.write(self._bochs_settings(port) + self._bochs_boot())
-        return ["bochs", "-q", "-f", settings, "-rc", commands]
+        return ["bochs", "-q", "-f", SETTINGS, "-rc", COMMANDS]
 
     def _bochs_settings(self, port):
         model = BOCHS_MODELS.get(self.model, self.model)
@@ -403,7 +429,7 @@ com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=0
 magic_break: enabled={1 if self.breaks else 0}
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
-log: {self.log}
+log: {BOCHS_LOG}
 logprefix: %t%e%d
 debugger_log: /dev/null
 panic: action=fatal
@@ -416,14 +442,13 @@ debug: action=ignore
         """The settings of what it boots from."""
         if not self.tree:
             return f"""ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path="{self.iso}", status=inserted
+ata0-master: type=cdrom, path={DISC}, status=inserted
 boot: cdrom
 """
-        server = os.path.join(self.directory, "vnet")
-        with open(server, "w", encoding="utf-8") as file:
+        with open(os.path.join(self.directory, VNET), "w", encoding="ascii") as file:
             file.write(f"# vnet config\nbootfile = {BOOT_FILE_BIOS}\n")
-        return f"""e1000: enabled=1, mac={self.mac}, ethmod=vnet, ethdev="{self.tree}", \
-script="{server}", bootrom={NETWORK_ROM}
+        return f"""e1000: enabled=1, mac={self.mac}, ethmod=vnet, ethdev={TREE}, \
+script={VNET}, bootrom={NETWORK_ROM}
 boot: network
 """
 
@@ -444,9 +469,7 @@ boot: network
     def _qemu_boot(self):
         """The arguments for what it boots from."""
         if not self.tree:
-            return ["-cdrom", self.iso, "-boot", "d"]
-        # A comma in an option's value is written twice.
-        tree = self.tree.replace(",", ",,")
+            return ["-cdrom", DISC, "-boot", "d"]
         bootfile = BOOT_FILE_UEFI if self.uefi else BOOT_FILE_BIOS
-        return ["-netdev", f"user,id=net,tftp={tree},bootfile={bootfile}",
+        return ["-netdev", f"user,id=net,tftp={TREE},bootfile={bootfile}",
                 "-device", f"e1000,netdev=net,mac={self.mac},bootindex=1"]

@@ -4,6 +4,10 @@
 
 #define ICR_NMI 0x400u
 
+// Added to the status, so that no failure of an emulator can be taken for one of ours: QEMU itself
+// ends with what a status of 0 would give.
+#define STATUS_SAID 0x10u
+
 // Bochs ends at the word "Shutdown" on port 0x8900, its log shows EBX; QEMU's isa-debug-exit is at
 // 0xf4.
 static void emulator_exit(uint8_t status)
@@ -42,7 +46,7 @@ void arch_off(int status)
     static const char text[] = "\nbulkhead: all is stopped; the machine can be switched off.\n";
     arch_stop_others();
     if (acpi.emulator)
-        emulator_exit((uint8_t)status);
+        emulator_exit((uint8_t)(status | STATUS_SAID));
     arch_log(text, sizeof(text) - 1);
     for (;;)
         __asm__ volatile("cli; hlt");
