@@ -14,7 +14,7 @@ execute_process(
 
 foreach(environment bulkhead_ring3 bulkhead_guest)
     target_compile_options(${environment} INTERFACE
-        -nostdinc "SHELL:-isystem ${compiler_include}" "SHELL:-isystem ${NEWLIB_DIR}/include")
+        -nostdinc -isystem${compiler_include} -isystem${NEWLIB_DIR}/include)
     target_link_directories(${environment} INTERFACE ${NEWLIB_DIR}/lib)
     # clang's <stdatomic.h> takes newlib's, which needs <stdint.h> and does not include it.
     target_compile_options(${environment} INTERFACE

@@ -68,7 +68,7 @@ def main():
     if init is None:
         add_busybox(archive)
     archive.add("TRAILER!!!", 0)
-    temporary = sys.argv[1] + ".new"
+    temporary = f"{sys.argv[1]}.{os.getpid()}"
     with open(temporary, "wb") as file:
         file.write(archive.data)
     os.replace(temporary, sys.argv[1])

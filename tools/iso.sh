@@ -19,6 +19,7 @@ done
 [ -n "$config" ] || die "usage: ./bulkhead iso CONFIG [-o FILE]"
 [ -f "$config" ] || die "no such config: $config"
 [ -n "$out" ] || out=$(basename "$config" .conf).iso
+take_build_lock "$build" -s
 need_programs
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-iso.XXXXXX")
@@ -35,6 +36,7 @@ find_images "$config"
 for name in "${!images[@]}"; do
     cp -L "${images[$name]}" "$base/images/$name"
 done
+drop_lock
 
 modules="$grub_modules iso9660 search search_fs_file search_fs_uuid part_msdos part_gpt"
 # On UEFI, grub-mkrescue's start-up script asks for these, and complains about each that is not

@@ -4,6 +4,7 @@
 #   linux-image.sh fetch      downloads the kernel package into the cache, unpacks its bzImage
 #   linux-image.sh install    puts vmlinuz and initrd.img into build/images
 #   linux-image.sh missing    succeeds if fetch has something to do
+#   linux-image.sh stale      succeeds if install has
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/apt.sh"
@@ -36,14 +37,23 @@ fetch() {
     mv "$dir/vmlinuz" "$kernel"
 }
 
+vmlinuz=$root/build/images/vmlinuz initrd=$root/build/images/initrd.img
+
+initrd_is_stale() {
+    [ ! -e "$initrd" ] || [ "$root/tools/initrd.py" -nt "$initrd" ] \
+        || [ "$root/tools/init" -nt "$initrd" ]
+}
+
+# Under the build tree's lock. What reads the images without it finds the old one or the new one.
 install_images() {
-    local images=$root/build/images
     [ -e "$kernel" ] || die "no Linux kernel in the cache: run ./bulkhead setup"
-    mkdir -p "$images"
-    cmp -s "$kernel" "$images/vmlinuz" || cp "$kernel" "$images/vmlinuz"
-    if [ ! -e "$images/initrd.img" ] || [ "$root/tools/initrd.py" -nt "$images/initrd.img" ] \
-        || [ "$root/tools/init" -nt "$images/initrd.img" ]; then
-        /usr/bin/python3 "$root/tools/initrd.py" "$images/initrd.img"
+    mkdir -p "$root/build/images"
+    if ! cmp -s "$kernel" "$vmlinuz"; then
+        cp "$kernel" "$vmlinuz.new"
+        mv "$vmlinuz.new" "$vmlinuz"
+    fi
+    if initrd_is_stale; then
+        /usr/bin/python3 "$root/tools/initrd.py" "$initrd"
     fi
 }
 
@@ -51,5 +61,6 @@ case ${1:-} in
 fetch) fetch ;;
 install) install_images ;;
 missing) [ ! -e "$kernel" ] ;;
-*) die "usage: linux-image.sh fetch|install|missing" ;;
+stale) ! cmp -s "$kernel" "$vmlinuz" || initrd_is_stale ;;
+*) die "usage: linux-image.sh fetch|install|missing|stale" ;;
 esac

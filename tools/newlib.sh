@@ -45,12 +45,14 @@ path)
 build)
     [ -e "$prefix/x86_64-elf/lib/libc.a" ] && exit 0
     mkdir -p "$cache"
-    work=$(mktemp -d "$cache/newlib-build.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
+    # Not in the cache, whose path may have a blank: newlib's configure refuses that.
+    work=$(mktemp -d /tmp/bulkhead-newlib.XXXXXX)
+    trap 'rm -rf "$work" "$prefix.new"' EXIT
     with_progress "$cache/log/newlib.log" "building newlib (about a minute, once)" build "$work"
     # A rename makes the finished library appear whole, or not at all.
-    mv -T "$work/out" "$prefix" 2>/dev/null || [ -e "$prefix/x86_64-elf/lib/libc.a" ] \
-        || die "cannot move the built newlib to $prefix"
+    rm -rf "$prefix.new"
+    cp -R "$work/out" "$prefix.new"
+    mv -T "$prefix.new" "$prefix"
     ;;
 *)
     die "usage: newlib.sh path|build"

@@ -65,6 +65,7 @@ done
 [ ${#machines[@]} -gt 0 ] || die "$usage"
 [ -n "${configs[default]:-}" ] || die "no default config, for machines of any other MAC; $usage"
 [ -n "$out" ] || die "no folder for the tree; $usage"
+take_build_lock "$build" -s
 need_programs
 for platform in "${platforms[@]}"; do
     [ -d "/usr/lib/grub/$platform" ] || die "GRUB for $platform is missing: run ./bulkhead setup"

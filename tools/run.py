@@ -10,8 +10,6 @@ import argparse
 import os
 import re
 import select
-import signal
-import subprocess
 import sys
 import tempfile
 import termios
@@ -20,11 +18,11 @@ import tty
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import ending  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ROOT, SETTLED, STATUS_NAMES, Machine, MachineError, default_emulator)
+    ROOT, SETTLED, STATUS_EMULATOR, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
-STATUS_EMULATOR = 3
 STATUS_TIMEOUT = 124
 ESCAPE_KEY = 0x01  # Ctrl-A, as QEMU's: Ctrl-] belongs to the machine's own console
 
@@ -64,17 +62,12 @@ def parse_arguments():
 
 
 def make_iso(options, directory):
-    """The ISO to boot. A batch run without a goal ends when the last VM has."""
+    """The ISO to boot; None: it cannot be made, and that has been said."""
     if options.iso:
         return options.iso
     iso = os.path.join(directory, "bulkhead.iso")
-    command = [os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso]
-    if options.batch and not options.until:
-        command += ["--option", "batch"]
-    result = subprocess.run(command, check=False)
-    if result.returncode:
-        sys.exit(STATUS_EMULATOR)
-    return iso
+    made = ending.run([os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso]) == 0
+    return iso if made else None
 
 
 def run_batch(machine, options):
@@ -90,9 +83,7 @@ def run_batch(machine, options):
         if options.until and machine.search(options.until):
             return 0
     say(f"the machine is off: {machine.ending}")
-    if options.until:
-        return machine.status or STATUS_UNSEEN
-    return machine.status if machine.status in STATUS_NAMES else STATUS_EMULATOR
+    return machine.status or (STATUS_UNSEEN if options.until else 0)
 
 
 class Terminal:
@@ -155,16 +146,12 @@ def run_terminal(machine):
     return machine.status
 
 
-def interrupted(number, _frame):
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def main():
     options = parse_arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as directory:
         iso = make_iso(options, directory)
+        if iso is None:
+            return STATUS_EMULATOR
         machine = Machine(iso, emulator=options.on or default_emulator(), model=options.model,
                           cores=options.cores, memory=options.memory, ips=options.ips,
                           paced=not options.batch)
@@ -176,8 +163,6 @@ def main():
         except MachineError as error:
             say(str(error))
             status = STATUS_EMULATOR
-        except KeyboardInterrupt:
-            status = 130
         finally:
             machine.stop()
     if machine.keep and machine.directory:
@@ -186,4 +171,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))

@@ -40,7 +40,6 @@ unpack() {
     target=$(path_of "$name")
     (cd "$dir" && printf '%s\n' "$sums" | sed '/^$/d; s/ /  /' | sha256sum --check --quiet) \
         || die "the source of $name does not have the expected checksum"
-    rm -rf "$target"
     (cd "$dir" && dpkg-source --no-check -x "$name"_*.dsc "$dir/$name.tree" >/dev/null)
     mkdir -p "$(dirname "$target")"
     mv -T "$dir/$name.tree" "$target"

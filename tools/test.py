@@ -12,12 +12,17 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as xml
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import ending  # noqa: E402  pylint: disable=wrong-import-position
+import locks  # noqa: E402  pylint: disable=wrong-import-position
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
-RESULTS = os.path.join(BUILD, "test")
 PYTHON = "/usr/bin/python3"
 EMULATORS = 4   # at most so many at a time
 LONG_FUZZ = 60  # seconds for each fuzzer with --long
@@ -27,8 +32,9 @@ QUICK_BOOT = "boot.hello.quick"
 class Suite:
     """Names of the tests that passed and failed, and which were asked for."""
 
-    def __init__(self, wanted):
+    def __init__(self, wanted, results):
         self.wanted = wanted
+        self.results = results # a folder for the reports of the programs that run tests
         self.passed = []
         self.failed = []
 
@@ -69,13 +75,13 @@ def ctest(suite, directory, label, seconds=0):
     if not names:
         return
     print(f"[bulkhead] {label}: {len(names)} tests", file=sys.stderr, flush=True)
-    report = os.path.join(RESULTS, f"{label}.xml")
-    if os.path.exists(report):
-        os.remove(report)
-    subprocess.run(["ctest", "-j", str(os.cpu_count() or 1), "--output-junit", report,
-                    "-R", f"^({'|'.join(map(re.escape, names))})$"],
-                   cwd=directory, check=False, stdout=subprocess.DEVNULL,
-                   env=dict(os.environ, BULKHEAD_FUZZ_SECONDS=str(seconds)))
+    report = os.path.join(suite.results, f"{label}.xml")
+    # No build takes the programs away meanwhile; and ctest keeps a log in the tree.
+    with locks.build_tree(directory), locks.build_tree(directory, True, "ctest.lock"):
+        subprocess.run(["ctest", "-j", str(os.cpu_count() or 1), "--output-junit", report,
+                        "-R", f"^({'|'.join(map(re.escape, names))})$"],
+                       cwd=directory, check=False, stdout=subprocess.DEVNULL,
+                       env=dict(os.environ, BULKHEAD_FUZZ_SECONDS=str(seconds)))
     cases = list(xml.parse(report).iter("testcase")) if os.path.exists(report) else []
     for case in cases:
         suite.add(case.get("name"), case.get("status") == "run", float(case.get("time", 0)),
@@ -92,7 +98,7 @@ def boot_name(case):
 
 def boot_tests(suite, quick, long):
     """Runs the boot tests that are asked for; pytest prints its progress as it goes."""
-    report = os.path.join(RESULTS, "boot.xml")
+    report = os.path.join(suite.results, "boot.xml")
     command = [PYTHON, "-m", "pytest", "-v", "-ra", "-p", "no:cacheprovider", "--tb=short",
                "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/boot"]
     words = [QUICK_BOOT] if quick else suite.wanted
@@ -101,8 +107,6 @@ def boot_tests(suite, quick, long):
     workers = min(os.cpu_count() or 1, EMULATORS)
     if workers > 1 and not quick:
         command += ["-n", str(workers), "--dist", "loadfile"]
-    if os.path.exists(report):
-        os.remove(report)
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     status = subprocess.run(command, cwd=ROOT, check=False, env=environment,
                             stdout=sys.stderr).returncode
@@ -125,9 +129,13 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="only tests whose name contains NAME")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bulkhead-test-") as results:
+        return run(options, Suite(options.names, results))
+
+
+def run(options, suite):
+    """Runs what is asked for; -> the status"""
     start = time.monotonic()
-    suite = Suite(options.names)
-    os.makedirs(RESULTS, exist_ok=True)
     bulkhead = os.path.join(ROOT, "bulkhead")
 
     # What the named tests run is built in any case; the builds count when they are asked for.
@@ -156,4 +164,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))

@@ -106,7 +106,7 @@ def test_host_nothing(check):
 
 def test_boot_all(boot):
     text, patterns = all_mistakes()
-    machine = boot(text, files=FILES, options=["batch"], memory=256, cores=1)
+    machine = boot(text, files=FILES, memory=256, cores=1)
     assert machine.wait(180) == 0, machine.ending
     said = machine.text
     for pattern in patterns:
@@ -120,14 +120,14 @@ def test_boot_all(boot):
 
 @pytest.mark.parametrize("name", sorted(NOTHING))
 def test_boot_nothing(boot, name):
-    machine = boot(NOTHING[name], options=["batch"], memory=256, cores=1)
+    machine = boot(NOTHING[name], memory=256, cores=1)
     assert machine.wait(60) == 1, machine.ending
     assert re.search(r"^bulkhead\| test\.conf:\d+: (the file is empty|no VM is defined): "
                      r"add a \[vm NAME\]", machine.text, re.MULTILINE), machine.text
 
 
 def test_boot_noise(boot):
-    machine = boot(noise(), options=["batch"], memory=256, cores=1)
+    machine = boot(noise(), memory=256, cores=1)
     assert machine.wait(120) == 1, machine.ending
     assert re.search(r"^bulkhead\| test\.conf:\d+:\d+: ", machine.text, re.MULTILINE)
     assert re.search(r"^bulkhead\| test\.conf: \d+ more mistakes", machine.text, re.MULTILINE)

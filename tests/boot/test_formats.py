@@ -40,7 +40,7 @@ def section(name, image, more):
 @pytest.mark.parametrize("cores", (1, 2))
 def test_all(boot, cores):
     config = "".join(section(vm, image, more) for vm, (image, more, _, _) in FORMATS.items())
-    machine = boot(config, files=MODULES, options=["batch"], cores=cores, memory=256)
+    machine = boot(config, files=MODULES, cores=cores, memory=256)
     assert machine.wait(180) == 0, machine.ending
     for vm, (image, _, protocol, modules) in FORMATS.items():
         said = re.findall(rf"^{vm}\| (.*)$", machine.text, re.MULTILINE)
@@ -109,7 +109,7 @@ def test_hostile(boot, config_dir):
     for name in images:
         config += section(f"x{name}", name, "load = 0xfff000\n" if "flat" in name else "")
     machine = boot(config, files={name: bytes(data) for name, (data, _) in images.items()},
-                   options=["batch"], cores=1, memory=256)
+                   cores=1, memory=256)
     # Status 1: VMs could not be set up.
     assert machine.wait(180) == 1, machine.ending
     text = machine.text

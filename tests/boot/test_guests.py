@@ -18,7 +18,7 @@ def run_guests(boot, guests, model, cores):
     config = "".join(f"[vm {guest}]\nimage = {guest}\nmemory = 16M\ncores = {core}\n"
                      f"cmdline = delay={DELAY_MS}\n"
                      for core, guest in enumerate(guests))
-    machine = boot(config, options=["batch"], model=model, cores=cores, memory=256)
+    machine = boot(config, model=model, cores=cores, memory=256)
     machine.wait(300)
     failures = re.findall(r"^\S+\| (?:FAIL|GUEST-FAIL) .*$", machine.text, re.MULTILINE)
     assert not failures, "\n".join(failures)
@@ -47,7 +47,7 @@ def test_four_cores(boot, model):
 
 def test_echo(boot):
     config = "[vm echo]\nimage = echo\nmemory = 16M\ncmdline = count=3\n"
-    machine = boot(config, options=["batch"], cores=1, memory=256)
+    machine = boot(config, cores=1, memory=256)
     assert machine.wait(180) == 0, machine.ending
     rates = re.findall(r"^echo\| echo: (\d+\.\d) MB/s, (\d+\.\d) MB verified$", machine.text,
                        re.MULTILINE)

@@ -21,7 +21,7 @@ memory  = {MEMORY}M
 
 
 def check_two_hellos(boot, model, cores):
-    machine = boot(CONFIG, options=["batch"], model=model, cores=cores, memory=256)
+    machine = boot(CONFIG, model=model, cores=cores, memory=256)
     assert machine.wait(180) == 0, machine.ending
     text = machine.text
     for vm, name in (("one", "first"), ("two", "second")):

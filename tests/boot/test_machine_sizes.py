@@ -30,7 +30,7 @@ def test_size(boot, memory, cores):
     # The rest is for the kernel, the programs, the other VM, and what each VM costs.
     share = memory - 32 - memory // 128
     config = CONFIG.format(beats=BEATS, memory=share, core=cores - 1)
-    machine = boot(config, options=["batch"], memory=memory, cores=cores)
+    machine = boot(config, memory=memory, cores=cores)
     assert machine.wait(900) == 0, machine.ending
     text = machine.text
     report = re.search(r"^boot: (\d+) cores?, (\d+) MB free", text, re.MULTILINE)

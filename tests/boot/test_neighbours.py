@@ -44,7 +44,7 @@ def test_hog(boot, mode):
 def test_flood(boot):
     """A guest prints far more than the buffers hold: all of it arrives, in order and whole, and
     its neighbour's lines stand between."""
-    machine = boot(hog(f"flood count={FLOOD_LINES}") + SHARED, options=["batch"], memory=256,
+    machine = boot(hog(f"flood count={FLOOD_LINES}") + SHARED, memory=256,
                    cores=1)
     assert machine.wait(180) == 0, machine.ending
     numbers = []
@@ -65,7 +65,7 @@ def test_flood(boot):
 def test_triple_fault(boot):
     """The guest is killed with a record of why, its memory comes back, the neighbour goes on, and
     the status of the run says so."""
-    machine = boot(hog("triple") + SHARED, options=["batch"], memory=256, cores=1)
+    machine = boot(hog("triple") + SHARED, memory=256, cores=1)
     assert machine.wait(120) == 1, machine.ending
     text = machine.text
     assert re.search(r"^hog\| \[vmm\] killed: triple fault$", text, re.MULTILINE), text
@@ -79,7 +79,7 @@ def test_triple_fault(boot):
 
 def test_guest_reset(boot):
     """A guest that resets itself ends, and that is no failure."""
-    machine = boot(hog("reset") + SHARED, options=["batch"], memory=256, cores=1)
+    machine = boot(hog("reset") + SHARED, memory=256, cores=1)
     assert machine.wait(120) == 0, machine.ending
     assert re.search(r"^bulkhead\| VM 'hog' asked for a reboot", machine.text, re.MULTILINE)
     check_beats(machine)
