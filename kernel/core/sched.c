@@ -161,12 +161,14 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 }
 
 // One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
-// One that is neither's, for its process had a thread elsewhere once, stays there.
+// One that is another core's, for its process had a thread there once, stays as it is.
 static void timer_move(struct timer *t, uint8_t core)
 {
+    if (t->core != this_cpu()->id)
+        return;
     if (t->core == core) {
         timer_arm(t, t->deadline);
-    } else if (t->core == this_cpu()->id) {
+    } else {
         list_remove(&t->link);
         __atomic_store_n(&t->core, core, __ATOMIC_RELEASE);
     }

@@ -80,6 +80,26 @@ static void test_beside_ring3(void **state)
     assert_ptr_equal(cpus[1]->space, &a.process->space);
 }
 
+// A timer of its process that a thread made on the core where it goes.
+static void test_timer_ahead(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    int64_t second = CALL(0, thread_create, s.p.handle, 2, 0x400000, 0, 0);
+    assert_int_equal(CALL(0, thread_start, second), OK);
+    fake_interrupts(2);
+    uint64_t deadline = fake.now + 5 * MS;
+    int64_t timer = CALL(2, timer_create, s.event, 1);
+    assert_int_equal(CALL(2, timer_arm, timer, deadline), OK);
+    CALL(2, thread_exit, 0);
+    move(&s, 1, 2);
+    const struct timer_object *t = object_to(fake_object(s.p.process, timer), timer_object);
+    assert_int_equal(t->timer.core, 2);
+    assert_int_equal(t->timer.deadline, deadline);
+    assert_ptr_equal(cpus[2]->timers.next, &t->timer.link);
+    assert_ptr_equal(cpus[2]->timers.prev, &t->timer.link);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -431,7 +451,7 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON4(test_running), ON4(test_beside_ring3), ON4(test_refused),
+        ON4(test_running), ON4(test_timer_ahead), ON4(test_beside_ring3), ON4(test_refused),
         ON4(test_second_thread_meanwhile), ON4(test_queued),
         ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
