@@ -3,7 +3,7 @@
 """./bulkhead test: builds with both compilers, then unit tests, fuzzers and boot tests.
 
 Every test has a name: build.gcc, build.clang, check.style, check.tidy, check.coverage, unit.NAME,
-fuzz.NAME, boot.FILE.TEST.
+torture.NAME, fuzz.NAME, boot.FILE.TEST.
 The last line printed is `N passed, N failed`.
 """
 
@@ -144,6 +144,8 @@ def run(options, suite):
         suite.command("check.style", script("lines.py") + ["--check"])
     if built:
         ctest(suite, BUILD, "unit")
+    if built and not options.quick:
+        ctest(suite, BUILD, "torture")
     if built and not options.quick and suite.wants("check.coverage"):
         suite.command("check.coverage", script("coverage.py"), show=True)
     clang = any(word.startswith("fuzz") or word in "build.clang check.tidy"

@@ -190,7 +190,9 @@ static void test_resume(void **state)
     hw_mov_cr3(1, fake_manager->space.arch.root.v, 0, false);
     assert_true(fake_refuses(1, back_to_user, NULL));
     assert_true(log_has("with other tables"));
-    assert_false(fake_refuses(1, to_user, p.thread)); // this one loads them
+    assert_true(fake_refuses(1, to_user, p.thread)); // cpu->space says that they are loaded
+    cpus[1]->space = NULL;
+    assert_false(fake_refuses(1, to_user, p.thread));
 }
 
 int main(void)

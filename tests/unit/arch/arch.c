@@ -4,6 +4,7 @@
 #include "tests/unit/arch/fake.h"
 #include "kernel/lib/string.h"
 #include "tests/unit/arch/hardware.h"
+#include "kernel/core/yield.h"
 
 uint64_t arch_now(void) { return fake.now; }
 uint64_t arch_tsc_hz(void) { return 1000000000; }
@@ -42,8 +43,9 @@ static void load(struct cpu *cpu, const struct space *s, bool keep)
 
 static void use_space(struct cpu *cpu, struct space *s)
 {
-    uint64_t generation = space_generation(s);
+    arch_space_none();
     bool stale = space_enter(&cpu->space, s, cpu->id);
+    uint64_t generation = space_generation(s);
     load(cpu, s, !stale && has_entries_of(cpu, s));
     if (stale)
         space_synced(s, cpu->id, generation);
@@ -99,7 +101,7 @@ void arch_resume_user(struct thread *t)
     struct cpu *cpu = this_cpu();
     struct space *s = &t->process->space;
     check_current(t);
-    if (cpu->space != s || hw[cpu->id].cr3 != s->arch.root.v)
+    if (cpu->space != s)
         use_space(cpu, s);
     fake_back_to_user();
 }
@@ -134,6 +136,8 @@ void arch_resume_guest(struct vcpu *v)
     struct space *s = &v->vm->space;
     check_current(v->thread);
     load_vcpu(v);
+    if (cpu->space != &v->object.owner->space) // what the next exit loads
+        use_space(cpu, &v->object.owner->space);
     if (cpu->guest_space != s && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
     if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
@@ -144,6 +148,17 @@ void arch_resume_guest(struct vcpu *v)
     __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
                        __ATOMIC_SEQ_CST);
     fake_back_to_guest(v);
+}
+
+void fake_exit_yield(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    uint64_t now = fake.now;
+    bool busy = now >= cpu->deadline || (cpu->work | v->work);
+    struct thread *next = busy ? NULL : sched_yield_to_guest(cpu, now);
+    if (next)
+        arch_resume_guest(next->vcpu);
+    sched_yield_current();
 }
 
 void arch_idle(void) { fake_leave(FAKE_IDLE); }
@@ -167,14 +182,7 @@ void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
     t->arch.value = value;
 }
 
-// An exit of its guest may have left its process's tables in CR3, and they may go now.
-void arch_thread_gone(struct thread *t)
-{
-    struct cpu *cpu = this_cpu();
-    t->arch.gone = 1;
-    arch_space_none();
-    __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);
-}
+void arch_thread_gone(struct thread *t) { t->arch.gone = 1; }
 
 // Guests
 enum status arch_vm_init(struct vm *vm)

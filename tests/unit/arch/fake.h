@@ -17,6 +17,7 @@ struct fake {
     uint32_t core;             // the one that runs
     enum fake_state state[CPU_MAX];
     bool hold[CPU_MAX];        // this core takes no interrupts
+    uint32_t aside;            // the test itself looks at something by a function of the kernel
     bool no_flush;             // arch_space_flush() is lost: what a kernel without it would do
     uint64_t deadline[CPU_MAX];
     uint32_t deadline_writes[CPU_MAX];
@@ -66,6 +67,8 @@ bool fake_settle(void);
 void fake_advance(uint64_t ticks);
 // A guest that runs on this core exits; the kernel does `handler` for it.
 void fake_exit(uint32_t core, void (*handler)(struct vcpu *v));
+// A handler of an exit: the guest gives way to the next one, if that is in its guest too.
+void fake_exit_yield(struct vcpu *v);
 // The current thread of the core faults.
 void fake_fault(uint32_t core, uint8_t vector);
 

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What must hold: at any time, and when every core is outside of the kernel. What the hardware
+// could do wrong is looked at in hw_check().
+#include "tests/torture/torture.h"
+
+#define CHECK(x, ...)                                                                              \
+    do {                                                                                           \
+        if (!(x))                                                                                  \
+            panic("invariant " #x ": " __VA_ARGS__);                                               \
+    } while (0)
+
+#define LIST_MAX 100000u
+
+static const struct thread *thread_of(uint32_t id)
+{
+    struct object *o = object_by_id(id);
+    return o && o->type == OBJ_THREAD ? object_as(o, thread) : NULL;
+}
+
+void invariants_check(void)
+{
+    figures->checks++;
+    for (uint32_t i = 0; i < cpu_count; i++)
+        for (uint32_t k = i + 1; k < cpu_count; k++)
+            CHECK(!cpus[i]->current || cpus[i]->current != cpus[k]->current,
+                  "thread %u on cores %u and %u", cpus[i]->current->object.id, i, k);
+}
+
+static unsigned list_check(const struct list *l)
+{
+    unsigned n = 0;
+    for (const struct list *p = l->next; p != l; p = p->next) {
+        CHECK(p->next->prev == p && p->prev->next == p, "a list's links");
+        CHECK(++n < LIST_MAX, "an endless list");
+    }
+    return n;
+}
+
+// Threads of a core's queues, by what they stand in.
+static unsigned check_queues(struct cpu *cpu)
+{
+    unsigned queued = 0;
+    for (unsigned priority = 0; priority < PRIO_COUNT; priority++) {
+        unsigned n = list_check(&cpu->queue[priority]);
+        CHECK(!n == !(cpu->queue_bits >> priority & 1), "queue %u of core %u", priority, cpu->id);
+        list_for_each(l, &cpu->queue[priority]) {
+            const struct thread *t = list_entry(l, struct thread, queue);
+            CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id && t->priority == priority,
+                  "thread %u in a queue", t->object.id);
+            CHECK(t != cpu->current, "thread %u is current and queued", t->object.id);
+        }
+        queued += n;
+    }
+    return queued;
+}
+
+static void check_timers(struct cpu *cpu)
+{
+    uint64_t last = 0;
+    list_check(&cpu->timers);
+    list_for_each(l, &cpu->timers) {
+        const struct timer *t = list_entry(l, struct timer, link);
+        CHECK(t->core == cpu->id && t->deadline >= last, "a timer of core %u", cpu->id);
+        last = t->deadline;
+    }
+    if (last)
+        CHECK(fake.deadline[cpu->id] <= list_entry(cpu->timers.next, struct timer, link)->deadline,
+              "core %u will miss a timer", cpu->id);
+}
+
+static bool has_interrupt(const struct cpu *cpu)
+{
+    return cpu->arch.ipis || fake.deadline[cpu->id] <= fake.now;
+}
+
+static void check_cpu(struct cpu *cpu)
+{
+    const struct thread *t = cpu->current;
+    unsigned queued = check_queues(cpu);
+    check_timers(cpu);
+    CHECK(!cpu->remote_wake || cpu->arch.ipis, "core %u was not told of a thread", cpu->id);
+    CHECK(!cpu->ipi_requests || cpu->arch.ipis, "core %u was not told of a request", cpu->id);
+    CHECK(!cpu->work, "core %u left the kernel with work %u", cpu->id, cpu->work);
+    CHECK((fake.state[cpu->id] == FAKE_IDLE) == !t, "core %u", cpu->id);
+    CHECK(t || !queued || has_interrupt(cpu), "core %u idles beside %u threads", cpu->id, queued);
+    if (!t)
+        return;
+    CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id, "thread %u runs", t->object.id);
+    CHECK(!(cpu->queue_bits >> (t->priority + 1)) || has_interrupt(cpu),
+          "core %u runs what is not the best", cpu->id);
+    CHECK(!(cpu->queue_bits >> t->priority & 1) || has_interrupt(cpu) ||
+          fake.deadline[cpu->id] <= t->quantum_end, "core %u: a quantum without an end", cpu->id);
+}
+
+// Does it stand on the list of a core that will look? It may be one that the thread has left.
+static bool will_be_seen(const struct thread *t)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        for (const struct thread *p = cpus[i]->remote_wake; p; p = p->remote_next)
+            if (p == t)
+                return cpus[i]->arch.ipis;
+    return false;
+}
+
+// A thread that waits for nothing more, and that nobody will look at.
+static void check_waiting(const struct thread *t)
+{
+    bool seen = will_be_seen(t);
+    CHECK(seen == (t->remote_pending != 0), "thread %u: nobody looks", t->object.id);
+    CHECK(!t->asked || seen || t->mode == THREAD_OP || t->state == THREAD_DEAD,
+          "thread %u does not hear what it is asked", t->object.id);
+    CHECK(t->state != THREAD_MOVING || seen, "thread %u does not arrive", t->object.id);
+    if (t->state != THREAD_BLOCKED || seen)
+        return;
+    if (t->mode == THREAD_GUEST)
+        CHECK(!t->vcpu->work, "vcpu %u sleeps over work %u", t->vcpu->object.id, t->vcpu->work);
+    else if (t->mode == THREAD_OP)
+        CHECK(t->wait_timer.deadline, "thread %u waits for no time", t->object.id);
+    else
+        CHECK(t->waiting && t->waiting->waiter == t && !(t->waiting->bits & t->waiting->mask),
+              "thread %u sleeps over a signal", t->object.id);
+}
+
+static void check_thread(const struct thread *t)
+{
+    bool current = cpus[t->core]->current == t;
+    check_waiting(t);
+    if (t->state == THREAD_RUNNABLE)
+        CHECK(current != !list_empty(&t->queue), "thread %u is lost", t->object.id);
+    else
+        CHECK(!current, "thread %u runs and should not", t->object.id);
+    CHECK(t->state != THREAD_PARKED || !list_empty(&t->queue), "thread %u is lost", t->object.id);
+    if (t->mode == THREAD_GUEST && t->state != THREAD_DEAD)
+        CHECK(t->vcpu && t->vcpu->thread == t && t->vcpu->core == t->core,
+              "thread %u and its vcpu", t->object.id);
+}
+
+static void check_process(const struct process *p)
+{
+    unsigned objects = list_check(&p->objects), alive = 0;
+    CHECK(p->used <= p->quota, "process %u", p->object.id);
+    CHECK(objects <= p->objects_owned, "process %u owns %u", p->object.id, objects);
+    list_check(&p->threads);
+    list_for_each(l, &p->threads)
+        alive += list_entry(l, struct thread, in_process)->state != THREAD_DEAD;
+    CHECK(alive == p->threads_alive, "process %u has %u threads", p->object.id, alive);
+}
+
+static void check_space(const struct space *s)
+{
+    uint64_t end = 0;
+    list_check(&s->mappings);
+    list_for_each(l, &s->mappings) {
+        const struct mapping *m = list_entry(l, struct mapping, in_space);
+        CHECK(m->address >= end && m->space == s, "mappings of space %u", s->owner_id);
+        CHECK(m->offset + m->bytes <= m->memory->bytes, "a mapping of space %u", s->owner_id);
+        end = m->address + m->bytes;
+    }
+}
+
+static void check_budget(const struct budget *b)
+{
+    unsigned parked = list_check(&b->parked);
+    CHECK(b->left <= (int64_t)b->amount, "budget %u has too much", b->object.id);
+    CHECK(!parked || b->object.dying || b->refill.deadline, "budget %u forgets its threads",
+          b->object.id);
+}
+
+// The owner table: each object's frames are its own.
+static void check_memory(const struct memory *m)
+{
+    if (m->object.dying == OBJECT_ALIVE && m->zeroed == m->bytes)
+        CHECK(frames_run(m->base, m->bytes / PAGE_SIZE) == m->bytes / PAGE_SIZE &&
+              frames_owner(m->base) == m->object.id, "frames of memory %u", m->object.id);
+}
+
+void invariants_check_quiet(void)
+{
+    uint64_t quota = 0;
+    for (uint32_t i = 0; i < cpu_count; i++)
+        check_cpu(cpus[i]);
+    for (uint32_t id = 1; id < object_id_end(); id++) {
+        struct object *o = object_by_id(id);
+        const struct thread *t = thread_of(id);
+        if (t)
+            check_thread(t);
+        if (!o)
+            continue;
+        if (o->type == OBJ_PROCESS) {
+            check_process(object_as(o, process));
+            check_space(&object_as(o, process)->space);
+            if (object_as(o, process)->parent == fake_manager)
+                quota += object_as(o, process)->quota;
+        }
+        if (o->type == OBJ_VM)
+            check_space(&object_as(o, vm)->space);
+        if (o->type == OBJ_BUDGET)
+            check_budget(object_as(o, budget));
+        if (o->type == OBJ_MEMORY)
+            check_memory(object_as(o, memory));
+    }
+    CHECK(quota <= fake_manager->used, "the manager's quota");
+}
