@@ -83,7 +83,8 @@ resume_trap:
 // All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end
 // of the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
 trap_common:
-    cld
+    push $RFLAGS_FIXED          // AC of ring 3 would switch SMAP off; NT, TF and DF go too
+    popf
     .irp reg, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
     push %\reg
     .endr

@@ -39,7 +39,7 @@
 #define EFER_LMA (1ull << 10)
 #define EFER_NXE (1ull << 11)
 
-#define RFLAGS_FIXED 0x2ull
+#define RFLAGS_FIXED 0x2
 #define RFLAGS_TF    (1ull << 8)
 #define RFLAGS_IF    (1ull << 9)
 
