@@ -2,7 +2,8 @@
 //
 // Start of a guest in C: devices quiet, traps on, the clock, the heap, then main(). Any guest takes
 // the option delay=MS, which waits before main(): for those that judge time, while the machine
-// around them still starts.
+// around them still starts; and no-xsave, which leaves XCR0 as it is at reset, for those that play
+// a system that knows SSE but not XSAVE.
 // Runs once on the boot processor, interrupts off until main() wants them. State: the size of RAM.
 
 #include "guests/lib/start.h"
@@ -59,11 +60,12 @@ void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc)
     pic_init();
     uart_init();
     trap_init();
-    cpu_fpu_init();
     if (!loader_read(magic, information))
         guest_die("the loader speaks none of multiboot 1, multiboot 2 and PVH, or does not tell "
                   "the size of memory");
     options_init(loader_info()->command_line);
+    if (!option_flag("no-xsave"))
+        cpu_fpu_init();
     heap_init(loader_info());
     clock_init(entry_tsc);
     __libc_init_array();

@@ -27,7 +27,7 @@ enum status {
     ERR_QUOTA = -6,   // the process's quota does not allow it
     ERR_BUSY = -7,    // in use, or overlaps what is there
     ERR_TIMEOUT = -8, // event_wait: the deadline passed
-    ERR_FULL = -9,    // the handle table or the object table is full
+    ERR_FULL = -9,    // a table is full: of handles, of objects, of the tags of processes
     ERR_STATE = -10,  // not possible in the object's present state
     ERR_DEAD = -11,   // the object died while the call used it
 };

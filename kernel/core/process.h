@@ -148,12 +148,18 @@ static inline uint64_t space_generation(const struct space *s)
     return __atomic_load_n(&s->generation, __ATOMIC_SEQ_CST);
 }
 
-// The core's side: comes into a space, and with that leaves the one that it was in. True: what this
-// core's TLB holds of it is stale, and must be flushed before it is used.
+// What this core's TLB holds of the space must be flushed before it is used.
+static inline bool space_stale(const struct space *s, uint32_t core)
+{
+    return s->seen[core] != space_generation(s);
+}
+
+// The core's side: comes into a space, and with that leaves the one that it was in. True: it is
+// stale.
 static inline bool space_enter(struct space **in, struct space *s, uint32_t core)
 {
     (void)__atomic_exchange_n(in, s, __ATOMIC_SEQ_CST); // not a store: it is the barrier
-    return s->seen[core] != space_generation(s);
+    return space_stale(s, core);
 }
 
 // After a flush that began when the generation was this: tells those who wait.

@@ -263,8 +263,6 @@ void cpu_drain(struct cpu *cpu)
             cpu->work |= CPU_WORK_RESCHED;
         else if (!asked || !thread_go(cpu, t))
             thread_check(cpu, t);
-        else
-            cpu->work |= CPU_WORK_RESCHED; // `current` may have lost what was loaded for it
     }
 }
 

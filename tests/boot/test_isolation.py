@@ -83,3 +83,15 @@ def test_sample(boot, model, sample):
 def test_all(boot):
     """Each page below 4 GB, and one in each 2 MB above."""
     run(boot, hostile(1, "all"), "skylake_x", 1800, 60)
+
+
+YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\nshare = 50%\n"
+                   f"cmdline = peer={name} no-xsave rounds=2000\n" for name in "ab")
+
+
+def test_sse_without_xsave(boot):
+    """Two guests that never touched XCR0 yield to each other, XMM0 in use: each keeps its own."""
+    machine = boot(YIELDERS, cores=1, memory=256)
+    machine.expect(r"^[ab]\| (bench done|.*FPU.*)$", 120)
+    assert "the FPU registers changed" not in machine.text, machine.text
+    assert re.search(r"^a\| path=vm-switch ", machine.text, re.MULTILINE), machine.text

@@ -114,3 +114,30 @@ def test_share_goes_along(boot):
     assert len(beats) >= 6, machine.text
     for (beat, time), (next_beat, next_time) in zip(beats, beats[1:]):
         assert abs(next_time - time - (next_beat - beat)) < 0.01, beats
+
+
+BUSY = """
+[vm busy]
+image   = test-hog
+memory  = 4M
+cores   = 1
+cmdline = mode=mmio report=20000
+""" + "".join(f"[vm i{i}]\nimage = test-hog\nmemory = 4M\ncores = 1 0\ncmdline = mode=hlt\n"
+              for i in range(4))
+
+
+@pytest.mark.parametrize("how", ["move", "kill"])
+def test_neighbour_of_moved_goes_on(boot, how):
+    """Idle VMs leave the core of one that is in its VMM nearly all the time: it does not notice."""
+    machine = boot(BUSY, cores=2, memory=256)
+    machine.expect(r"isolation audit", 60)
+    machine.send(MONITOR)
+    machine.expect(r"^bulkhead> $", 30)
+    for turn in range(8 if how == "move" else 1):
+        for i in range(4):
+            machine.send(f"vm move i{i} {(turn + 1) % 2}\r" if how == "move" else f"vm kill i{i}\r")
+            machine.expect(rf"VM 'i{i}' .*", 30)
+    assert "killed: its VMM caused" not in machine.text, machine.text
+    machine.send(MERGED)
+    for _ in range(3):
+        machine.expect(r"^busy\| .*\d", 60)

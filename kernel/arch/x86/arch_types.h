@@ -58,16 +58,15 @@ struct arch_cpu {
     struct fpu *fpu_loaded; // whose state is in the FPU registers
     struct regs *fpu_regs;  // its thread's registers; NULL for a vCPU
     uint64_t fpu_xcr0;      // XCR0 now
-    uint64_t cr3;           // CR3 now; while in a guest: from the next exit on
     struct vcpu *msrs;      // whose SYSCALL MSRs are loaded; NULL: the host's
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
-    const struct vm *last_vm; // that was in context last; only compared
+    uint64_t domain;        // that ran here last, see barrier.c
     struct process *ports;  // whose ports are in the I/O bitmap
     struct trouble trouble;
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
-    uint8_t online;
+    uint8_t ports_open;     // the I/O bitmap is in force: for `ports`
     struct tss *tss;
     uint64_t *gdt;          // writable view
     uint64_t gdt_base;      // what GDTR holds
@@ -77,6 +76,7 @@ struct arch_cpu {
 struct arch_space {
     struct hpa root;
     uint64_t freed;         // its end: below this address no table is left
+    uint64_t cr3; // of a process: root, PCID, and CR3_NO_FLUSH where there are PCIDs
     struct io_range { uint16_t first, count; } io[4]; // a process's ports
     uint32_t io_count;
 };
@@ -95,7 +95,7 @@ struct arch_vcpu {
         struct {
             uint8_t inject;  // look at the local APIC's state before the next entry
             uint8_t halted;  // HLT: not entered until an interrupt can be taken
-            uint8_t special; // uses what the short switch does not move: DR0-3, TSC_AUX...
+            uint8_t special; // SPECIAL_*: has what the short switch does not move
             uint8_t fresh;   // to be entered by VMLAUNCH
         };
         uint32_t attention;  // any of them: not by the short ways
@@ -105,8 +105,7 @@ struct arch_vcpu {
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
     uint8_t apic_mode;      // enum vlapic mode that the controls are set for
     uint16_t vpid;
-    uint64_t xcr0, xcr0_ever; // now; all bits that were ever set
-    uint64_t host_cr3;        // of its VMM's process: in CR3 after each exit
+    uint64_t xcr0, fpu_used;  // fpu_used: components that may hold something
     uint64_t efer;
     uint64_t syscall[4];    // from MSR_STAR on: STAR, LSTAR, CSTAR, FMASK
     uint64_t kernel_gs;

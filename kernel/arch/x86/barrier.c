@@ -5,10 +5,10 @@
 // A domain is a process with the guests that it owns: between a VMM and its own guest nothing is
 // hidden, for the VMM has all of the guest's memory. The invariant: before anything of a domain
 // runs on a core, barrier_enter() was called for it, so cpu->arch.domain names the one that ran
-// last. It is the only place with such instructions, and is called where a thread is switched to:
-// arch_switch_to(), and switch_guest() of vmx/. What the kernel itself does in between it does for
-// the one or the other. Each core on its own. (Intel, "Speculative Execution Side Channel
-// Mitigations".)
+// last. It is the only place with such instructions, and is called where a thread is switched to
+// (arch_switch_to()); the short way from guest to guest is not taken where there is anything to do.
+// What the kernel itself does in between it does for the one or the other. Each core on its own.
+// (Intel, "Speculative Execution Side Channel Mitigations".)
 #include "kernel/arch/x86/x86.h"
 
 struct mitigations mitigations;

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2,
-// KERNEL_GS_BASE, DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An exit to the
-// VMM and back thus moves almost none of it; switching to another VM moves all. Per core, on that
-// core.
+// KERNEL_GS_BASE, TSC_AUX, DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An
+// exit to the VMM and back thus moves almost none of it; switching to another VM moves all.
+//
+// The invariant: cpu->arch.context names the vCPU whose CR2, KERNEL_GS_BASE, TSC_AUX and, if armed,
+// debug registers are loaded; NULL: nobody's, and ring 3 can read nothing of a guest there. It is
+// NULL or of the running thread's process whenever ring 3 or a guest runs. In: context_load(), and
+// switch_guest() of vmx/ in line; out: context_leave(). Each core on its own.
 #include "kernel/arch/x86/x86.h"
 
-void context_save(struct cpu *cpu)
+static void set_tsc_aux(struct cpu *cpu, uint64_t value)
+{
+    if (cpu->arch.tsc_aux != value)
+        wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux = value);
+}
+
+static void save(struct cpu *cpu)
 {
     struct vcpu *v = cpu->arch.context;
     if (!v)
@@ -22,17 +32,13 @@ void context_save(struct cpu *cpu)
     cpu->arch.context = NULL;
 }
 
-// Between two VMs: what this CPU would let the second one infer of the first. (Intel, "Speculative
-// Execution Side Channel Mitigations".)
-static void leave_no_traces(void)
+// Before another process runs: its code would overwrite CR2 by a fault, could read KERNEL_GS_BASE
+// as its GS base and TSC_AUX by RDTSCP.
+void context_leave(struct cpu *cpu)
 {
-    static const uint16_t data_selector = SEL_KERNEL_DATA;
-    if (features.ibpb)
-        wrmsr(MSR_PRED_CMD, 1);
-    if (features.md_clear)
-        __asm__ volatile("verw %0" : : "m"(data_selector) : "cc");
-    if (features.l1d_flush)
-        wrmsr(MSR_FLUSH_CMD, 1);
+    save(cpu);
+    wrmsr(MSR_KERNEL_GS_BASE, 0);
+    set_tsc_aux(cpu, 0);
 }
 
 void context_load_dr(const struct vcpu *v)
@@ -48,16 +54,10 @@ void context_load(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.context == v)
         return;
-    context_save(cpu);
-    if (features.barriers && cpu->arch.last_vm != v->vm)
-        leave_no_traces();
-    cpu->arch.last_vm = v->vm;
+    save(cpu);
     wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
     write_cr2(v->arch.cr2);
-    if (cpu->arch.tsc_aux != v->arch.msrs.tsc_aux) {
-        cpu->arch.tsc_aux = v->arch.msrs.tsc_aux;
-        wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux);
-    }
+    set_tsc_aux(cpu, v->arch.msrs.tsc_aux);
     if (v->arch.dr_armed)
         context_load_dr(v);
     cpu->arch.context = v;

@@ -67,7 +67,7 @@ static void tss_fill(struct cpu_block *b)
 static uint64_t host_cr4(void)
 {
     return CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE |
-           (features.leaf7_ebx & (1u << 7) ? CR4_SMEP : 0) |
+           (features.pcid ? CR4_PCIDE : 0) | (features.leaf7_ebx & (1u << 7) ? CR4_SMEP : 0) |
            (features.leaf7_ebx & (1u << 20) ? CR4_SMAP : 0) |
            (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0);
 }
@@ -100,6 +100,10 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     wrmsr(MSR_PAT, HOST_PAT);
     write_cr0(CR0_PG | CR0_WP | CR0_PE | CR0_NE | CR0_ET | CR0_MP);
     write_cr4(host_cr4());
+    // Whatever the firmware left there: no way into ring 0, no breakpoints, no LDT.
+    wrmsr(MSR_SYSENTER_CS, 0);
+    write_dr7(0x400);
+    __asm__ volatile("lldt %w0" : : "r"(0));
     fpu_init_cpu();
     cpus[id] = cpu;
 }
@@ -116,13 +120,18 @@ static void read_features(struct features *f)
     f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
     f->xsave1_eax = cpuid_word(13, 1, 0);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
-    f->ibpb = f->leaf7_edx & (1u << 26);
+    f->pcid = f->leaf1_ecx & (1u << 17);
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
-    f->md_clear = (f->leaf7_edx & (1u << 10)) && !(f->arch_caps & (1u << 5)); // not MDS_NO
+}
+
+static void choose_mitigations(const struct features *f, struct mitigations *m)
+{
+    m->ibpb = f->leaf7_edx & (1u << 26);
+    m->verw = (f->leaf7_edx & (1u << 10)) && !(f->arch_caps & (1u << 5)); // not MDS_NO
     // L1TF: flush unless RDCL_NO or "skip L1D flush on VM entry".
-    f->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
-    f->barriers = f->ibpb || f->md_clear || f->l1d_flush;
+    m->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
+    m->any = m->ibpb || m->verw || m->l1d_flush;
 }
 
 bool cpu_check_features(void)
@@ -139,6 +148,7 @@ bool cpu_check_features(void)
     };
     read_features(&features);
     page_1g = features.ext1_edx & (1u << 26);
+    choose_mitigations(&features, &mitigations);
     const uint32_t words[] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx,
                                features.xsave1_eax };
     bool ok = true;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Which process's tables a core's CR3 names, and under which tag.
 //
-// The invariant: cpu->space is the process space that CR3 names, in ring 3 and in the kernel; NULL:
-// the kernel's own tables. While a guest runs it is its VMM's, which HOST_CR3 brings back, so an
-// exit changes nothing. One way in: cr3_use(),
-// and switch_guest() of vmx/ in line; one way out: arch_space_none(). Each core on its own.
+// The invariant: what CR3 names is cpu->space, or the kernel's own tables. It is cpu->space in ring
+// 3 and in an exit: HOST_CR3 is the VMM's, and a guest is entered with its VMM's space as
+// cpu->space. NULL: the kernel's own. So a core walks no tables of a space that it is not in, and
+// they may go. One way in: cr3_use(), and switch_guest() of vmx/ with the help of the next exit;
+// one way out: arch_space_none(). Each core on its own.
 //
 // Where the CPU has PCIDs, each process has one for its life, and none shares it: what a core
 // caches of a process stays while others are loaded. seen[] of the space says how old it can be;
@@ -16,10 +17,12 @@
 
 #define PCID_COUNT 4096u
 
+uint64_t cr3_kernel;
 static uint64_t pcids[PCID_COUNT / 64] = { 1 }; // taken ones; kernel_lock. 0 is the kernel's
 
-enum status pcid_take(struct space *s)
+enum status cr3_make(struct space *s)
 {
+    s->arch.cr3 = s->arch.root.v;
     if (!features.pcid)
         return OK;
     for (unsigned i = 0; i < ARRAY_SIZE(pcids); i++) {
@@ -27,34 +30,33 @@ enum status pcid_take(struct space *s)
             continue;
         unsigned bit = (unsigned)__builtin_ctzll(~pcids[i]);
         pcids[i] |= 1ull << bit;
-        s->arch.pcid = (uint16_t)(i * 64 + bit);
+        s->arch.cr3 |= CR3_NO_FLUSH | (i * 64 + bit);
         return OK;
     }
     return ERR_FULL;
 }
 
 // No core is in the space any more.
-void pcid_give_back(struct space *s)
+void cr3_unmake(struct space *s)
 {
-    if (s->arch.pcid)
-        pcids[s->arch.pcid / 64] &= ~(1ull << s->arch.pcid % 64);
-    s->arch.pcid = 0;
+    uint64_t pcid = s->arch.cr3 & (PCID_COUNT - 1);
+    if (pcid)
+        pcids[pcid / 64] &= ~(1ull << pcid % 64);
+    s->arch.cr3 = 0;
 }
 
-// The old space is left only when the new one is loaded, for its tables must stay as long as CR3
-// names them; if the new one has changed in between, it is flushed after all.
+// The old space is left when CR3 does not name it any more; the new one is loaded when others can
+// see that this core is in it.
 void cr3_use(struct cpu *cpu, struct space *s)
 {
-    uint64_t generation = space_generation(s);
-    if (features.pcid && s->seen[cpu->id] == generation) {
-        write_cr3(cr3_of(s) | CR3_NO_FLUSH);
-    } else {
-        write_cr3(cr3_of(s));
-        space_synced(s, cpu->id, generation);
-    }
-    if (unlikely(space_enter(&cpu->space, s, cpu->id)))
+    cr3_leave();
+    if (likely(!space_enter(&cpu->space, s, cpu->id)))
+        write_cr3(s->arch.cr3);
+    else
         space_sync(s, cpu->id);
 }
 
-// What the core has cached of the process goes; it is the one that is loaded.
-void cr3_flush(struct space *s) { write_cr3(cr3_of(s)); }
+// It is the one that is loaded, or will be.
+void cr3_flush(struct space *s) { write_cr3(s->arch.cr3 & ~CR3_NO_FLUSH); }
+
+void arch_space_none(void) { cr3_leave(); }

@@ -84,8 +84,12 @@ void paging_share_kernel(uint64_t *root)
 enum status arch_space_init(struct space *s)
 {
     enum status status = table_new(s, &s->arch.root);
-    if (status == OK && !s->is_vm)
-        paging_share_kernel(arch_ptr(s->arch.root));
+    if (status != OK || s->is_vm)
+        return status;
+    paging_share_kernel(arch_ptr(s->arch.root));
+    status = cr3_make(s);
+    if (status != OK)
+        table_free(s, arch_ptr(s->arch.root));
     return status;
 }
 
@@ -272,6 +276,7 @@ bool arch_space_free(struct space *s)
     }
     table_free(s, arch_ptr(s->arch.root));
     s->arch.root = HPA(0);
+    cr3_unmake(s);
     return true;
 }
 
@@ -329,10 +334,8 @@ void arch_space_flush(struct space *s)
     if (s->is_vm)
         hvm->flush(s);
     else
-        write_cr3(this_cpu()->arch.cr3 = s->arch.root.v);
+        cr3_flush(s);
 }
-
-void arch_space_none(void) { write_cr3(this_cpu()->arch.cr3 = kernel_space.arch.root.v); }
 
 static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bytes, uint64_t bits)
 {
@@ -394,6 +397,7 @@ void paging_init(uint64_t ram_end)
     map_image();
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
     write_cr3(kernel_space.arch.root.v);
+    cr3_kernel = kernel_space.arch.root.v | (features.pcid ? CR3_NO_FLUSH : 0);
 }
 
 void paging_map_cpu(struct cpu_block *b)

@@ -22,6 +22,7 @@ void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx)
 static void use_ports(struct cpu *cpu, struct process *p)
 {
     uint8_t *map = (uint8_t *)cpu->arch.tss + TSS_IOMAP_OFFSET;
+    cpu->arch.ports_open = p->has_ports;
     if (!p->has_ports) {
         cpu->arch.tss->iomap_base = 0xffff;
         return;
@@ -54,25 +55,24 @@ enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
 
 void arch_interrupt_window(void) { irq_window(); }
 
-// The address space is loaded when ring 3 is entered: between guests it is not needed. (An exit
-// loads CR3 without flushing, so what the TLB holds of ring 3 stays cpu->space's.)
 void arch_switch_to(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
-    // A fault of another process's code would overwrite CR2, which may be this guest's.
     if (cpu->arch.context && cpu->arch.context->object.owner != t->process)
-        context_save(cpu);
+        context_leave(cpu);
+    if (mitigations.any)
+        barrier_enter(cpu, t->process);
 }
 
 void arch_resume_user(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
     struct space *s = &t->process->space;
-    if (unlikely(cpu->space != s || cpu->arch.cr3 != s->arch.root.v || t->process->has_ports)) {
-        x86_use_space(cpu, s);
+    if (unlikely(cpu->space != s))
+        cr3_use(cpu, s);
+    if (unlikely(cpu->arch.ports_open | t->process->has_ports))
         use_ports(cpu, t->process);
-    }
     fpu_use_thread(cpu, t);
     if (cpu->arch.msrs)
         context_syscall_msrs(cpu, NULL);
@@ -85,11 +85,7 @@ void arch_resume_guest(struct vcpu *v) { hvm->resume(v); }
 
 void arch_thread_gone(struct thread *t)
 {
-    struct cpu *cpu = this_cpu();
-    fpu_leave(cpu, &t->arch.fpu);
-    // An exit of its guest may have left its process's tables in CR3, and they may go now.
-    arch_space_none();
-    __atomic_store_n(&cpu->space, NULL, __ATOMIC_SEQ_CST);
+    fpu_leave(this_cpu(), &t->arch.fpu);
 }
 
 void arch_idle(void) { cpu_idle(this_cpu()->arch.stack_top); }

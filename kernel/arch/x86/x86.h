@@ -21,7 +21,7 @@ struct features {
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool ibpb, md_clear, l1d_flush, barriers;
+    bool pcid;
 };
 extern struct features features;
 // Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
@@ -41,6 +41,11 @@ struct cpu_block {
 #define cpu_blocks ((struct cpu_block *)CPU_WINDOW)
 _Static_assert(sizeof(struct cpu_block) == CPU_BLOCK_SIZE, "fits its part of the window");
 _Static_assert(CPU_WINDOW + CPU_MAX * CPU_BLOCK_SIZE <= IDT_WINDOW, "the window has all cores");
+
+// barrier.c: what to do between protection domains; written at boot, by the boot core
+struct mitigations { bool ibpb, verw, l1d_flush, any; };
+extern struct mitigations mitigations;
+void barrier_enter(struct cpu *cpu, const struct process *p);
 
 // cpu.c
 // This core's GDT, TSS, IDT, control registers, MSRs. It is core `id` if it may be used.
@@ -88,21 +93,19 @@ void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 void fpu_leave(struct cpu *cpu, const struct fpu *f); // f is in no register of this core any more
 
-// Without PCIDs, loading CR3 drops all that this core has cached of any process. The old space is
-// left only when the new one is loaded; if the new one changed in between, it is loaded again.
-static inline void x86_use_space(struct cpu *cpu, struct space *s)
-{
-    uint64_t generation = space_generation(s);
-    write_cr3(cpu->arch.cr3 = s->arch.root.v);
-    space_synced(s, cpu->id, generation);
-    if (unlikely(space_enter(&cpu->space, s, cpu->id)))
-        space_sync(s, cpu->id);
-}
+// cr3.c: whose tables CR3 names
+enum status cr3_make(struct space *s);     // takes a PCID; kernel_lock held, as for the next
+void cr3_unmake(struct space *s);
+void cr3_use(struct cpu *cpu, struct space *s);
+void cr3_flush(struct space *s);
+#define CR3_NO_FLUSH (1ull << 63)
+extern uint64_t cr3_kernel;                // the kernel's own tables, once CR4 is set
+static inline void cr3_leave(void) { write_cr3(cr3_kernel); }
 
 // context.c: what of a vCPU stays in the core's registers while its own VMM runs
 void context_load(struct cpu *cpu, struct vcpu *v);
 void context_load_dr(const struct vcpu *v);
-void context_save(struct cpu *cpu);
+void context_leave(struct cpu *cpu);
 void context_syscall_msrs(struct cpu *cpu, struct vcpu *v);
 
 // serial.c, power.c, trap.c

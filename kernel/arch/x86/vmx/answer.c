@@ -55,8 +55,10 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
     vmx_kill(v, reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
 }
 
+// No exit has loaded CR3 since switch_guest().
 void vmx_entry_failed(struct vcpu *v)
 {
+    cr3_use(this_cpu(), &v->object.owner->space);
     v->arch.fresh = 1;
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }
@@ -66,11 +68,12 @@ void vmx_resume(struct vcpu *v)
     struct cpu *cpu = this_cpu();
     struct space *s = &v->vm->space;
     vmx_load(v);
+    if (unlikely(cpu->space != &v->object.owner->space))
+        cr3_use(cpu, &v->object.owner->space); // what the next exit loads
     if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
     if (v->work | v->arch.inject | v->arch.halted)
         vmx_inject_pending(v);
-    cpu->arch.cr3 = v->arch.host_cr3;
     fpu_use_vcpu(cpu, v);
     context_load(cpu, v);
     if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)

@@ -43,7 +43,7 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
 static void arm_debug_registers(struct vcpu *v)
 {
     v->arch.dr_armed = 1;
-    v->arch.special = 1;
+    v->arch.special |= SPECIAL_DR;
     vmx_set_primary(v, PRI_DR, 0);
     context_load_dr(v);
 }
@@ -54,6 +54,16 @@ enum exit_action vmx_exit_dr(struct vcpu *v)
     return EXIT_RESUME; // the instruction runs again, now on the real registers
 }
 
+// The short switch saves and loads what XCR0 covers. Some of the FPU's state is there without: SSE,
+// PKRU under CR4.PKE, what was covered once.
+void vmx_fpu_uses(struct vcpu *v, uint64_t components)
+{
+    v->arch.fpu_used |= components;
+    v->arch.special &= (uint8_t)~SPECIAL_FPU;
+    if (v->arch.fpu_used & ~v->arch.xcr0)
+        v->arch.special |= SPECIAL_FPU;
+}
+
 enum exit_action vmx_exit_xsetbv(struct vcpu *v)
 {
     uint64_t value = (v->page->gpr[GPR_RAX] & 0xffffffff) | v->page->gpr[GPR_RDX] << 32;
@@ -61,8 +71,7 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
         !cpuid_policy_xcr0_valid(v->vm->arch.cpuid, value))
         return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
     v->arch.xcr0 = value;
-    v->arch.xcr0_ever |= value;
-    v->arch.special |= v->arch.xcr0_ever != value; // what it turned off still holds data
+    vmx_fpu_uses(v, value);
     this_cpu()->arch.fpu_xcr0 = value;
     xsetbv(value);
     cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, vmread(CR4_SHADOW),

@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
     struct cpu *cpu = this_cpu();
     irq_window();
     uint64_t now = rdtsc();
-    if (unlikely(now >= cpu->deadline || cpu->work || (v->work | v->arch.inject)))
+    if (unlikely(now >= cpu->deadline || (cpu->work | v->work | v->arch.inject)))
         return leave_slowly(v, now);
     return v->arch.gpr;
 }
@@ -39,28 +39,34 @@ static __attribute__((noinline)) uint64_t *yield_slowly(struct vcpu *v)
     return leave(v);
 }
 
+// n's tables may be in use already, and what this core has cached of them stale.
 NORETURN static __attribute__((noinline)) void switch_slowly(struct cpu *cpu, struct vcpu *n)
 {
-    space_sync(&n->vm->space, cpu->id);
-    context_save(cpu);
+    cr3_use(cpu, &n->object.owner->space);
+    if (cpu->guest_space == &n->vm->space)
+        space_sync(cpu->guest_space, cpu->id);
+    context_leave(cpu); // n's VMM may be next
     vmx_resume(n);
 }
 
 // From guest to guest in one go. What either of them has beyond the common state, and work that
-// waits for the next one, takes the full way. With equal XCR0 whose bits were never others, the
-// components outside of it are in their initial state on both sides, so XCR0 need not change for
-// XSAVE.
+// waits for the next one, takes the full way (`special`). With equal
+// XCR0 that covers SSE and whose bits were never others, the components outside of it are in their
+// initial state on both sides, so XCR0 need not change for XSAVE. The next exit makes CR3 what
+// cpu->space says.
 static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thread *t)
 {
     struct vcpu *n = t->vcpu;
+    struct space *own = &n->object.owner->space, *guest = &n->vm->space;
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
-    if (unlikely((n->work | n->arch.attention | v->arch.special) || v->arch.xcr0 != n->arch.xcr0))
+    if (unlikely((n->work | n->arch.attention) | (v->arch.xcr0 ^ n->arch.xcr0)))
         switch_slowly(cpu, n);
     vmptrld(&n->arch.vmcs);
     cpu->arch.vcpu = n;
-    if (unlikely(space_enter(&cpu->guest_space, &n->vm->space, cpu->id)))
+    cr3_leave();
+    __atomic_store_n(&cpu->space, own, __ATOMIC_RELAXED); // the next line is the barrier of both
+    if (unlikely(space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)))
         switch_slowly(cpu, n);
-    cpu->arch.cr3 = n->arch.host_cr3;
     struct fpu *next = cpu->arch.fpu_loaded = n->arch.fpu;
     fpu_save(v->arch.fpu);
     fpu_restore(next);
@@ -86,7 +92,7 @@ static inline uint64_t *exit_yield(struct vcpu *v)
     v->arch.gpr[GPR_RAX] = 0;
     irq_window();
     uint64_t now = rdtsc();
-    bool busy = now >= cpu->deadline || (cpu->work | v->work | v->arch.inject);
+    bool busy = now >= cpu->deadline || (cpu->work | v->work | v->arch.attention);
     struct thread *next = unlikely(busy) ? NULL : sched_yield_to_guest(cpu, now);
     return likely(next) ? switch_guest(cpu, v, next) : yield_slowly(v);
 }

@@ -76,7 +76,7 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v)
         vmwrite(GUEST_PAT, v->arch.msrs.pat);
         return EXIT_SKIP;
     case MSR_AUX_REG:
-        v->arch.special = 1;
+        v->arch.special |= SPECIAL_AUX;
         this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux;
         wrmsr(MSR_TSC_AUX, v->arch.msrs.tsc_aux);
         return EXIT_SKIP;

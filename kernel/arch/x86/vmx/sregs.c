@@ -8,8 +8,16 @@ static void write_efer(struct vcpu *v, uint64_t efer)
 {
     v->arch.efer = efer;
     vmwrite(GUEST_EFER, efer);
-    v->arch.special |= efer & EFER_SCE;
+    v->arch.special |= efer & EFER_SCE ? SPECIAL_SYSCALL : 0;
     vmwrite(ENTRY_CONTROLS, efer & EFER_LMA ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
+}
+
+static void write_cr4_fields(struct vcpu *v, uint64_t cr4)
+{
+    vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);
+    vmwrite(CR4_SHADOW, cr4);
+    if (cr4 & CR4_PKE)
+        vmx_fpu_uses(v, FPU_PKRU);
 }
 
 // With PAE paging the CPU loads four entries at once and checks them. ("PDPTE Registers")
@@ -68,8 +76,7 @@ bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
     if ((cr0 & CR0_PG) && (value & CR4_PAE) && !(efer & EFER_LMA) && ((value ^ old) & paging) &&
         !load_pdptes(v, vmread(GUEST_CR3)))
         return false;
-    vmwrite(GUEST_CR4, value | CR4_VMXE | CR4_MCE);
-    vmwrite(CR4_SHADOW, value);
+    write_cr4_fields(v, value);
     cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, value,
                       v->arch.vlapic.apic_base, v->arch.xcr0);
     vmx_invvpid(v->arch.vpid);
@@ -151,15 +158,15 @@ static void write_all(struct vcpu *v, struct vcpu_sregs *s)
 {
     bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
     s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
-    s->dr7 = (s->dr7 & 0xffffffff) | 0x400;
+    // Without DR0-3 of its own a breakpoint would be at an address of another guest's.
+    s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;
     s->efer = (s->efer & cpuid_policy_efer(v->vm->arch.cpuid)) | (lma ? EFER_LMA : 0);
     move_plain(s, true);
     write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
     uint64_t cr4 = s->cr4 & cpuid_policy_cr4(v->vm->arch.cpuid) & ~CR4_VMXE;
-    vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);
-    vmwrite(CR4_SHADOW, cr4);
+    write_cr4_fields(v, cr4);
     vmwrite(GUEST_CR0, ((s->cr0 & 0xffffffff & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET));
     vmwrite(CR0_SHADOW, s->cr0 | CR0_ET);
     v->arch.cr2 = s->cr2;

@@ -32,7 +32,8 @@ static void write_fields(struct vcpu *v)
         { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
         { HOST_PAT_FIELD, HOST_PAT }, { HOST_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE },
         { HOST_CR0, read_cr0() }, { HOST_CR4, read_cr4() },
-        { HOST_CR3, v->arch.host_cr3 }, // an exit lands in the VMM's address space
+        // An exit lands in the VMM's address space.
+        { HOST_CR3, v->object.owner->space.arch.cr3 & ~CR3_NO_FLUSH },
         { HOST_RSP, (uint64_t)(v->arch.gpr + 16) }, { HOST_RIP, (uint64_t)vmx_exit_entry },
         { HOST_IDTR_BASE, IDT_WINDOW },
         // Controls:
@@ -137,10 +138,11 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     *(uint16_t *)v->arch.fpu->area = 0x37f;
     *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
     v->arch.gpr = v->page->gpr;
-    v->arch.xcr0 = v->arch.xcr0_ever = 1;
-    v->arch.host_cr3 = v->object.owner->space.arch.root.v;
+    v->arch.xcr0 = 1;
+    v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
     v->arch.fresh = 1;
-    v->arch.special = features.barriers; // the short switch has none
+    v->arch.special = SPECIAL_FPU | (features.pcid ? 0 : SPECIAL_TABLES) |
+                      (mitigations.any ? SPECIAL_BARRIER : 0);
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 v->vm->arch.cpuid->timer_ratio, 0);
@@ -176,7 +178,7 @@ void vmx_vcpu_leave(struct vcpu *v)
     struct cpu *cpu = this_cpu();
     fpu_leave(cpu, v->arch.fpu);
     if (cpu->arch.context == v)
-        context_save(cpu);
+        context_leave(cpu);
     if (cpu->arch.msrs == v)
         context_syscall_msrs(cpu, NULL);
     if (cpu->arch.vcpu == v)

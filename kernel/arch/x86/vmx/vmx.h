@@ -109,6 +109,14 @@ extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualis
 // vCPU's waiting work first; others do not come back at all.
 enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
+// arch_vcpu.special: what the short switch (exit.c) does not move
+#define SPECIAL_DR      1u  // DR0-3
+#define SPECIAL_AUX     2u  // TSC_AUX
+#define SPECIAL_SYSCALL 4u  // STAR and its neighbours
+#define SPECIAL_FPU     8u  // FPU state that XCR0 does not cover
+#define SPECIAL_TABLES  16u // its VMM's tables, without a PCID
+#define SPECIAL_BARRIER 32u // what this CPU needs between two VMs
+
 // vcpu.c
 void vmx_load(struct vcpu *v);
 void vmx_set_timer(struct cpu *cpu);
@@ -127,6 +135,8 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
 // cr.c
+void vmx_fpu_uses(struct vcpu *v, uint64_t components); // or XCR0 has changed
+#define FPU_PKRU (1ull << 9)             // of XCR0
 enum exit_action vmx_exit_cr(struct vcpu *v);
 enum exit_action vmx_exit_dr(struct vcpu *v);
 enum exit_action vmx_exit_xsetbv(struct vcpu *v);
