@@ -251,6 +251,18 @@ static bool parse_arguments(struct options *options, struct store *store, char *
     return true;
 }
 
+// What keeps the config file itself from being found at boot, or NULL.
+static const char *bad_config_name(const char *name)
+{
+    if (name[0] == '.')
+        return "begins with a dot";
+    for (; *name != '\0'; name++) {
+        if ((unsigned char)*name < 0x20 || *name == 0x7f)
+            return "has a control character";
+    }
+    return NULL;
+}
+
 static int check(struct config *config, const struct options *options, struct store *store,
                  const char *text, size_t length)
 {
@@ -270,6 +282,12 @@ static int check(struct config *config, const struct options *options, struct st
                        store->dirs[i]);
     uint32_t mistakes = config_parse(config, options->config, text, length, &sink);
     mistakes += config_check(config, &host, &sink);
+    const char *problem = bad_config_name(config_module_name(options->config));
+    if (problem != NULL) {
+        fprintf(stderr, "%s: the name of this file %s, so it would not be found at boot\n",
+                options->config, problem);
+        mistakes++;
+    }
     if (mistakes > 0)
         return STATUS_MISTAKES;
     printf("%s: no mistake, %u VM%s\n", options->config, (unsigned)config->n_vms,

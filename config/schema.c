@@ -76,6 +76,11 @@ static void set_path(const struct config_target *target, const struct config_val
         path[0] = '\0';
         config_error(target->log, value->pos, "%s '%s' names a folder, not a file", key,
                      config_quote(quote, value->text, value->length));
+    } else if (name[0] == '.' || strchr(name, '\t') != NULL) {
+        config_error(target->log, value->pos, "%s '%s': %s, so it would not be found at boot: "
+                     "rename it", key, config_quote(quote, value->text, value->length),
+                     name[0] == '.' ? "its name begins with a dot" : "its name has a tab");
+        path[0] = '\0';
     }
 }
 

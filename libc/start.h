@@ -45,7 +45,7 @@ struct start_vmm {
     handle_t event;        // wait here (RIGHT_USE | RIGHT_WAIT)
     handle_t image;        // boot module, read-only
     uint64_t image_bytes;
-    char image_name[48];
+    char image_name[256];  // without folders
     handle_t initrd;       // 0: none
     uint32_t modules;      // entries of module[]
     uint64_t initrd_bytes;

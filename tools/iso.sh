@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$config" ] || die "usage: ./bulkhead iso CONFIG [-o FILE]"
 [ -f "$config" ] || die "no such config: $config"
-[ -n "$out" ] || out=$(basename "$config" .conf).iso
+[ -n "$out" ] || out=$(basename -- "$config" .conf).iso
 take_build_lock "$build" -s
 need_programs
 
@@ -28,13 +28,13 @@ tree=$work/tree
 base=$tree/boot/bulkhead
 put_programs "$tree" ${options[@]+"${options[@]}"}
 mkdir -p "$base/config" "$base/images"
-cp "$config" "$base/config/"
+cp -- "$config" "$base/config/"
 
 # Mistakes are shown and do not stop us: at boot, the VMs without one start all the same.
-"${checker[@]}" "$config" >&2 || say "the config has mistakes; at boot, VMs with one are skipped"
+"${checker[@]}" -- "$config" >&2 || say "the config has mistakes; at boot, VMs with one are skipped"
 find_images "$config"
 for name in "${!images[@]}"; do
-    cp -L "${images[$name]}" "$base/images/$name"
+    cp -L -- "${images[$name]}" "$base/images/${name#=}"
 done
 drop_lock
 
@@ -43,10 +43,10 @@ modules="$grub_modules iso9660 search search_fs_file search_fs_uuid part_msdos p
 # there.
 modules+=" part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun"
 modules+=" part_sunpc"
-mkdir -p "$(dirname "$out")"
+mkdir -p -- "$(dirname -- "$out")"
 if ! grub-mkrescue -o "$work/out.iso" "${grub_options[@]}" --install-modules="$modules" "$tree" \
     >"$work/log" 2>&1; then
     cat "$work/log" >&2
     die "grub-mkrescue failed"
 fi
-mv "$work/out.iso" "$out"
+mv -- "$work/out.iso" "$out"

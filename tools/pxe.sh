@@ -24,7 +24,8 @@ add_machine() {
     local machine=$1 config=$2
     [ -f "$config" ] || die "no such config: $config"
     [ -r "$config" ] || die "cannot read $config"
-    [ "$(basename "$config")" != modules.cfg ] || die "$config: the tree has such a file; rename it"
+    [ "$(basename -- "$config")" != modules.cfg ] \
+        || die "$config: the tree has such a file; rename it"
     machines+=("$machine")
     configs[$machine]=$config
 }
@@ -71,7 +72,7 @@ for platform in "${platforms[@]}"; do
     [ -d "/usr/lib/grub/$platform" ] || die "GRUB for $platform is missing: run ./bulkhead setup"
 done
 for machine in "${machines[@]}"; do
-    "${checker[@]}" "${configs[$machine]}" >&2 \
+    "${checker[@]}" -- "${configs[$machine]}" >&2 \
         || die "${configs[$machine]} has mistakes; nothing was written to $out"
 done
 
@@ -106,13 +107,13 @@ put_machine() {
     local folder=/boot/bulkhead/machines/$1 config=${configs[$1]} name file
     local list=$new$folder/modules.cfg
     mkdir -p "$new$folder"
-    cp -L "$config" "$new$folder/"
+    cp -L -- "$config" "$new$folder/"
     echo "# What GRUB loads after the kernel: load ROLE FILE. See 'Network boot' in the README." \
         >"$list"
     for name in manager vmm console; do
         add_line bin "/boot/bulkhead/bin/$name"
     done
-    add_line config "$folder/$(basename "$config")"
+    add_line config "$folder/$(basename -- "$config")"
     for name in ${options[@]+"${options[@]}"}; do
         add_line option "/boot/bulkhead/options/$name"
     done
@@ -120,13 +121,13 @@ put_machine() {
     [ ${#images[@]} -gt 0 ] || return 0
     while IFS= read -r name; do
         file=/boot/bulkhead/images/$name
-        if [ -e "$new$file" ] && ! cmp -s "${images[$name]}" "$new$file"; then
+        if [ -e "$new$file" ] && ! cmp -s -- "${images[=$name]}" "$new$file"; then
             file=$folder/$name
             [ ! -e "$new$file" ] || die "$config: rename image $name, there is another file $name"
         fi
-        [ -e "$new$file" ] || cp -L "${images[$name]}" "$new$file"
+        [ -e "$new$file" ] || cp -L -- "${images[=$name]}" "$new$file"
         add_line image "$file"
-    done < <(printf '%s\n' "${!images[@]}" | LC_ALL=C sort)
+    done < <(printf '%s\n' "${!images[@]}" | sed 's/^=//' | LC_ALL=C sort)
 }
 
 # All modules that the menu needs are in the core image: over TFTP each file more takes its time.

@@ -35,16 +35,16 @@ put_programs() {
     done
 }
 
-# find_images CONFIG: sets `images`, from the name at boot of each image that exists to its path.
+# find_images CONFIG: sets `images`, from the name at boot of each image that exists, with a = in
+# front (for `@` alone would mean all), to its path.
 declare -A images
 find_images() {
     local name path
     images=()
     while IFS=$'\t' read -r name path; do
-        name=$(basename "$name")
-        if [ -n "${images[$name]:-}" ] && ! cmp -s "$path" "${images[$name]}"; then
+        if [ -n "${images[=$name]:-}" ] && ! cmp -s -- "$path" "${images[=$name]}"; then
             die "$1: two different images are called $name; rename one"
         fi
-        images[$name]=$path
-    done < <("${checker[@]}" --images "$1")
+        images[=$name]=$path
+    done < <("${checker[@]}" --images -- "$1")
 }

@@ -9,6 +9,7 @@
 #define BOOT_STACK_TOP  0x7fff00000000ull
 #define BOOT_STACK_SIZE 0x20000ull
 #define BOOT_MODULE_MAX 64
+#define BOOT_NAME_MAX   264 // a role, its colon, the longest file name, NUL
 #define RTC_BYTES       7
 #define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
 
@@ -22,7 +23,7 @@ enum boot_handle {
 };
 
 struct boot_module {
-    char name[48]; // as grub.cfg gives it: "bin:vmm", "config:demo.conf", "image:vmlinuz"
+    char name[BOOT_NAME_MAX]; // as in grub.cfg: "bin:vmm", "config:demo.conf", "image:vmlinuz"
     handle_t handle;
     uint32_t reserved;
     uint64_t bytes; // the file's length; the handle's memory is rounded up to pages
@@ -38,5 +39,5 @@ struct boot_info {
     uint32_t modules;
     struct boot_module module[BOOT_MODULE_MAX];
 };
-_Static_assert(sizeof(struct boot_info) <= 4608, "fits its mapping");
-#define BOOT_INFO_SIZE 8192ull
+#define BOOT_INFO_SIZE 20480ull
+_Static_assert(sizeof(struct boot_info) <= BOOT_INFO_SIZE, "fits its mapping");

@@ -117,10 +117,12 @@ static void give_devices(const struct boot_facts *facts)
 static void give_info(const struct boot_facts *facts)
 {
     static struct boot_info info;
-    info = (struct boot_info){
-        .magic = BOOT_MAGIC, .tsc_hz = arch_tsc_hz(), .entry_tsc = facts->entry_tsc,
-        .wall_tsc = facts->wall_tsc, .cores = cpu_count,
-    };
+    info.magic = BOOT_MAGIC;
+    info.tsc_hz = arch_tsc_hz();
+    info.entry_tsc = facts->entry_tsc;
+    info.wall_tsc = facts->wall_tsc;
+    info.cores = cpu_count;
+    info.modules = 0;
     memcpy(info.rtc, facts->rtc, sizeof(info.rtc));
     for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
         give_module(&facts->module[i], info.modules++, &info);

@@ -5,7 +5,7 @@
 #include "kernel/lib/types.h"
 
 struct boot_module_fact {
-    char name[48];    // module string: "bin:manager", "config:demo.conf", ...; ends in NUL
+    char name[BOOT_NAME_MAX]; // module string: "bin:manager", "config:demo.conf"; ends in NUL
     struct hpa hpa;   // page-aligned; its frames up to the page's end are FRAME_RESERVED
     uint64_t bytes;
 };

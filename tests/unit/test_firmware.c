@@ -305,10 +305,21 @@ static void test_loader(void **state)
     memcpy(m + 8, "bin:vmm\0", 9);
     memset(tag(14, 8 + 20), 'o', 20);
     memset(tag(15, 8 + 36), 'n', 36);
+    // As GRUB writes what grub.cfg calls "image:it's a \"b\" \c".
+    static const char quoted[] = "\"image:it\\'s a \\\"b\\\" \\\\c\"";
+    memcpy((uint8_t *)tag(3, 16 + sizeof(quoted)) + 8, quoted, sizeof(quoted));
+    // The longest name that there can be, each of its bytes with a backslash before it.
+    static char longest[16 + 6 + 2 * 255 + 1] = { [8] = 'i', 'm', 'a', 'g', 'e', ':' };
+    for (unsigned i = 14; i < 14 + 2 * 255; i++)
+        longest[i] = i % 2 == 0 ? '\\' : '\'';
+    memcpy(tag(3, 8 + sizeof(longest) - 8), longest, sizeof(longest) - 8);
     tag(0, 8);
     assert_null(boot(&f));
     assert_string_equal(boot_memory.command_line, "assume=mds");
-    assert_int_equal(f.modules, 1);
+    assert_int_equal(f.modules, 3);
+    assert_string_equal(f.module[1].name, "image:it's a \"b\" \\c");
+    assert_int_equal(strlen(f.module[2].name), 6 + 255);
+    assert_string_equal(strchr(f.module[2].name, 0) - 2, "\'\'");
     assert_string_equal(f.module[0].name, "bin:vmm");
     assert_int_equal(f.module[0].bytes, 0x1234);
     assert_int_equal(boot_memory.rsdp_bytes, 36);

@@ -44,6 +44,21 @@ static bool ends_in_nul(const struct tag *t, uint32_t from)
     return t->size > from && ((const char *)t)[t->size - 1] == 0;
 }
 
+// GRUB puts double quotes around an argument with a blank, and a backslash before each quote,
+// apostrophe and backslash: both are taken off again.
+static bool unquote(char *name, uint32_t size, const char *from)
+{
+    uint32_t used = 0;
+    for (; *from && used < size - 1; from++) {
+        if (*from == '"')
+            continue;
+        if (*from == '\\' && from[1])
+            from++;
+        name[used++] = *from;
+    }
+    return !*from || (*from == '"' && !from[1]);
+}
+
 static void read_module(const struct tag_module *t, struct boot_facts *facts)
 {
     if (!ends_in_nul(&t->tag, sizeof(*t)) || t->end < t->start) {
@@ -55,11 +70,8 @@ static void read_module(const struct tag_module *t, struct boot_facts *facts)
         return;
     }
     struct boot_module_fact *m = &facts->module[facts->modules++]; // all zeros
-    uint32_t i = 0, most = sizeof(m->name) - 1;
-    for (; i < most && t->name[i]; i++)
-        m->name[i] = t->name[i];
-    if (t->name[i])
-        log_print("boot: module name '%s' is longer than %u characters\n", t->name, most);
+    if (!unquote(m->name, sizeof(m->name), t->name))
+        log_print("boot: the module name %s is too long\n", t->name);
     m->hpa = HPA(t->start);
     m->bytes = t->end - t->start;
 }
