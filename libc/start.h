@@ -82,7 +82,7 @@ _Static_assert(sizeof(struct start_block) <= START_SIZE, "fits its mapping");
 // Exit status of a VMM process, for the manager.
 enum vmm_end {
     VMM_END_POWEROFF = 0, // the guest powered itself off
-    VMM_END_RESET = 1,    // the guest asked for a reset
-    VMM_END_KILLED = 2,   // the guest was killed (triple fault, unknown exit, ...)
+    VMM_END_RESET = 1,    // the guest asked for a reset, or its CPU did (triple fault)
+    VMM_END_KILLED = 2,   // the guest was killed (unknown exit, ...)
     VMM_END_SETUP = 3,    // the image or the memory could not be set up
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What firmware leaves in memory for an operating system: BIOS data area, ACPI tables, MP table.
+// What firmware leaves in memory for an operating system: BIOS data area, ACPI tables, MP table,
+// and the reset vector.
 // All of it is about the board of vmm/machine.c. Written once, before the guest runs.
 // Runs on the VMM's only thread.
 #pragma once
@@ -13,6 +14,7 @@
 #define ACPI_TABLES     RAM_TABLES // RSDP first, the other tables behind it
 #define ACPI_TABLES_END 0xF0000ull
 #define MP_TABLE        0xF0000ull // floating pointer, configuration table behind it
+#define RESET_VECTOR    0xFFFF0ull
 
 // Local APIC ids are 0 to vcpus - 1; that of the IOAPIC, which has a bus of its own, is 0 as its
 // register reads after reset.

@@ -61,6 +61,14 @@ enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
     return EXIT_KILL;
 }
 
+static enum exit_result exit_reset(struct vmm *vmm, const char *why)
+{
+    printf("%s: this is a reset\n", why);
+    print_registers(vmm);
+    machine_reset(&vmm->machine);
+    return EXIT_ENTER;
+}
+
 enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault)
 {
     struct vm_entry *entry = &vmm->page->entry;
@@ -134,8 +142,10 @@ static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
     case VM_EXIT_HYPERCALL:
         page->gpr[GPR_RAX] = ~0ull; // the board has none; RIP is behind it already
         return EXIT_ENTER;
-    case VM_EXIT_SHUTDOWN:
-        return exit_kill(vmm, "triple fault");
+    case VM_EXIT_SHUTDOWN: // of its only processor: the board pulls the reset line
+        return exit_reset(vmm, "triple fault");
+    case VM_EXIT_INIT:
+        return exit_reset(vmm, "INIT");
     case VM_EXIT_KILLED:
         return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,

@@ -19,6 +19,8 @@ static void machine_power(void *ctx, enum power_event event)
 
 static const struct power_ops machine_power_ops = { .request = machine_power };
 
+void machine_reset(struct machine *m) { machine_power(m, POWER_RESET); }
+
 // Memory sizes where a BIOS leaves them: below 640 KB in KB, from 1 MB in KB, from 16 MB and from
 // 4 GB in units of 64 KB.
 static void machine_nvram(struct mc146818 *rtc, uint64_t low_bytes, uint64_t high_bytes)

@@ -147,7 +147,21 @@ static bool bios_data_write(const struct guest_ram *ram)
            ram_write(ram, RAM_EBDA, &ebda_kb, sizeof(ebda_kb));
 }
 
+// A jump to F000:FFF0 or FFFF:0 is how old software resets a PC. These bytes mean the same in 16,
+// 32 and 64 bits: 6 to port 0xCF9, and nothing behind that.
+static bool reset_vector_write(const struct guest_ram *ram)
+{
+    static const uint8_t code[] = {
+        0xB0, 0x06,                   // mov al, 6
+        0xBA, 0xF9, 0x0C, 0x90, 0x90, // mov dx, 0xCF9; two NOPs, or the upper half of EDX
+        0xEE,                         // out dx, al
+        0xFA, 0xF4, 0xEB, 0xFC,       // cli; hlt; and again
+    };
+    return ram_write(ram, RESET_VECTOR, code, sizeof(code));
+}
+
 bool firmware_write(const struct guest_ram *ram, unsigned vcpus, uint64_t *rsdp)
 {
-    return bios_data_write(ram) && acpi_write(ram, vcpus, rsdp) && mptable_write(ram, vcpus);
+    return bios_data_write(ram) && acpi_write(ram, vcpus, rsdp) && mptable_write(ram, vcpus) &&
+           reset_vector_write(ram);
 }

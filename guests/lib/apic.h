@@ -48,6 +48,7 @@
 #define APIC_TIMER_DEADLINE       (2u << 17)
 #define APIC_DIVIDE_BY_1          0x0Bu
 #define APIC_DIVIDE_BY_16         0x03u
+#define APIC_ICR_INIT             (5u << 8)
 #define APIC_ICR_PENDING          (1u << 12)
 #define APIC_ICR_ASSERT           (1u << 14)
 #define APIC_ICR_SELF             (1u << 18)

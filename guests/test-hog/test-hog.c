@@ -6,7 +6,7 @@
 //   mmio      exits that the VMM decodes           storm   IPIs and timer interrupts to itself
 //   flood     numbered lines without end, or count=N of them and then power-off
 //   triple    a triple fault                       hlt     HLT with interrupts off
-//   reset     a reset by port 0xCF9
+//   reset     a reset by how=cf9, cf9-word, kbc, port92, output-port, init or jump
 // With report=N the modes that loop print "count TOTAL" every N rounds, so that what a VM gets done
 // can be seen from outside. Prints "hog MODE" first, so that others know when to look.
 
@@ -26,6 +26,10 @@
 #include "guests/lib/uart.h"
 
 #define RESET_CONTROL 0xCF9
+#define KBC_DATA      0x60
+#define KBC_COMMAND   0x64
+#define PORT_92       0x92
+#define RESET_VECTOR  0xFFFF0ul
 #define STORM_TICKS   500 // from a timer interrupt to the next deadline
 #define VEC_STORM     0x50
 
@@ -124,10 +128,33 @@ static void hog_hlt(uint64_t rounds)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
+static void reset_by(const char *how)
+{
+    if (strcmp(how, "cf9") == 0) {
+        outb(RESET_CONTROL, 0x02);
+        outb(RESET_CONTROL, 0x06);
+    } else if (strcmp(how, "cf9-word") == 0) {
+        outw(RESET_CONTROL, 0x0006);
+    } else if (strcmp(how, "kbc") == 0) {
+        outb(KBC_COMMAND, 0xFE);
+    } else if (strcmp(how, "port92") == 0) {
+        outb(PORT_92, inb(PORT_92) | 1);
+    } else if (strcmp(how, "output-port") == 0) {
+        outb(KBC_COMMAND, 0xD1);
+        outb(KBC_DATA, 0xFE);
+    } else if (strcmp(how, "init") == 0) {
+        apic_enable(apic_has_x2apic() ? APIC_MODE_X2APIC : APIC_MODE_XAPIC);
+        apic_send(APIC_ICR_ASSERT | APIC_ICR_INIT, apic_id());
+    } else if (strcmp(how, "jump") == 0) {
+        __asm__ volatile("jmp *%0" : : "r"(RESET_VECTOR) : "memory"); // it is the same in all modes
+    }
+}
+
 static void hog_reset(uint64_t rounds)
 {
-    outb(RESET_CONTROL, 0x02);
-    outb(RESET_CONTROL, 0x06);
+    const char *how = option("how");
+    reset_by(how != NULL ? how : "cf9");
+    printf("still here\n");
     hog_hlt(rounds);
 }
 

@@ -16,8 +16,9 @@ enum vm_exit_kind {
     VM_EXIT_INTR_ACK,   // the guest takes the INTR line's interrupt: run an acknowledge cycle
     VM_EXIT_EOI,        // end of interrupt for a level-triggered vector
     VM_EXIT_LAPIC_READ, // the answer to VM_ENTRY_LAPIC with a read
-    VM_EXIT_SHUTDOWN,   // triple fault
+    VM_EXIT_SHUTDOWN,   // triple fault: a PC resets itself then
     VM_EXIT_HYPERCALL,  // a hypercall that the kernel does not know; RIP is already behind it
+    VM_EXIT_INIT,       // the vCPU has sent itself an INIT: it would begin at the reset vector
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 

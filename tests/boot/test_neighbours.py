@@ -9,6 +9,8 @@ HOGS = ("cli-spin", "cpuid", "out", "mmio", "hlt")
 BEATS = 3
 GOOD = f"[vm good]\nimage = hello\nmemory = 8M\ncores = 0\ncmdline = count={BEATS}\n"
 SHARED = GOOD + "share = 50%\n"
+WAYS = ("cf9", "cf9-word", "kbc", "port92", "output-port", "init", "jump")
+RESETS = {"triple": "mode=triple"} | {way: f"mode=reset how={way}" for way in WAYS}
 FLOOD_LINES = 1500
 FLOOD = "of a line that is long enough to fill a buffer soon"
 
@@ -62,13 +64,14 @@ def test_flood(boot):
     assert machine.text.index("bulkhead| VM 'hog' powered off") > flood_end
 
 
-def test_triple_fault(boot):
+def test_killed(boot):
     """The guest is killed with a record of why, its memory comes back, the neighbour goes on, and
     the status of the run says so."""
-    machine = boot(hog("triple") + SHARED, memory=256, cores=1)
+    config = hog("").replace("test-hog", "test-isolation").replace("mode=", "end=fpu")
+    machine = boot(config + SHARED, memory=256, cores=1)
     assert machine.wait(120) == 1, machine.ending
     text = machine.text
-    assert re.search(r"^hog\| \[vmm\] killed: triple fault$", text, re.MULTILINE), text
+    assert re.search(r"^hog\| \[vmm\] killed: this instruction is not ", text, re.MULTILINE), text
     assert re.search(r"^hog\| \[vmm\] rip=[0-9a-f]{16} rflags=", text, re.MULTILINE), text
     killed = re.search(r"^bulkhead\| VM 'hog' killed: .*\nbulkhead\| (\d+) MB of (\d+) MB free$",
                        text, re.MULTILINE)
@@ -78,8 +81,16 @@ def test_triple_fault(boot):
 
 
 def test_guest_reset(boot):
-    """A guest that resets itself ends, and that is no failure."""
-    machine = boot(hog("reset") + SHARED, memory=256, cores=1)
-    assert machine.wait(120) == 0, machine.ending
-    assert re.search(r"^bulkhead\| VM 'hog' asked for a reboot", machine.text, re.MULTILINE)
+    """Whichever way a guest resets itself, it ends, and that is no failure."""
+    config = "".join(f"[vm {way}]\nimage = test-hog\nmemory = 4M\ncmdline = {cmdline}\n"
+                     for way, cmdline in RESETS.items())
+    machine = boot(config + SHARED, memory=256, cores=1)
+    assert machine.wait(180) == 0, machine.ending
+    for way in RESETS:
+        assert re.search(rf"^bulkhead\| VM '{way}' asked for a reboot", machine.text,
+                         re.MULTILINE), way
+    assert "still here" not in machine.text, machine.text
+    assert re.search(r"^triple\| \[vmm\] triple fault: this is a reset$", machine.text,
+                     re.MULTILINE), machine.text
+    assert re.search(r"^triple\| \[vmm\] rip=[0-9a-f]{16} rflags=", machine.text, re.MULTILINE)
     check_beats(machine)

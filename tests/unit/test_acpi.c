@@ -167,6 +167,17 @@ static void test_bios_data(void **state)
     assert_int_equal(get(RAM_EBDA, 1), 1);
 }
 
+// As 16-bit code, and as 32-bit or 64-bit code: MOV to AL, MOV to DX or EDX, OUT.
+static void test_reset_vector(void **state)
+{
+    (void)state;
+    assert_int_equal(get(0xFFFF0, 2), 0x06B0);
+    assert_int_equal(get(0xFFFF2, 1), 0xBA);
+    assert_int_equal(get(0xFFFF3, 2), 0xCF9);
+    assert_int_equal(get(0xFFFF5, 2), 0x9090);
+    assert_int_equal(get(0xFFFF7, 1), 0xEE);
+}
+
 static void test_counts(void **state)
 {
     uint64_t pointer;
@@ -182,7 +193,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_root),     cmocka_unit_test(test_fadt),
         cmocka_unit_test(test_madt),     cmocka_unit_test(test_mp_table),
-        cmocka_unit_test(test_bios_data), cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_bios_data), cmocka_unit_test(test_reset_vector),
+        cmocka_unit_test(test_counts),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

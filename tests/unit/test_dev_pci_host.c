@@ -117,6 +117,9 @@ static void reset_register(void **state)
     assert_int_equal(host.resets, 2);
     out32(0xCF8, 0x80000600); // not a write to 0xCF9
     assert_int_equal(host.resets, 2);
+    pci_host_reset(&pci);
+    assert_int_equal(bus_port_write(&host.bus, 0xCF9, 2, 0x0006), BUS_OK); // but this is
+    assert_int_equal(host.resets, 3);
 }
 
 static void debug_port(void **state)

@@ -114,15 +114,27 @@ static void test_interrupt_exits(void **state)
 static void test_deaths(void **state)
 {
     (void)state;
-    world->page.exit.kind = VM_EXIT_SHUTDOWN;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
     world->page.exit.kind = VM_EXIT_KILLED;
     assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
     world->page.exit.kind = 99;
     assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
-    world->script[0] = (struct vm_exit){ .kind = VM_EXIT_SHUTDOWN };
+    world->script[0] = (struct vm_exit){ .kind = VM_EXIT_KILLED };
     world->script_length = 1;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_KILLED);
+}
+
+// What resets a PC is no failure of the VM.
+static void test_resets(void **state)
+{
+    static const uint32_t kinds[] = { VM_EXIT_SHUTDOWN, VM_EXIT_INIT };
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        world->vmm.machine.power_pending = false;
+        world->script[0] = (struct vm_exit){ .kind = kinds[i] };
+        world->script_length = 1;
+        world->script_at = 0;
+        assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
+    }
 }
 
 static void test_run_until_power_off(void **state)
@@ -215,6 +227,7 @@ int main(void)
         TEST(test_port_in_and_out),          TEST(test_string_out),
         TEST(test_string_in_chunks),         TEST(test_string_fault),
         TEST(test_interrupt_exits),          TEST(test_deaths),
+        TEST(test_resets),
         TEST(test_run_until_power_off),      TEST(test_full_console),
         TEST(test_full_console_in_a_string), TEST(test_messages_start_on_their_own_line),
         TEST(test_message_waits_for_room),

@@ -297,9 +297,13 @@ static void icr_to_oneself(void **state)
     vlapic_write(&v, APIC_ICR, 0x00000200, 0); // SMI: there is no such mode
     assert_int_equal(taken(), 0);
     assert_int_equal(esr(), 0);
-    vlapic_write(&v, APIC_ICR, 0x00004500, 0); // INIT to itself
-    assert_int_equal(esr(), 0x04);
+    vlapic_write(&v, APIC_ICR, 0x00004500, 0); // INIT to itself, by its id
+    assert_int_equal(taken(), VLAPIC_ACT_INIT);
+    assert_int_equal(esr(), 0);
     assert_int_equal(vlapic_read(&v, APIC_ICR, 0), 0x4500);
+    vlapic_write(&v, APIC_ICR, 0x00044500, 0); // by a shorthand that INIT does not have
+    assert_int_equal(taken() & VLAPIC_ACT_INIT, 0);
+    assert_int_equal(esr(), 0x04);
 }
 
 static void errors_are_latched_and_interrupt_once(void **state)

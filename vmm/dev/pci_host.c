@@ -69,7 +69,7 @@ static enum bus_result pci_host_write(void *dev, uint64_t offset, unsigned size,
 
     if (offset == 0 && size == 4) {
         host->address = (uint32_t)value & CONFIG_ADDRESS_BITS;
-    } else if (offset == OFFSET_RESET && size == 1) {
+    } else if (offset == OFFSET_RESET) { // the first byte of a wider write, too
         bool pulled = (value & RESET_CPU) != 0 && (host->reset_control & RESET_CPU) == 0;
         host->reset_control = value & (RESET_HARD | RESET_CPU | RESET_FULL);
         if (pulled)

@@ -201,6 +201,8 @@ void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
         (void)vlapic_accept(v, (uint8_t)icr, false); // software-disabled: it is lost, as on a CPU
     else if (delivery == VLAPIC_NMI)
         v->actions |= VLAPIC_ACT_NMI;
+    else if (delivery == VLAPIC_INIT && !shorthand)
+        v->actions |= VLAPIC_ACT_INIT;
     else if (delivery == VLAPIC_INIT || delivery == VLAPIC_SIPI)
         vlapic_error(v, ESR_SEND_ACCEPT); // not valid to oneself
 }

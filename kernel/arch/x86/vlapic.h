@@ -54,6 +54,7 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 #define VLAPIC_ACT_NMI   8u  // an NMI for this vCPU
 #define VLAPIC_ACT_EOI   16u // tell the VMM of the EOI of level-triggered `eoi_vector`
 #define VLAPIC_ACT_MODE  32u // vlapic_mode() changed: controls, MSR bitmap; all registers may have
+#define VLAPIC_ACT_INIT  64u // tell the VMM of an INIT: no code is at the reset vector
 
 struct vlapic {
     uint32_t *regs;        // the virtual-APIC page, 4 KB, owned by the vCPU

@@ -154,6 +154,10 @@ void vmx_inject_pending(struct vcpu *v)
         v->page->exit.event.bits = vcpu_take_event(v);
         vmx_return(v, VM_EXIT_EVENT);
     }
+    if (a->actions & VLAPIC_ACT_INIT) {
+        a->actions &= ~VLAPIC_ACT_INIT;
+        vmx_return(v, VM_EXIT_INIT);
+    }
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->arch.inject = 1;

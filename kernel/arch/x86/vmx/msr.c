@@ -2,8 +2,8 @@
 // Exits for MSRs and for the local APIC, and what they leave to do in the VMCS. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-// After vlapic code ran. What must go to the VMM (EOI of a level interrupt) stays in `actions` for
-// vmx_inject_pending().
+// After vlapic code ran. What must go to the VMM (EOI of a level interrupt, INIT) stays in
+// `actions` for vmx_inject_pending().
 void vmx_vlapic_actions(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
@@ -28,7 +28,7 @@ void vmx_vlapic_actions(struct vcpu *v)
     }
     if (a->actions & ~VLAPIC_ACT_TIMER)
         v->arch.inject = 1;
-    a->actions &= VLAPIC_ACT_EOI;
+    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
 }
 
 static enum exit_action done(struct vcpu *v)
