@@ -3,7 +3,7 @@
 """./bulkhead test: builds with both compilers, then unit tests, fuzzers and boot tests.
 
 Every test has a name: build.gcc, build.clang, check.style, check.tidy, check.coverage, unit.NAME,
-torture.NAME, fuzz.NAME, boot.FILE.TEST.
+torture.NAME, fuzz.NAME, boot.FILE.TEST, and with --long mutants.NAME.
 The last line printed is `N passed, N failed`.
 """
 
@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as xml
+
+import mutants
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -157,6 +159,10 @@ def run(options, suite):
             ctest(suite, os.path.join(BUILD, "clang"), "fuzz", LONG_FUZZ if options.long else 0)
     if built:
         boot_tests(suite, options.quick, options.long)
+
+    if built and options.long:
+        for result in mutants.run(suite.wants):
+            suite.add(*result)
 
     print(f"[bulkhead] {time.monotonic() - start:.0f} s", file=sys.stderr)
     for name in suite.failed:
