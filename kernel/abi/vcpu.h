@@ -49,7 +49,10 @@ struct vm_exit_killed {
     uint32_t reason;    // the CPU's own number, for the record only
     uint64_t detail[4]; // likewise
 };
-enum vm_killed { VM_KILLED_ENTRY = 1, VM_KILLED_UNKNOWN, VM_KILLED_MACHINE_CHECK };
+// MEMORY: of the quota nothing was left for a page table.
+enum vm_killed {
+    VM_KILLED_ENTRY = 1, VM_KILLED_UNKNOWN, VM_KILLED_MACHINE_CHECK, VM_KILLED_MEMORY
+};
 
 // Facts for decoding the instruction; filled for PIO (string) and MMIO.
 struct vm_exit_cpu {

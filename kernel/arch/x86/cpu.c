@@ -132,6 +132,7 @@ static void choose_mitigations(const struct features *f, struct mitigations *m)
     // L1TF: flush unless RDCL_NO or "skip L1D flush on VM entry".
     m->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
     m->any = m->ibpb || m->verw || m->l1d_flush;
+    m->itlb_multihit = !(f->arch_caps & (1u << 6)); // not PSCHANGE_MC_NO
 }
 
 bool cpu_check_features(void)

@@ -27,6 +27,17 @@ static void frames_setup(void)
     }
 }
 
+// Code with XACQUIRE in these 4 MB can stop a core for good, on most CPUs that have HLE at all: no
+// guest gets them. (XSA-282.)
+static void leave_out_hle(void)
+{
+    const uint64_t base = 1ull << 30, end = base + (4ull << 20);
+    if (!(features.leaf7_ebx & (1u << 4)) || boot_memory.usable.top <= base)
+        return;
+    memmap_cut(&boot_memory.usable, base, end);
+    log_print("boot: this CPU has HLE: the 4 MB of RAM at 1 GB are not used\n");
+}
+
 static void frames_add_range(uint64_t from, uint64_t to)
 {
     const struct memmap *m = &boot_memory.usable;
@@ -84,6 +95,7 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
         log_print("Bulkhead cannot run here; the machine stops.\n");
         arch_off(2);
     }
+    leave_out_hle();
     frames_setup();
     frames_add_range(0, BOOT_MAP_END);
     paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END));

@@ -6,7 +6,10 @@
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/x86.h"
 
-#define EPT_WB (6ull << 3)
+#define EPT_WB   (6ull << 3)
+#define EPT_IPAT (1ull << 6)   // whatever the guest's PAT says: RAM is write-back
+#define EPT_EXEC 4ull
+#define EPT_SPLIT (1ull << 52) // ignored by the CPU: executable in small pages, see paging_split()
 
 // What one piece of work on tables may cost, and what its parts do, in instructions.
 #define PIECE      8000u
@@ -24,7 +27,8 @@ struct pt_format {
 
 static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U, 0,
                                                  PTE_W, 0, PTE_NX, 1ull << 47 };
-static const struct pt_format format_guest = { 7, 7, EPT_WB, 1, 2, 4, 0, 1ull << 48 };
+static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 1, 2, EPT_EXEC, 0,
+                                               1ull << 48 };
 static const struct pt_format format_kernel = {
     .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P,
 };
@@ -147,6 +151,14 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
     return 0;
 }
 
+// On a CPU with the fault that paging_split() is for, only the smallest pages are executable.
+static uint64_t leaf_at(const struct space *s, unsigned level, uint64_t hpa, uint64_t bits)
+{
+    if (s->is_vm && level && mitigations.itlb_multihit && (bits & EPT_EXEC))
+        bits = (bits & ~EPT_EXEC) | EPT_SPLIT;
+    return hpa | bits | (level ? PTE_PS : 0);
+}
+
 // `bits`: of the leaves. *done: bytes of the range that are mapped; a piece of the rest is.
 static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t bytes,
                        uint64_t bits, uint64_t *done)
@@ -164,7 +176,7 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
         if (level == 0) // small pages go on to the end of their table
             n = min_u64(512 - index_at(at, 0), (bytes - *done) / PAGE_SIZE);
         for (uint64_t i = 0; i < n; i++)
-            __atomic_store_n(&e[i], (frame + i * PAGE_SIZE) | bits | (level ? PTE_PS : 0),
+            __atomic_store_n(&e[i], leaf_at(s, level, frame + i * PAGE_SIZE, bits),
                              __ATOMIC_RELEASE);
         *done += n * span(level);
         cost += (unsigned)n * COST_ENTRY;
@@ -185,6 +197,30 @@ enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t
     __atomic_store_n(e, hpa.v | bits, __ATOMIC_RELEASE);
     *done = PAGE_SIZE;
     return OK;
+}
+
+// A guest that changes a page's size while it executes there can make many CPUs stop the machine
+// ("iTLB multihit": Intel, "Machine Check Error Avoidance on Page Size Change"), if the page is
+// large in the guest-physical map too. So large ones are not executable on such a CPU, and the
+// first fetch from one splits it. What is not fetched from stays large. kernel_lock held.
+enum status paging_split(struct space *s, uint64_t gpa)
+{
+    unsigned level;
+    for (;;) {
+        uint64_t *e = entry_find(s, gpa, 0, &level), old = *e;
+        if (!(old & EPT_SPLIT))
+            return (old & EPT_EXEC) ? OK : ERR_RANGE;
+        struct hpa frame;
+        enum status status = table_new(s, &frame);
+        if (status != OK)
+            return status;
+        uint64_t *table = arch_ptr(frame), first = old & PTE_ADDRESS;
+        uint64_t bits = (old & ~(PTE_ADDRESS | EPT_SPLIT | PTE_PS)) | EPT_EXEC;
+        for (unsigned i = 0; i < 512; i++)
+            table[i] = leaf_at(s, level - 1, first + i * span(level - 1), bits);
+        __atomic_store_n(e, frame.v | format_guest.table, __ATOMIC_RELEASE);
+        s->changes++;
+    }
 }
 
 // Clears the entry that covers u->at, and in a table of small pages those behind it up to `end`.

@@ -80,7 +80,7 @@ static int64_t tsc_compare(void)
 // cpu_init().
 NORETURN static __attribute__((noinline)) void ap_up(void)
 {
-    arch_space_none(); // boot.S's tables are writable and executable
+    write_cr3(cr3_kernel & ~CR3_NO_FLUSH); // boot.S's tables map all memory, writable, executable
     apic_init_cpu();
     const char *differs = cpu_compare_features();
     if (!differs)

@@ -42,8 +42,11 @@ struct cpu_block {
 _Static_assert(sizeof(struct cpu_block) == CPU_BLOCK_SIZE, "fits its part of the window");
 _Static_assert(CPU_WINDOW + CPU_MAX * CPU_BLOCK_SIZE <= IDT_WINDOW, "the window has all cores");
 
-// barrier.c: what to do between protection domains; written at boot, by the boot core
-struct mitigations { bool ibpb, verw, l1d_flush, any; };
+// barrier.c: written at boot, by the boot core
+struct mitigations {
+    bool ibpb, verw, l1d_flush, any; // what to do between protection domains
+    bool itlb_multihit;              // guests execute in 4 KB pages only: paging_split()
+};
 extern struct mitigations mitigations;
 void barrier_enter(struct cpu *cpu, const struct process *p);
 
@@ -57,6 +60,8 @@ void cpu_reload_tr(struct cpu *cpu);
 // paging.c
 void paging_init(uint64_t ram_end);
 void paging_map_cpu(struct cpu_block *b); // its pages, all zeros
+// A guest has fetched from `gpa`: OK, it may; ERR_RANGE, it may not; ERR_QUOTA, ERR_MEMORY.
+enum status paging_split(struct space *s, uint64_t gpa);
 void paging_share_kernel(uint64_t *root); // the kernel's half, into the root of other tables
 void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 

@@ -134,7 +134,20 @@ NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
     vcpu_return(v);
 }
 
-NORETURN static void exit_mmio(struct vcpu *v)
+// A fetch from a large page that has yet to be split is no access to a device.
+static __attribute__((noinline)) bool may_fetch(struct vcpu *v, uint64_t gpa)
+{
+    spin_lock(&kernel_lock);
+    enum status status = paging_split(&v->vm->space, gpa);
+    spin_unlock(&kernel_lock);
+    if (status == OK)
+        vmx_flush_guest(&v->vm->space);
+    else if (status != ERR_RANGE)
+        vmx_kill(v, VM_KILLED_MEMORY, EXIT_REASON_EPT_VIOLATION);
+    return status == OK;
+}
+
+static enum exit_action exit_mmio(struct vcpu *v)
 {
     uint64_t q = vmread_hot(EXIT_QUALIFICATION);
     bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
@@ -150,6 +163,8 @@ NORETURN static void exit_mmio(struct vcpu *v)
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
     if (unlikely(delivering))
         vmx_replay();
+    if (unlikely(q & 4) && may_fetch(v, e->mmio.gpa))
+        return EXIT_RESUME;
     vmx_fill_facts(v);
     vcpu_return(v);
 }
@@ -177,7 +192,7 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         return EXIT_RESUME;
     case EXIT_REASON_NMI: return exit_nmi(v);
     case EXIT_REASON_VMCALL: return exit_hypercall(v);
-    case EXIT_REASON_EPT_VIOLATION: exit_mmio(v);
+    case EXIT_REASON_EPT_VIOLATION: return exit_mmio(v);
     case EXIT_REASON_RDMSR: return vmx_exit_rdmsr(v);
     case EXIT_REASON_WRMSR: return vmx_exit_wrmsr(v);
     case EXIT_REASON_CR: return vmx_exit_cr(v);
