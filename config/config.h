@@ -80,6 +80,7 @@ enum config_key {
     CONFIG_KEY_CORES,
     CONFIG_KEY_SHARE,
     CONFIG_KEY_RESTART,
+    CONFIG_KEY_BENCH,
     CONFIG_KEYS,
 };
 
@@ -108,6 +109,7 @@ struct config_vm {
     uint8_t cores[CONFIG_MAX_VM_CORES]; // in the order of the file, no number twice
     uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
     enum config_restart restart;
+    bool bench;                         // with the registers that measurements need
 
     // Filled in by config_check for a VM that is not bad.
     enum config_format format;

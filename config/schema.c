@@ -365,6 +365,16 @@ static void set_restart(const struct config_target *target, const struct config_
         config_error(target->log, value->pos, "unknown restart policy '%s': write never", quote);
 }
 
+static void set_bench(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (!value_is(value, "yes") && !value_is(value, "no"))
+        config_error(target->log, value->pos, "bench = %s is neither yes nor no",
+                     config_quote(quote, value->text, value->length));
+    target->vm->bench = value_is(value, "yes");
+}
+
 const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, false, set_log},
     [CONFIG_KEY_IMAGE]   = {"image",   CONFIG_SECTION_VM,     false, false, set_image},
@@ -377,6 +387,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, false, set_cores},
     [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, false, set_share},
     [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
+    [CONFIG_KEY_BENCH]   = {"bench",   CONFIG_SECTION_VM,     false, false, set_bench},
 };
 
 enum config_key config_schema_find(enum config_section section, const char *name, size_t length)

@@ -113,10 +113,11 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
         return setup_failed("creating the timer", timer);
     vmm->host.timer = (handle_t)timer;
     host_wires(&vmm->host, &wires);
+    wires.bench = start->vmm.bench != 0;
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
     if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH) ||
-        !demand_register(&vmm->demand, &vmm->machine.bus)) {
+        (wires.bench && !demand_register(&vmm->demand, &vmm->machine.bus))) {
         printf("the board: %s\n", bus_error(&vmm->machine.bus));
         return false;
     }

@@ -62,7 +62,7 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
 }
 
 // The address map. The bus refuses ranges that overlap.
-static bool machine_wire(struct machine *m)
+static bool machine_wire(struct machine *m, bool bench)
 {
     struct bus *bus = &m->bus;
 
@@ -76,9 +76,10 @@ static bool machine_wire(struct machine *m)
            && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
            && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9
            && ioapic_register(&m->ioapic, bus)                  // 0xFEC00000
-           && scratch_register_mmio(&m->bench_mmio, bus, BENCH_MMIO_BASE, BENCH_MMIO_SIZE)
-           // Last on purpose: what an access costs must not depend on a device's place.
-           && scratch_register_port(&m->bench_port, bus, BENCH_PORT); // 0xB0F
+           && (!bench ||
+               (scratch_register_mmio(&m->bench_mmio, bus, BENCH_MMIO_BASE, BENCH_MMIO_SIZE)
+                // Last on purpose: what an access costs must not depend on a device's place.
+                && scratch_register_port(&m->bench_port, bus, BENCH_PORT))); // 0xB0F
 }
 
 bool machine_init(struct machine *m, const struct machine_host *host, uint64_t low_bytes,
@@ -88,5 +89,5 @@ bool machine_init(struct machine *m, const struct machine_host *host, uint64_t l
     bus_init(&m->bus);
     machine_init_devices(m, host);
     machine_nvram(&m->rtc, low_bytes, high_bytes);
-    return machine_wire(m);
+    return machine_wire(m, host->bench);
 }

@@ -32,6 +32,7 @@ struct machine_host {
     struct stream console;
     void *ctx;                       // of clock and msi
     int64_t wall_seconds;            // date now, since 1970
+    bool bench;                      // with the registers for measurements
 };
 
 struct machine {

@@ -14,7 +14,6 @@
 
 // Addresses of this board, as docs/virtual-pc.md and docs/memory-map.md have them.
 #define IOAPIC_PAGE  0xFEC00000ul
-#define SCRATCH_PAGE 0xFED40000ul
 #define LAPIC_PAGE   0xFEE00000ul
 #define NOWHERE      0xFED80000ul
 
@@ -40,7 +39,7 @@ void look_check(const char *name);
 
 // The parts of the address space below 4 GB that are neither RAM nor device of this VM, in order,
 // HOLES of them.
-#define HOLES 6
+#define HOLES 5
 struct hole {
     uint64_t start, end;
 };

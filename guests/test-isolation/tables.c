@@ -90,7 +90,6 @@ void test_tables(void)
         for (unsigned int i = 0; i < sizeof(holes) / sizeof(holes[0]); i++)
             try_table(&nowhere, level, holes[i]);
         try_table(&devices, level, IOAPIC_PAGE);
-        try_table(&devices, level, SCRATCH_PAGE);
         try_lapic_table(&lapic, level);
     }
     boot_pml4[SLOT] = 0;
@@ -136,9 +135,6 @@ void test_apic_page(void)
           "vector %d, RIP %llx", vector, (unsigned long long)trap_caught.rip);
     vector = probe_execute(IOAPIC_PAGE);
     check(vector == VEC_UD && trap_caught.rip == IOAPIC_PAGE, "ioapic.execute",
-          "vector %d, RIP %llx", vector, (unsigned long long)trap_caught.rip);
-    vector = probe_execute(SCRATCH_PAGE);
-    check(vector == VEC_UD && trap_caught.rip == SCRATCH_PAGE, "scratch.execute",
           "vector %d, RIP %llx", vector, (unsigned long long)trap_caught.rip);
     apic_enable(APIC_MODE_DISABLED);
     look_at_page();

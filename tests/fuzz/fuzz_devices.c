@@ -130,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .console = fake_stream(&world.host),
         .ctx = &world.host,
         .wall_seconds = 1700000000,
+        .bench = true,
     };
 
     require(machine_init(&machine, &host, 64 << 20, 0));

@@ -33,7 +33,7 @@ static void test_all_keys(void **state)
                            "vcpus   = 1\n"
                            "cores   = 1 2, 0\n"
                            "share   = 50%\n"
-                           "restart = never\n"), 0);
+                           "restart = never\nbench = yes\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
     assert_int_equal(config.n_vms, 1);
@@ -50,6 +50,7 @@ static void test_all_keys(void **state)
     assert_int_equal(vm->cores[2], 0);
     assert_int_equal(vm->share, 50);
     assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
+    assert_true(vm->bench);
     assert_false(vm->bad);
     assert_int_equal(vm->pos.line, 5);
     assert_int_equal(vm->value_pos[CONFIG_KEY_MEMORY].line, 9);
@@ -205,6 +206,7 @@ static void test_keys(void **state)
         {"[vm web]\nimage=x\nrestart = on-failure",
          "t.conf:3:11: restart = on-failure is not supported: a VM that has ended stays so; "
          "write never"},
+        {"[vm web]\nimage=x\nbench = fast", "t.conf:3:9: bench = fast is neither yes nor no"},
         {"[vm web]\nimage=x\nrestart = no",
          "t.conf:3:11: unknown restart policy 'no': write never"},
         {"[vm web]\nimage=x\n[system]\nlog = loud",

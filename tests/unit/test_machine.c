@@ -70,11 +70,12 @@ static const struct stream_ops world_stream = { .put = world_put, .get = world_g
 
 static struct world world;
 
-static struct machine *board(void)
+static struct machine *board_with(bool bench)
 {
     struct machine_host host = {
         .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
         .console = { &world_stream, &world }, .ctx = &world, .wall_seconds = 1700000000,
+        .bench = bench,
     };
 
     memset(&world, 0, sizeof(world));
@@ -82,6 +83,8 @@ static struct machine *board(void)
         fail_msg("%s", bus_error(&world.machine.bus));
     return &world.machine;
 }
+
+static struct machine *board(void) { return board_with(true); }
 
 static void out(uint16_t port, unsigned size, uint32_t value)
 {
@@ -132,6 +135,12 @@ static void test_scratch(void **state)
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 2, 2), 0x1234);
     bus_mmio_write(&m->bus, BENCH_MMIO_BASE + 1, 1, 0xFF);
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 0xFFC, 4), 0x1234FF78);
+    // A VM that nobody measures has neither: there is no TPM either, where a PC has its.
+    m = board_with(false);
+    out(0xB0F, 1, 0x5A);
+    assert_int_equal(in(0xB0F, 1), 0xFF);
+    assert_false(bus_mmio_claimed(&m->bus, BENCH_MMIO_BASE));
+    assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE, 4), 0xFFFFFFFF);
 }
 
 static void test_pit_reaches_both_controllers(void **state)
