@@ -66,6 +66,10 @@ static COLD enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struc
     enum insn_run run;
     uint8_t access = page->exit.mmio.access;
 
+    if (insn->op == INSN_FLUSH)
+        return exit_skip(vmm, insn->length);
+    if (PAGE_OF(page->exit.mmio.gpa) == LAPIC_BASE)
+        return kill_instruction(vmm); // no kernel uses string or stack instructions there
     if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
         return exit_kill(vmm, "its segments could not be read");
     if (insn->op == INSN_PUSH || insn->op == INSN_POP) {
@@ -208,10 +212,10 @@ enum exit_result exit_mmio(struct vmm *vmm)
     status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
     if (status != INSN_OK)
         return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
-    if (PAGE_OF(gpa) == LAPIC_BASE) // no string or stack instructions there: no kernel uses them
-        return insn_is_simple(insn) ? exit_lapic(vmm, insn) : kill_instruction(vmm);
     if (!insn_is_simple(insn))
         return exit_mmio_two_operands(vmm, insn);
+    if (PAGE_OF(gpa) == LAPIC_BASE)
+        return exit_lapic(vmm, insn);
     if (offset == 0) {
         if (!insn_starts_page(insn, page) && insn->size > 1)
             return exit_mmio_page_start(vmm, insn);

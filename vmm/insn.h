@@ -26,6 +26,7 @@ enum insn_op {
     INSN_BT, INSN_BTS, INSN_BTR, INSN_BTC,
     INSN_PUSH, INSN_POP,
     INSN_MOVS, INSN_STOS, INSN_LODS,
+    INSN_FLUSH, // of a cache line: nothing is cached of a device
 };
 
 enum insn_flag {

@@ -219,6 +219,12 @@ bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *
         return false;
     memset(insn, 0, sizeof(*insn));
     insn->length = z.length;
+    if (z.mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z.mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT ||
+        z.mnemonic == ZYDIS_MNEMONIC_CLWB) {
+        insn->op = INSN_FLUSH;
+        insn->size = 1;
+        return true;
+    }
     if (z.meta.category == ZYDIS_CATEGORY_STRINGOP)
         return decode_string(&z, insn);
     return decode_operands(&z, operand, insn) && decode_op(z.mnemonic, insn);

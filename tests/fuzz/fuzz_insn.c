@@ -92,8 +92,9 @@ static void check_insn(const struct insn *insn)
 
     require(insn->length >= 1 && insn->length <= INSN_BYTES);
     require(size == 1 || size == 2 || size == 4 || size == 8);
-    require(insn->op <= INSN_LODS && insn->reg < 16 && insn->segment <= SEGMENT_GS);
+    require(insn->op <= INSN_FLUSH && insn->reg < 16 && insn->segment <= SEGMENT_GS);
     require(insn_is_simple(insn) || insn->op == INSN_PUSH || insn->op == INSN_POP ||
+            insn->op == INSN_FLUSH ||
             insn->addr_size == 2 || insn->addr_size == 4 || insn->addr_size == 8);
 }
 
@@ -155,7 +156,7 @@ static void execute(struct guest *g)
         check_insn(insn);
         if (insn_is_simple(insn))
             run_simple(g, insn);
-        else
+        else if (insn->op != INSN_FLUSH)
             run_other(g, insn);
         break;
     case INSN_FAULT:

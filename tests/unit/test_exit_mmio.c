@@ -33,6 +33,23 @@ static void test_mmio_read_and_write(void **state)
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
 
+// CLFLUSH, CLFLUSHOPT and CLWB are allowed on any memory, and there is nothing to flush.
+static void test_cache_lines(void **state)
+{
+    static const char *const code[] = {
+        "\x0F\xAE\x3E            ", "\x66\x0F\xAE\x3E           ", "\x66\x0F\xAE\x36           ",
+    };
+    static const uint64_t gpa[] = { BENCH_MMIO_BASE, 0xD0000000, 0xFEE00000, 0xFEC00FC0 };
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned k = 0; k < 4; k++) {
+            mmio(code[i], gpa[k], VM_ACCESS_READ);
+            expect_entry(VM_ENTRY_SKIP);
+            assert_int_equal(world->page.entry.skip_len, i == 0 ? 3 : 4);
+        }
+    }
+}
+
 // An access of which only the second page is no memory exits with that page's address.
 static void test_mmio_from_ram_into_nowhere(void **state)
 {
@@ -191,7 +208,8 @@ static void test_local_apic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_mmio_read_and_write),  TEST(test_mmio_from_ram_into_nowhere),
+        TEST(test_mmio_read_and_write),  TEST(test_cache_lines),
+        TEST(test_mmio_from_ram_into_nowhere),
         TEST(test_mmio_without_operand), TEST(test_demand),
         TEST(test_demand_register),      TEST(test_mmio_string),
         TEST(test_local_apic),
