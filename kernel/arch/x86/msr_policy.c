@@ -6,16 +6,22 @@
 
 #define IA32_TIME_STAMP_COUNTER    0x10u
 #define IA32_PLATFORM_ID           0x17u
+#define MSR_EBL_CR_POWERON         0x2au
 #define IA32_SMI_COUNT             0x34u
 #define IA32_TSC_ADJUST            0x3bu
 #define IA32_BIOS_SIGN_ID          0x8bu
+#define MSR_FSB_FREQ               0xcdu
 #define IA32_PLATFORM_INFO         0xceu
 #define IA32_MTRRCAP               0xfeu
 #define IA32_MISC_FEATURES_ENABLES 0x140u
 #define IA32_MCG_CAP               0x179u
 #define IA32_MCG_STATUS            0x17au
+#define IA32_PERF_STATUS           0x198u
+#define IA32_THERM_STATUS          0x19cu
 #define IA32_MISC_ENABLE           0x1a0u
+#define MSR_TEMPERATURE_TARGET     0x1a2u
 #define IA32_DEBUGCTL              0x1d9u
+#define MSR_LASTBRANCH             0x1dbu // from, to; and of the last interrupt
 #define IA32_MTRR_PHYSBASE0        0x200u // base and mask in turn
 #define IA32_MTRR_DEF_TYPE         0x2ffu
 #define IA32_X2APIC_LAST           0x8ffu
@@ -44,6 +50,16 @@ static const struct kept_msr {
     uint64_t bits, kept;
 } kept_msrs[] = {
     { IA32_PLATFORM_ID,           FIELD(zero),            MSR_GP,       0,          0 },
+    // Of what each P6 has, and old systems read without asking: nothing is known.
+    { MSR_EBL_CR_POWERON,         FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_FSB_FREQ,               FIELD(zero),            MSR_GP,       0,          0 },
+    { IA32_PERF_STATUS,           FIELD(zero),            MSR_GP,       0,          0 },
+    { IA32_THERM_STATUS,          FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_TEMPERATURE_TARGET,     FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_LASTBRANCH + 0,         FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_LASTBRANCH + 1,         FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_LASTBRANCH + 2,         FIELD(zero),            MSR_GP,       0,          0 },
+    { MSR_LASTBRANCH + 3,         FIELD(zero),            MSR_GP,       0,          0 },
     { IA32_SMI_COUNT,             FIELD(zero),            MSR_GP,       0,          0 },
     { MSR_FEATURE_CONTROL,        FIELD(feature_control), MSR_GP,       0,          0 },
     // Written by tsc_move().
