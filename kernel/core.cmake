@@ -9,6 +9,7 @@ set(KERNEL_CORE_SOURCES
     kernel/core/destroy.c
     kernel/core/event.c
     kernel/core/frames.c
+    kernel/core/grace.c
     kernel/core/handle.c
     kernel/core/ioports.c
     kernel/core/irq.c

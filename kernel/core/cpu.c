@@ -1,32 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What cores ask of each other: requests by inter-processor interrupt, wake-ups, grace periods.
+// What cores ask of each other: requests by inter-processor interrupt, wake-ups.
 // Everything here is atomic words of struct cpu; no locks.
 #include "kernel/core/arch.h"
-
-static uint64_t grace_number; // atomic: the last grace period that was begun
+#include "kernel/core/grace.h"
 
 void cpu_request(uint32_t core, uint32_t request)
 {
     __atomic_fetch_or(&cpus[core]->ipi_requests, request, __ATOMIC_SEQ_CST);
     arch_send_ipi(core);
-}
-
-uint64_t grace_begin(void)
-{
-    uint64_t number = __atomic_add_fetch(&grace_number, 1, __ATOMIC_SEQ_CST);
-    for (uint32_t core = 0; core < cpu_count; core++)
-        if (core != this_cpu()->id)
-            cpu_request(core, CPU_IPI_GRACE);
-    return number;
-}
-
-bool grace_over(uint64_t number)
-{
-    for (uint32_t core = 0; core < cpu_count; core++)
-        if (core != this_cpu()->id &&
-            __atomic_load_n(&cpus[core]->grace_seen, __ATOMIC_ACQUIRE) < number)
-            return false;
-    return true;
 }
 
 // A core that was asked answers by clearing stop_request. If the object had gone to another core by
@@ -36,11 +17,11 @@ bool cpu_stop(struct object *o, uint32_t core)
     struct object *none = NULL;
     if (core == this_cpu()->id)
         destroy_stop_on_core(o);
-    else if (!__atomic_load_n(&o->stopped, __ATOMIC_ACQUIRE) &&
+    else if (__atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) != STOP_DONE &&
              __atomic_compare_exchange_n(&cpus[core]->stop_request, &none, o, false,
                                          __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         cpu_request(core, CPU_IPI_STOP);
-    return __atomic_load_n(&o->stopped, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) == STOP_DONE;
 }
 
 static void flush_requested(struct cpu *cpu)
@@ -57,17 +38,16 @@ static void flush_requested(struct cpu *cpu)
 void cpu_ipi(void)
 {
     struct cpu *cpu = this_cpu();
+    grace_note(cpu);
     uint32_t requests = __atomic_exchange_n(&cpu->ipi_requests, 0, __ATOMIC_SEQ_CST);
     cpu_drain(cpu);
     if (requests & CPU_IPI_FLUSH)
         flush_requested(cpu);
     if (requests & CPU_IPI_STOP) {
+        spin_lock(&kernel_lock);
         destroy_stop_on_core(cpu->stop_request);
+        spin_unlock(&kernel_lock);
         __atomic_store_n(&cpu->stop_request, NULL, __ATOMIC_RELEASE);
-    }
-    if (requests & CPU_IPI_GRACE) {
-        uint64_t number = __atomic_load_n(&grace_number, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&cpu->grace_seen, number, __ATOMIC_RELEASE);
     }
 }
 

@@ -13,7 +13,6 @@
 #define CPU_WORK_RESCHED 1u // another thread should run
 
 // cpu->ipi_requests
-#define CPU_IPI_GRACE 1u // say that this core has left the kernel
 #define CPU_IPI_FLUSH 2u // compare generations of the spaces this core is in; leave dead ones
 #define CPU_IPI_STOP  4u // see stop_request
 
@@ -41,7 +40,9 @@ struct cpu {
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
-    uint64_t grace_seen;        // atomic: last grace period number this core acknowledged
+    uint64_t grace_seen;        // atomic: the number when it last held no pointer; see grace.h
+    uint64_t grace_asked;       // atomic: TSC of the last interrupt that asked it for a note
+    uint32_t outside;           // atomic, written by the core: it is halted
     // Atomic: the address space that is loaded, and the VM's tables that were used last: this core
     // is in both. The arch sets them, by space_enter().
     struct space *space;

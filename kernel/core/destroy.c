@@ -8,26 +8,37 @@
 // apart. An object in the middle of this is `dying`; one that needs another first goes down to that
 // one and comes back by `up`. Waiting always goes downwards, so no two destroyers wait for each
 // other, and a destroyer that is killed leaves its chain `abandoned`, to be begun again by the next
-// one.
+// one. The objects of a process go through (1) to (5) in batches, so two grace periods serve a
+// whole batch, and are then taken apart one after the other, the newest first.
+#include "kernel/core/grace.h"
 #include "kernel/core/syscall.h"
 
 #define UNMAP_BATCH 64
+#define BATCH       64
 
 enum step { STEP_GRACE, STEP_STOP, STEP_GRACE_USERS, STEP_APART };
 
-// op_state: object: the victim; step; w[0]: grace period; ref: the mapping
-// that is being removed; w[2], w[3]: see mapping_piece().
-static void begin(struct thread *t, struct object *o, struct object *up)
+static void retire(struct object *o, struct object *up)
 {
     o->dying = OBJECT_DYING;
     o->up = up;
+    if (o->stop == STOP_WANTED)
+        o->stop = STOP_NOT; // an answer that comes now is to an earlier destroyer
     object_retire(o);
     if (o->type == OBJ_MEMORY)
         object_as(o, memory)->zeroed = 0;
-    t->op_state.object = o;
+}
+
+// op_state: object: the victim; step; w[0]: grace period; w[1]: how many, from the victim on by
+// `up`, go through the steps together; ref: the mapping that is being removed; w[2], w[3]: see
+// mapping_piece().
+static void begin(struct thread *t, struct object *first, uint64_t count)
+{
+    t->op_state.object = first;
     t->op_state.ref = (struct ref){ NULL, 0 };
     t->op_state.step = STEP_GRACE;
     t->op_state.w[0] = grace_begin();
+    t->op_state.w[1] = count;
 }
 
 // Another destroyer may be at work on the same object: then wait for its end.
@@ -35,7 +46,30 @@ static enum op_progress descend(struct thread *t, struct object *o)
 {
     if (o->dying == OBJECT_DYING)
         return OP_WAIT;
-    begin(t, o, t->op_state.object);
+    retire(o, t->op_state.object);
+    begin(t, o, 1);
+    return OP_AGAIN;
+}
+
+// The newest first: a vCPU before its VM and its page, a part before the whole. As far as no other
+// destroyer is at work on them.
+static enum op_progress descend_batch(struct thread *t, struct process *p)
+{
+    struct list *l = p->objects.prev;
+    struct object *first = list_entry(l, struct object, owned), *last = NULL;
+    uint64_t count = 0;
+    if (first->dying == OBJECT_DYING)
+        return OP_WAIT;
+    for (; l != &p->objects && count < BATCH; l = l->prev, count++) {
+        struct object *o = list_entry(l, struct object, owned);
+        if (o->dying == OBJECT_DYING)
+            break;
+        retire(o, t->op_state.object);
+        if (last)
+            last->up = o;
+        last = o;
+    }
+    begin(t, first, count);
     return OP_AGAIN;
 }
 
@@ -59,9 +93,9 @@ static uint32_t core_of(struct object *o)
 }
 
 // Once, though more than one destroyer may have asked; and not here, if it has moved meanwhile.
-void destroy_stop_on_core(struct object *o)
+static void stop_here(struct object *o)
 {
-    if (o->stopped || core_of(o) != this_cpu()->id)
+    if (o->stop != STOP_WANTED || core_of(o) != this_cpu()->id)
         return;
     switch (o->type) {
     case OBJ_TIMER:
@@ -74,7 +108,21 @@ void destroy_stop_on_core(struct object *o)
         vcpu_stop(object_as(o, vcpu));
         break;
     }
-    __atomic_store_n(&o->stopped, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&o->stop, STOP_DONE, __ATOMIC_RELEASE);
+}
+
+void destroy_stop_on_core(struct object *o)
+{
+    for (unsigned i = 0; i < BATCH && o; i++, o = o->up)
+        stop_here(o);
+}
+
+// An object that was stopped stays so, though its destroyer was killed and another begins.
+static bool stop_on_its_core(struct object *o)
+{
+    if (o->stop == STOP_NOT)
+        o->stop = STOP_WANTED;
+    return cpu_stop(o, core_of(o));
 }
 
 // Tells those who use it to stop; true: they have.
@@ -100,13 +148,26 @@ static bool stopped(struct object *o)
     case OBJ_VCPU:
         v = object_as(o, vcpu);
         vcpu_raise(v, VCPU_WORK_KICK);
-        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && cpu_stop(o, core_of(o));
+        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && stop_on_its_core(o);
     case OBJ_TIMER:
     case OBJ_BUDGET:
-        return cpu_stop(o, core_of(o));
+        return stop_on_its_core(o);
     default:
         return true;
     }
+}
+
+// The wish is made known of all before a core is asked, so that one request serves.
+static bool all_stopped(struct object *first, uint64_t count)
+{
+    struct object *o = first;
+    bool all = true;
+    for (uint64_t i = 0; i < count; i++, o = o->up)
+        if (o->stop == STOP_NOT && (o->type == OBJ_TIMER || o->type == OBJ_BUDGET))
+            o->stop = STOP_WANTED;
+    for (o = first; count--; o = o->up)
+        all &= stopped(o);
+    return all;
 }
 
 static enum op_progress memory_unmap(struct thread *t, struct memory *m)
@@ -153,11 +214,10 @@ static enum op_progress vm_apart(struct thread *t, struct vm *vm)
     return progress;
 }
 
-// The newest first: a vCPU before its VM and its page, a part before the whole.
 static enum op_progress process_apart(struct thread *t, struct process *p)
 {
     if (!list_empty(&p->objects))
-        return descend(t, list_entry(p->objects.prev, struct object, owned));
+        return descend_batch(t, p);
     enum op_progress progress = space_apart(&p->space);
     if (progress == OP_DONE && p->parent)
         process_uncharge(p->parent, p->quota);
@@ -184,6 +244,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_THREAD:
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
             t->op_state.step = STEP_STOP; // somebody tried to wake it while it died
+            t->op_state.w[1] = 1;
             return OP_WAIT;
         }
         list_remove(&object_as(o, thread)->in_process);
@@ -199,7 +260,7 @@ enum op_progress destroy_piece(struct thread *t)
     enum op_progress progress;
     switch (t->op_state.step) {
     case STEP_STOP:
-        if (!stopped(o))
+        if (!all_stopped(o, t->op_state.w[1]))
             return OP_WAIT;
         t->op_state.w[0] = grace_begin();
         break;
@@ -258,7 +319,8 @@ SYSCALL(object_destroy)
     enum status status = (rights & RIGHT_CONTROL) ? check(t, o) : ERR_RIGHTS;
     if (status != OK)
         return unlock_result(status);
-    begin(t, o, NULL);
+    retire(o, NULL);
+    begin(t, o, 1);
     spin_unlock(&kernel_lock);
     op_begin(t, OP_DESTROY);
 }

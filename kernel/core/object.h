@@ -6,7 +6,7 @@
 // to test. Ownership: every object belongs to the process that paid for it and dies with it.
 // Locking: `kernel_lock` guards the structure (ids, owner lists, handle tables' writers, mappings,
 // quotas). Lookups take no lock: a looked-up pointer is good until this core leaves the kernel,
-// because freeing waits for a grace period in which every core took an interrupt or idled.
+// because freeing waits for a grace period (grace.h).
 #pragma once
 #include "kernel/abi/syscall.h"
 #include "kernel/lib/list.h"
@@ -33,7 +33,7 @@ struct object {
     uint32_t generation;   // of this slot; changes when the object is destroyed
     uint8_t type;          // enum object_type
     uint8_t dying;         // enum object_dying
-    uint8_t stopped;       // atomic: while dying, its core uses it no more
+    uint8_t stop;          // atomic: enum object_stop
     struct process *owner; // its slot's bytes are charged to it
     struct list owned;     // in owner->objects; while free, in the slab's list
     struct object *up;     // while dying: what its destroyer goes on with afterwards
@@ -42,6 +42,8 @@ struct object {
 // A destroy that has begun is finished by its thread, or, when that was killed, by whoever destroys
 // the owner (op.c).
 enum object_dying { OBJECT_ALIVE, OBJECT_DYING, OBJECT_ABANDONED, OBJECT_FREE };
+// Of what one core alone may touch: that core is to let go of it, and has.
+enum object_stop { STOP_NOT, STOP_WANTED, STOP_DONE };
 
 struct ref { struct object *object; uint32_t generation; };
 

@@ -7,6 +7,7 @@
 // when something better came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out
 // of the kernel comes here.
 #include "kernel/core/arch.h"
+#include "kernel/core/grace.h"
 
 void sched_init_cpu(struct cpu *cpu)
 {
@@ -190,7 +191,7 @@ static void hand_over(struct thread *t)
         timer_move(&v->apic_timer, core);
         if (v->core == core || v->core != this_cpu()->id)
             continue;
-        if (!v->object.stopped) // else it has left, for good
+        if (v->object.stop != STOP_DONE) // else it has left, for good
             arch_vcpu_leave(v);
         __atomic_store_n(&v->core, core, __ATOMIC_RELEASE);
     }
@@ -325,6 +326,7 @@ static inline struct thread *pick(struct cpu *cpu)
     uint64_t now = arch_now();
     struct thread *prev = cpu->current, *t;
     struct budget *b = NULL;
+    grace_note(cpu);
     charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
     if (prev)
@@ -359,8 +361,10 @@ void sched_run(void)
             t = pick(cpu);
         if (unlikely(cpu->work))
             continue; // the end of another one woke somebody while the choice was made
-        if (!t)
+        if (!t) {
+            grace_idle(cpu);
             arch_idle();
+        }
         if (t != loaded)
             arch_switch_to(t);
         loaded = t;
@@ -375,6 +379,7 @@ void sched_run(void)
 void cpu_deadline_passed(uint64_t now)
 {
     struct cpu *cpu = this_cpu();
+    grace_note(cpu); // its callers hold nothing but the current thread
     charge(cpu, now);
     timers_run(cpu, now);
     struct thread *t = cpu->current;

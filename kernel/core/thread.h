@@ -115,10 +115,8 @@ void cpu_ipi(void);                     // in the IPI's handler, on every core
 void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer: queue it or park it
 // cpu.c
 void cpu_request(uint32_t core, uint32_t request); // CPU_IPI_*, of another core
-// A grace period is over when every other core has been outside of the kernel since it began.
-uint64_t grace_begin(void);
-bool grace_over(uint64_t number);
-// Has destroy_stop_on_core(o) run on the core where o is now; true when it is done: o->stopped.
+// Has destroy_stop_on_core(o) run on the core where o is now; true when it is done. kernel_lock
+// held.
 bool cpu_stop(struct object *o, uint32_t core);
 void cpu_drain(struct cpu *cpu);        // wakes what others pushed onto remote_wake
 void thread_push(struct thread *t);     // has its core look at it in cpu_drain()
@@ -165,7 +163,9 @@ enum op_progress destroy_piece(struct thread *t); // destroy.c
 enum op_progress map_piece(struct thread *t);     // space.c
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);
-void destroy_stop_on_core(struct object *o);      // on the core that o's use is on, or was on
+// On the core that o's use is on, or was on. Of o and of those that are destroyed with it.
+// kernel_lock held.
+void destroy_stop_on_core(struct object *o);
 enum op_progress audit_piece(struct thread *t);   // audit.c
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,

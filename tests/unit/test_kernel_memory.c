@@ -316,6 +316,7 @@ static void test_mutual_destroyers(void **state)
 static void test_abandoned(void **state)
 {
     (void)state;
+    fake_spawn(2, 1 * MB, PRIO_BEST_EFFORT, 0);
     uint64_t used = fake_manager->used;
     struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
     int64_t own = FINISH(1, mem_create, 4 * MB, PAGE_2M, 0);

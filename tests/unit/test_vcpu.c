@@ -203,6 +203,7 @@ static void test_abandoned_vcpu(void **state)
     struct scene s = make_scene();
     struct fake_process q = fake_spawn(2, 8 * MB, PRIO_BEST_EFFORT, 0);
     memcpy(&q.process->handles[101], &fake_manager->handles[101], 8);
+    fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
     fake.hold[3] = true; // the grace period does not end
     assert_true(CALL(2, object_destroy, 101) == FAKE_BLOCKED);
     CALL(0, thread_kill, q.thread_h);

@@ -4,6 +4,7 @@
 // exception in the kernel is a bug and a panic.
 #include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/x86.h"
+#include "kernel/core/grace.h"
 
 void trap_tell_later(void) { apic_icr(this_cpu()->arch.apic_id, VECTOR_IPI); }
 
@@ -23,6 +24,7 @@ static __attribute__((noinline)) void tell(struct cpu *cpu)
 void trap_dispatch(uint8_t vector)
 {
     uint32_t gsi = vector - VECTOR_GSI_BASE;
+    grace_awake(this_cpu());
     if (vector == VECTOR_SPURIOUS || vector < 32)
         return;
     if (gsi < VECTOR_GSI_MAX)
@@ -106,6 +108,7 @@ void idle_wakeup(void)
 {
     if (this_cpu()->work)
         sched_run();
+    grace_idle(this_cpu());
 }
 
 NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx)

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "kernel/core/grace.h"
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 #include "tests/unit/arch/hardware.h"
@@ -156,6 +157,7 @@ static void do_interrupts(void *argument)
 {
     const struct pending *p = argument;
     struct cpu *cpu = this_cpu();
+    grace_awake(cpu);
     if (p->ipis)
         cpu_ipi();
     if (p->timer) {
@@ -164,8 +166,10 @@ static void do_interrupts(void *argument)
     }
     if (cpu->work)
         sched_run();
-    if (p->from == FAKE_IDLE)
+    if (p->from == FAKE_IDLE) {
+        grace_idle(cpu);
         arch_idle();
+    }
     if (p->from == FAKE_USER)
         fake_back_to_user();
     if (cpu->current->vcpu->work)
