@@ -50,6 +50,13 @@ static inline int64_t kcall_handle_copy(handle_t process, handle_t h, uint32_t r
     return trap6(SYS_handle_copy, process, h, rights, slot, 0, 0);
 }
 
+// The same of an event, for somebody who is to signal these bits of it and no others.
+static inline int64_t kcall_handle_copy_bits(handle_t process, handle_t event, uint32_t rights,
+                                             handle_t slot, uint64_t bits)
+{
+    return trap6(SYS_handle_copy, process, event, rights, slot, ~bits, 0);
+}
+
 static inline int64_t kcall_handle_close(handle_t h)
 {
     return trap1(SYS_handle_close, h);
@@ -77,10 +84,11 @@ static inline int64_t kcall_mem_unmap(handle_t process, uint64_t va, uint64_t by
     return kcall3(SYS_mem_unmap, process, va, bytes);
 }
 
-// event 0: nobody is told of its end. -> h
-static inline int64_t kcall_process_create(uint64_t quota, handle_t event, uint64_t bits)
+// event 0: nobody is told of its end. counts: of the caller's own. -> h
+static inline int64_t kcall_process_create(uint64_t quota, handle_t event, uint64_t bits,
+                                           const struct process_counts *counts)
 {
-    return kcall3(SYS_process_create, quota, event, bits);
+    return trap6(SYS_process_create, quota, event, bits, kcall_va(counts), 0, 0);
 }
 
 static inline int64_t kcall_process_status(handle_t process, struct process_status *status)

@@ -24,7 +24,7 @@ enum status {
     ERR_RIGHTS = -3,  // the handle lacks a right
     ERR_RANGE = -4,   // a number, an alignment or an address is out of range
     ERR_MEMORY = -5,  // no frames left that fit
-    ERR_QUOTA = -6,   // the process's quota does not allow it
+    ERR_QUOTA = -6,   // the process's quota of memory or of such objects does not allow it
     ERR_BUSY = -7,    // in use, or overlaps what is there
     ERR_TIMEOUT = -8, // event_wait: the deadline passed
     ERR_FULL = -9,    // a table is full: of handles, of objects, of the tags of processes
@@ -37,13 +37,13 @@ enum status {
 #define SYSCALLS(X)                                                                                \
     X(null, 0)                                                                                     \
     X(log_write, 1)       /* va, len                       -> bytes taken */                       \
-    X(handle_copy, 2)     /* process, h, rights, slot|0    -> slot in that process */              \
+    X(handle_copy, 2)     /* process, h, rights, slot|0, withheld -> slot in that process */       \
     X(handle_close, 3)    /* h */                                                                  \
     X(object_destroy, 4)  /* h (RIGHT_CONTROL) */                                                  \
     X(mem_create, 5)      /* bytes, align, flags           -> h; zeroed */                         \
     X(mem_map, 6)         /* process, mem, offset, bytes, va, prot */                              \
     X(mem_unmap, 7)       /* process, va, bytes  (exactly one earlier mapping) */                  \
-    X(process_create, 8)  /* quota bytes, event|0, bits    -> h; event signalled at its end */     \
+    X(process_create, 8)  /* quota bytes, event|0, bits at its end, va of process_counts -> h */   \
     X(process_status, 9)  /* process, va of struct process_status */                               \
     X(thread_create, 10)  /* process, core, entry, stack pointer, argument -> h; not started */    \
     X(thread_start, 11)   /* thread */                                                             \
@@ -121,7 +121,17 @@ enum syscall_number {
 #define PRIO_SYSTEM      3
 #define PRIO_COUNT       4
 
+// Of an event, a handle also says which of its bits may be signalled through it: all, but for those
+// that handle_copy withheld from this copy or from what it was copied from.
+
 #ifndef __ASSEMBLER__
+// How many objects of each kind a process may have at a time. process_create() takes what it gives
+// from its caller's, and at the new process's end the caller has it again.
+struct process_counts {
+    uint32_t mappings; // in its own space, and in those of its VMs
+    uint32_t memories, processes, threads, budgets, events, timers, vms, vcpus;
+};
+
 enum process_end { PROCESS_ALIVE, PROCESS_EXITED, PROCESS_FAULT, PROCESS_KILLED };
 
 struct process_status {

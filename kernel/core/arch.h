@@ -79,6 +79,7 @@ void arch_irq_mask(uint32_t gsi, bool masked);
 enum status arch_irq_route(uint32_t gsi, uint32_t core);
 // Polled serial, until the console process has the port.
 void arch_log(const char *text, size_t bytes);
+size_t arch_log_some(const char *text, size_t bytes); // what the port takes at once; -> how much
 NORETURN void arch_off(int status);        // powers the machine off, as far as it can
 // The other cores halt, wherever they are. Of several that call it the first returns.
 void arch_stop_others(void);
@@ -112,6 +113,12 @@ void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_note(const char *format, ...) __attribute__((format(printf, 1, 2))); // to the ring only
 void log_raw(const char *format, ...) __attribute__((format(printf, 1, 2))); // see log.c
 void log_text(const char *text, size_t bytes);
+#define LOG_PIECE 256u
+// A record of that process, at most LOG_PIECE bytes. False: the log is full.
+bool log_record(uint32_t process, const char *text, size_t bytes);
+// The manager's text: into the ring; and to the serial line, without waiting for it. -> how much
+void log_keep(const char *text, size_t bytes);
+size_t log_aloud(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
 void log_detach(bool off);                 // a process owns the port, or owns it no more
 

@@ -134,7 +134,7 @@ void core_start(const struct boot_facts *facts)
     enum status status;
     objects_init();
     spin_lock(&kernel_lock);
-    manager = process_make(NULL, frames_count_free() * PAGE_SIZE, &status);
+    manager = process_make(NULL, frames_count_free() * PAGE_SIZE, NULL, &status);
     must(manager, "no memory");
     give_devices(facts);
     give_info(facts);

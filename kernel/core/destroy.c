@@ -220,7 +220,7 @@ static enum op_progress process_apart(struct thread *t, struct process *p)
         return descend_batch(t, p);
     enum op_progress progress = space_apart(&p->space);
     if (progress == OP_DONE && p->parent)
-        process_uncharge(p->parent, p->quota);
+        process_give_back(p);
     return progress;
 }
 
@@ -235,6 +235,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         return vm_apart(t, object_as(o, vm));
     case OBJ_VCPU:
         arch_vcpu_free(object_as(o, vcpu));
+        list_remove(&object_as(o, vcpu)->all);
         object_as(o, vcpu)->page_memory->pins--;
         object_as(o, vcpu)->vm->vcpu = NULL;
         return OP_DONE;

@@ -6,6 +6,9 @@
 // t->waiting set; its core makes it runnable only once that is NULL.
 #include "kernel/core/syscall.h"
 
+#define WAKE_US    100u
+#define WAKE_BURST 32u
+
 // e->lock held.
 static struct thread *take_waiter(struct event *e, int64_t status, uint64_t bits)
 {
@@ -16,7 +19,7 @@ static struct thread *take_waiter(struct event *e, int64_t status, uint64_t bits
     return t;
 }
 
-void event_signal(struct event *e, uint64_t bits)
+bool event_signal(struct event *e, uint64_t bits)
 {
     struct thread *woken = NULL;
     struct vcpu *v = NULL;
@@ -30,10 +33,12 @@ void event_signal(struct event *e, uint64_t bits)
     if (e->bits)
         v = object_to(ref_get(e->vcpu), vcpu);
     spin_unlock(&e->lock);
+    bool of_system = woken && woken->priority == PRIO_SYSTEM;
     if (woken)
         thread_wake(woken);
     if (v)
         vcpu_raise(v, VCPU_WORK_EVENT);
+    return of_system;
 }
 
 void event_signal_ref(struct ref r, uint64_t bits)
@@ -70,10 +75,44 @@ SYSCALL_LOCKED(event_create)
     return o ? handle_give(o, RIGHT_ALL) : (int)status;
 }
 
-SYSCALL_ON(event_signal, event, RIGHT_USE)
+// Which bits a narrowed handle may signal stands beside its entry, so both are read under the lock.
+static struct event *find_to_signal(const struct process *p, uint64_t h, uint64_t bits,
+                                    enum status *status)
 {
-    event_signal(event, a1);
-    return OK;
+    uint8_t rights = 0;
+    if (likely(handle_any(p, h, &rights) && !(rights & HANDLE_NARROW)))
+        return HANDLE(p, h, event, RIGHT_USE, status);
+    spin_lock(&kernel_lock);
+    struct event *e = handle_event(p, h, bits, status);
+    spin_unlock(&kernel_lock);
+    return e;
+}
+
+// A thread of the system is woken at the expense of whoever wakes it: once in WAKE_US, and
+// WAKE_BURST times before that is looked at. Who is faster rests, so no flood of signals takes more
+// of the system's time than that; it is counted per process.
+SYSCALL(event_signal)
+{
+    struct thread *t = this_cpu()->current;
+    enum status status;
+    struct event *e = find_to_signal(t->process, a0, a1, &status);
+    if (!e)
+        return result(status);
+    if (likely(!event_signal(e, a1)) || t->priority == PRIO_SYSTEM)
+        return result(OK);
+    uint64_t us = arch_tsc_hz() / 1000000, now = arch_now();
+    uint64_t paid = max_u64(__atomic_load_n(&t->process->wakes_paid, __ATOMIC_RELAXED), now);
+    paid += us * WAKE_US; // of two threads at once one may go free
+    __atomic_store_n(&t->process->wakes_paid, paid, __ATOMIC_RELAXED);
+    if (paid - now <= us * WAKE_US * WAKE_BURST)
+        return result(OK);
+    t->op_state.w[0] = paid - us * WAKE_US * WAKE_BURST;
+    op_begin(t, OP_REST);
+}
+
+enum op_progress rest_piece(struct thread *t)
+{
+    return arch_now() < t->op_state.w[0] ? OP_WAIT : OP_DONE;
 }
 
 SYSCALL(event_wait)

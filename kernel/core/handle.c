@@ -49,17 +49,30 @@ int handle_give(struct object *o, uint8_t rights)
     return slot;
 }
 
+struct event *handle_event(const struct process *p, uint64_t h, uint64_t bits, enum status *status)
+{
+    struct event *e = HANDLE(p, h, event, RIGHT_USE, status);
+    if (!e || !(p->handles[h] >> 24 & HANDLE_NARROW) || !(bits & p->withheld[h]))
+        return e;
+    *status = ERR_RIGHTS;
+    return NULL;
+}
+
 SYSCALL_LOCKED_ON(handle_copy, process, RIGHT_USE)
 {
     uint8_t have;
     struct object *o = handle_any(caller_process(), a1, &have);
     if (!o)
         return ERR_HANDLE;
-    if (a2 & ~(uint64_t)RIGHT_ALL)
+    if ((a2 & ~(uint64_t)RIGHT_ALL) || (a4 && o->type != OBJ_EVENT))
         return ERR_RANGE;
     if (!(have & RIGHT_COPY) || (a2 & ~(uint64_t)have))
         return ERR_RIGHTS;
-    return handle_set(process, a3, o, (uint8_t)a2);
+    uint64_t withheld = a4 | (have & HANDLE_NARROW ? caller_process()->withheld[a1] : 0);
+    int slot = handle_set(process, a3, o, (uint8_t)(a2 | (withheld ? HANDLE_NARROW : 0)));
+    if (slot > 0)
+        process->withheld[slot] = withheld;
+    return slot;
 }
 
 // The object lives on: it is its owner's until object_destroy.

@@ -26,7 +26,7 @@ void irq_fired(uint32_t gsi)
 SYSCALL_LOCKED_ON(irq_bind, irq, RIGHT_USE)
 {
     enum status status;
-    struct event *e = HANDLE(caller_process(), a1, event, RIGHT_USE, &status);
+    struct event *e = handle_event(caller_process(), a1, a2, &status);
     if (!e)
         return status;
     __atomic_store_n(&irq->bound, 0, __ATOMIC_SEQ_CST);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The kernel's log: a ring that the manager reads, and the polled serial line as long as no process
 // owns it. Any core, under log_lock. A panic goes around both.
+//
+// What processes write is marked as theirs, goes to the ring only, and only as long as less than
+// half of it is unread: so no process can pass for the kernel, wipe what the kernel said, or have a
+// core wait for the serial line.
 #include <stdarg.h>
 #include "kernel/core/arch.h"
 #include "kernel/lib/printf.h"
@@ -14,11 +18,17 @@ static char ring[LOG_BYTES];
 static uint64_t written, taken; // bytes ever; what is older than LOG_BYTES is gone
 static bool detached;
 
+// log_lock held.
+static void put(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ring[written++ % LOG_BYTES] = text[i];
+}
+
 static void log_write(const char *text, size_t bytes, bool aloud)
 {
     spin_lock(&log_lock);
-    for (size_t i = 0; i < bytes; i++)
-        ring[written++ % LOG_BYTES] = text[i];
+    put(text, bytes);
     if (aloud && !detached)
         arch_log(text, bytes);
     spin_unlock(&log_lock);
@@ -45,6 +55,55 @@ void log_print(const char *format, ...)
     size_t bytes = format_text(line, sizeof(line), format, args);
     va_end(args);
     log_text(line, bytes);
+}
+
+static size_t escape(char *to, unsigned char c)
+{
+    static const char digit[] = "0123456789abcdef";
+    const char code[4] = { '\\', 'x', digit[c >> 4], digit[c & 15] };
+    if (c >= ' ' && c < 0x7f && c != '\\') {
+        *to = (char)c;
+        return 1;
+    }
+    memcpy(to, code, sizeof(code));
+    return sizeof(code);
+}
+
+__attribute__((format(printf, 3, 4))) static size_t format_into(char *to, size_t size,
+                                                                const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t bytes = format_text(to, size, format, args);
+    va_end(args);
+    return bytes;
+}
+
+bool log_record(uint32_t process, const char *text, size_t bytes)
+{
+    char line[4 * LOG_PIECE + 32];
+    size_t n = format_into(line, 32, "process %u: ", process);
+    while (bytes && (text[bytes - 1] == '\n' || text[bytes - 1] == '\r'))
+        bytes--; // the record's own end stands for it
+    for (size_t i = 0; i < bytes; i++)
+        n += escape(line + n, (unsigned char)text[i]);
+    line[n++] = '\n';
+    spin_lock(&log_lock);
+    bool room = written - taken + n <= LOG_BYTES / 2;
+    if (room)
+        put(line, n);
+    spin_unlock(&log_lock);
+    return room;
+}
+
+void log_keep(const char *text, size_t bytes) { log_write(text, bytes, false); }
+
+size_t log_aloud(const char *text, size_t bytes)
+{
+    spin_lock(&log_lock);
+    size_t done = detached ? bytes : arch_log_some(text, bytes);
+    spin_unlock(&log_lock);
+    return done;
 }
 
 size_t log_read(char *to, size_t bytes)

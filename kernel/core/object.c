@@ -6,6 +6,7 @@
 #include "kernel/core/arch.h"
 
 #define SLOT_ALIGN 64u
+#define GENERATION_LAST (UINT32_MAX - 1) // UINT32_MAX is that of the object that no handle names
 
 struct spinlock kernel_lock;
 struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
@@ -24,6 +25,18 @@ static const struct { uint32_t bytes, offset; } layouts[OBJ_TYPE_COUNT] = {
 static uint32_t slot_bytes(enum object_type type)
 {
     return (uint32_t)align_up(layouts[type].bytes, SLOT_ALIGN);
+}
+
+static uint64_t slab_frames(enum object_type type)
+{
+    return align_up(slot_bytes(type), PAGE_SIZE) / PAGE_SIZE;
+}
+
+// What a slot is charged with: its share of its slab, with what is left over there.
+static uint64_t slot_cost(enum object_type type)
+{
+    uint64_t slab = slab_frames(type) * PAGE_SIZE;
+    return slab / (slab / slot_bytes(type));
 }
 
 // Gives `object` the next id; false: no memory for the table of ids, or no ids left.
@@ -50,6 +63,7 @@ void objects_init(void)
     static struct object nothing;
     for (unsigned t = 0; t < OBJ_TYPE_COUNT; t++)
         list_init(&free_slots[t]);
+    list_init(&vcpus);
     ids_end = 0;
     live = 0;
     nothing = (struct object){ .generation = UINT32_MAX, .dying = OBJECT_FREE };
@@ -60,7 +74,7 @@ void objects_init(void)
 static __attribute__((noinline)) bool slab_grow(enum object_type type)
 {
     uint32_t bytes = slot_bytes(type);
-    uint64_t frames = align_up(bytes, PAGE_SIZE) / PAGE_SIZE;
+    uint64_t frames = slab_frames(type);
     struct hpa run;
     if (!frames_alloc_kernel(frames, FRAME_KERNEL, &run))
         return false;
@@ -89,7 +103,7 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
         return NULL;
     }
     *status = ERR_QUOTA;
-    if (owner && (owner->objects_owned >= PROCESS_OBJECTS_MAX || !process_charge(owner, bytes)))
+    if (owner && (owner->have[type] >= owner->may[type] || !process_charge(owner, slot_cost(type))))
         return NULL;
     *status = OK;
     struct object *o = list_entry(free_slots[type].next, struct object, owned);
@@ -100,8 +114,10 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
     o->type = type;
     o->owner = owner;
     list_init(&o->owned);
-    if (owner)
+    if (owner) {
         owner->objects_owned++;
+        owner->have[type]++;
+    }
     if (owner && type != OBJ_NONE) // a mapping goes with its space
         list_push_back(&owner->objects, &o->owned);
     __atomic_store_n(&o->generation, generation, __ATOMIC_RELEASE);
@@ -119,13 +135,15 @@ void object_free(struct object *o)
     ASSERT(o->dying != OBJECT_FREE);
     list_remove(&o->owned);
     if (o->owner) {
-        process_uncharge(o->owner, slot_bytes(o->type));
+        process_uncharge(o->owner, slot_cost(o->type));
         o->owner->objects_owned--;
+        o->owner->have[o->type]--;
     }
     o->owner = NULL;
     o->dying = OBJECT_FREE;
-    list_push_front(&free_slots[o->type], &o->owned);
     live--;
+    if (o->generation < GENERATION_LAST) // else a handle of long ago would fit again: it rests
+        list_push_front(&free_slots[o->type], &o->owned);
 }
 
 void object_drop(struct object *o)

@@ -13,10 +13,11 @@
 #include "kernel/lib/spinlock.h"
 #include "kernel/lib/types.h"
 
-// Type, and the struct it is.
+// Type, and the struct it is. Of the first ones processes have counts, in the order of struct
+// process_counts.
 #define OBJECTS(X)                                                                                 \
     X(NONE, mapping) X(MEMORY, memory) X(PROCESS, process) X(THREAD, thread) X(BUDGET, budget)     \
-    X(EVENT, event) X(TIMER, timer_object) X(IRQ, irq) X(IOPORTS, ioports) X(VM, vm) X(VCPU, vcpu) \
+    X(EVENT, event) X(TIMER, timer_object) X(VM, vm) X(VCPU, vcpu) X(IRQ, irq) X(IOPORTS, ioports) \
     X(SYSTEM, system)
 
 enum object_type {
@@ -24,6 +25,7 @@ enum object_type {
     OBJECTS(X)
 #undef X
     OBJ_TYPE_COUNT,
+    OBJ_COUNTED = OBJ_VCPU + 1,
 };
 
 struct process;
@@ -49,7 +51,6 @@ struct ref { struct object *object; uint32_t generation; };
 
 #define OBJECT_MAX (1u << 24)      // ids are 24 bits of a handle
 #define OBJECT_ID_PAGE 512u        // pointers in a page of the table of ids
-#define PROCESS_OBJECTS_MAX 4096u  // per process: bounds the walks under kernel_lock
 
 extern struct spinlock kernel_lock;
 
@@ -99,6 +100,7 @@ extern struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 // An entry of a process's handle table is one word: id 0-23, rights 24-31, generation 32-63. Read
 // without a lock, written under kernel_lock. An entry whose object is gone counts as free.
 #define HANDLE_RESERVED (1ull << 32) // taken, but leads nowhere yet
+#define HANDLE_NARROW   0x80u // beside the rights: process->withheld[] counts
 
 // The object, or NULL: empty or stale.
 static inline struct object *handle_object(uint64_t entry)
@@ -114,4 +116,8 @@ int handle_set(struct process *process, uint64_t slot, struct object *object, ui
 int handle_find(const struct process *process);
 void handle_reserve(struct process *process, uint64_t slot); // until the object is ready
 void handle_fill(struct process *process, int slot, struct object *object, uint8_t rights);
+// An event for somebody who is to signal `bits` of it. NULL and *status (ERR_HANDLE, ERR_RIGHTS).
+// kernel_lock held.
+struct event *handle_event(const struct process *process, uint64_t h, uint64_t bits,
+                           enum status *status);
 void handle_clear(struct process *process, uint64_t slot);

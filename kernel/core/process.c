@@ -21,7 +21,46 @@ void process_uncharge(struct process *p, uint64_t bytes)
     p->used -= bytes;
 }
 
-struct process *process_make(struct process *parent, uint64_t quota, enum status *status)
+_Static_assert(sizeof(struct process_counts) == OBJ_COUNTED * sizeof(uint32_t) &&
+               offsetof(struct process_counts, vcpus) == OBJ_VCPU * sizeof(uint32_t) &&
+               offsetof(struct process_counts, threads) == OBJ_THREAD * sizeof(uint32_t),
+               "counts are in the order of types");
+
+// Memory and counts that a child may use, of its parent's.
+static bool give(struct process *from, struct process *to, uint64_t quota,
+                 const struct process_counts *c)
+{
+    const uint32_t *counts = &c->mappings;
+    for (unsigned i = 0; i < OBJ_COUNTED; i++)
+        if (counts[i] > from->may[i] - from->have[i])
+            return false;
+    if (!process_charge(from, quota))
+        return false;
+    to->quota = quota;
+    for (unsigned i = 0; i < OBJ_COUNTED; i++) {
+        from->have[i] += counts[i];
+        to->may[i] = counts[i];
+    }
+    return true;
+}
+
+void process_give_back(struct process *p)
+{
+    process_uncharge(p->parent, p->quota);
+    for (unsigned i = 0; i < OBJ_COUNTED; i++)
+        p->parent->have[i] -= p->may[i];
+}
+
+// The first process has all there is.
+static void give_all(struct process *p, uint64_t quota)
+{
+    p->quota = quota;
+    for (unsigned i = 0; i < OBJ_TYPE_COUNT; i++)
+        p->may[i] = OBJECT_MAX;
+}
+
+struct process *process_make(struct process *parent, uint64_t quota,
+                             const struct process_counts *counts, enum status *status)
 {
     struct process *p = object_new(process, parent, status);
     if (!p)
@@ -29,15 +68,16 @@ struct process *process_make(struct process *parent, uint64_t quota, enum status
     list_init(&p->objects);
     list_init(&p->threads);
     p->parent = parent;
-    p->quota = quota;
-    bool charged = !parent || process_charge(parent, quota);
-    *status = charged ? space_init(&p->space, p->object.id, false, p) : ERR_QUOTA;
+    bool given = !parent || give(parent, p, quota, counts);
+    if (!parent)
+        give_all(p, quota);
+    *status = given ? space_init(&p->space, p->object.id, false, p) : ERR_QUOTA;
     if (*status == OK) {
         handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);
         return p;
     }
-    if (charged && parent)
-        process_uncharge(parent, quota);
+    if (given && parent)
+        process_give_back(p);
     object_drop(&p->object);
     return NULL;
 }
@@ -92,16 +132,18 @@ bool copy_to_user(struct process *p, uint64_t va, const void *from, size_t bytes
 SYSCALL_LOCKED(process_create)
 {
     struct process *self = caller_process();
+    struct process_counts counts = { 0 };
     enum status status = OK;
-    if (a0 < QUOTA_MIN || a0 > QUOTA_MAX)
+    if (a0 < QUOTA_MIN || a0 > QUOTA_MAX ||
+        (a3 && !copy_from_user(self, &counts, a3, sizeof(counts))))
         return ERR_RANGE;
-    struct event *event = a1 ? HANDLE(self, a1, event, RIGHT_USE, &status) : NULL;
+    struct event *event = a1 ? handle_event(self, a1, a2, &status) : NULL;
     if (a1 && !event)
         return status;
     int slot = handle_find(self);
     if (slot < 0)
         return slot;
-    struct process *p = process_make(self, align_down(a0, PAGE_SIZE), &status);
+    struct process *p = process_make(self, align_down(a0, PAGE_SIZE), &counts, &status);
     if (!p)
         return status;
     if (event) {

@@ -55,14 +55,17 @@ struct mapping { // from the slab, charged to the space's payer
 
 struct process {
     uint64_t handles[HANDLE_MAX]; // first: an entry's address takes no sum
+    uint64_t withheld[HANDLE_MAX]; // where HANDLE_NARROW is set: bits of the event not to signal
     struct object object;
     struct space space;
     struct list objects;     // struct object.owned
     struct list threads;     // struct thread.in_process
     uint32_t threads_alive;
     uint64_t quota, used;    // bytes: frames of memory objects, page tables and kernel objects
+    uint32_t may[OBJ_TYPE_COUNT], have[OBJ_TYPE_COUNT]; // objects; have: also what children may
     uint32_t objects_owned;
-    struct process *parent;  // its quota was taken from there and returns there
+    uint64_t wakes_paid;     // atomic, TSC: see event_signal
+    struct process *parent;  // quota and counts were taken from there and return there
     struct ref end_event;
     uint64_t end_bits;
     struct process_status status;
@@ -94,11 +97,14 @@ static inline struct object *handle_get(const struct process *process, uint64_t 
     return unlikely(~have & rights) ? NULL : o;
 }
 
-// Quota. kernel_lock held.
+// Quota and counts. kernel_lock held.
+void process_give_back(struct process *p); // it ends: its parent has them again
 bool process_charge(struct process *p, uint64_t bytes) MUST_CHECK;
 void process_uncharge(struct process *p, uint64_t bytes);
-// Makes a process: parent NULL only for the first. kernel_lock held. NULL and *status on failure.
-struct process *process_make(struct process *parent, uint64_t quota, enum status *status);
+// Makes a process: parent NULL only for the first, which gets all counts. kernel_lock held. NULL
+// and *status on failure.
+struct process *process_make(struct process *parent, uint64_t quota,
+                             const struct process_counts *counts, enum status *status);
 // Tells all its threads to die. kernel_lock held.
 void process_kill(struct process *p);
 // Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or

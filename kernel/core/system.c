@@ -3,19 +3,42 @@
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 
-#define LOG_PIECE 256
-
 SYSCALL(null) { return result(OK); }
 
-// The text is taken as it is; at most LOG_PIECE bytes a call.
+// A record of at most LOG_PIECE bytes. The first process's text is taken as it is, and goes to the
+// serial line too as long as that is the kernel's.
 SYSCALL(log_write)
 {
+    struct thread *t = this_cpu()->current;
     char text[LOG_PIECE];
     size_t bytes = min_u64(a1, sizeof(text));
-    if (!copy_from_user(caller_process(), text, a0, bytes))
+    if (!copy_from_user(t->process, text, a0, bytes))
         return result(ERR_RANGE);
-    log_text(text, bytes);
-    return result((int64_t)bytes);
+    if (t->process->parent)
+        return result(log_record(t->process->object.id, text, bytes) ? (int64_t)bytes : ERR_FULL);
+    log_keep(text, bytes);
+    t->op_state.w[0] = a0;
+    t->op_state.w[1] = bytes;
+    t->op_state.w[2] = arch_now() + arch_tsc_hz();
+    op_begin(t, OP_LOG);
+}
+
+// w[0], w[1]: what is left of the text, in the process's memory; w[2]: until when a dead port is
+// waited for.
+enum op_progress log_piece(struct thread *t)
+{
+    uint64_t *w = t->op_state.w;
+    char text[16];
+    size_t bytes = min_u64(w[1], sizeof(text));
+    if (!copy_from_user(t->process, text, w[0], bytes))
+        return OP_DONE;
+    size_t done = log_aloud(text, bytes);
+    t->op_state.status += (int64_t)done;
+    w[0] += done;
+    w[1] -= done;
+    if (!w[1] || arch_now() > w[2])
+        return OP_DONE;
+    return done ? OP_AGAIN : OP_WAIT;
 }
 
 SYSCALL_ON(system_audit, system, RIGHT_USE)
@@ -26,12 +49,13 @@ SYSCALL_ON(system_audit, system, RIGHT_USE)
     op_begin(t, OP_AUDIT);
 }
 
+// Walks what are given out one to a VM.
 static struct vcpu *vcpu_at(uint64_t index)
 {
-    for (uint32_t id = 1; id < object_id_end(); id++) {
-        struct object *o = object_by_id(id);
-        if (o && o->type == OBJ_VCPU && o->dying == OBJECT_ALIVE && index-- == 0)
-            return object_to(o, vcpu);
+    list_for_each(l, &vcpus) {
+        struct vcpu *v = list_entry(l, struct vcpu, all);
+        if (v->object.dying == OBJECT_ALIVE && index-- == 0)
+            return v;
     }
     return NULL;
 }

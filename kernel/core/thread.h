@@ -21,7 +21,9 @@ enum thread_state {
 // What it goes on with when it is picked.
 enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
 // Long work of the kernel on a thread's behalf, done piece by piece (op.c).
-enum thread_op { OP_NONE, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT };
+enum thread_op {
+    OP_NONE, OP_REST, OP_LOG, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT,
+};
 
 enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_BUDGET, TIMER_VLAPIC };
 
@@ -141,7 +143,8 @@ void budget_refill(struct budget *b, uint64_t now);   // its timer: unparks
 void budget_stop(struct budget *b);                   // is destroyed: its core
 void budget_release(struct budget *b);                // is freed: kernel_lock held
 // event.c / timer.c / irq.c
-void event_signal(struct event *e, uint64_t bits); // any core, interrupts off
+// Any core, interrupts off. True: it woke a thread of the system.
+bool event_signal(struct event *e, uint64_t bits);
 void event_signal_ref(struct ref r, uint64_t bits); // likewise, if that event still is
 void event_leave(struct thread *t, enum status status); // any core: it waits no longer
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
@@ -160,6 +163,8 @@ void op_abandon(struct thread *t);      // t dies; kernel_lock held
 // Pieces run with kernel_lock held.
 enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
+enum op_progress rest_piece(struct thread *t);    // event.c
+enum op_progress log_piece(struct thread *t);     // system.c
 enum op_progress map_piece(struct thread *t);     // space.c
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);

@@ -65,9 +65,12 @@ void timers_run(struct cpu *cpu, uint64_t now)
     }
 }
 
-SYSCALL_LOCKED_ON(timer_create, event, RIGHT_USE)
+SYSCALL_LOCKED(timer_create)
 {
     enum status status;
+    struct event *event = handle_event(caller_process(), a0, a1, &status);
+    if (!event)
+        return status;
     struct timer_object *t = object_new(timer_object, caller_process(), &status);
     if (!t)
         return status;

@@ -9,6 +9,8 @@
 
 #define APIC_ID_MAX 254
 
+struct list vcpus;
+
 void vcpu_raise(struct vcpu *v, uint32_t work)
 {
     uint32_t old = __atomic_fetch_or(&v->work, work, __ATOMIC_SEQ_CST);
@@ -117,6 +119,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
         object_drop(&v->object);
         return status;
     }
+    list_push_back(&vcpus, &v->all);
     vm->vcpu = v;
     vm->target = ref_to(&v->object);
     page->pins++;

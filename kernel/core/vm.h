@@ -41,11 +41,14 @@ struct vcpu {
     struct memory *page_memory; // pinned
     struct ref event;
     struct timer apic_timer;
+    struct list all;            // in vcpus, from its creation to its end; kernel_lock
     uint64_t halt_since, halt_tsc;
     const struct thread *runner; // last in vcpu_run(), for thread_run_tsc() only
     uint64_t injected;
     uint64_t zeroing;           // memory_zeroing when it got its first state
 };
+
+extern struct list vcpus; // all there are, in the order of their creation; kernel_lock
 
 // Any core. Raises bits and makes the vCPU look at them soon: wakes it from HLT, or sends an IPI.
 void vcpu_raise(struct vcpu *v, uint32_t work);

@@ -12,14 +12,14 @@
 //   P process or oneself, M memory, E event, e event or 0, T thread, B budget or 0, t timer, V vm,
 //   v vcpu, S system, h any handle; U address and bytes of a mapping that the space before it has;
 //   c core, s bytes, l alignment, q quota, o offset, a user address, g guest-physical address,
-//   p protection, r rights, b bits, d deadline, x small number, f flag, 0 zero, m share, k period,
-//   i priority, A MSI address, y flags of memory
+//   p protection, r rights, b bits, w bits or none, d deadline, x small number, f flag, 0 zero,
+//   m share, k period, i priority, A MSI address, y flags of memory
 static const struct {
     const char *arguments;
     uint8_t vmm, manager; // how often
 } calls[SYSCALL_COUNT] = {
     [SYS_null] = { "", 1, 1 },
-    [SYS_handle_copy] = { "Phr0", 6, 16 },
+    [SYS_handle_copy] = { "Phr0w", 6, 16 },
     [SYS_handle_close] = { "h", 1, 0 },
     [SYS_object_destroy] = { "h", 5, 6 },
     [SYS_mem_create] = { "sly", 8, 4 },
@@ -136,6 +136,7 @@ static uint64_t number_for(char letter, struct random *r)
     case 'r': return chance(r, 4) ? random_next(r) & RIGHT_ALL : RIGHT_ALL;
     case 'b': return 1ull << random_below(r, 4);
     case 'd': return chance(r, 4) ? 0 : fake.now + random_below(r, 3000000);
+    case 'w': return chance(r, 8) ? 1ull << random_below(r, 4) : 0;
     case 'x': return random_below(r, 4);
     case 'f': return random_below(r, 2);
     case 'm': return 50 * (1 + random_below(r, 8));

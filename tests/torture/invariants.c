@@ -147,6 +147,16 @@ static void check_process(const struct process *p)
     unsigned objects = list_check(&p->objects), alive = 0;
     CHECK(p->used <= p->quota, "process %u", p->object.id);
     CHECK(objects <= p->objects_owned, "process %u owns %u", p->object.id, objects);
+    uint32_t have[OBJ_TYPE_COUNT] = { p->have[OBJ_NONE] }; // mappings are in no list of its own
+    list_for_each(l, &p->objects) {
+        const struct object *o = list_entry(l, struct object, owned);
+        have[o->type]++;
+        for (unsigned i = 1; o->type == OBJ_PROCESS && i < OBJ_COUNTED; i++)
+            have[i] += object_as(o, process)->may[i];
+    }
+    for (unsigned i = 0; i < OBJ_TYPE_COUNT; i++)
+        CHECK(p->have[i] == have[i] && have[i] <= p->may[i], "process %u has %u of type %u",
+              p->object.id, p->have[i], i);
     list_check(&p->threads);
     list_for_each(l, &p->threads)
         alive += list_entry(l, struct thread, in_process)->state != THREAD_DEAD;

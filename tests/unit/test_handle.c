@@ -118,9 +118,48 @@ static void test_quota_of_objects(void **state)
     assert_true(p.process->used <= p.process->quota);
 }
 
+// Numbers that have run out make a slot rest: its next object would answer to handles of long ago.
+static void test_generations_end(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0);
+    struct object *o = fake_object(fake_manager, e);
+    CALL(0, handle_close, e);
+    o->generation = UINT32_MAX - 2;
+    fake_manager->handles[60] = o->id | (uint64_t)RIGHT_ALL << 24 | (uint64_t)o->generation << 32;
+    assert_int_equal(FINISH(0, object_destroy, 60), OK);
+    assert_int_equal(o->dying, OBJECT_FREE);
+    for (unsigned i = 0; i < 100; i++) {
+        e = CALL(0, event_create, 0);
+        assert_true(e > 0);
+        assert_ptr_not_equal(fake_object(fake_manager, e), o);
+    }
+}
+
+// Ids and slots are used again, and a process pays for the whole of the frames that they take.
+static void test_slots_are_paid(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+        uint64_t frames = frames_count_free(), used = p.process->used;
+        uint32_t ids = object_id_end();
+        for (unsigned i = 0; i < 40; i++)
+            assert_true(CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0) > 0);
+        uint64_t taken = (frames - frames_count_free()) * PAGE_SIZE;
+        assert_true(taken <= p.process->used - used + PAGE_SIZE);
+        if (round) {
+            assert_int_equal(frames, frames_count_free());
+            assert_int_equal(ids, object_id_end());
+        }
+        assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON1(test_generations_end), ON2(test_slots_are_paid),
         ON1(test_rights), ON1(test_wrong_handles), ON1(test_close), ON1(test_slots),
         ON2(test_revocation), ON2(test_refs), ON1(test_full_table), ON2(test_quota_of_objects),
     };

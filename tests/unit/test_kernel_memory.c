@@ -245,6 +245,7 @@ static void test_destroy_process(void **state)
         struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
         assert_int_equal(CALL(0, mem_map, p.handle, ring, 0, PAGE_SIZE, VA, PROT_READ), OK);
         int64_t child = CALL(1, process_create, 2 * MB, 0, 0);
+        fake_grant(object_to(fake_object(p.process, child), process));
         int64_t t = CALL(1, thread_create, child, 1, 0x400000, 0, 0);
         int64_t own = FINISH(1, mem_create, 3 * MB, PAGE_2M, 0);
         assert_int_equal(CALL(1, mem_map, child, own, 0, 3 * MB, VA, PROT_READ), OK);

@@ -74,6 +74,12 @@ static void check_vmm_process(void)
                      fake_handle(manager.console_event));
     assert_int_equal(rights, RIGHT_USE);
     assert_int_equal(block->vmm.console.bits, 2);
+    // It may say that its own line has text, nothing else, and makes no processes.
+    assert_int_equal(process->slot[block->vmm.console.event - 2].withheld, ~2ull);
+    assert_int_equal(process->slot[block->vmm.event - 2].withheld, 0);
+    assert_int_equal(process->counts.processes, 0);
+    assert_int_equal(process->counts.budgets, 0);
+    assert_int_equal(process->counts.vms, 1);
     // The program: shared text, data of its own.
     const struct fake_mapping *text = fake_mapped(process, 0x400000);
     const struct fake_mapping *data = fake_mapped(process, 0x402010);
@@ -101,6 +107,9 @@ static void check_console_process(void)
     assert_ptr_equal(fake_slot(process, block->console.line[2].event, &rights),
                      fake_handle(manager.vm[1].event));
     assert_int_equal(block->console.line[2].bits, VMM_BIT_CONSOLE);
+    assert_int_equal(process->slot[block->console.line[2].event - 2].withheld, ~VMM_BIT_CONSOLE);
+    assert_int_equal(process->slot[block->console.line[0].event - 2].withheld,
+                     ~(MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED));
     assert_ptr_equal(fake_slot(process, block->console.line[2].memory, &rights),
                      fake_handle(manager.vm[1].line));
     assert_true(process->ports);

@@ -110,6 +110,7 @@ static void test_kill_running_elsewhere(void **state)
     (void)state;
     int64_t e = CALL(0, event_create, 0);
     int64_t p = CALL(0, process_create, 1 * MB, e, 4);
+    fake_grant(object_to(fake_object(fake_manager, p), process));
     int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0x800000, 0);
     struct thread *thread = object_to(fake_object(fake_manager, t), thread);
     CALL(0, thread_start, t);
@@ -210,6 +211,7 @@ static void test_end_wakes_on_same_core(void **state)
     struct fake_process p = fake_spawn(1, 4 * MB, PRIO_BEST_EFFORT, 0);
     struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
     int64_t e = CALL(1, event_create, 0), child = CALL(1, process_create, 1 * MB, e, 1);
+    fake_grant(object_to(fake_object(p.process, child), process));
     CALL(1, thread_start, CALL(1, thread_create, child, 1, 0x400000, 0, 0));
     CALL(1, event_wait, e, 1, 0);
     while (cpus[1]->current == other.thread)

@@ -19,9 +19,9 @@ static void test_log(void **state)
     char *page = user_page(0);
     char *read = page + 2048;
     memcpy(page, "hello from ring 3\n", 18);
-    assert_int_equal(CALL(0, log_write, USER_PAGE, 18), 18);
+    assert_int_equal(FINISH(0, log_write, USER_PAGE, 18), 18);
     assert_non_null(strstr(fake.log, "hello from ring 3\n"));
-    assert_int_equal(CALL(0, log_write, USER_PAGE, 4096), 256); // the rest with the next call
+    assert_int_equal(FINISH(0, log_write, USER_PAGE, 4096), 256); // the rest with the next call
     assert_int_equal(CALL(0, log_write, USER_PAGE + 4000, 200), ERR_RANGE); // runs out of the page
     assert_int_equal(CALL(0, log_write, 0, 10), ERR_RANGE);
     assert_int_equal(CALL(0, log_write, ~0ull - 5, 10), ERR_RANGE);
@@ -88,6 +88,7 @@ static void test_end_event(void **state)
     (void)state;
     int64_t e = CALL(0, event_create, 0);
     int64_t p = CALL(0, process_create, 1 * MB, e, 0x40);
+    fake_grant(object_to(fake_object(fake_manager, p), process));
     int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0, 0);
     CALL(0, thread_start, t);
     fake_interrupts(1);

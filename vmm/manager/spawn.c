@@ -72,11 +72,11 @@ static int64_t spawn_map_segment(struct spawned *spawned, const struct program *
     return spawn_map_own(spawned, mem, segment->bytes, segment->va, segment->prot);
 }
 
-int64_t spawn_create(struct spawned *spawned, const struct program *program, uint64_t quota,
-                     handle_t event, uint64_t bits)
+int64_t spawn_create(struct spawned *spawned, const struct program *program,
+                     const struct spawn_limits *limits, handle_t event, uint64_t bits)
 {
     *spawned = (struct spawned){0};
-    int64_t status = kcall_process_create(quota, event, bits);
+    int64_t status = kcall_process_create(limits->quota, event, bits, &limits->counts);
     if (status < 0) {
         return status;
     }

@@ -33,10 +33,15 @@ struct spawn_place {
 // Returns NULL, or what is wrong. Called once per program.
 const char *program_load(struct program *program, const void *file, uint64_t len);
 
+struct spawn_limits {
+    uint64_t quota; // bytes
+    struct process_counts counts;
+};
+
 // Makes the process with its segments and its stack; its end signals `bits` to `event`. On failure
 // nothing is left behind. Returns OK or a negative status.
-int64_t spawn_create(struct spawned *spawned, const struct program *program, uint64_t quota,
-                     handle_t event, uint64_t bits);
+int64_t spawn_create(struct spawned *spawned, const struct program *program,
+                     const struct spawn_limits *limits, handle_t event, uint64_t bits);
 
 // Gives the process its start block, and starts it. Returns OK or a negative status; then the
 // caller calls spawn_destroy().

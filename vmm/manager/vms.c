@@ -15,6 +15,10 @@
 _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
 // History and pages for each line, and the program itself.
 #define CONSOLE_QUOTA(lines) ((2ull << 20) + (lines) * (256ull << 10))
+// Its own memory, one VM and what that needs; and no processes, so all that a VMM ever makes is on
+// its VM's core and in its VM's name.
+#define VMM_COUNTS {.mappings = 1024, .memories = 256, .threads = 4, .events = 4, .timers = 4, \
+                    .vms = 1, .vcpus = 1}
 
 static struct start_block block; // too large for the stack; filled anew for each process
 
@@ -29,18 +33,25 @@ static void block_init(const struct boot_info *boot, enum start_role role)
     block.role = role;
 }
 
-// Puts a handle in the new process's table; *status keeps the first failure.
-static handle_t give(handle_t process, handle_t h, uint32_t rights, int64_t *status)
+// What goes into the new process's table; *status keeps the first failure.
+static handle_t given(int64_t slot, int64_t *status)
 {
-    if (*status < 0) {
-        return 0;
-    }
-    int64_t slot = kcall_handle_copy(process, h, rights, 0);
     if (slot < 0) {
         *status = slot;
-        return 0;
     }
-    return (handle_t)slot;
+    return slot < 0 ? 0 : (handle_t)slot;
+}
+
+static handle_t give(handle_t process, handle_t h, uint32_t rights, int64_t *status)
+{
+    return *status < 0 ? 0 : given(kcall_handle_copy(process, h, rights, 0), status);
+}
+
+// An event of somebody else's, to signal these bits of it.
+static handle_t give_bits(handle_t process, handle_t event, uint64_t bits, int64_t *status)
+{
+    return *status < 0 ? 0 : given(kcall_handle_copy_bits(process, event, RIGHT_USE, 0, bits),
+                                   status);
 }
 
 // Makes what outlives the VM's process: its event, its line and its budget.
@@ -98,7 +109,7 @@ static void console_line(struct start_line *line, const char *name, handle_t pro
 {
     snprintf(line->name, sizeof(line->name), "%s", name);
     line->memory = give(process, memory, RIGHT_READ | RIGHT_WRITE, status);
-    line->event = give(process, event, RIGHT_USE, status);
+    line->event = give_bits(process, event, bits, status);
     line->bits = bits;
 }
 
@@ -111,7 +122,8 @@ static int64_t console_wire(struct manager *manager, handle_t process)
     start->irq = give(process, BOOT_HANDLE_COM1_IRQ, RIGHT_USE, &status);
     start->lines = manager->vms + 1;
     console_line(&start->line[0], MANAGER_NAME, process, manager->line_memory, manager->event,
-                 MANAGER_BIT_LINE, &status);
+                 MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED, &status);
+    start->line[0].bits = MANAGER_BIT_LINE; // when it has input or room
     for (uint32_t i = 0; i < manager->vms; i++) {
         const struct manager_vm *vm = &manager->vm[i];
         console_line(&start->line[i + 1], vm->config->name, process, vm->line, vm->event,
@@ -128,9 +140,12 @@ static int64_t console_wire(struct manager *manager, handle_t process)
 int64_t vms_start_console(struct manager *manager)
 {
     const struct spawn_place place = {.core = CONSOLE_CORE, .priority = PRIO_SYSTEM};
-    int64_t status = spawn_create(&manager->console, &manager->console_program,
-                                  CONSOLE_QUOTA(manager->vms + 1), manager->event,
-                                  MANAGER_BIT_CONSOLE);
+    const struct spawn_limits limits = {
+        .quota = CONSOLE_QUOTA(manager->vms + 1),
+        .counts = {.mappings = 512, .memories = 64, .threads = 1, .events = 4, .timers = 4},
+    };
+    int64_t status = spawn_create(&manager->console, &manager->console_program, &limits,
+                                  manager->event, MANAGER_BIT_CONSOLE);
     if (status < 0) {
         return status;
     }
@@ -214,9 +229,12 @@ void vms_start(struct manager *manager, uint32_t index)
         .priority = vm->budget != 0 ? PRIO_BUDGET : PRIO_BEST_EFFORT,
         .budget = vm->budget,
     };
-    uint64_t quota = (vm->config->memory + MANAGER_VM_OVERHEAD(vm->config->memory)) &
-                     ~(PAGE_SIZE - 1);
-    int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, quota, manager->event,
+    const struct spawn_limits limits = {
+        .quota = (vm->config->memory + MANAGER_VM_OVERHEAD(vm->config->memory)) &
+                 ~(PAGE_SIZE - 1),
+        .counts = VMM_COUNTS,
+    };
+    int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, &limits, manager->event,
                                   1ull << index);
     if (status >= 0) {
         struct process_status process;

@@ -22,6 +22,21 @@ static void put(char c)
     out8(COM1, (uint8_t)c);
 }
 
+// The FIFO is empty, or takes nothing.
+size_t arch_log_some(const char *text, size_t bytes)
+{
+    size_t done = 0;
+    for (unsigned room = in8(COM1 + 5) & 0x20 ? 16 : 0; room > 1 && done < bytes; done++) {
+        if (text[done] == '\n') {
+            out8(COM1, '\r');
+            room--;
+        }
+        out8(COM1, (uint8_t)text[done]);
+        room--;
+    }
+    return done;
+}
+
 void arch_log(const char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {

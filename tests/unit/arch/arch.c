@@ -276,6 +276,17 @@ void arch_log(const char *text, size_t bytes)
     fake.log[fake.log_bytes] = 0;
 }
 
+// A port with a FIFO, which takes a moment to send.
+size_t arch_log_some(const char *text, size_t bytes)
+{
+    static uint64_t busy_until;
+    if (busy_until > fake.now && busy_until < fake.now + 1000000)
+        return 0;
+    busy_until = fake.now + 1000;
+    arch_log(text, min_u64(bytes, 16));
+    return min_u64(bytes, 16);
+}
+
 void arch_off(int status)
 {
     fake.off_status = status;

@@ -293,7 +293,7 @@ static void make_manager(void *unused)
 {
     enum status status;
     (void)unused;
-    fake_manager = process_make(NULL, frames_count_free() * PAGE_SIZE, &status);
+    fake_manager = process_make(NULL, frames_count_free() * PAGE_SIZE, NULL, &status);
     fake_thread = thread_make(fake_manager, 0, PRIO_SYSTEM, &status);
     fake_thread->started = 1;
     handle_set(fake_manager, BOOT_HANDLE_SYSTEM,
@@ -356,11 +356,23 @@ struct object *fake_object(struct process *p, int64_t h)
     return h > 0 ? handle_any(p, (uint64_t)h, &rights) : NULL;
 }
 
+// What the manager would give it, and more: each test has its own needs.
+void fake_grant(struct process *p)
+{
+    for (unsigned i = 0; i < OBJ_COUNTED; i++) {
+        uint32_t left = p->parent->may[i] - p->parent->have[i];
+        uint32_t some = (uint32_t)min_u64(left / 2, 1u << 13);
+        p->parent->have[i] += some;
+        p->may[i] += some;
+    }
+}
+
 struct fake_process fake_spawn(uint32_t core, uint64_t quota, uint8_t priority, uint64_t budget)
 {
     struct fake_process f = { 0 };
     f.handle = (uint64_t)CALL(0, process_create, quota);
     f.process = object_to(fake_object(fake_manager, (int64_t)f.handle), process);
+    fake_grant(f.process);
     f.thread_h = (uint64_t)CALL(0, thread_create, f.handle, core, 0x400000, 0x800000, 7);
     f.thread = object_to(fake_object(fake_manager, (int64_t)f.thread_h), thread);
     if (!f.thread || CALL(0, thread_sched, f.thread_h, priority, budget) != OK ||

@@ -91,5 +91,7 @@ NORETURN void fake_back_to_guest(struct vcpu *v);
 // table.
 struct fake_process { struct process *process; struct thread *thread; uint64_t handle, thread_h; };
 struct fake_process fake_spawn(uint32_t core, uint64_t quota, uint8_t priority, uint64_t budget);
+// More of each kind of objects than tests need, of its parent's.
+void fake_grant(struct process *p);
 // The object behind a handle of that process.
 struct object *fake_object(struct process *p, int64_t h);

@@ -127,9 +127,8 @@ struct fake_object *fake_handle(handle_t h)
 
 struct fake_object *fake_slot(struct fake_object *process, handle_t slot, uint32_t *rights)
 {
-    if (slot < 2 || slot - 2 >= process->slots) {
+    if (slot < 2 || slot - 2 >= process->slots)
         return NULL;
-    }
     *rights = process->slot[slot - 2].rights;
     return &fake.object[process->slot[slot - 2].object];
 }
@@ -181,8 +180,10 @@ static int64_t call_handle_copy(const uint64_t a[6])
     if (process->slots == ARRAY(process->slot)) {
         return ERR_FULL;
     }
+    assert(a[4] == 0 || object->type == FAKE_EVENT);
     process->slot[process->slots].object = (int)(object - fake.object);
     process->slot[process->slots].rights = (uint32_t)a[2];
+    process->slot[process->slots].withheld = a[4];
     return process->slots++ + 2;
 }
 
@@ -285,6 +286,7 @@ static int64_t call_process_create(const uint64_t a[6])
     process->event = (int)(event - fake.object);
     process->bits = a[2];
     process->status.quota = a[0];
+    memcpy(&process->counts, (const void *)(uintptr_t)a[3], sizeof(process->counts));
     return handle_new(index);
 }
 
@@ -371,9 +373,8 @@ static int64_t call_event_signal(const uint64_t a[6])
 {
     int64_t status;
     struct fake_object *event = get(a[0], FAKE_EVENT, RIGHT_USE, &status);
-    if (event != NULL) {
+    if (event != NULL)
         fake_signal(event, a[1]);
-    }
     return status;
 }
 
@@ -412,9 +413,8 @@ static int64_t call_ioports_grant(const uint64_t a[6])
 {
     int64_t status;
     struct fake_object *process = get(a[0], FAKE_PROCESS, RIGHT_USE, &status);
-    if (process != NULL && get(a[1], FAKE_PORTS, RIGHT_USE, &status) != NULL) {
+    if (process != NULL && get(a[1], FAKE_PORTS, RIGHT_USE, &status) != NULL)
         process->ports = true;
-    }
     return status;
 }
 

@@ -35,7 +35,8 @@ struct fake_object {
     int event;
     uint64_t bits; // of a process: signalled at its end; of an event: those that are set
     uint32_t slots;
-    struct { int object; uint32_t rights; } slot[64];
+    struct { int object; uint32_t rights; uint64_t withheld; } slot[64];
+    struct process_counts counts;
     uint32_t mappings;
     struct fake_mapping mapping[FAKE_MAPPINGS];
     bool ports;

@@ -153,14 +153,33 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
 
 static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
 
+// The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
+// when that core first loads the new one. kernel_lock.
+static uint64_t vpids[(UINT16_MAX + 1) / 64] = { 1 };
+
+static uint16_t vpid_take(void)
+{
+    for (uint32_t i = 0; i < ARRAY_SIZE(vpids); i++)
+        if (~vpids[i]) {
+            uint32_t bit = (uint32_t)__builtin_ctzll(~vpids[i]);
+            vpids[i] |= 1ull << bit;
+            return (uint16_t)(i * 64 + bit);
+        }
+    return 0;
+}
+
+static void vpid_give_back(uint16_t vpid) { vpids[vpid / 64] &= ~(1ull << vpid % 64); }
+
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
-    if (v->object.id > UINT16_MAX)
+    v->arch.vpid = vpid_take();
+    if (!v->arch.vpid)
         return ERR_FULL;
-    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
+    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs)) {
+        vpid_give_back(v->arch.vpid);
         return ERR_MEMORY;
+    }
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
-    v->arch.vpid = (uint16_t)v->object.id; // unique among the living, never 0
     init_soft_state(v, apic_id);
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
     vmclear(v);
@@ -191,4 +210,5 @@ void vmx_vcpu_free(struct vcpu *v)
 {
     arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
     frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
+    vpid_give_back(v->arch.vpid);
 }
