@@ -215,6 +215,8 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
     if (!alone)
         return false;
     arch_thread_gone(t);
+    if (cpu->current == t)
+        cpu->current = NULL;
     t->move.state = t->state == THREAD_BLOCKED ? THREAD_BLOCKED : THREAD_RUNNABLE;
     t->state = THREAD_MOVING;
     __atomic_store_n(&t->core, t->move.core, __ATOMIC_SEQ_CST); // now it is the new core's
