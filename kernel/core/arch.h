@@ -43,6 +43,8 @@ struct audit_item {
     uint64_t address; // where the leaf, or what the table covers, begins
 };
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item);
+// Likewise the leaves by which the kernel itself reaches memory.
+bool arch_kernel_next(uint64_t *cursor, struct audit_item *item);
 // Drops what this core's TLB holds of the space: of a process (it is loaded) or of a VM.
 void arch_space_flush(struct space *s);
 void arch_space_none(void);                // this core loads the kernel's own tables: no process

@@ -4,23 +4,31 @@
 //   - a table's frame belongs to that VM or process itself, and a leaf never leads to such a frame;
 //   - a leaf leads to a frame of a memory object, by a record of exactly that mapping: so no frame
 //     of the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
-//   - a VM has no boot module, and no process but the VM's own has the VM's memory.
+//   - a VM has no boot module, and no process but the VM's own has the VM's memory;
+//   - the kernel's own map leads to no frame of a memory object but those made with MEM_KERNEL.
 // In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again.
 #include "kernel/core/syscall.h"
 
-#define PIECE_ENTRIES 4096
+// What one piece and its steps cost, in instructions, roughly.
+#define PIECE       8000
+#define COST_ENTRY  150
+#define COST_RECORD 8 // one of a list looked at
+#define COST_FRAME  4
+#define FRAMES_STEP 256u
+#define IDS_PIECE   1024
 #define ROUNDS_MAX    65 // over one space
 #define REPORTS_MAX   8
 
 // op_state.w[]; ref: the process or VM that is being walked, or none yet
-enum { ID, CURSOR, CHANGES, ROUNDS, HERE, FAILURES };
+// PART: bytes of the entry at CURSOR that are checked. ID 0 is the kernel's own map.
+enum { ID, CURSOR, CHANGES, ROUNDS, HERE, FAILURES, PART };
 
 struct walk {
     uint64_t *w;
-    struct space *space;
+    struct space *space;   // NULL: the kernel's map
     struct object *holder;
     struct mapping *last;  // the record that matched last
-    uint64_t entries;      // left in this piece
+    int64_t left;          // of PIECE
 };
 
 static struct space *space_of(struct object *o)
@@ -33,8 +41,8 @@ static void fail(struct walk *k, const char *why, uint64_t address, struct hpa f
     if (k->w[FAILURES]++ >= REPORTS_MAX)
         return;
     log_print("audit: %s %u: %s: frame 0x%lx at 0x%lx, owner %u\n",
-              k->space->is_vm ? "vm" : "process", k->holder->id, why, frame.v, address,
-              frames_owner(frame));
+              !k->space ? "kernel" : k->space->is_vm ? "vm" : "process",
+              k->holder ? k->holder->id : 0, why, frame.v, address, frames_owner(frame));
 }
 
 static struct mapping *record_at(struct walk *k, uint64_t address)
@@ -43,8 +51,7 @@ static struct mapping *record_at(struct walk *k, uint64_t address)
         return k->last;
     list_for_each(l, &k->space->mappings) {
         struct mapping *m = list_entry(l, struct mapping, in_space);
-        if (k->entries > 1)
-            k->entries--; // searching counts as work of this piece
+        k->left -= COST_RECORD;
         if (address - m->address < m->bytes)
             return k->last = m;
     }
@@ -52,10 +59,11 @@ static struct mapping *record_at(struct walk *k, uint64_t address)
 }
 
 // Is the memory some VM's? Then only that VM's process may have it as well.
-static bool vm_memory_of_others(const struct memory *m, const struct process *p)
+static bool vm_memory_of_others(struct walk *k, const struct memory *m, const struct process *p)
 {
     bool used = false;
     list_for_each(l, &m->mappings) {
+        k->left -= COST_RECORD;
         const struct space *s = list_entry(l, struct mapping, in_memory)->space;
         if (s->is_vm && container_of(s, struct vm, space)->object.owner == p)
             return false;
@@ -64,10 +72,20 @@ static bool vm_memory_of_others(const struct memory *m, const struct process *p)
     return used;
 }
 
+static const char *check_kernel(uint32_t owner)
+{
+    struct object *o = object_by_id(owner);
+    bool memory = o && o->type == OBJ_MEMORY;
+    return owner == FRAME_FREE || (memory && !(object_as(o, memory)->flags & MEM_KERNEL))
+               ? "memory that is not the kernel's" : NULL;
+}
+
 // Frames of one owner, mapped in a row by one leaf.
 static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address, uint64_t bytes)
 {
     uint32_t owner = frames_owner(frame);
+    if (!k->space)
+        return check_kernel(owner);
     if (owner == k->space->owner_id)
         return k->space->is_vm && frame.v == object_as(k->holder, vm)->own_page.v &&
                bytes == PAGE_SIZE ? NULL : "a table of its own";
@@ -83,34 +101,47 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
         return "not what was mapped";
     if (k->space->is_vm)
         return (m->flags & MEM_MODULE) ? "a boot module" : NULL;
-    if (vm_memory_of_others(object_as(o, memory), object_as(k->holder, process)))
+    if (vm_memory_of_others(k, object_as(o, memory), object_as(k->holder, process)))
         return "memory of another's vm";
     return NULL;
 }
 
-static void check_item(struct walk *k, const struct audit_item *item)
+// True: all of it.
+static bool check_item(struct walk *k, const struct audit_item *item)
 {
     if (item->table) {
         if (frames_owner(item->frame) != k->space->owner_id)
             fail(k, "a table not its own", item->address, item->frame);
         k->w[HERE]++;
-        return;
+        return true;
     }
-    for (uint64_t at = 0; at < item->bytes;) {
+    while (k->w[PART] < item->bytes) {
+        uint64_t at = k->w[PART], most = min_u64((item->bytes - at) / PAGE_SIZE, FRAMES_STEP);
         struct hpa frame = HPA(item->frame.v + at);
-        uint64_t run = frames_run(frame, (item->bytes - at) / PAGE_SIZE);
+        if (k->left <= 0)
+            return false;
+        uint64_t run = frames_run(frame, most);
+        k->left -= (int64_t)run * COST_FRAME + COST_ENTRY;
         const char *why = check_leaf(k, frame, item->address + at, run * PAGE_SIZE);
         if (why)
             fail(k, why, item->address + at, frame);
-        k->w[HERE] += run;
-        at += run * PAGE_SIZE;
+        k->w[HERE] += k->space ? run : 0;
+        k->w[PART] = at + run * PAGE_SIZE;
     }
+    k->w[PART] = 0;
+    return true;
+}
+
+static bool next_item(struct walk *k, struct audit_item *item)
+{
+    return k->space ? arch_space_next(k->space, &k->w[CURSOR], item)
+                    : arch_kernel_next(&k->w[CURSOR], item);
 }
 
 // The next process or VM from w[ID] on; NULL: none among the ids of this piece.
 static struct object *next_holder(uint64_t *w)
 {
-    for (unsigned i = 0; i < PIECE_ENTRIES && w[ID] < object_id_end(); i++, w[ID]++) {
+    for (unsigned i = 0; i < IDS_PIECE && w[ID] < object_id_end(); i++, w[ID]++) {
         struct object *o = object_by_id((uint32_t)w[ID]);
         if (o && o->dying == OBJECT_ALIVE && (o->type == OBJ_VM || o->type == OBJ_PROCESS))
             return o;
@@ -118,40 +149,52 @@ static struct object *next_holder(uint64_t *w)
     return NULL;
 }
 
-enum op_progress audit_piece(struct thread *t)
+// Finds the next space to walk, or begins it again; false: `*progress` is the end of this piece.
+static bool choose(struct thread *t, struct walk *k, enum op_progress *progress)
 {
-    uint64_t *w = t->op_state.w;
-    struct object *o = ref_get(t->op_state.ref);
-    if (!o) { // the first, or the last one was destroyed
-        o = next_holder(w);
-        if (!o && w[ID] < object_id_end())
-            return OP_AGAIN;
+    uint64_t *w = k->w;
+    k->holder = ref_get(t->op_state.ref);
+    if (!k->holder) { // the first, or the last one was destroyed
+        k->holder = next_holder(w);
+        *progress = k->holder || w[ID] < object_id_end() ? OP_AGAIN : OP_DONE;
         t->op_state.status = w[FAILURES] ? ERR_STATE : OK;
-        if (!o)
-            return OP_DONE;
-        t->op_state.ref = ref_to(o);
+        if (!k->holder)
+            return false;
+        t->op_state.ref = ref_to(k->holder);
         w[CHANGES] = UINT64_MAX; // unlike any
         w[ROUNDS] = 0;
     }
-    struct walk k = { w, space_of(o), o, NULL, PIECE_ENTRIES };
-    if (w[CHANGES] != k.space->changes) {
+    k->space = space_of(k->holder);
+    if (w[CHANGES] != k->space->changes) {
         if (++w[ROUNDS] > ROUNDS_MAX) {
             t->op_state.status = ERR_BUSY;
-            return OP_DONE;
+            *progress = OP_DONE;
+            return false;
         }
-        w[CURSOR] = 0;
-        w[HERE] = 0;
-        w[CHANGES] = k.space->changes;
+        w[CURSOR] = w[PART] = w[HERE] = 0;
+        w[CHANGES] = k->space->changes;
     }
-    for (; k.entries; k.entries--) {
+    return true;
+}
+
+enum op_progress audit_piece(struct thread *t)
+{
+    struct walk k = { .w = t->op_state.w, .left = PIECE };
+    enum op_progress progress = OP_AGAIN;
+    if (k.w[ID] && !choose(t, &k, &progress))
+        return progress;
+    for (; k.left > 0; k.left -= COST_ENTRY) {
         struct audit_item item;
-        if (arch_space_next(k.space, &w[CURSOR], &item)) {
-            check_item(&k, &item);
+        uint64_t before = k.w[CURSOR];
+        if (next_item(&k, &item)) {
+            if (!check_item(&k, &item))
+                k.w[CURSOR] = before;
             continue;
         }
-        t->op_state.value += w[HERE];
+        t->op_state.value += k.w[HERE];
         t->op_state.ref = (struct ref){ NULL, 0 };
-        w[ID]++;
+        k.w[CURSOR] = 0;
+        k.w[ID]++;
         break;
     }
     return OP_AGAIN;

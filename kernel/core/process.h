@@ -30,6 +30,7 @@ struct memory {
     uint64_t bytes;        // multiple of PAGE_SIZE
     uint8_t flags;         // MEM_*
     struct list mappings;  // struct mapping.in_memory
+    uint32_t records;      // how many; at most SPACE_RECORDS_MAX
     uint64_t zeroed;       // bytes done, while it is made or destroyed
     uint32_t pins;         // the kernel itself uses the frames (a vCPU's page)
 };

@@ -41,7 +41,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
     if (overlaps(s, address, bytes, &below))
         return NULL;
     *status = ERR_FULL;
-    if (s->records == SPACE_RECORDS_MAX)
+    if (s->records == SPACE_RECORDS_MAX || m->records == SPACE_RECORDS_MAX)
         return NULL;
     struct mapping *map = object_new(mapping, s->payer, status);
     if (!map)
@@ -56,6 +56,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
     list_push_front(below, &map->in_space);
     list_push_back(&m->mappings, &map->in_memory);
     s->records++;
+    m->records++;
     return map;
 }
 
@@ -135,6 +136,7 @@ bool mapping_free(struct mapping *m)
         return false;
     m->space->changes++;
     m->space->records--;
+    m->memory->records--;
     list_remove(&m->in_space);
     list_remove(&m->in_memory);
     object_drop(&m->object);

@@ -114,6 +114,16 @@ static void test_own_page(void **state)
     assert_int_equal(audit(), ERR_STATE);
 }
 
+// The kernel maps a frame of a guest, as it did all of them once.
+static void test_kernel_map(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    arch_own(HPA(s.m[0]->base.v + 17 * PAGE_SIZE), 1);
+    assert_int_equal(audit(), ERR_STATE);
+    assert_true(log_has("kernel 0: memory that is not the kernel's"));
+}
+
 static void test_foreign_table(void **state)
 {
     (void)state;
@@ -233,7 +243,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON4(test_clean), ON4(test_overlap_of_vms), ON4(test_wrong_frame), ON4(test_kernel_frame),
-        ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_foreign_table),
+        ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_kernel_map),
+        ON4(test_foreign_table),
         ON4(test_shared_on_purpose), ON4(test_pages_on_demand), ON4(test_vm_memory_elsewhere),
         ON4(test_module_in_vm),
         ON4(test_pieces_and_changes), ON4(test_after_destroy),

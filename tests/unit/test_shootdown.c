@@ -298,10 +298,11 @@ static void test_records_bounded(void **state)
 {
     (void)state;
     int64_t mem = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
-    int64_t vm = CALL(0, vm_create, 0);
+    int64_t vm = CALL(0, vm_create, 0), other = CALL(0, vm_create, 0);
     for (uint64_t i = 0; i < SPACE_RECORDS_MAX; i++)
         assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, i * PAGE_SIZE, PROT_READ), OK);
     assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 64 * MB, PROT_READ), ERR_FULL);
+    assert_int_equal(CALL(0, vm_map, other, mem, 0, PAGE_SIZE, 0, PROT_READ), ERR_FULL);
     assert_int_equal(CALL(0, vm_unmap, vm, 0, PAGE_SIZE), OK);
     assert_int_equal(CALL(0, vm_map, vm, mem, 0, PAGE_SIZE, 64 * MB, PROT_READ), OK);
     assert_int_equal(FINISH(0, object_destroy, vm), OK);

@@ -30,7 +30,7 @@ static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, P
 static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 1, 2, EPT_EXEC, 0,
                                                1ull << 48 };
 static const struct pt_format format_kernel = {
-    .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P,
+    .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P, .limit = WINDOWS,
 };
 
 // The kernel's own tables, made at boot: the root's upper half is in every process's.
@@ -350,6 +350,9 @@ bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
                 *cursor = next;
                 if (used)
                     return true;
+                // Empty entries in a row are no steps of their own.
+                while (!is_aligned(next, span(l + 1)) && !table[index_at(next, l)])
+                    next += span(l);
                 address = next;
                 given = 0;
                 break;
@@ -363,6 +366,16 @@ bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
         }
     }
     return false;
+}
+
+bool arch_kernel_next(uint64_t *cursor, struct audit_item *item)
+{
+    *cursor = max_u64(*cursor, DIRECT_MAP);
+    do {
+        if (!arch_space_next(&kernel_space, cursor, item))
+            return false;
+    } while (item->table);
+    return true;
 }
 
 void arch_space_flush(struct space *s)

@@ -30,7 +30,22 @@ struct cpu *this_cpu(void) { return &cpu_memory[fake.core]; }
 void *fake_ptr(struct hpa a) { return ram.all + (a.v - RAM_BASE); }
 void *arch_ptr(struct hpa a) { return ram.kernel + (a.v - RAM_BASE); }
 
-void arch_own(struct hpa base, uint64_t frames) { ram_allow(arch_ptr(base), frames * PAGE_SIZE); }
+void arch_own(struct hpa base, uint64_t frames)
+{
+    ram_allow(&ram, base.v - RAM_BASE, frames * PAGE_SIZE);
+}
+
+bool arch_kernel_next(uint64_t *cursor, struct audit_item *item)
+{
+    for (uint64_t at = *cursor; at < ram.bytes; at += PAGE_SIZE) {
+        if (!ram_allowed(&ram, at))
+            continue;
+        *item = (struct audit_item){ HPA(RAM_BASE + at), PAGE_SIZE, false, RAM_BASE + at };
+        *cursor = at + PAGE_SIZE;
+        return true;
+    }
+    return false;
+}
 
 void arch_clear(struct hpa base, uint64_t bytes) { arch_zero(fake_ptr(base), bytes); }
 void arch_read(void *to, struct hpa from, uint64_t bytes) { memcpy(to, fake_ptr(from), bytes); }

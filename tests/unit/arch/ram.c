@@ -13,6 +13,7 @@ void ram_make(struct ram *ram, size_t bytes)
     if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
         abort();
     ram->bytes = bytes;
+    ram->allowed = calloc(bytes >> 12, 1);
     ram->all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     ram->kernel = mmap(NULL, bytes, PROT_NONE, MAP_SHARED, file, 0);
     close(file);
@@ -27,11 +28,17 @@ void ram_free(struct ram *ram)
         return;
     munmap(ram->all, ram->bytes);
     munmap(ram->kernel, ram->bytes);
+    free(ram->allowed);
     ram->all = NULL;
 }
 
-void ram_allow(void *kernel, size_t bytes)
+bool ram_allowed(const struct ram *ram, size_t at) { return ram->allowed[at >> 12]; }
+
+void ram_allow(struct ram *ram, size_t at, size_t bytes)
 {
+    for (size_t i = at; i < at + bytes; i += 4096)
+        ram->allowed[i >> 12] = 1;
+    char *kernel = ram->kernel + at;
     if (mprotect(kernel, bytes, PROT_READ | PROT_WRITE) != 0)
         abort();
 }

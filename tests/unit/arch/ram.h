@@ -2,9 +2,11 @@
 // The fake machine's RAM, mapped twice: as the tests see it, and as the kernel does, where only
 // what it was allowed can be touched and all else faults.
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
-struct ram { char *all, *kernel; size_t bytes; };
+struct ram { char *all, *kernel, *allowed; size_t bytes; };
 void ram_make(struct ram *ram, size_t bytes);
 void ram_free(struct ram *ram);
-void ram_allow(void *kernel, size_t bytes);
+void ram_allow(struct ram *ram, size_t at, size_t bytes);
+bool ram_allowed(const struct ram *ram, size_t at);
