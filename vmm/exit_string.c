@@ -3,9 +3,43 @@
 // INS and OUTS: port I/O from and to the guest's memory, through its page tables. A long repetition
 // is done in chunks; between them the guest takes its interrupts, as on a CPU.
 // Runs on the VMM's only thread.
+#include "libc/kcall.h"
 #include "vmm/vmm.h"
 
 #define RFLAGS_DF (1ull << 10)
+
+// Of struct vm_segment's access.
+enum { TYPE_ACCESS = 2, TYPE_DOWN = 4, TYPE_CODE = 8, ACCESS_UNUSABLE = 0x100,
+       ACCESS_BIG = 0x4000 };
+
+// "Limit Checking", "Type Checking": what the CPU does after it has asked whether the port is
+// intercepted. There is none of it in 64-bit mode.
+static bool segment_allows(const struct vm_segment *s, bool write, uint64_t offset, unsigned size)
+{
+    uint64_t last = offset + size - 1;
+
+    if ((s->access & ACCESS_UNUSABLE) != 0)
+        return false;
+    if ((s->access & TYPE_CODE) != 0)
+        return !write && (s->access & TYPE_ACCESS) != 0 && last <= s->limit;
+    if (write && (s->access & TYPE_ACCESS) == 0)
+        return false;
+    if ((s->access & TYPE_DOWN) != 0)
+        return offset > s->limit && last <= (s->access & ACCESS_BIG ? 0xFFFFFFFF : 0xFFFF);
+    return last <= s->limit;
+}
+
+// The segment of the memory operand, or NULL where it does not count.
+static const struct vm_segment *string_segment(const struct vcpu_page *page)
+{
+    const struct vcpu_sregs *s = &page->sregs;
+    const struct vm_segment *const segment[] = { &s->es, &s->cs, &s->ss, &s->ds, &s->fs, &s->gs };
+    unsigned number = page->exit.pio.segment;
+
+    if (page->exit.cpu.code_size == 8)
+        return NULL;
+    return segment[number < sizeof(segment) / sizeof(segment[0]) ? number : SEGMENT_DS];
+}
 
 static enum gmem_result string_in(struct vmm *vmm, uint64_t gva, struct guest_fault *fault)
 {
@@ -47,8 +81,19 @@ enum exit_result exit_pio_string(struct vmm *vmm)
     uint64_t chunk = string_chunk(offset, pio->addr_size, step, count), done;
     enum gmem_result result = GMEM_OK;
     struct guest_fault fault = { 0 };
+    const struct vm_segment *segment = string_segment(page);
 
+    if (segment != NULL && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
+        return exit_kill(vmm, "its segments could not be read");
     for (done = 0; done < chunk; done++) {
+        uint64_t at = offset + done * (uint64_t)step; // a chunk does not wrap
+        if (segment != NULL && !segment_allows(segment, pio->in, at, pio->size)) {
+            fault = (struct guest_fault){ .has_error = true,
+                                          .vector = segment == &page->sregs.ss ? VECTOR_SS
+                                                                               : VECTOR_GP };
+            result = GMEM_FAULT;
+            break;
+        }
         result = pio->in ? string_in(vmm, pio->gva, &fault) : string_out(vmm, pio->gva, &fault);
         if (result != GMEM_OK)
             break;

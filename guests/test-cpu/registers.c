@@ -9,6 +9,7 @@
 #include "guests/lib/hypercall.h"
 #include "guests/test-cpu/groups.h"
 
+#define SCRATCH       0x7F00 // low memory is free once the loader's information has been read
 #define CR4_TSD       (1ul << 2)
 #define CR4_PCE       (1ul << 8)
 #define CR4_UMIP      (1ul << 11)
@@ -278,6 +279,29 @@ static void test_hypercall_32(void)
     }
 }
 
+// INSB in 32-bit code. The port's exit comes before the CPU has looked at the segment.
+static int insb_32(uint16_t selector, uint32_t offset)
+{
+    uint64_t at = offset;
+    trap_expect();
+    __asm__ volatile("mov %w1, %%es\n pushq %3\n pushq $1f\n lretq\n"
+                     ".code32\n1: " TRY("insb") "ljmp %4, $2f\n .code64\n2: mov %w5, %%es"
+                     : "+D"(at)
+                     : "r"(selector), "d"(PORT_NOBODY), "i"(SEL_CODE32), "i"(SEL_CODE64),
+                       "r"(SEL_DATA)
+                     : "memory");
+    return trap_caught.vector;
+}
+
+static void test_string_segments(void)
+{
+    check(insb_32(SEL_DATA16, SCRATCH) == TRAP_NONE, "insn.insb", "vector %d", trap_caught.vector);
+    insb_32(SEL_DATA16, 0x10000);
+    expect_vector("insn.insb-limit", VEC_GP);
+    insb_32(SEL_CODE32, SCRATCH);
+    expect_vector("insn.insb-type", VEC_GP);
+}
+
 static void test_instructions(void)
 {
     __asm__ volatile("wbinvd" ::: "memory");
@@ -288,6 +312,10 @@ static void test_instructions(void)
         __asm__ volatile("rdtscp" : "=c"(aux)::"eax", "edx", "memory");
         check(aux == 0x1234, "insn.rdtscp", "TSC_AUX %x", (unsigned int)aux);
     }
+    if (cpu_on_tcg())
+        check_skip("insn.insb", "QEMU looks at no type");
+    else
+        test_string_segments();
     if (!cpu_on_bulkhead()) {
         check_skip("insn.hypercall", "not on Bulkhead");
         return;

@@ -31,7 +31,8 @@ struct vm_exit_pio {
     uint8_t string;    // 1: INS, OUTS
     uint8_t rep;       // 1: with a REP prefix
     uint8_t addr_size; // string: 2, 4 or 8 bytes of RCX, RSI, RDI are used
-    uint8_t reserved;
+    uint8_t segment;   // string: of the memory operand, as encoded: ES CS SS DS FS GS. The CPU has
+                       // not looked at its type and limit yet
     uint32_t data;     // OUT: the value, zero-extended
     uint64_t gva;      // string: linear address of the first element
 };

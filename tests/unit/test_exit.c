@@ -38,7 +38,11 @@ static void string_port(bool in, bool rep, uint16_t number, uint8_t size, uint64
     world->page.exit.pio.rep = rep;
     world->page.exit.pio.addr_size = 4;
     world->page.exit.pio.gva = gva;
+    world->page.exit.pio.segment = in ? SEGMENT_ES : SEGMENT_DS;
     world->page.exit.cpu = (struct vm_exit_cpu){ .code_size = 4 };
+    world->page.sregs.ds = world->page.sregs.es = (struct vm_segment){
+        .limit = 0xFFFFFFFF, .access = 0xC093,
+    };
     world->page.gpr[in ? GPR_RDI : GPR_RSI] = gva;
     world->page.gpr[GPR_RCX] = count;
 }
@@ -89,6 +93,49 @@ static void test_string_fault(void **state)
     assert_int_equal(world->page.entry.fault.error, 6);
     assert_int_equal(world->page.entry.fault.address, 0x3000);
     assert_int_equal(guest_get(&world->vmm.ram, 0x5FFE, 2), 0xFFFF);
+}
+
+// What the CPU has not looked at: the segment's type and its limit.
+static void test_string_segments(void **state)
+{
+    static const struct {
+        uint16_t access;
+        uint32_t limit, offset;
+        bool in, out; // which are allowed, with two bytes
+    } cases[] = {
+        { 0x0093, 0x2001, 0x2000, true, true },   { 0x0093, 0x2000, 0x2000, false, false },
+        { 0x0091, 0xFFFF, 0x2000, false, true },  // read-only
+        { 0x009B, 0xFFFF, 0x2000, false, true },  // code
+        { 0x0099, 0xFFFF, 0x2000, false, false }, // code that may not be read
+        { 0x0193, 0xFFFF, 0x2000, false, false }, // null
+        { 0x0097, 0x2000, 0x2001, true, true },   // expand-down
+        { 0x0097, 0x2000, 0x2000, false, false }, { 0x0097, 0x2000, 0xFFFE, true, true },
+        { 0x0097, 0x2000, 0xFFFF, false, false }, { 0x4097, 0x2000, 0xFFFF, true, true },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (unsigned in = 0; in < 2; in++) {
+            bool allowed = in ? cases[i].in : cases[i].out;
+            struct vm_segment segment = { .access = cases[i].access, .limit = cases[i].limit };
+            string_port(in, false, 0x5000, 2, cases[i].offset, 1);
+            world->page.sregs.ds = world->page.sregs.es = segment;
+            expect_entry(allowed ? VM_ENTRY_SKIP : VM_ENTRY_FAULT);
+            if (!allowed)
+                assert_int_equal(world->page.entry.fault.vector, VECTOR_GP);
+            string_port(in, false, 0x5000, 2, cases[i].offset, 1);
+            world->page.sregs.ds = world->page.sregs.es = segment;
+            world->page.exit.cpu.code_size = 8; // no such checks
+            expect_entry(VM_ENTRY_SKIP);
+        }
+    }
+    string_port(false, true, 0x5000, 2, 0x2000, 4);
+    world->page.exit.pio.segment = SEGMENT_SS;
+    world->page.sregs.ss = (struct vm_segment){ .access = 0x93, .limit = 0x2005 };
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_SS);
+    assert_int_equal(world->page.entry.fault.error, 0);
+    assert_int_equal(world->page.gpr[GPR_RCX], 1); // three have gone
+    assert_int_equal(world->page.gpr[GPR_RSI], 0x2006);
 }
 
 static void test_interrupt_exits(void **state)
@@ -226,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_port_in_and_out),          TEST(test_string_out),
         TEST(test_string_in_chunks),         TEST(test_string_fault),
+        TEST(test_string_segments),
         TEST(test_interrupt_exits),          TEST(test_deaths),
         TEST(test_resets),
         TEST(test_run_until_power_off),      TEST(test_full_console),

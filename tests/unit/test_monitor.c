@@ -178,11 +178,33 @@ static void test_power_off(void **state)
     expect("the machine is powered off by the monitor\r\n");
 }
 
+static bool script_reset(int at)
+{
+    if (at == 0) {
+        end_vm(0, VMM_END_RESET);
+    } else if (at == 1) {
+        type("vm list\r");
+    } else if (at == 2) {
+        end_vm(1, VMM_END_POWEROFF);
+    }
+    return at < 3;
+}
+
+// It stays off, but an operator sees why; the run is no failure.
+static void test_reset(void **state)
+{
+    (void)state;
+    script = script_reset;
+    assert_int_equal(run(two_vms), 0);
+    expect("VM 'one' asked for a reboot: with restart = never it stays off\r\n");
+    expect("one             reset ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_monitor), TEST(test_move), TEST(test_clocks_that_differ),
-        TEST(test_sample), TEST(test_power_off),
+        TEST(test_sample), TEST(test_power_off), TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
 // What a VM costs beside its memory: its VMM's program and heap, page tables, kernel objects.
 #define MANAGER_VM_OVERHEAD(memory) ((4ull << 20) + (memory) / 256)
 
-enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_KILLED, VM_FAILED };
+enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_KILLED, VM_FAILED };
 
 struct manager_vm {
     const struct config_vm *config;

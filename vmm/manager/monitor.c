@@ -27,7 +27,8 @@ void monitor_show(struct manager *manager)
 
 static const char *state_name(enum manager_vm_state state)
 {
-    static const char *const names[] = {"running", "stopping", "off", "killed", "failed"};
+    static const char *const names[] = {"running", "stopping", "off", "reset", "killed",
+                                        "failed"};
     return names[state];
 }
 

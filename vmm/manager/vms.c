@@ -301,8 +301,9 @@ static enum manager_vm_state vm_state_after(const struct process_status *process
     }
     switch (process->status) {
     case VMM_END_POWEROFF:
-    case VMM_END_RESET:
         return VM_ENDED;
+    case VMM_END_RESET: // with restart = never it stays off
+        return VM_RESET;
     case VMM_END_SETUP:
         return VM_FAILED;
     default:
@@ -347,7 +348,7 @@ static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager
 {
     vm->end_tsc = tsc_read();
     vm->state = state;
-    manager->failed += state != VM_ENDED;
+    manager->failed += state != VM_ENDED && state != VM_RESET;
     manager->running--;
     spawn_destroy(&vm->spawned);
     move_budget_end(vm);

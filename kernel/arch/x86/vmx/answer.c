@@ -34,13 +34,21 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 }
 
 // Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped
-// at the very end of a 4 GB code segment leaves a RIP that must wrap; anything else is the VM's
-// end.
+// at the very end of a 4 GB code segment leaves a RIP that must wrap, one at the end of the lower
+// half of the addresses none; anything else is the VM's end.
 void vmx_entry_refused(struct vcpu *v, uint32_t reason)
 {
     uint64_t rip = vmread(GUEST_RIP);
     if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & CS_LONG)) {
         vmwrite(GUEST_RIP, (uint32_t)rip);
+        vmx_resume(v);
+    }
+    // Behind the last instruction of the lower half there is no address. What the CPU would fetch
+    // there is #GP; some refuse the entry instead.
+    if ((uint64_t)((int64_t)(rip << 16) >> 16) != rip) {
+        vmwrite(GUEST_RIP, (uint64_t)((int64_t)(rip << 16) >> 16));
+        if (!(vmread(ENTRY_INTR_INFO) & INTR_VALID))
+            vmx_inject_gp(v);
         vmx_resume(v);
     }
     if (reason == ENTRY_FAILED_MC) {

@@ -128,7 +128,9 @@ NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
     e->pio.data = (uint32_t)v->page->gpr[GPR_RAX] & mask[q & 7];
     if (unlikely(q & 0x10)) {
         e->pio.gva = vmread(GUEST_LINEAR);
-        e->pio.addr_size = (uint8_t)(2u << (vmread(EXIT_INSN_INFO) >> 7 & 3));
+        uint64_t info = vmread(EXIT_INSN_INFO);
+        e->pio.addr_size = (uint8_t)(2u << (info >> 7 & 3));
+        e->pio.segment = q >> 3 & 1 ? 0 : info >> 15 & 7; // INS: always ES
         vmx_fill_facts(v);
     }
     vcpu_return(v);
