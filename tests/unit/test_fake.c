@@ -56,7 +56,7 @@ static void test_freed_page(void **state)
     struct mapped s = make_mapped();
     struct hpa where;
     hw_options.fills = 0;
-    hw_mov_cr3(1, s.space->arch.root.v, s.space->arch.pcid, false);
+    hw_mov_cr3(1, s.space->arch.cr3 & ~HW_CR3_KEEP);
     assert_false(fake_refuses(0, free_frame, &s.m->base)); // nobody looked at it
     assert_true(frames_alloc(1, PAGE_SIZE, s.m->object.id, &s.m->base));
     assert_true(fake_access(1, s.space, VA, PROT_READ, &where));
@@ -74,7 +74,7 @@ static void test_fills(void **state)
         hw_turn();
     clear_page(s.space);
     assert_true(fake_access(1, s.space, VA, PROT_READ, &where));
-    hw_mov_cr3(1, s.space->arch.root.v, s.space->arch.pcid, false);
+    hw_mov_cr3(1, s.space->arch.cr3 & ~HW_CR3_KEEP);
     assert_false(fake_access(1, s.space, VA, PROT_READ, &where));
 }
 
@@ -187,7 +187,7 @@ static void test_resume(void **state)
     assert_true(log_has("that core 0 runs"));
     cpus[0]->current = fake_thread;
     assert_false(fake_refuses(1, back_to_user, NULL));
-    hw_mov_cr3(1, fake_manager->space.arch.root.v, 0, false);
+    hw_mov_cr3(1, fake_manager->space.arch.root.v);
     assert_true(fake_refuses(1, back_to_user, NULL));
     assert_true(log_has("with other tables"));
     assert_true(fake_refuses(1, to_user, p.thread)); // cpu->space says that they are loaded

@@ -3,8 +3,9 @@
 // kernel/arch/x86 takes, on the simulated hardware. Page tables: paging.c.
 #include "tests/unit/arch/fake.h"
 #include "kernel/lib/string.h"
-#include "tests/unit/arch/hardware.h"
 #include "kernel/core/yield.h"
+#include "tests/unit/arch/hardware.h"
+#include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
 
 uint64_t arch_now(void) { return fake.now; }
 uint64_t arch_tsc_hz(void) { return 1000000000; }
@@ -26,47 +27,17 @@ void arch_send_ipi(uint32_t core)
     __atomic_fetch_add(&cpus[core]->arch.ipis, 1, __ATOMIC_SEQ_CST);
 }
 
-// Address spaces. A PCID is several spaces' one after the other, so a core remembers whose entries
-// it has.
-static bool has_entries_of(const struct cpu *cpu, const struct space *s)
-{
-    const struct arch_tagged *tagged = &cpu->arch.tagged[s->arch.pcid];
-    return s->arch.pcid && tagged->root == s->arch.root.v && tagged->owner == s->owner_id;
-}
-
-static void load(struct cpu *cpu, const struct space *s, bool keep)
-{
-    hw_mov_cr3(cpu->id, s->arch.root.v, s->arch.pcid, keep);
-    if (s->arch.pcid)
-        cpu->arch.tagged[s->arch.pcid] = (struct arch_tagged){ s->arch.root.v, s->owner_id };
-}
-
-static void use_space(struct cpu *cpu, struct space *s)
-{
-    arch_space_none();
-    bool stale = space_enter(&cpu->space, s, cpu->id);
-    uint64_t generation = space_generation(s);
-    load(cpu, s, !stale && has_entries_of(cpu, s));
-    if (stale)
-        space_synced(s, cpu->id, generation);
-}
-
+// Which tables are loaded, and when they are dropped: the real kernel's cr3.c.
 void arch_space_flush(struct space *s)
 {
-    struct cpu *cpu = this_cpu();
-    const struct hw_core *c = &hw[cpu->id];
     fake.flushes++;
     if (fake.no_flush)
         return;
     if (s->is_vm)
-        hw_invept(cpu->id, s->arch.root.v);
-    else if (!s->arch.pcid) // it may not be what is loaded; the tag is common to all
-        hw_mov_cr3(cpu->id, c->cr3, c->pcid, false);
-    else if (has_entries_of(cpu, s))
-        hw_invpcid(cpu->id, s->arch.pcid);
+        hw_invept(fake.core, s->arch.root.v);
+    else
+        cr3_flush(s);
 }
-
-void arch_space_none(void) { hw_mov_cr3(fake.core, HW_KERNEL_ROOT, 0, false); }
 
 void arch_switch_to(struct thread *t)
 {
@@ -102,7 +73,7 @@ void arch_resume_user(struct thread *t)
     struct space *s = &t->process->space;
     check_current(t);
     if (cpu->space != s)
-        use_space(cpu, s);
+        cr3_use(cpu, s);
     fake_back_to_user();
 }
 
@@ -137,7 +108,7 @@ void arch_resume_guest(struct vcpu *v)
     check_current(v->thread);
     load_vcpu(v);
     if (cpu->space != &v->object.owner->space) // what the next exit loads
-        use_space(cpu, &v->object.owner->space);
+        cr3_use(cpu, &v->object.owner->space);
     if (cpu->guest_space != s && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
     if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
@@ -150,6 +121,23 @@ void arch_resume_guest(struct vcpu *v)
     fake_back_to_guest(v);
 }
 
+// As switch_guest() of vmx/exit.c: with PCIDs, CR3 is left to the next exit.
+NORETURN static void switch_guest(struct cpu *cpu, struct vcpu *n)
+{
+    struct space *own = &n->object.owner->space, *guest = &n->vm->space;
+    if (n->work || n->arch.fresh || !hw_options.pcids)
+        arch_resume_guest(n);
+    load_vcpu(n);
+    cr3_leave();
+    __atomic_store_n(&cpu->space, own, __ATOMIC_RELAXED);
+    if (space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)) {
+        cr3_use(cpu, own);
+        space_sync(guest, cpu->id);
+        arch_resume_guest(n);
+    }
+    fake_back_to_guest(n);
+}
+
 void fake_exit_yield(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
@@ -157,7 +145,7 @@ void fake_exit_yield(struct vcpu *v)
     bool busy = now >= cpu->deadline || (cpu->work | v->work);
     struct thread *next = busy ? NULL : sched_yield_to_guest(cpu, now);
     if (next)
-        arch_resume_guest(next->vcpu);
+        switch_guest(cpu, next->vcpu);
     sched_yield_current();
 }
 
@@ -202,7 +190,7 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
     const struct space *s = &v->object.owner->space;
     v->arch = (struct arch_vcpu){ .apic_id = apic_id, .fresh = 1, .vpid = (uint16_t)v->object.id,
-                                  .host_cr3 = s->arch.root.v, .host_pcid = s->arch.pcid };
+                                  .host_cr3 = s->arch.cr3 & ~CR3_NO_FLUSH };
     v->arch.vmcs_owner = v->vm->object.id;
     if (!frames_alloc_kernel(1, v->arch.vmcs_owner, &v->arch.vmcs))
         return ERR_MEMORY;

@@ -4,17 +4,14 @@
 #include <stdint.h>
 #include "kernel/lib/types.h"
 
-struct arch_cpu {
-    uint32_t ipis;                  // sent to it and not yet taken
-    struct arch_tagged { uint64_t root; uint32_t owner; } tagged[4]; // whose a PCID's entries are
-};
+struct arch_cpu { uint32_t ipis; }; // sent to it and not yet taken
 struct arch_thread {
     uint64_t entry, sp, argument;
     int64_t status;                 // result registers
     uint64_t value;
     uint8_t gone;                   // arch_thread_gone() came
 };
-struct arch_space { struct hpa root; uint16_t pcid; };
+struct arch_space { struct hpa root; uint64_t cr3; };
 struct arch_vm { uint8_t initialised; uint32_t mask[4]; };
 struct arch_vcpu {
     uint32_t apic_id;
@@ -26,5 +23,5 @@ struct arch_vcpu {
     uint8_t active, active_on, launched;
     uint32_t host_core;             // fields of the VMCS
     uint64_t host_cr3;
-    uint16_t host_pcid, vpid;
+    uint16_t vpid;
 };

@@ -8,6 +8,7 @@
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 #include "tests/unit/arch/hardware.h"
+#include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
 #include "tests/unit/arch/ram.h"
 
 #define RAM_BASE    0x200000ull // hpa of the first frame; none is at 0
@@ -331,6 +332,7 @@ void fake_start(uint32_t cores, uint32_t megabytes)
     memset(&fake, 0, sizeof(fake));
     hw_options = (struct hw_options){ .pcids = getenv("FAKE_PCIDS"), .fills = 1, .seed = 1 };
     hw_reset();
+    cr3_kernel = HW_KERNEL_ROOT | (hw_options.pcids ? HW_CR3_KEEP : 0);
     memset(cpu_memory, 0, sizeof(cpu_memory));
     memset(&kernel_lock, 0, sizeof(kernel_lock));
     memset(object_ids, 0, sizeof(object_ids));

@@ -66,24 +66,22 @@ static void drop(uint32_t core, enum kind kind, uint64_t root, int tag)
             e->kind = FREE;
 }
 
-// Without PCIDs it drops all of PCID 000H, with them what belongs to the new one, unless bit 63
-// says no.
-void hw_mov_cr3(uint32_t core, uint64_t root, uint16_t pcid, bool keep)
+static void set_cr3(struct hw_core *c, uint64_t value)
 {
-    if (!hw_options.pcids && (pcid || keep))
-        panic("core %u: MOV to CR3 with a reserved bit", core);
-    hw[core].cr3 = root;
-    hw[core].pcid = pcid;
-    hw[core].cr3_owner = owner_of(root);
-    if (!keep)
-        drop(core, LINEAR, 0, pcid);
+    if (!hw_options.pcids && (value & (HW_CR3_KEEP | HW_CR3_PCID)))
+        panic("a reserved bit in CR3: 0x%lx", value);
+    c->cr3 = value & ~(HW_CR3_KEEP | HW_CR3_PCID);
+    c->pcid = value & HW_CR3_PCID;
+    c->cr3_owner = owner_of(c->cr3);
 }
 
-void hw_invpcid(uint32_t core, uint16_t pcid)
+// Without PCIDs it drops all of PCID 000H, with them what belongs to the new one, unless bit 63
+// says no.
+void hw_mov_cr3(uint32_t core, uint64_t value)
 {
-    if (!hw_options.pcids)
-        panic("core %u: #UD", core);
-    drop(core, LINEAR, 0, pcid);
+    set_cr3(&hw[core], value);
+    if (!(value & HW_CR3_KEEP))
+        drop(core, LINEAR, 0, hw[core].pcid);
 }
 
 void hw_invept(uint32_t core, uint64_t root)
@@ -136,10 +134,7 @@ void hw_vm_entry(uint32_t core, struct vcpu *v)
 // With VPIDs in use it drops nothing.
 void hw_vm_exit(uint32_t core)
 {
-    const struct vcpu *v = hw[core].vmcs;
-    hw[core].cr3 = v->arch.host_cr3;
-    hw[core].pcid = hw_options.pcids ? v->arch.host_pcid : 0;
-    hw[core].cr3_owner = owner_of(v->arch.host_cr3);
+    set_cr3(&hw[core], hw[core].vmcs->arch.host_cr3);
 }
 
 static void keep(uint32_t core, const struct tlb_entry *new)
@@ -293,6 +288,6 @@ void hw_check_user(uint32_t core, const struct space *s)
 {
     if (hw[core].cr3 != s->arch.root.v)
         panic("core %u goes to ring 3 of process %u with other tables in CR3", core, s->owner_id);
-    if (hw_options.pcids && hw[core].pcid != s->arch.pcid)
+    if (hw_options.pcids && hw[core].pcid != (s->arch.cr3 & HW_CR3_PCID))
         panic("core %u goes to ring 3 of process %u with another's PCID", core, s->owner_id);
 }

@@ -9,7 +9,8 @@
 #include "kernel/core/vm.h"
 
 #define HW_KERNEL_ROOT 0x1000ull // the kernel's own tables, which no process's entries are in
-#define HW_PCIDS       4u        // few, so that they are used again soon; 0 is the kernel's
+#define HW_CR3_KEEP    (1ull << 63)
+#define HW_CR3_PCID    0xfffull
 
 struct hw_core {
     uint64_t cr3;           // root of the tables of ring 3, by MOV to CR3 or by an exit
@@ -29,9 +30,8 @@ struct hw_options {
 extern struct hw_options hw_options;
 
 void hw_reset(void);
-// The instructions. keep: bit 63 of the operand, with PCIDs.
-void hw_mov_cr3(uint32_t core, uint64_t root, uint16_t pcid, bool keep);
-void hw_invpcid(uint32_t core, uint16_t pcid); // single-context
+// The instructions.
+void hw_mov_cr3(uint32_t core, uint64_t value);
 void hw_invept(uint32_t core, uint64_t root);  // single-context
 void hw_invvpid(uint32_t core, uint16_t vpid); // single-context
 void hw_vmptrld(uint32_t core, struct vcpu *v);

@@ -2,6 +2,7 @@
 // The fake architecture's page tables (see fake.h). Four levels of 512 entries.
 #include "tests/unit/arch/fake.h"
 #include "tests/unit/arch/hardware.h"
+#include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
 
 #define ENTRY_PRESENT 1u
 #define ENTRY_LEAF    2u
@@ -43,9 +44,13 @@ static void table_free(struct space *s, uint64_t frame)
 
 enum status arch_space_init(struct space *s)
 {
-    static uint16_t last;
-    s->arch.pcid = hw_options.pcids && !s->is_vm ? (uint16_t)(1 + last++ % (HW_PCIDS - 1)) : 0;
-    return table_new(s, &s->arch.root);
+    enum status status = table_new(s, &s->arch.root);
+    if (status != OK || s->is_vm)
+        return status;
+    status = cr3_make(s);
+    if (status != OK)
+        table_free(s, s->arch.root.v);
+    return status;
 }
 
 // One table of the lowest level that has any; false: there was none below this one.
@@ -70,6 +75,7 @@ bool arch_space_free(struct space *s)
         return false;
     table_free(s, s->arch.root.v);
     s->arch.root = HPA(0);
+    cr3_unmake(s);
     return true;
 }
 

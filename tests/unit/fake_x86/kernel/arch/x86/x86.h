@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// In front of kernel/arch/x86/x86.h where cr3.c is compiled for the fake architecture: CR3 is the
+// simulated core's.
+#pragma once
+#include "kernel/core/arch.h"
+#include "tests/unit/arch/hardware.h"
+
+#define features ((struct { bool pcid; }){ hw_options.pcids })
+#define CR3_NO_FLUSH HW_CR3_KEEP
+
+static inline void write_cr3(uint64_t value) { hw_mov_cr3(this_cpu()->id, value); }
+
+enum status cr3_make(struct space *s);
+void cr3_unmake(struct space *s);
+void cr3_use(struct cpu *cpu, struct space *s);
+void cr3_flush(struct space *s);
+extern uint64_t cr3_kernel;
+static inline void cr3_leave(void) { write_cr3(cr3_kernel); }
