@@ -36,4 +36,5 @@ struct system_info {
     uint32_t reserved;
     uint64_t time_apart;   // mask of cores whose TSC is not core 0's: no VM moves to or from one
     uint64_t idle_tsc[64]; // per core
+    uint64_t irqs_off[64]; // likewise: the longest time without interrupts, TSC ticks
 };

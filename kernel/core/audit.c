@@ -6,7 +6,8 @@
 //     of the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
 //   - a VM has no boot module, and no process but the VM's own has the VM's memory;
 //   - the kernel's own map leads to no frame of a memory object but those made with MEM_KERNEL.
-// In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again.
+// In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again. One
+// that changes again and again must wait with that, so the audit comes to its end.
 #include "kernel/core/syscall.h"
 
 // What one piece and its steps cost, in instructions, roughly.
@@ -16,7 +17,7 @@
 #define COST_FRAME  4
 #define FRAMES_STEP 256u
 #define IDS_PIECE   1024
-#define ROUNDS_MAX    65 // over one space
+#define ROUNDS_MAX  16 // over one space that goes on changing
 #define REPORTS_MAX   8
 
 // op_state.w[]; ref: the process or VM that is being walked, or none yet
@@ -166,11 +167,7 @@ static bool choose(struct thread *t, struct walk *k, enum op_progress *progress)
     }
     k->space = space_of(k->holder);
     if (w[CHANGES] != k->space->changes) {
-        if (++w[ROUNDS] > ROUNDS_MAX) {
-            t->op_state.status = ERR_BUSY;
-            *progress = OP_DONE;
-            return false;
-        }
+        k->space->still = ++w[ROUNDS] > ROUNDS_MAX;
         w[CURSOR] = w[PART] = w[HERE] = 0;
         w[CHANGES] = k->space->changes;
     }
@@ -191,6 +188,8 @@ enum op_progress audit_piece(struct thread *t)
                 k.w[CURSOR] = before;
             continue;
         }
+        if (k.space)
+            k.space->still = 0;
         t->op_state.value += k.w[HERE];
         t->op_state.ref = (struct ref){ NULL, 0 };
         k.w[CURSOR] = 0;
@@ -198,4 +197,11 @@ enum op_progress audit_piece(struct thread *t)
         break;
     }
     return OP_AGAIN;
+}
+
+void audit_abandon(struct thread *t)
+{
+    struct object *o = ref_get(t->op_state.ref);
+    if (o)
+        space_of(o)->still = 0;
 }

@@ -40,6 +40,8 @@ struct cpu {
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
+    uint64_t irqs_off;          // TSC since when, if that is being measured; else 0
+    uint64_t irqs_off_longest;  // ticks, of all that was measured
     uint64_t grace_seen;        // atomic: the number when it last held no pointer; see grace.h
     uint64_t grace_asked;       // atomic: TSC of the last interrupt that asked it for a note
     uint32_t outside;           // atomic, written by the core: it is halted

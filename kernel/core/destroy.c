@@ -135,7 +135,7 @@ static bool stopped(struct object *o)
         victim = object_as(o, thread);
         if (__atomic_load_n(&victim->state, __ATOMIC_ACQUIRE) == THREAD_DEAD)
             return !__atomic_load_n(&victim->remote_pending, __ATOMIC_ACQUIRE);
-        thread_kill(victim);
+        process_kill_one(victim);
         return false;
     case OBJ_PROCESS:
         if (!object_as(o, process)->threads_alive)

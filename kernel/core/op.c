@@ -68,6 +68,7 @@ void op_run(struct thread *t)
         timer_arm(&t->wait_timer, now + rest);
         return;
     }
+    irqs_on(this_cpu(), now);
     arch_interrupt_window();
     now = arch_now();
     if (now >= this_cpu()->deadline)
@@ -80,5 +81,7 @@ void op_abandon(struct thread *t)
         destroy_abandon(t);
     if (t->op == OP_MEM_CREATE)
         handle_clear(t->process, t->op_state.w[0]);
+    if (t->op == OP_AUDIT)
+        audit_abandon(t);
     t->op = OP_NONE;
 }

@@ -6,6 +6,7 @@
 
 #define QUOTA_MIN (64ull << 10)
 #define QUOTA_MAX (1ull << 46)
+#define KILL_MAX  16
 
 bool process_charge(struct process *p, uint64_t bytes)
 {
@@ -82,10 +83,23 @@ struct process *process_make(struct process *parent, uint64_t quota,
     return NULL;
 }
 
+// Those who were told to die stand behind the others.
+void process_kill_one(struct thread *t)
+{
+    list_remove(&t->in_process);
+    list_push_back(&t->process->threads, &t->in_process);
+    thread_kill(t);
+}
+
+// Some at a time; each that ends goes on with it.
 void process_kill(struct process *p)
 {
-    list_for_each(l, &p->threads)
-        thread_kill(list_entry(l, struct thread, in_process));
+    for (unsigned i = 0; i < KILL_MAX && !list_empty(&p->threads); i++) {
+        struct thread *t = list_entry(p->threads.next, struct thread, in_process);
+        if (t->asked & THREAD_KILL)
+            break;
+        process_kill_one(t);
+    }
 }
 
 struct event *process_ended(struct process *p)

@@ -17,6 +17,7 @@ struct space {
     uint8_t is_vm;            // guest-physical, else a process
     uint8_t dead;             // atomic: whoever is in it must leave it at CPU_IPI_FLUSH
     uint32_t changes;         // maps and unmaps, for the audit
+    uint8_t still;            // the audit gets on only if those wait
     uint64_t generation;      // atomic
     uint64_t seen[CPU_MAX];   // each written by its core
     struct list mappings;     // struct mapping.in_space, by address
@@ -108,6 +109,8 @@ struct process *process_make(struct process *parent, uint64_t quota,
                              const struct process_counts *counts, enum status *status);
 // Tells all its threads to die. kernel_lock held.
 void process_kill(struct process *p);
+struct thread;
+void process_kill_one(struct thread *t); // one of them. kernel_lock held
 // Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or
 // NULL.
 struct event *process_ended(struct process *p);

@@ -9,6 +9,8 @@
 #include "kernel/core/arch.h"
 #include "kernel/core/grace.h"
 
+#define DRAIN_MAX 16 // threads looked at in one go
+
 void sched_init_cpu(struct cpu *cpu)
 {
     for (unsigned i = 0; i < PRIO_COUNT; i++)
@@ -154,6 +156,8 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     if (--t->process->threads_alive == 0) {
         e = process_ended(t->process);
         bits = t->process->end_bits;
+    } else if (t->process->status.end != PROCESS_ALIVE) {
+        process_kill(t->process);
     }
     spin_unlock(&kernel_lock);
     if (e)
@@ -250,8 +254,13 @@ static bool thread_go(struct cpu *cpu, struct thread *t)
 void cpu_drain(struct cpu *cpu)
 {
     struct thread *next, *t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
-    for (; t; t = next) {
+    for (unsigned n = 0; t; t = next) {
         next = t->remote_next;
+        if (unlikely(++n > DRAIN_MAX)) { // the rest has an interrupt of its own
+            thread_push_again(t);
+            arch_send_ipi(cpu->id);
+            continue;
+        }
         if (unlikely(t->core != cpu->id)) {
             thread_push_again(t);
             continue;
@@ -329,6 +338,7 @@ static inline struct thread *pick(struct cpu *cpu)
     struct thread *prev = cpu->current, *t;
     struct budget *b = NULL;
     grace_note(cpu);
+    irqs_off(cpu, now);
     charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
     if (prev)
@@ -363,6 +373,7 @@ void sched_run(void)
             t = pick(cpu);
         if (unlikely(cpu->work))
             continue; // the end of another one woke somebody while the choice was made
+        irqs_on(cpu, cpu->irqs_off ? arch_now() : 0);
         if (!t) {
             grace_idle(cpu);
             arch_idle();
@@ -374,6 +385,7 @@ void sched_run(void)
             arch_resume_user(t);
         if (t->mode == THREAD_GUEST)
             arch_resume_guest(t->vcpu);
+        irqs_off(cpu, arch_now());
         op_run(t);
     }
 }

@@ -146,6 +146,8 @@ bool mapping_free(struct mapping *m)
 // w[0]: all entries are cleared; w[1]: the generation to wait for then.
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2])
 {
+    if (m->space->still)
+        return OP_WAIT;
     if (!w[0]) {
         w[0] = clear_piece(m);
         w[1] = m->space->generation;
@@ -193,8 +195,7 @@ struct syscall_result space_map_call(struct space *s, struct memory *memory, uin
     struct mapping *m = space_map(s, memory, offset, bytes, address, prot, &status);
     if (!m)
         return unlock_result(status);
-    status = mapping_map(m);
-    if (status == OK && m->mapped == bytes)
+    if (!s->still && mapping_map(m) == OK && m->mapped == bytes)
         return unlock_result(OK);
     t->op_state.ref = ref_to(&m->object);
     t->op_state.w[0] = 0;
@@ -209,6 +210,8 @@ enum op_progress map_piece(struct thread *t)
     struct mapping *m = object_to(ref_get(t->op_state.ref), mapping);
     if (t->op_state.status != OK)
         return m ? mapping_piece(m, t->op_state.w) : OP_DONE;
+    if (m && m->space->still)
+        return OP_WAIT;
     t->op_state.status = m && !m->object.dying ? mapping_map(m) : ERR_DEAD;
     if (!m || m->object.dying)
         return OP_DONE;

@@ -38,8 +38,12 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
     static int64_t name##_locked(ARGUMENTS);                                                       \
     SYSCALL(name)                                                                                  \
     {                                                                                              \
+        uint64_t start = arch_now();                                                               \
         spin_lock(&kernel_lock);                                                                   \
-        return unlock_result(name##_locked(a0, a1, a2, a3, a4, a5));                               \
+        struct syscall_result r = unlock_result(name##_locked(a0, a1, a2, a3, a4, a5));            \
+        irqs_off(this_cpu(), start);                                                               \
+        irqs_on(this_cpu(), arch_now());                                                           \
+        return r;                                                                                  \
     }                                                                                              \
     static int64_t name##_locked(ARGUMENTS)
 

@@ -95,6 +95,7 @@ SYSCALL_ON(system_info, system, RIGHT_READ)
     _Static_assert(CPU_MAX <= ARRAY_SIZE(info.idle_tsc), "one for each core");
     for (uint32_t i = 0; i < cpu_count; i++) {
         info.idle_tsc[i] = cpus[i]->idle_tsc;
+        info.irqs_off[i] = cpus[i]->irqs_off_longest;
         info.time_apart |= (uint64_t)cpus[i]->time_apart << i;
     }
     return copy_to_user(caller_process(), a1, &info, sizeof(info)) ? OK : ERR_RANGE;

@@ -17,7 +17,7 @@ struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
     t->priority = priority;
     list_init(&t->queue);
     timer_init(&t->wait_timer, TIMER_WAIT, t->core);
-    list_push_back(&p->threads, &t->in_process);
+    list_push_front(&p->threads, &t->in_process);
     p->threads_alive++;
     return t;
 }
@@ -56,9 +56,9 @@ SYSCALL_LOCKED_ON(thread_start, thread, RIGHT_CONTROL)
     return OK;
 }
 
-SYSCALL_ON(thread_kill, thread, RIGHT_CONTROL)
+SYSCALL_LOCKED_ON(thread_kill, thread, RIGHT_CONTROL)
 {
-    thread_kill(thread);
+    process_kill_one(thread);
     return OK;
 }
 
@@ -122,10 +122,10 @@ void thread_exit_current(enum process_end end, const struct process_status *why)
         p->status = *why;
         p->status.end = end;
     }
+    process_kill_one(t);
     if (end != PROCESS_EXITED)
         process_kill(p);
     spin_unlock(&kernel_lock);
-    thread_kill(t);
     sched_run();
 }
 

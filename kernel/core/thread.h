@@ -106,6 +106,20 @@ struct system { struct object object; };
 
 #define QUANTUM_US 1000
 
+// How long the kernel goes on without taking an interrupt. Measured is all but the system calls
+// that take no lock and end in their caller, and exits of a guest that no interrupt caused: those
+// have no loop over anything that grows.
+static inline void irqs_off(struct cpu *cpu, uint64_t now)
+{
+    if (!cpu->irqs_off)
+        cpu->irqs_off = now;
+}
+static inline void irqs_on(struct cpu *cpu, uint64_t now)
+{
+    if (cpu->irqs_off && now - cpu->irqs_off > cpu->irqs_off_longest)
+        cpu->irqs_off_longest = now - cpu->irqs_off;
+    cpu->irqs_off = 0;
+}
 // sched.c
 void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
@@ -150,7 +164,7 @@ void event_leave(struct thread *t, enum status status); // any core: it waits no
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
 void timer_init(struct timer *t, enum timer_kind kind, uint8_t core);
 void timer_arm(struct timer *t, uint64_t deadline); // on its core; 0 disarms
-void timers_run(struct cpu *cpu, uint64_t now);     // all that are due
+void timers_run(struct cpu *cpu, uint64_t now);     // that are due, some at a time
 void irq_fired(uint32_t gsi);                       // arch: a host interrupt came (and was masked)
 struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status);
 #define IRQ_MAX 256
@@ -172,6 +186,7 @@ void destroy_abandon(struct thread *t);
 // kernel_lock held.
 void destroy_stop_on_core(struct object *o);
 enum op_progress audit_piece(struct thread *t);   // audit.c
+void audit_abandon(struct thread *t);
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
                            enum status *status); // kernel_lock held

@@ -3,6 +3,8 @@
 // depends on its kind; the hardware is set by sched_refresh_deadline().
 #include "kernel/core/syscall.h"
 
+#define TURN_MAX 16
+
 void timer_init(struct timer *t, enum timer_kind kind, uint8_t core)
 {
     list_init(&t->link);
@@ -53,9 +55,10 @@ static void timer_expired(struct timer *t, uint64_t now)
     }
 }
 
+// What is left fires at once, in an interrupt of its own.
 void timers_run(struct cpu *cpu, uint64_t now)
 {
-    while (!list_empty(&cpu->timers)) {
+    for (unsigned i = 0; i < TURN_MAX && !list_empty(&cpu->timers); i++) {
         struct timer *t = timer_of(cpu->timers.next);
         if (t->deadline > now)
             break;

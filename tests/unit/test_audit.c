@@ -239,9 +239,47 @@ static void test_after_destroy(void **state)
     assert_int_equal(audit(), OK);
 }
 
+// Whoever maps and unmaps without end cannot keep the audit from its end: he waits.
+static void test_cannot_be_refused(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    int64_t m = FINISH(1, mem_create, 4 * PAGE_SIZE, PAGE_SIZE, 0);
+    const struct thread *vmm = cpus[1]->current;
+    int64_t small = FINISH(1, mem_create, 2 * MB, PAGE_SIZE, 0);
+    for (uint64_t i = 0; i < 20; i++) // more than one piece of the audit
+        FINISH(1, vm_map, s.vm[0], small, 0, 1 * MB, 256 * MB + i * 2 * MB + 4096, PROT_READ);
+    unsigned changes = 0, waited = 0, steps = 0;
+    assert_true(CALL(0, system_audit, BOOT_HANDLE_SYSTEM) != ERR_BUSY);
+    fake_thread->op = OP_AUDIT; // again, piece by piece
+    fake_thread->mode = THREAD_OP;
+    memset(&fake_thread->op_state, 0, sizeof(fake_thread->op_state));
+    for (; audit_piece(fake_thread) == OP_AGAIN; steps++) {
+        assert_true(steps < 2000);
+        if (cpus[1]->current == vmm && vmm->mode == THREAD_USER) {
+            int64_t status = changes++ % 2 ? CALL(1, vm_unmap, s.vm[0], 512 * MB, PAGE_SIZE)
+                                           : CALL(1, vm_map, s.vm[0], m, 0, PAGE_SIZE, 512 * MB,
+                                                  PROT_READ);
+            waited += status == FAKE_BLOCKED;
+        } else {
+            fake.now += MS / 10;
+            fake_interrupts(1);
+        }
+    }
+    assert_int_equal(fake_thread->op_state.status, OK);
+    assert_true(changes > 10 && waited);
+    fake_thread->op = OP_NONE;
+    fake_thread->mode = THREAD_USER;
+    for (unsigned i = 0; i < 100 && vmm->mode != THREAD_USER; i++)
+        fake_advance(MS / 10);
+    assert_int_equal(vmm->mode, THREAD_USER); // and then goes on
+    assert_int_equal(s.v[0]->space.still, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON4(test_cannot_be_refused),
         ON4(test_clean), ON4(test_overlap_of_vms), ON4(test_wrong_frame), ON4(test_kernel_frame),
         ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_kernel_map),
         ON4(test_foreign_table),

@@ -222,9 +222,37 @@ static void test_end_wakes_on_same_core(void **state)
     assert_true(cpus[1]->run_limit <= fake.now + QUANTUM); // two are ready, so there is a quantum
 }
 
+// A process with many threads ends some at a time, and its core takes interrupts in between.
+static void test_many_threads_end(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+    for (unsigned i = 0; i < 300; i++) {
+        int64_t t = CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0);
+        assert_true(t > 0);
+        CALL(0, thread_start, t);
+        if (i < 40) // has ended before, and is in the list of threads still
+            CALL(0, thread_kill, t);
+        CALL(0, handle_close, t);
+    }
+    while (p.process->threads_alive > 261)
+        fake_interrupts(1);
+    fake_fault(1, 14);
+    uint32_t left = p.process->threads_alive, entries = 0;
+    while (left) {
+        fake_interrupts(1);
+        assert_true(left - p.process->threads_alive <= 32);
+        left = p.process->threads_alive;
+        assert_true(++entries < 1000);
+    }
+    assert_int_equal(p.process->status.end, PROCESS_FAULT);
+    assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON2(test_many_threads_end),
         ON2(test_alone), ON2(test_priorities), ON2(test_round_robin),
         ON2(test_preempted_keeps_quantum), ON2(test_yield_is_cheap), ON1(test_idle_time),
         ON2(test_kill_running_elsewhere), ON2(test_kill_others), ON2(test_authority),

@@ -126,9 +126,38 @@ static void test_many(void **state)
     }
 }
 
+// However many are due at once, the core takes other interrupts after some of them.
+static void test_some_at_a_time(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+    int64_t e = CALL(1, event_create, 0);
+    uint64_t due = fake.now + 500 * MS;
+    static int64_t h[400];
+    for (unsigned n = 0; n < ARRAY_SIZE(h); n++) {
+        int64_t t = CALL(1, timer_create, e, 1);
+        assert_true(t > 0);
+        assert_int_equal(CALL(1, timer_arm, t, due - n), OK);
+    }
+    fake.now = due;
+    unsigned left = 400, entries = 0;
+    for (; left; entries++) {
+        unsigned armed = 0;
+        fake_interrupts(1);
+        list_for_each(l, &cpus[1]->timers)
+            armed++;
+        assert_true(left - armed <= 64);
+        left = armed;
+        assert_true(!left || fake.deadline[1] <= fake.now); // the rest at once
+    }
+    assert_in_range(entries, 400 / 64, 400);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON2(test_some_at_a_time),
         ON1(test_order), ON1(test_rearm_and_disarm), ON1(test_hardware_writes),
         ON1(test_wakes_waiter), ON2(test_other_core), ON1(test_event_gone), ON1(test_many),
     };

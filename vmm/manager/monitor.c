@@ -205,7 +205,8 @@ static void command_memory(struct manager *manager, const char *argument)
         report(manager, "%llu kernel objects, %u cores\n", (unsigned long long)info.objects,
                (unsigned)info.cores);
         for (uint32_t i = 0; i < info.cores; i++) {
-            report(manager, "core %u: idle for %u ms\n", (unsigned)i, tsc_ms(info.idle_tsc[i]));
+            report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
+                   (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
         }
     }
     if (kcall_process_status(HANDLE_SELF, &self) == OK) {

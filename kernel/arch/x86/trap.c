@@ -27,6 +27,7 @@ void trap_dispatch(uint8_t vector)
     grace_awake(this_cpu());
     if (vector == VECTOR_SPURIOUS || vector < 32)
         return;
+    irqs_off(this_cpu(), rdtsc());
     if (gsi < VECTOR_GSI_MAX)
         arch_irq_mask(gsi, true);
     apic_eoi();
@@ -41,6 +42,8 @@ void trap_dispatch(uint8_t vector)
     } else if (gsi < VECTOR_GSI_MAX) {
         irq_fired(gsi);
     }
+    if (!this_cpu()->work) // else sched_run() comes next
+        irqs_on(this_cpu(), rdtsc());
 }
 
 NORETURN static void thread_fault(struct regs *regs)
