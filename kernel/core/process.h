@@ -6,6 +6,7 @@
 #pragma once
 #include "kernel/core/cpu.h"
 #include "kernel/core/object.h"
+#include "arch_inline.h"
 
 // Shoot-down: a core says which spaces it is in by cpu->space and cpu->guest_space. Whoever removes
 // an entry raises `generation`, kicks the cores that are in the space and waits until each has left
@@ -79,6 +80,8 @@ static inline struct object *handle_any(const struct process *process, uint64_t 
 {
     if (unlikely(h >= HANDLE_MAX))
         return NULL;
+    // Nor does a CPU read behind the table that believes the branch wrongly.
+    h = arch_index(h, HANDLE_MAX);
     uint64_t entry = __atomic_load_n(&process->handles[h], __ATOMIC_RELAXED);
     *rights = (uint8_t)(entry >> 24);
     return handle_object(entry);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the portable kernel calls so often that it must be one instruction.
+// What the portable kernel calls so often that it must be an instruction or two.
 #pragma once
 #include "kernel/core/cpu.h"
 
@@ -8,4 +8,12 @@ static inline struct cpu *this_cpu(void)
     struct cpu *c;
     __asm__("mov %%gs:%c1, %0" : "=r"(c) : "i"(offsetof(struct cpu, arch.self)));
     return c;
+}
+
+// `index`, which is less than `count`; also for a CPU that runs ahead of the check it is inside.
+static inline uint64_t arch_index(uint64_t index, uint64_t count)
+{
+    uint64_t mask;
+    __asm__ volatile("cmp %2, %1; sbb %0, %0" : "=r"(mask) : "r"(index), "er"(count) : "cc");
+    return index & mask;
 }

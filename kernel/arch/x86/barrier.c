@@ -11,11 +11,10 @@
 // (Intel, "Speculative Execution Side Channel Mitigations".)
 #include "kernel/arch/x86/x86.h"
 
-struct mitigations mitigations;
-
 static __attribute__((noinline)) void separate(void)
 {
     static const uint16_t data_selector = SEL_KERNEL_DATA;
+    rsb_fill();
     if (mitigations.ibpb)
         wrmsr(MSR_PRED_CMD, 1);
     if (mitigations.l1d_flush)

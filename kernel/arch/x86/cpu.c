@@ -15,10 +15,11 @@ uint32_t cpu_count;
 
 struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
-bool page_1g;
+bool page_1g, bus_lock_exits;
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_entries[];
+extern uint8_t branch_thunks[];
 
 static void idt_fill(void)
 {
@@ -104,19 +105,35 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     wrmsr(MSR_SYSENTER_CS, 0);
     write_dr7(0x400);
     __asm__ volatile("lldt %w0" : : "r"(0));
+    if (mitigations.spec_ctrl)
+        wrmsr(MSR_SPEC_CTRL, mitigations.spec_ctrl);
     fpu_init_cpu();
     cpus[id] = cpu;
+}
+
+// Firmware may hide all leaves above 3 from operating systems of 1996. Only where that shows is
+// the register touched.
+static void show_all_leaves(void)
+{
+    uint32_t r[4];
+    cpuid(0, 0, r);
+    if (r[0] <= 3)
+        wrmsr(MSR_MISC_ENABLE, rdmsr(MSR_MISC_ENABLE) & ~(1ull << 22));
 }
 
 static void read_features(struct features *f)
 {
     __builtin_memset(f, 0, sizeof(*f));
+    show_all_leaves();
+    f->leaf1_eax = cpuid_word(1, 0, 0) & 0x0fff0ff0; // family and model, which `vuln` looks at
     // OSXSAVE mirrors CR4 and is not a property of the core.
     f->leaf1_ecx = cpuid_word(1, 0, 2) & ~(1u << 27);
     f->leaf1_edx = cpuid_word(1, 0, 3);
     f->leaf7_ebx = cpuid_word(7, 0, 1);
     f->leaf7_ecx = cpuid_word(7, 0, 2);
     f->leaf7_edx = cpuid_word(7, 0, 3);
+    if (cpuid_word(7, 0, 0) >= 2)
+        f->leaf7_2_edx = cpuid_word(7, 2, 3);
     f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
     f->xsave1_eax = cpuid_word(13, 1, 0);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
@@ -125,14 +142,16 @@ static void read_features(struct features *f)
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
 }
 
-static void choose_mitigations(const struct features *f, struct mitigations *m)
+// Boot core, before paging_init() makes the text read-only: JMP *reg in each thunk (entry.S).
+void cpu_plain_branches(void)
 {
-    m->ibpb = f->leaf7_edx & (1u << 26);
-    m->verw = (f->leaf7_edx & (1u << 10)) && !(f->arch_caps & (1u << 5)); // not MDS_NO
-    // L1TF: flush unless RDCL_NO or "skip L1D flush on VM entry".
-    m->l1d_flush = (f->leaf7_edx & (1u << 28)) && !(f->arch_caps & 9u);
-    m->any = m->ibpb || m->verw || m->l1d_flush;
-    m->itlb_multihit = !(f->arch_caps & (1u << 6)); // not PSCHANGE_MC_NO
+    for (unsigned reg = 0; reg < 16; reg++) {
+        uint8_t *to = branch_thunks + reg * THUNK_SIZE;
+        if (reg >= 8)
+            *to++ = 0x41;
+        to[0] = 0xff;
+        to[1] = (uint8_t)(0xe0 + (reg & 7));
+    }
 }
 
 bool cpu_check_features(void)
@@ -149,7 +168,6 @@ bool cpu_check_features(void)
     };
     read_features(&features);
     page_1g = features.ext1_edx & (1u << 26);
-    choose_mitigations(&features, &mitigations);
     const uint32_t words[] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx,
                                features.xsave1_eax };
     bool ok = true;

@@ -28,7 +28,10 @@ syscall_entry:
     mov %r10, %rcx
     cmp $SYSCALLS_COUNT, %rax
     jae 2f
-    call *syscall_table(, %rax, 8)
+    sbb %r11, %r11              // all ones; a CPU that believes the branch wrongly gets zeros
+    and %r11, %rax
+    mov syscall_table(, %rax, 8), %r11
+    call __x86_indirect_thunk_r11
 1:  cmpl $0, %gs:CPU_WORK
     jne 3f
     mov %gs:CPU_CURRENT, %rbx      // callee-saved ones are still the caller's, but for this one
@@ -99,9 +102,11 @@ trap_common:
     testb $3, REGS_cs(%rsp)
     jz 1f
     swapgs
+    lfence                      // or GS base is a guest's for what runs ahead of the branch
     mov %gs:CPU_STACK_TOP, %rsp
     call trap_from_user         // does not return
-1:  call trap_from_kernel
+1:  lfence
+    call trap_from_kernel
     POP_REGS
     iretq
 
@@ -155,6 +160,41 @@ cpu_idle:
     cli
     call idle_wakeup
     jmp 1b
+
+// The kernel's indirect branches go through here: the compilers call these by name. A RET that the
+// CPU predicts to the loop behind the CALL, until cpu_plain_branches(). In the order of encoding.
+.balign THUNK_SIZE
+.global branch_thunks
+branch_thunks:
+.irp reg, rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    .balign THUNK_SIZE
+    .global __x86_indirect_thunk_\reg
+__x86_indirect_thunk_\reg:
+    call 2f
+1:  pause
+    lfence
+    jmp 1b
+2:  mov %\reg, (%rsp)
+    ret
+.endr
+
+// void rsb_fill(void): no return of those that ran before is left for the CPU to predict.
+.global rsb_fill
+rsb_fill:
+    mov $16, %ecx
+1:  call 3f
+2:  pause
+    lfence
+    jmp 2b
+3:  call 5f
+4:  pause
+    lfence
+    jmp 4b
+5:  add $16, %rsp
+    dec %ecx
+    jnz 1b
+    lfence
+    ret
 
 // void load_segments(void): after LGDT.
 .global load_segments

@@ -27,17 +27,6 @@ static void frames_setup(void)
     }
 }
 
-// Code with XACQUIRE in these 4 MB can stop a core for good, on most CPUs that have HLE at all: no
-// guest gets them. (XSA-282.)
-static void leave_out_hle(void)
-{
-    const uint64_t base = 1ull << 30, end = base + (4ull << 20);
-    if (!(features.leaf7_ebx & (1u << 4)) || boot_memory.usable.top <= base)
-        return;
-    memmap_cut(&boot_memory.usable, base, end);
-    log_print("boot: this CPU has HLE: the 4 MB of RAM at 1 GB are not used\n");
-}
-
 static void frames_add_range(uint64_t from, uint64_t to)
 {
     const struct memmap *m = &boot_memory.usable;
@@ -61,6 +50,55 @@ static void read_tables(uint32_t magic, uint32_t info)
         panic("the firmware gives no ACPI %s: cores and interrupts cannot be found", wrong);
 }
 
+// `assume=NAMES` of the command line, or a module "option:assume=NAMES".
+static const char *assumed(void)
+{
+    static const char key[] = "assume=", option[] = "option:assume=";
+    for (const char *at = boot_memory.command_line; *at; at++)
+        if (__builtin_memcmp(at, key, sizeof(key) - 1) == 0)
+            return at + sizeof(key) - 1;
+    for (uint32_t i = 0; i < facts.modules; i++)
+        if (__builtin_memcmp(facts.module[i].name, option, sizeof(option) - 1) == 0)
+            return facts.module[i].name + sizeof(option) - 1;
+    return NULL;
+}
+
+static struct vuln_report faults[VULN_COUNT];
+static bool faults_asked; // the names are not mapped later
+
+static void decide_mitigations(void)
+{
+    const struct vuln_facts f = {
+        .signature = features.leaf1_eax, .leaf7_ebx = features.leaf7_ebx,
+        .leaf7_edx = features.leaf7_edx, .leaf7_2_edx = features.leaf7_2_edx,
+        .arch_caps = features.arch_caps, .siblings = cpuid_word(0xb, 0, 1) & 0xffff,
+        .bus_lock_exits = bus_lock_exits,
+    };
+    const char *names = assumed();
+    faults_asked = names != NULL;
+    vuln_decide(&f, names, &mitigations, faults);
+    if (!mitigations.retpolines)
+        cpu_plain_branches();
+    if (mitigations.hle_hole) // XACQUIRE in there can stop a core for good (XSA-282)
+        memmap_cut(&boot_memory.usable, 1ull << 30, (1ull << 30) + (4 << 20));
+}
+
+// Nobody needs the list at each boot: it is in the log. Who asks for something sees what became of
+// it.
+static void report_faults(void)
+{
+    static const char *const states[] = { "not affected", "mitigated: ", "NOT mitigated: " };
+    void (*say)(const char *, ...) = faults_asked ? log_print : log_note;
+    unsigned open = 0;
+    for (unsigned i = 0; i < VULN_COUNT; i++) {
+        const struct vuln_report *r = &faults[i];
+        open += r->state == VULN_OPEN;
+        say("boot: %s (%s): %s%s%s\n", r->title, r->name, states[r->state], r->text,
+            r->assumed ? "; asked for" : "");
+    }
+    log_print("boot: of this CPU's faults %u are not mitigated; the log has the list\n", open);
+}
+
 // From here on this core has its struct cpu (see ap_up() in smp.c).
 NORETURN static __attribute__((noinline)) void boot_up(void)
 {
@@ -79,9 +117,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry at %lu, "
               "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
               clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc, facts.entry_tsc, clock_calibration);
-    if (!(features.arch_caps & 1))
-        log_print("boot: this CPU does not claim RDCL_NO: "
-                  "ring 3 is not confined against Meltdown\n");
+    report_faults();
     core_start(&facts);                      // the manager; does not return
 }
 
@@ -95,7 +131,7 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
         log_print("Bulkhead cannot run here; the machine stops.\n");
         arch_off(2);
     }
-    leave_out_hle();
+    decide_mitigations();                    // what the CPU's own faults need
     frames_setup();
     frames_add_range(0, BOOT_MAP_END);
     paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END));

@@ -45,12 +45,14 @@
 
 #define MSR_APIC_BASE       0x1b
 #define MSR_FEATURE_CONTROL 0x3a
+#define MSR_SPEC_CTRL       0x48
 #define MSR_PRED_CMD        0x49
 #define MSR_ARCH_CAPS       0x10a
 #define MSR_FLUSH_CMD       0x10b
 #define MSR_SYSENTER_CS     0x174
 #define MSR_SYSENTER_ESP    0x175
 #define MSR_SYSENTER_EIP    0x176
+#define MSR_MISC_ENABLE     0x1a0
 #define MSR_PAT             0x277
 #define MSR_TSC_DEADLINE    0x6e0
 #define MSR_X2APIC          0x800
@@ -88,5 +90,6 @@
 #define VECTOR_IPI      0xf2
 #define VECTOR_SPURIOUS 0xff
 
+#define THUNK_SIZE        32 // of an indirect branch
 #define KERNEL_STACK_SIZE 16384
 #define IST_STACK_SIZE    4096

@@ -5,6 +5,7 @@
 #include "kernel/arch/x86/acpi.h"
 #include "kernel/arch/x86/insn.h"
 #include "kernel/arch/x86/regs.h"
+#include "kernel/arch/x86/vuln.h"
 #include "kernel/core/arch.h"
 
 // Address map of the kernel's half (docs/memory-map.md).
@@ -18,7 +19,8 @@
 
 // Facts about the host's CPUs, from CPUID; every other core must have the same.
 struct features {
-    uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, ext1_edx, xsave1_eax;
+    uint32_t leaf1_eax, leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_2_edx;
+    uint32_t ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
     bool pcid;
@@ -27,6 +29,7 @@ extern struct features features;
 // Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
 static inline bool is_bochs(void) { return acpi.emulator && !(features.leaf1_ecx >> 31); }
 extern bool page_1g; // 1 GB pages are used: the CPU has them for the host and for guests
+extern bool bus_lock_exits; // a guest exits behind each bus lock
 
 // Everything of one core, page by page. A core that was tried and is not used keeps its block.
 struct cpu_block {
@@ -42,17 +45,13 @@ struct cpu_block {
 _Static_assert(sizeof(struct cpu_block) == CPU_BLOCK_SIZE, "fits its part of the window");
 _Static_assert(CPU_WINDOW + CPU_MAX * CPU_BLOCK_SIZE <= IDT_WINDOW, "the window has all cores");
 
-// barrier.c: written at boot, by the boot core
-struct mitigations {
-    bool ibpb, verw, l1d_flush, any; // what to do between protection domains
-    bool itlb_multihit;              // guests execute in 4 KB pages only: paging_split()
-};
-extern struct mitigations mitigations;
+// barrier.c
 void barrier_enter(struct cpu *cpu, const struct process *p);
 
 // cpu.c
 // This core's GDT, TSS, IDT, control registers, MSRs. It is core `id` if it may be used.
 void cpu_init(struct cpu_block *b, uint32_t id);
+void cpu_plain_branches(void);                // where retpolines are not needed
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
@@ -124,4 +123,5 @@ NORETURN void resume_syscall(struct regs *regs);
 NORETURN void resume_trap(struct regs *regs);
 NORETURN void cpu_idle(uint64_t stack_top);
 void load_segments(void);
+void rsb_fill(void);
 void syscall_entry(void);

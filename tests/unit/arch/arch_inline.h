@@ -4,3 +4,4 @@
 #include "kernel/core/cpu.h"
 
 struct cpu *this_cpu(void);
+static inline uint64_t arch_index(uint64_t index, uint64_t count) { return index % count; }

@@ -228,6 +228,7 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_INVEPT:
     case EXIT_REASON_INVVPID:
     case EXIT_REASON_VMFUNC:
+    case EXIT_REASON_ENCLS:
     case EXIT_REASON_VMCLEAR ... EXIT_REASON_VMXON: // the VMX instructions
         return vmx_inject_fault(v, VECTOR_UD, false, 0);
     }
@@ -241,8 +242,27 @@ static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
     return leave(v);
 }
 
-static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t reason)
+static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t reason);
+
+// The guest held up memory for all, by a lock across cache lines or on uncached memory. It pays
+// 5 us of its own time, so that the others have the bus for most of theirs.
+static __attribute__((noinline)) uint64_t *exit_bus_lock(struct vcpu *v, uint32_t reason)
 {
+    clock_delay_us(5);
+    reason &= ~EXITED_BUS_LOCK;
+    if (reason == EXIT_REASON_BUS_LOCK)
+        return leave(v);
+    if (reason == EXIT_REASON_CPUID)
+        return exit_cpuid(v);
+    if (reason == EXIT_REASON_IO)
+        exit_pio(v);
+    return exit_general(v, reason);
+}
+
+static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
+{
+    if (reason == EXIT_REASON_BUS_LOCK || reason >> 26 == 1)
+        return exit_bus_lock(v, reason);
     if (reason >= EXIT_REASON_COUNT)
         vmx_entry_refused(v, reason);
     enum exit_action action = dispatch(v, reason);

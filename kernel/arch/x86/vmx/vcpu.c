@@ -60,6 +60,8 @@ static void write_fields(struct vcpu *v)
         vmwrite(fields[i].field, fields[i].value);
     for (unsigned i = 0; i < ARRAY_SIZE(zero); i++)
         vmwrite((enum vmcs_field)zero[i], 0);
+    if (vmx.secondary & SEC_ENCLS) // no SGX for guests, whatever the firmware left on
+        vmwrite(ENCLS_BITMAP, ~0ull);
     if (vmx.apicv)
         vmwrite(APIC_ACCESS, v->vm->arch.apic_page.v);
     v->arch.primary = vmx.primary;

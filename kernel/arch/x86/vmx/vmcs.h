@@ -19,7 +19,7 @@
     F(HOST_FS, 0x0c08) F(HOST_GS, 0x0c0a) F(HOST_TR, 0x0c0c)                                       \
     F(MSR_BITMAP, 0x2004) F(TSC_OFFSET, 0x2010) F(VIRTUAL_APIC, 0x2012) F(APIC_ACCESS, 0x2014)     \
     F(EPT_POINTER, 0x201a) F(EOI_EXIT_0, 0x201c) F(EOI_EXIT_1, 0x201e) F(EOI_EXIT_2, 0x2020)       \
-    F(EOI_EXIT_3, 0x2022) F(GUEST_PHYSICAL, 0x2400)                                                \
+    F(EOI_EXIT_3, 0x2022) F(ENCLS_BITMAP, 0x202e) F(GUEST_PHYSICAL, 0x2400)                        \
     F(VMCS_LINK, 0x2800) F(GUEST_DEBUGCTL, 0x2802) F(GUEST_PAT, 0x2804) F(GUEST_EFER, 0x2806)      \
     F(GUEST_PDPTE0, 0x280a) F(GUEST_PDPTE1, 0x280c) F(GUEST_PDPTE2, 0x280e)                        \
     F(GUEST_PDPTE3, 0x2810) F(HOST_PAT_FIELD, 0x2c00) F(HOST_EFER, 0x2c02)                         \

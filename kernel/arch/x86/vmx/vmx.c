@@ -72,6 +72,7 @@ static bool vmx_check(bool ok)
     }
     if (!(rdmsr(MSR_VMX_EPT_VPID) & (1u << 17)))
         page_1g = false; // one format for the host and for guests is enough
+    bus_lock_exits = rdmsr(MSR_VMX_SECONDARY) & MAY(SEC_BUS_LOCK);
     return ok;
 }
 
@@ -91,7 +92,8 @@ static void read_caps(struct vmx_caps *caps)
                             PRI_TSC_OFFSET | PRI_HLT | PRI_MWAIT | PRI_RDPMC | PRI_TPR_SHADOW |
                                 PRI_DR | PRI_IO | PRI_MSR_BITMAP | PRI_MONITOR | PRI_SECONDARY);
     caps->secondary = control(MSR_VMX_SECONDARY, SEC_EPT | SEC_VPID | SEC_UNRESTRICTED |
-                              SEC_WBINVD | SEC_RDTSCP | SEC_INVPCID | apic);
+                              SEC_WBINVD | SEC_RDTSCP | SEC_INVPCID | SEC_ENCLS |
+                              SEC_BUS_LOCK | apic);
     caps->exit = control(MSR_VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST64 | EXIT_ACK_INTR |
                          EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER);
     caps->entry = control(MSR_VMX_ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER);

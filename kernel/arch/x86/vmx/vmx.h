@@ -17,9 +17,11 @@ enum exit_reason {
     EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45, EXIT_REASON_EPT_VIOLATION = 48,
     EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52, EXIT_REASON_INVVPID = 53,
     EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55, EXIT_REASON_APIC_WRITE = 56,
-    EXIT_REASON_VMFUNC = 59, EXIT_REASON_COUNT = 72,
+    EXIT_REASON_VMFUNC = 59, EXIT_REASON_ENCLS = 60,
+    EXIT_REASON_BUS_LOCK = 74, EXIT_REASON_COUNT = 72,
 };
 #define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
+#define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
 #define EXIT_COUNTERS 128u // of arch_vcpu.exits; reasons are smaller, but for bit 31
 
 #define PIN_EXTINT      (1u << 0)
@@ -54,6 +56,8 @@ enum exit_reason {
 #define SEC_APIC_REGS   (1u << 8)
 #define SEC_VINTR       (1u << 9)
 #define SEC_INVPCID     (1u << 12)
+#define SEC_ENCLS       (1u << 15)
+#define SEC_BUS_LOCK    (1u << 30)
 
 #define EXIT_SAVE_DEBUG (1u << 2)
 #define EXIT_HOST64     (1u << 9)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The CPU's own faults: which of them this one has, and what is done about each. Decided once at
+// boot, by the boot core, from what CPUID and IA32_ARCH_CAPABILITIES say. Pure, tested on the host
+// (tests/unit/test_vuln.c); what is decided is carried out elsewhere: by barrier.c at a change of
+// the protection domain, by cpu.c on each core, in paging.c, and in the code itself.
+#pragma once
+#include "kernel/lib/types.h"
+
+// What is known of the CPU. Words of CPUID by their leaf; 0 where there is no such leaf.
+struct vuln_facts {
+    uint32_t signature;    // leaf 1 EAX: family, model, stepping
+    uint32_t leaf7_ebx, leaf7_edx, leaf7_2_edx;
+    uint64_t arch_caps;    // MSR 0x10a
+    uint32_t siblings;     // logical CPUs of a physical core
+    bool bus_lock_exits;   // the CPU can exit behind a guest's bus lock
+};
+
+struct mitigations {
+    // At a change of the protection domain. A register is written only if the CPU has it; what is
+    // asked for by `assume` and is not there leaves `any`, and with it the way there.
+    bool ibpb, verw, l1d_flush, any;
+    bool retpolines;       // of the kernel's indirect branches; else they are plain
+    bool itlb_multihit;    // guests execute in 4 KB pages only
+    bool hle_hole;         // 4 MB from 1 GB on are not used
+    uint64_t spec_ctrl;    // IA32_SPEC_CTRL of each core, for good; 0: not written
+};
+extern struct mitigations mitigations;
+
+// name, as in `assume=`; the longer name
+#define VULNERABILITIES(X)                                                                         \
+    X(meltdown, "Meltdown") X(l1tf, "L1 terminal fault") X(mds, "MDS") X(taa, "TSX async. abort")  \
+    X(rfds, "register file sampling") X(v1, "Spectre v1") X(v2, "Spectre v2")                      \
+    X(bhi, "branch history injection") X(swapgs, "Spectre v1 by SWAPGS")                           \
+    X(itlb, "iTLB multihit") X(buslock, "bus locks") X(smt, "SMT siblings") X(hle, "HLE hang")
+
+enum vulnerability {
+#define X(name, title) VULN_##name,
+    VULNERABILITIES(X)
+#undef X
+    VULN_COUNT
+};
+
+enum vuln_state { VULN_NOT_AFFECTED, VULN_MITIGATED, VULN_OPEN };
+struct vuln_report {
+    const char *name, *title;
+    enum vuln_state state;
+    bool assumed;          // asked for
+    const char *text;      // by what, or what follows
+};
+
+// `assume`: names with commas between them, or "all"; it ends in NUL or a blank. NULL: none.
+void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigations *m,
+                 struct vuln_report report[VULN_COUNT]);

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What each of several CPUs is said to have, and what is done about it.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+#include "kernel/arch/x86/vuln.h"
+
+static struct mitigations m;
+static struct vuln_report r[VULN_COUNT];
+
+// CPUID leaf 7: EBX has HLE and RTM; EDX has MD_CLEAR, SPEC_CTRL, L1D_FLUSH, ARCH_CAPABILITIES.
+#define TSX     (1u << 4 | 1u << 11)
+#define UPDATED (1u << 10 | 1u << 26 | 1u << 28 | 1u << 29)
+
+static const struct vuln_facts bare = { .signature = 0x50650, .siblings = 1 };
+static const struct vuln_facts skylake = { .signature = 0x50650, .leaf7_ebx = TSX,
+                                           .leaf7_edx = UPDATED, .siblings = 2 };
+// RDCL_NO, IBRS_ALL, SKIP_L1DFL, MDS_NO; TSX with TAA
+static const struct vuln_facts cascade_lake = { .signature = 0x50650, .leaf7_ebx = TSX,
+                                                .leaf7_edx = UPDATED, .arch_caps = 0x2b,
+                                                .siblings = 2 };
+// and PSCHANGE_MC_NO, TAA_NO; BHI_CTRL and RRSBA_CTRL; bus-lock exiting
+static const struct vuln_facts sapphire_rapids = { .signature = 0x80670, .leaf7_edx = UPDATED,
+                                                   .leaf7_2_edx = 0x14, .arch_caps = 0x16b,
+                                                   .siblings = 1, .bus_lock_exits = true };
+static const struct vuln_facts alder_lake_n = { .signature = 0xb06e0, .leaf7_edx = UPDATED,
+                                                .leaf7_2_edx = 0x14, .arch_caps = 0x1000016b,
+                                                .siblings = 1 };
+
+static void decide(const struct vuln_facts *f, const char *assume)
+{
+    vuln_decide(f, assume, &m, r);
+    for (unsigned v = 0; v < VULN_COUNT; v++)
+        assert_true((r[v].state == VULN_NOT_AFFECTED) == (r[v].text[0] == 0));
+}
+
+static void test_without_registers(void **state)
+{
+    (void)state;
+    decide(&bare, NULL);
+    assert_false(m.any || m.ibpb || m.verw || m.l1d_flush || m.spec_ctrl);
+    assert_true(m.retpolines && m.itlb_multihit);
+    assert_int_equal(r[VULN_mds].state, VULN_OPEN);
+    assert_int_equal(r[VULN_l1tf].state, VULN_OPEN);
+    assert_int_equal(r[VULN_v2].state, VULN_OPEN);
+    assert_int_equal(r[VULN_taa].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_smt].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_v1].state, VULN_MITIGATED);
+}
+
+static void test_skylake(void **state)
+{
+    (void)state;
+    decide(&skylake, NULL);
+    assert_true(m.any && m.ibpb && m.verw && m.l1d_flush && m.retpolines && m.hle_hole);
+    assert_int_equal(m.spec_ctrl, 0); // no enhanced IBRS: nothing that may stay on
+    assert_int_equal(r[VULN_v2].state, VULN_MITIGATED);
+    assert_int_equal(r[VULN_bhi].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_meltdown].state, VULN_OPEN);
+    assert_int_equal(r[VULN_smt].state, VULN_OPEN);
+}
+
+// MDS_NO switched VERW off, which TAA needs.
+static void test_cascade_lake(void **state)
+{
+    (void)state;
+    decide(&cascade_lake, NULL);
+    assert_int_equal(r[VULN_mds].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_taa].state, VULN_MITIGATED);
+    assert_true(m.verw);
+    assert_false(m.l1d_flush);
+    assert_int_equal(m.spec_ctrl, 1);
+    assert_true(m.retpolines); // against BHI, for which it has no control
+    assert_string_equal(r[VULN_bhi].text, "retpolines");
+    assert_true(m.itlb_multihit);
+}
+
+static void test_sapphire_rapids(void **state)
+{
+    (void)state;
+    decide(&sapphire_rapids, NULL);
+    assert_false(m.verw || m.l1d_flush || m.retpolines || m.itlb_multihit || m.hle_hole);
+    assert_int_equal(m.spec_ctrl, 0x401); // IBRS, BHI_DIS_S
+    assert_true(m.ibpb && m.any);
+    assert_int_equal(r[VULN_rfds].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_buslock].state, VULN_MITIGATED);
+    unsigned open = 0;
+    for (unsigned v = 0; v < VULN_COUNT; v++)
+        open += r[v].state == VULN_OPEN;
+    assert_int_equal(open, 0);
+}
+
+static void test_rfds(void **state)
+{
+    (void)state;
+    struct vuln_facts f = alder_lake_n;
+    decide(&f, NULL);
+    assert_int_equal(r[VULN_mds].state, VULN_NOT_AFFECTED);
+    assert_int_equal(r[VULN_rfds].state, VULN_MITIGATED);
+    assert_true(m.verw);
+    f.arch_caps &= ~(1ull << 28); // before the microcode: known by its model
+    f.leaf7_edx &= ~(1u << 10);
+    decide(&f, NULL);
+    assert_int_equal(r[VULN_rfds].state, VULN_OPEN);
+    f.arch_caps |= 1ull << 27;
+    decide(&f, NULL);
+    assert_int_equal(r[VULN_rfds].state, VULN_NOT_AFFECTED);
+}
+
+// What is asked for is done where it can be; a register that is not there is not written.
+static void test_assume(void **state)
+{
+    (void)state;
+    decide(&bare, "mds");
+    assert_true(m.verw && m.any && r[VULN_mds].assumed);
+    assert_false(m.ibpb || m.l1d_flush);
+    decide(&bare, "l1tf");
+    assert_true(m.any && !m.verw && !m.l1d_flush && !m.ibpb);
+    decide(&sapphire_rapids, "v2,itlb hle");
+    assert_true(m.retpolines && m.itlb_multihit && !m.hle_hole);
+    assert_int_equal(m.spec_ctrl, 0x441); // and RRSBA_DIS_S, or retpolines are no help
+    decide(&sapphire_rapids, "all");
+    assert_true(m.verw && m.l1d_flush && m.hle_hole && m.retpolines);
+    for (unsigned v = 0; v < VULN_COUNT; v++)
+        assert_true(r[v].assumed && r[v].state != VULN_NOT_AFFECTED);
+    decide(&bare, "md,mdsx,,v,al");
+    assert_false(m.any);
+    decide(&bare, ",mds");
+    assert_true(m.verw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_registers), cmocka_unit_test(test_skylake),
+        cmocka_unit_test(test_cascade_lake),      cmocka_unit_test(test_sapphire_rapids),
+        cmocka_unit_test(test_rfds),              cmocka_unit_test(test_assume),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
