@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FILE_TABLES (3 * UINT64_C(4096)) // page tables of a file, beside one page for 512 of it
 #define SIZE_TEXT 24    // bytes of a format_size result
 
 struct checker {
@@ -17,6 +18,8 @@ struct checker {
     const struct config_host *host;
     struct config_log log;
     uint32_t n_cores;    // that exist; 0: not known
+    uint32_t n_vms;      // that are good so far
+    uint32_t n_files;    // that are good so far, each name once
     uint16_t promised[CONFIG_MAX_CORES]; // percent of each core, to VMs with a list
 };
 
@@ -110,6 +113,34 @@ static bool name_is_taken(struct checker *checker, uint32_t vm_index, unsigned w
                      (unsigned)other.pos.line);
         return true;
     }
+    return false;
+}
+
+// Whether a VM above, or this one already, has a file of that name.
+static bool is_counted(const struct config *config, uint32_t vm_index, unsigned which)
+{
+    const char *name = config_module_name(config_vm_file(&config->vms[vm_index], which));
+
+    for (uint32_t i = 0; i < vm_index * CONFIG_FILES_PER_VM + which; i++) {
+        const char *other = config_vm_file(&config->vms[i / CONFIG_FILES_PER_VM],
+                                           i % CONFIG_FILES_PER_VM);
+        if (same_text(name, config_module_name(other)))
+            return true;
+    }
+    return false;
+}
+
+// At boot there is room for so many files.
+static bool file_fits(struct checker *checker, uint32_t vm_index, unsigned which,
+                      const struct file_ref *file)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint32_t max = checker->host->max_files;
+
+    if (max == 0 || is_counted(checker->config, vm_index, which) || ++checker->n_files <= max)
+        return true;
+    config_error(&checker->log, file->pos, "%s '%s' is one file too many: %u can be loaded at boot",
+                 file->key, config_quote(quote, file->path, strlen(file->path)), (unsigned)max);
     return false;
 }
 
@@ -207,6 +238,7 @@ static void check_files(struct checker *checker, uint32_t vm_index)
     uint64_t size = 0;
     char need[SIZE_TEXT], have[SIZE_TEXT];
 
+    vm->tables = vm->memory / 256;
     for (unsigned which = 0; which < CONFIG_FILES_PER_VM; which++) {
         struct file_ref file = vm_file(vm, which);
         if (file.path[0] == '\0')
@@ -217,13 +249,15 @@ static void check_files(struct checker *checker, uint32_t vm_index)
         }
         if (checker->host->find == NULL)
             continue;
-        if (!file_is_good(checker, &file, &image)) {
+        if (!file_is_good(checker, &file, &image) ||
+            !file_fits(checker, vm_index, which, &file)) {
             vm->bad = true;
             continue;
         }
         if (which == 0)
             check_format(checker, vm, &image);
         size = image.size < UINT64_MAX - size ? size + image.size : UINT64_MAX;
+        vm->tables += image.size / 512 + FILE_TABLES;
     }
     check_modules(checker, vm);
     if (size <= vm->memory)
@@ -298,14 +332,26 @@ static void check_memory(struct checker *checker, struct config_vm *vm, uint64_t
     }
     if (vm->bad)
         return;
-    if (*left < host->vm_overhead || vm->memory > *left - host->vm_overhead) {
-        uint64_t usable = *left > host->vm_overhead ? *left - host->vm_overhead : 0;
+    uint64_t overhead = host->vm_overhead != 0 ? host->vm_overhead + vm->tables : 0;
+    if (*left < overhead || vm->memory > *left - overhead) {
+        uint64_t usable = *left > overhead ? *left - overhead : 0;
         config_error(&checker->log, memory_pos(vm), "memory = %s%s is more than is left: %s of %s",
                      want, origin, format_size(rest, usable), total);
         vm->bad = true;
         return;
     }
-    *left -= vm->memory + host->vm_overhead;
+    *left -= vm->memory + overhead;
+}
+
+static void check_count(struct checker *checker, struct config_vm *vm)
+{
+    uint32_t max = checker->host->max_vms;
+
+    if (vm->bad || max == 0 || checker->n_vms < max)
+        return;
+    config_error(&checker->log, vm->pos, "[vm %s] is one too many: %u VMs can be run", vm->name,
+                 (unsigned)max);
+    vm->bad = true;
 }
 
 uint32_t config_check(struct config *config, const struct config_host *host,
@@ -320,9 +366,11 @@ uint32_t config_check(struct config *config, const struct config_host *host,
         struct config_vm *vm = &config->vms[i];
         check_files(&checker, i);
         check_cores_exist(&checker, vm);
+        check_count(&checker, vm);
         check_share(&checker, vm);
         check_memory(&checker, vm, &left);
         take_share(&checker, vm);
+        checker.n_vms += !vm->bad;
     }
     config_place_logged(config, checker.n_cores, &checker.log);
     config_log_finish(&checker.log);

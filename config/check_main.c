@@ -14,6 +14,11 @@
 
 #define MAX_DIRS 16
 
+// Of a machine's memory: what firmware, kernel, programs and manager take, and a record of 16 bytes
+// for each page of 4 KB.
+#define SYSTEM_BYTES (UINT64_C(4) << 20)
+#define FRAME_RECORDS 256
+
 enum exit_status { STATUS_GOOD = 0, STATUS_MISTAKES = 1, STATUS_USAGE = 2 };
 
 struct options {
@@ -38,7 +43,7 @@ static const char usage_text[] =
     "\n"
     "  --path DIR     look for images in DIR too, after the folder of CONFIG (repeatable)\n"
     "  --images       print NAME, a tab and the path of each image that exists; no checks\n"
-    "  --memory MB    the memory for VMs that the machine will have\n"
+    "  --memory MB    the memory that the machine will have\n"
     "  --cores N      the cores that the machine will have\n"
     "  --help         this text\n";
 
@@ -263,6 +268,20 @@ static const char *bad_config_name(const char *name)
     return NULL;
 }
 
+// What such a machine has left for VMs once all files are loaded.
+static uint64_t memory_for_vms(const struct config *config, struct store *store, uint64_t machine)
+{
+    uint64_t taken = SYSTEM_BYTES + machine / FRAME_RECORDS + CONFIG_RESERVE;
+
+    for (uint32_t i = 0; i < CONFIG_FILES_PER_VM * config->n_vms; i++) {
+        struct stat info;
+        if (vm_path(config, i)[0] != '\0' && !is_listed(config, i) &&
+            store_resolve(store, vm_path(config, i), &info))
+            taken += ((uint64_t)info.st_size + 4095) & ~UINT64_C(4095);
+    }
+    return taken < machine ? machine - taken : 1;
+}
+
 static int check(struct config *config, const struct options *options, struct store *store,
                  const char *text, size_t length)
 {
@@ -273,7 +292,9 @@ static int check(struct config *config, const struct options *options, struct st
         .find = store_find,
         .ctx = store,
         .looked_in = looked_in,
-        .memory = options->memory_mb << 20,
+        .vm_overhead = CONFIG_VM_OVERHEAD,
+        .max_vms = CONFIG_RUN_MAX,
+        .max_files = CONFIG_FILES_MAX,
         .cores = options->cores,
     };
 
@@ -281,6 +302,8 @@ static int check(struct config *config, const struct options *options, struct st
         at += snprintf(looked_in + at, sizeof(looked_in) - (size_t)at, " or in %s",
                        store->dirs[i]);
     uint32_t mistakes = config_parse(config, options->config, text, length, &sink);
+    if (options->memory_mb != 0)
+        host.memory = memory_for_vms(config, store, options->memory_mb << 20);
     mistakes += config_check(config, &host, &sink);
     const char *problem = bad_config_name(config_module_name(options->config));
     if (problem != NULL) {

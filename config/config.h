@@ -26,9 +26,20 @@
 #define CONFIG_MODULE_TEXT 4096   // bytes of all modules of a VM: paths, command lines, zeroes
 #define CONFIG_FILES_PER_VM (2 + CONFIG_MAX_MODULES)
 
-#define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
-#define CONFIG_MEMORY_MAX (UINT64_C(1) << 46)
+#define CONFIG_MEMORY_MIN (UINT64_C(4) << 20)
+#define CONFIG_MEMORY_MAX (UINT64_C(512) << 30)
 #define CONFIG_MEMORY_DEFAULT (UINT64_C(128) << 20)
+
+#define CONFIG_MANAGER_NAME "bulkhead" // stands before the manager's lines: no VM's name
+
+// What is there at boot: VMs that can run, and images, initrds and modules that can be loaded.
+#define CONFIG_RUN_MAX 59
+#define CONFIG_FILES_MAX 60
+// Kept back for manager and console, and what a VM takes at most beside its memory: its VMM's data,
+// stack and heap, its vCPU, its console line and history; and, in config_vm.tables, page tables.
+#define CONFIG_RESERVE (UINT64_C(4) << 20)
+#define CONFIG_VMM_OVERHEAD (UINT64_C(320) << 10) // of that, in the VMM's own quota
+#define CONFIG_VM_OVERHEAD (CONFIG_VMM_OVERHEAD + (UINT64_C(392) << 10))
 
 // A place in the file, both counted from 1, columns in bytes. 0 means: not known.
 struct config_pos {
@@ -113,6 +124,8 @@ struct config_vm {
 
     // Filled in by config_check for a VM that is not bad.
     enum config_format format;
+    uint64_t tables;                    // bytes of page tables, at most: for its memory in pages of
+                                        // 4 KB, as the VM's and as the VMM's, and for its files
     int core;                           // where its vCPU belongs; -1 while cores are not known
     bool ended;                         // the caller's: it takes no part in config_place()
 
@@ -147,7 +160,10 @@ struct config_host {
     void *ctx;
     const char *looked_in;    // ends "image 'x' not found", for instance "among the boot modules"
     uint64_t memory;          // bytes that all VMs together may have
-    uint64_t vm_overhead;     // bytes that each VM costs besides its own memory
+    uint64_t vm_overhead;     // bytes that each VM costs besides its own memory and page tables;
+                              // 0: these count for nothing either
+    uint32_t max_vms;         // VMs that can run
+    uint32_t max_files;       // files that can be loaded at boot
     uint32_t cores;           // cores 0 to cores-1 exist
 };
 

@@ -123,6 +123,11 @@ static bool name_is_good(struct parser *parser, size_t at, size_t length)
                      "VM name '%s' has digits only: these select a console; add a letter", quote);
         return false;
     }
+    if (length == strlen(CONFIG_MANAGER_NAME) && memcmp(name, CONFIG_MANAGER_NAME, length) == 0) {
+        config_error(&parser->log, pos_at(parser, at),
+                     "VM name '%s' is the manager's own: choose another", quote);
+        return false;
+    }
     const struct config_vm *first = find_vm(parser->target.config, name, length);
     if (first != NULL) {
         config_error(&parser->log, pos_at(parser, at), "VM '%s' again (first defined at line %u)",

@@ -225,13 +225,13 @@ static void set_memory(const struct config_target *target, const struct config_v
         return;
     }
     if (result == NUMBER_TOO_LARGE || number > CONFIG_MEMORY_MAX >> shift) {
-        config_error(target->log, value->pos, "memory = %s is more than any machine has", quote);
+        config_error(target->log, value->pos, "memory = %s is too much: at most 512G", quote);
         return;
     }
     uint64_t size = number << shift;
     if (size < CONFIG_MEMORY_MIN) {
         const char *hint = shift == 0 && number != 0 ? "; a number alone means bytes" : "";
-        config_error(target->log, value->pos, "memory = %s is too little: at least 1M%s", quote,
+        config_error(target->log, value->pos, "memory = %s is too little: at least 4M%s", quote,
                      hint);
         return;
     }

@@ -85,7 +85,7 @@ static void test_lines(void **state)
                            "cmdline = # nothing\r\n"
                            "[system]\r\n"
                            "[vm b]\r\n"
-                           "memory = 1m\r\n"
+                           "memory = 4m\r\n"
                            "share = 100 %\r\n"
                            "image = \xc3\xa4\r"), 1);
     assert_messages("t.conf:12:11: control character (0x0d): is this a text file?");
@@ -93,7 +93,7 @@ static void test_lines(void **state)
     assert_string_equal(config.vms[0].name, "a-B_1");
     assert_string_equal(config.vms[0].image, "f");
     assert_string_equal(config.vms[0].cmdline, "");
-    assert_true(config.vms[1].memory == MB);
+    assert_true(config.vms[1].memory == 4 * MB);
     assert_int_equal(config.vms[1].share, 100);
     assert_false(config.vms[0].bad);
     assert_true(config.vms[1].bad);
@@ -158,10 +158,12 @@ static void test_sections(void **state)
          "t.conf:5:5: VM 'a' again (first defined at line 1)"},
         {"[vm a]\nimage=x\n[system]\nlog=info\n[system]\nlog=info",
          "t.conf:6:1: key 'log' again in [system] (first defined at line 4)"},
+        {"[vm a]\nimage=x\n[vm bulkhead]\nimage=x",
+         "t.conf:3:5: VM name 'bulkhead' is the manager's own: choose another"},
         // Keys of a section that is no VM are checked like any other's.
         {"[vm a]\nimage=x\n[vm a]\nmemory=1",
          "t.conf:3:5: VM 'a' again (first defined at line 1)\n"
-         "t.conf:4:8: memory = 1 is too little: at least 1M; a number alone means bytes"},
+         "t.conf:4:8: memory = 1 is too little: at least 4M; a number alone means bytes"},
     };
 
     (void)state;
@@ -220,11 +222,11 @@ static void test_keys(void **state)
 static void test_numbers(void **state)
 {
     static const struct mistake table[] = {
-        {"[vm a]\nimage=x\nmemory=1023K", "t.conf:3:8: memory = 1023K is too little: at least 1M"},
+        {"[vm a]\nimage=x\nmemory=4092K", "t.conf:3:8: memory = 4092K is too little: at least 4M"},
         {"[vm a]\nimage=x\nmemory=256",
-         "t.conf:3:8: memory = 256 is too little: at least 1M; a number alone means bytes"},
-        {"[vm a]\nimage=x\nmemory=0", "t.conf:3:8: memory = 0 is too little: at least 1M"},
-        {"[vm a]\nimage=x\nmemory=1025K", "t.conf:3:8: memory = 1025K is not a multiple of 4K"},
+         "t.conf:3:8: memory = 256 is too little: at least 4M; a number alone means bytes"},
+        {"[vm a]\nimage=x\nmemory=0", "t.conf:3:8: memory = 0 is too little: at least 4M"},
+        {"[vm a]\nimage=x\nmemory=4097K", "t.conf:3:8: memory = 4097K is not a multiple of 4K"},
         {"[vm a]\nimage=x\nmemory=-1M",
          "t.conf:3:8: bad size '-1M': write digits and K, M or G, such as 256M"},
         {"[vm a]\nimage=x\nmemory=M",
@@ -234,9 +236,9 @@ static void test_numbers(void **state)
         {"[vm a]\nimage=x\nmemory=0x10M",
          "t.conf:3:8: bad size '0x10M': write digits and K, M or G, such as 256M"},
         {"[vm a]\nimage=x\nmemory=65537G",
-         "t.conf:3:8: memory = 65537G is more than any machine has"},
+         "t.conf:3:8: memory = 65537G is too much: at most 512G"},
         {"[vm a]\nimage=x\nmemory=99999999999999999999999999",
-         "t.conf:3:8: memory = 99999999999999999999999999 is more than any machine has"},
+         "t.conf:3:8: memory = 99999999999999999999999999 is too much: at most 512G"},
         {"[vm a]\nimage=x\nvcpus=0", "t.conf:3:7: vcpus = 0: a VM needs one vCPU"},
         {"[vm a]\nimage=x\nvcpus=2",
          "t.conf:3:7: vcpus = 2 is too many: one vCPU per VM is supported"},
@@ -263,10 +265,10 @@ static void test_numbers(void **state)
 
     (void)state;
     ASSERT_MISTAKES(table);
-    assert_int_equal(parse("[vm a]\nimage=x\nmemory=65536G"), 0);
+    assert_int_equal(parse("[vm a]\nimage=x\nmemory=512G"), 0);
     assert_true(config.vms[0].memory == CONFIG_MEMORY_MAX);
-    assert_int_equal(parse("[vm a]\nimage=x\nmemory=1048576"), 0);
-    assert_true(config.vms[0].memory == MB);
+    assert_int_equal(parse("[vm a]\nimage=x\nmemory=4194304"), 0);
+    assert_true(config.vms[0].memory == 4 * MB);
 }
 
 // Appends a key with a value of `length` bytes to [vm a].

@@ -135,8 +135,6 @@ static void test_check_files(void **state)
                  "t.conf:2:7: image 'locked' cannot be read: Permission denied");
     assert_check("[vm a]\nimage=odd\nmemory=8M",
                  "t.conf:2:7: image 'odd' cannot be read: unknown reason");
-    assert_check("[vm a]\nimage=linux\nmemory=2M",
-                 "t.conf:3:8: memory = 2M is less than the size of the image: 3M");
     assert_check("[vm a]\nimage=linux\ninitrd=initrd\nmemory=5M",
                  "t.conf:4:8: memory = 5M is less than the size of image and initrd: 6M");
     assert_check("[vm a]\nimage=linux\ninitrd=huge\nmemory=5M",
@@ -187,16 +185,16 @@ static void test_check_memory(void **state)
                  "t.conf:2:7: image 'none' not found among the boot modules");
     machine.vm_overhead = MB;
     assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=64M"), 1);
-    assert_messages("t.conf:3:8: memory = 64M is more than is left: 63M of 64M");
-    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=63M\n"
-                                        "[vm b]\nimage=hello\nmemory=1M"), 1);
-    assert_messages("t.conf:6:8: memory = 1M is more than is left: 0M of 64M");
+    assert_messages("t.conf:3:8: memory = 64M is more than is left: 62M of 64M");
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=60M\n"
+                                        "[vm b]\nimage=hello\nmemory=4M"), 1);
+    assert_messages("t.conf:6:8: memory = 4M is more than is left: 1767K of 64M");
     machine.vm_overhead = 0;
     machine.memory = 5000 * 1024;
     assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=1G"), 1);
     assert_messages("t.conf:3:8: memory = 1G is more than there is: 5000K");
     machine.memory = 0;
-    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=1000G"), 0);
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=500G"), 0);
 }
 
 static void test_check_cores(void **state)
@@ -283,12 +281,28 @@ static void test_first_fit(void **state)
     assert_int_equal(config.vms[1].core, 0);
 }
 
+// VMs and files beyond what a boot has room for.
+static void test_counts(void **state)
+{
+    const struct config_host machine = {.find = find, .max_vms = 2, .max_files = 2};
+
+    (void)state;
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\n[vm b]\nimage=none\n"
+                                        "[vm c]\nimage=hello\n[vm d]\nimage=hello"), 2);
+    assert_messages("t.conf:4:7: image 'none' not found\n"
+                    "t.conf:7:1: [vm d] is one too many: 2 VMs can be run");
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=linux\ninitrd=initrd\n"
+                                        "[vm b]\nimage=linux\ninitrd=initrd\n"
+                                        "[vm c]\nimage=hello"), 1);
+    assert_messages("t.conf:8:7: image 'hello' is one file too many: 2 can be loaded at boot");
+}
+
 static void test_no_facts(void **state)
 {
     static const struct config_host nothing;
 
     (void)state;
-    assert_int_equal(check_on(&nothing, "[vm a]\nimage=none\nmemory=9000G"), 0);
+    assert_int_equal(check_on(&nothing, "[vm a]\nimage=none\nmemory=500G"), 0);
     assert_messages("");
     struct config_host no_hint = {.find = find};
     assert_int_equal(check_on(&no_hint, "[vm a]\nimage=none"), 1);
@@ -321,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_check_cores),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_first_fit),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_no_facts),
         cmocka_unit_test(test_diag_format),
     };

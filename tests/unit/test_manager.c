@@ -30,7 +30,7 @@ static const struct start_block *block_of(struct fake_object *process)
     const struct fake_mapping *mapping = fake_mapped(process, START_VA);
     assert_non_null(mapping);
     assert_int_equal(mapping->prot, PROT_READ);
-    return (const struct start_block *)fake.object[mapping->memory].view;
+    return (const struct start_block *)(fake.object[mapping->memory].view + mapping->offset);
 }
 
 static void check_vmm_process(void)
@@ -234,6 +234,12 @@ static void test_debug(void **state)
     assert_null(strstr(said, "trace syscall"));
 }
 
+static void drop_message(void *ctx, const struct config_diag *diag)
+{
+    (void)ctx;
+    (void)diag;
+}
+
 // 60 VMs are one more than there are lines.
 static void test_too_many(void **state)
 {
@@ -244,14 +250,14 @@ static void test_too_many(void **state)
         len += (uint32_t)snprintf(config + len, sizeof(config) - len,
                                   "[vm v%d]\nimage = hello\n", i);
     }
-    const struct config_sink sink = {.report = NULL};
+    const struct config_sink sink = {.report = drop_message};
     config_parse(&manager.config, "many.conf", config, len, &sink);
     manager.boot = &boot;
     assert_int_equal(report_init(&manager), OK);
+    const struct config_host host = {.max_vms = CONFIG_RUN_MAX};
+    assert_int_equal(config_check(&manager.config, &host, &sink), 1);
     assert_int_equal(vms_prepare(&manager), OK);
     assert_int_equal(manager.vms, MANAGER_VMS_MAX);
-    read_line0();
-    expect("many.conf:119:1: [vm v59] is one too many: 59 VMs can be run\r\n");
 }
 
 int main(void)

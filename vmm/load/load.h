@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "kernel/abi/vcpu.h"
 #include "vmm/memory.h"
 
@@ -86,6 +87,17 @@ bool load_fail(struct load *load, const char *format, ...)
 
 // Little-endian number of 1, 2, 4 or 8 bytes at `offset` of the file. False: it ends before that.
 bool load_get(const struct load_file *file, uint64_t offset, unsigned size, uint64_t *value);
+
+// The same for a search through a file, where most of what is read is not what is looked for.
+static inline bool load_is_word(const struct load_file *file, uint64_t offset, uint32_t word)
+{
+    uint32_t there;
+
+    if (offset > file->bytes || sizeof(there) > file->bytes - offset)
+        return false;
+    memcpy(&there, file->data + offset, sizeof(there));
+    return there == word;
+}
 
 // Whether [gpa, gpa + bytes) may hold a part of an image: RAM, but not the boot area, the EBDA or
 // the firmware tables.

@@ -46,12 +46,13 @@ struct mb_header {
 static bool find_header(const struct load_file *file, struct mb_header *header)
 {
     for (uint64_t at = 0; at + 12 <= HEADER_SEARCH; at += 4) {
-        uint64_t magic, checksum;
-        if (!load_get(file, at, 4, &magic) || !load_get(file, at + 4, 4, &header->flags) ||
-            !load_get(file, at + 8, 4, &checksum))
+        uint64_t checksum;
+        if (!load_is_word(file, at, HEADER_MAGIC))
+            continue;
+        if (!load_get(file, at + 4, 4, &header->flags) || !load_get(file, at + 8, 4, &checksum))
             return false;
         header->offset = at;
-        if (magic == HEADER_MAGIC && (uint32_t)(magic + header->flags + checksum) == 0)
+        if ((uint32_t)(HEADER_MAGIC + header->flags + checksum) == 0)
             return (header->flags & HEADER_ADDRESS) || elf_detect(file);
     }
     return false;

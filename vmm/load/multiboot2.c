@@ -40,14 +40,15 @@ struct tag {
 static bool find_header(const struct load_file *file, struct header *h)
 {
     for (uint64_t at = 0; at + HEADER_BYTES <= HEADER_SEARCH; at += 8) {
-        uint64_t magic, architecture, checksum;
-        if (!load_get(file, at, 4, &magic) || !load_get(file, at + 4, 4, &architecture) ||
+        uint64_t architecture, checksum;
+        if (!load_is_word(file, at, HEADER_MAGIC))
+            continue;
+        if (!load_get(file, at + 4, 4, &architecture) ||
             !load_get(file, at + 8, 4, &h->bytes) || !load_get(file, at + 12, 4, &checksum))
             return false;
         h->offset = at;
         // Architecture 0 is the i386 in protected mode; 4 would be a MIPS.
-        if (magic == HEADER_MAGIC && architecture == 0 &&
-            (uint32_t)(magic + h->bytes + checksum) == 0)
+        if (architecture == 0 && (uint32_t)(HEADER_MAGIC + h->bytes + checksum) == 0)
             return true;
     }
     return false;

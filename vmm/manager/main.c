@@ -6,8 +6,6 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
-// Kept back from the VMs for the manager's own memory, besides the console.
-#define MANAGER_RESERVE (8ull << 20)
 // A VMM may have to wait for its core: then the audit at boot is made without it.
 #define AUDIT_WAIT_NS (60ull * 1000000000)
 #define AUDIT_LOOK_NS 20000000ull
@@ -32,7 +30,7 @@ static uint64_t memory_for_vms(void)
     if (bytes > info.frames_free * PAGE_SIZE) {
         bytes = info.frames_free * PAGE_SIZE;
     }
-    return bytes > MANAGER_RESERVE ? bytes - MANAGER_RESERVE : PAGE_SIZE;
+    return bytes > CONFIG_RESERVE ? bytes - CONFIG_RESERVE : PAGE_SIZE;
 }
 
 static void read_config(struct manager *manager)
@@ -53,13 +51,13 @@ static void read_config(struct manager *manager)
         return;
     }
     config_parse(&manager->config, module_name(boot, index), text, len, &sink);
-    // Page tables and the like, per VM; the share that grows with its memory is small beside it.
     const struct config_host host = {
         .find = module_config_find,
         .ctx = manager,
         .looked_in = "among the boot modules",
         .memory = memory_for_vms(),
-        .vm_overhead = MANAGER_VM_OVERHEAD(256ull << 20),
+        .vm_overhead = CONFIG_VM_OVERHEAD,
+        .max_vms = CONFIG_RUN_MAX,
         .cores = boot->cores,
     };
     config_check(&manager->config, &host, &sink);

@@ -11,16 +11,15 @@
 #include "kernel/abi/stats.h"
 #include "vmm/manager/spawn.h"
 
-#define MANAGER_NAME    "bulkhead"
+#define MANAGER_NAME    CONFIG_MANAGER_NAME
 #define MANAGER_VMS_MAX (START_VM_MAX - 1u) // line 0 is the manager's own
 
 // Bits of the manager's event. Bit i below these: the process of VM i has ended.
 #define MANAGER_BIT_LINE    (1ull << 60) // line 0 has input, or room again
 #define MANAGER_BIT_CONSOLE (1ull << 62) // the console's process has ended
 _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
-
-// What a VM costs beside its memory: its VMM's program and heap, page tables, kernel objects.
-#define MANAGER_VM_OVERHEAD(memory) ((4ull << 20) + (memory) / 256)
+_Static_assert(CONFIG_RUN_MAX == MANAGER_VMS_MAX && CONFIG_FILES_MAX == BOOT_MODULE_MAX - 4,
+               "the checker knows; the other modules are three programs and the config");
 
 enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_KILLED, VM_FAILED };
 
@@ -130,7 +129,7 @@ int64_t vms_start_console(struct manager *manager);
 void vms_start(struct manager *manager, uint32_t index);
 // The counters of a VM's vCPU. False: it has none (yet, or any more).
 bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats);
-// True when each VM that was started has its memory and its vCPU, or has ended.
+// True when each VM that was started has been entered, or has ended.
 bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);

@@ -149,6 +149,7 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
 #undef X
     };
     struct vcpu_stats stats;
+    struct process_status process;
     if (!vms_stats(vm, &stats)) {
         report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm->state));
         return;
@@ -160,6 +161,10 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
     report(manager, "%s: core %u, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
            vm->config->name, (unsigned)stats.core, tsc_ms(stats.run_tsc), tsc_ms(stats.halt_tsc),
            (unsigned long long)total, (unsigned long long)stats.injected);
+    if (kcall_process_status(vm->spawned.process, &process) == OK) {
+        report(manager, "  its VMM has used %u KB of %u KB, its memory among them\n",
+               (unsigned)(process.used >> 10), (unsigned)(process.quota >> 10));
+    }
     report(manager, "  zeroing memory took %llu ticks before its start\n",
            (unsigned long long)stats.zeroing_tsc);
     for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
@@ -202,8 +207,10 @@ static void command_memory(struct manager *manager, const char *argument)
     (void)argument;
     report_free_memory(manager, "");
     if (kcall_system_info(BOOT_HANDLE_SYSTEM, &info) == OK) {
-        report(manager, "%llu kernel objects, %u cores\n", (unsigned long long)info.objects,
-               (unsigned)info.cores);
+        report(manager, "%llu KB of %llu KB free, %llu kernel objects, %u cores\n",
+               (unsigned long long)(info.frames_free * PAGE_SIZE >> 10),
+               (unsigned long long)(info.frames_total * PAGE_SIZE >> 10),
+               (unsigned long long)info.objects, (unsigned)info.cores);
         for (uint32_t i = 0; i < info.cores; i++) {
             report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
                    (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
@@ -211,6 +218,10 @@ static void command_memory(struct manager *manager, const char *argument)
     }
     if (kcall_process_status(HANDLE_SELF, &self) == OK) {
         report(manager, "manager: %u KB used, quota %u KB\n", (unsigned)(self.used >> 10),
+               (unsigned)(self.quota >> 10));
+    }
+    if (kcall_process_status(manager->console.process, &self) == OK) {
+        report(manager, "console: %u KB used, quota %u KB\n", (unsigned)(self.used >> 10),
                (unsigned)(self.quota >> 10));
     }
 }

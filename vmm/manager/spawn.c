@@ -8,22 +8,20 @@
 // Where the manager sees memory that it fills, for as long as that takes.
 #define SPAWN_WINDOW_VA 0x70000000ull
 
-// New memory of `bytes` (whole pages), with `len` bytes of `data` at `lead`. -> handle or status
-static int64_t spawn_filled(uint64_t bytes, uint64_t lead, const void *data, uint64_t len)
+// Copies `data` to `at` in memory that the manager owns.
+static int64_t spawn_fill(handle_t memory, uint64_t at, const void *data, uint64_t len)
 {
-    int64_t mem = kcall_mem_create(bytes, PAGE_SIZE, 0);
-    if (mem < 0 || len == 0) {
-        return mem;
+    uint64_t first = at & ~(PAGE_SIZE - 1), end = (at + len + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+    if (len == 0) {
+        return OK;
     }
-    int64_t status = kcall_mem_map(HANDLE_SELF, (handle_t)mem, 0, bytes, SPAWN_WINDOW_VA,
+    int64_t status = kcall_mem_map(HANDLE_SELF, memory, first, end - first, SPAWN_WINDOW_VA,
                                    PROT_READ | PROT_WRITE);
     if (status < 0) {
-        kcall_object_destroy((handle_t)mem);
         return status;
     }
-    memcpy((void *)(uintptr_t)(SPAWN_WINDOW_VA + lead), data, len);
-    kcall_mem_unmap(HANDLE_SELF, SPAWN_WINDOW_VA, bytes);
-    return mem;
+    memcpy((void *)(uintptr_t)(SPAWN_WINDOW_VA + (at - first)), data, len);
+    return kcall_mem_unmap(HANDLE_SELF, SPAWN_WINDOW_VA, end - first);
 }
 
 const char *program_load(struct program *program, const void *file, uint64_t len)
@@ -38,9 +36,9 @@ const char *program_load(struct program *program, const void *file, uint64_t len
         if (segment->prot & PROT_WRITE) {
             continue;
         }
-        int64_t mem = spawn_filled(segment->bytes, segment->lead, program->file + segment->offset,
-                                   segment->file_bytes);
-        if (mem < 0) {
+        int64_t mem = kcall_mem_create(segment->bytes, PAGE_SIZE, 0);
+        if (mem < 0 || spawn_fill((handle_t)mem, segment->lead, program->file + segment->offset,
+                                  segment->file_bytes) < 0) {
             return "there is no memory to load it to";
         }
         program->shared[i] = (handle_t)mem;
@@ -48,15 +46,12 @@ const char *program_load(struct program *program, const void *file, uint64_t len
     return NULL;
 }
 
-// Takes memory that was just made (or a negative status in its place) and maps it.
-static int64_t spawn_map_own(struct spawned *spawned, int64_t mem, uint64_t bytes, uint64_t va,
-                             uint32_t prot)
+// Maps the next bytes of the process's own memory.
+static int64_t spawn_map_next(struct spawned *spawned, uint64_t bytes, uint64_t va, uint32_t prot)
 {
-    if (mem < 0) {
-        return mem;
-    }
-    spawned->memory[spawned->memories++] = (handle_t)mem;
-    return kcall_mem_map(spawned->process, (handle_t)mem, 0, bytes, va, prot);
+    uint64_t at = spawned->mapped;
+    spawned->mapped += bytes;
+    return kcall_mem_map(spawned->process, spawned->memory, at, bytes, va, prot);
 }
 
 static int64_t spawn_map_segment(struct spawned *spawned, const struct program *program,
@@ -67,9 +62,19 @@ static int64_t spawn_map_segment(struct spawned *spawned, const struct program *
         return kcall_mem_map(spawned->process, program->shared[index], 0, segment->bytes,
                              segment->va, segment->prot);
     }
-    int64_t mem = spawn_filled(segment->bytes, segment->lead, program->file + segment->offset,
-                               segment->file_bytes);
-    return spawn_map_own(spawned, mem, segment->bytes, segment->va, segment->prot);
+    int64_t status = spawn_fill(spawned->memory, spawned->mapped + segment->lead,
+                                program->file + segment->offset, segment->file_bytes);
+    return status < 0 ? status
+                      : spawn_map_next(spawned, segment->bytes, segment->va, segment->prot);
+}
+
+static int64_t spawn_make_memory(const struct program *program)
+{
+    uint64_t bytes = START_STACK_SIZE + START_SIZE;
+    for (uint32_t i = 0; i < program->image.segments; i++) {
+        bytes += program->shared[i] == 0 ? program->image.segment[i].bytes : 0;
+    }
+    return kcall_mem_create(bytes, PAGE_SIZE, 0);
 }
 
 int64_t spawn_create(struct spawned *spawned, const struct program *program,
@@ -81,14 +86,15 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
         return status;
     }
     spawned->process = (handle_t)status;
+    status = spawn_make_memory(program);
+    spawned->memory = status < 0 ? 0 : (handle_t)status;
     for (uint32_t i = 0; i < program->image.segments && status >= 0; i++) {
         status = spawn_map_segment(spawned, program, i);
     }
     if (status >= 0) {
         // The page below the stack stays unmapped: an overflow faults.
-        status = spawn_map_own(spawned, kcall_mem_create(START_STACK_SIZE, PAGE_SIZE, 0),
-                               START_STACK_SIZE, START_STACK_TOP - START_STACK_SIZE,
-                               PROT_READ | PROT_WRITE);
+        status = spawn_map_next(spawned, START_STACK_SIZE, START_STACK_TOP - START_STACK_SIZE,
+                                PROT_READ | PROT_WRITE);
     }
     if (status < 0) {
         spawn_destroy(spawned);
@@ -100,8 +106,10 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
 int64_t spawn_start(struct spawned *spawned, const struct program *program,
                     const struct start_block *block, const struct spawn_place *place)
 {
-    int64_t status = spawn_map_own(spawned, spawn_filled(START_SIZE, 0, block, sizeof(*block)),
-                                   START_SIZE, START_VA, PROT_READ);
+    int64_t status = spawn_fill(spawned->memory, spawned->mapped, block, sizeof(*block));
+    if (status >= 0) {
+        status = spawn_map_next(spawned, START_SIZE, START_VA, PROT_READ);
+    }
     if (status < 0) {
         return status;
     }
@@ -125,9 +133,9 @@ void spawn_destroy(struct spawned *spawned)
     if (spawned->thread != 0) {
         kcall_handle_close(spawned->thread);
     }
-    for (uint32_t i = 0; i < spawned->memories; i++) {
-        kcall_object_destroy(spawned->memory[i]);
-        kcall_handle_close(spawned->memory[i]);
+    if (spawned->memory != 0) {
+        kcall_object_destroy(spawned->memory);
+        kcall_handle_close(spawned->memory);
     }
     *spawned = (struct spawned){0};
 }

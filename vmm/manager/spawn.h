@@ -2,15 +2,14 @@
 // Makes ring-3 processes out of static ELF files. The manager's thread only.
 //
 // A program's read-only segments are copied from its boot module once and shared by all processes
-// that run it; writable ones, stack and start block belong to one process. All of that memory is
-// the manager's (charged to its quota), hence spawn_destroy().
+// that run it; writable ones, stack and start block belong to one process, and are one memory
+// object: the manager's handles are few. All of that memory is the manager's (charged to its
+// quota), hence spawn_destroy().
 #pragma once
 #include <stdint.h>
 #include "kernel/abi/syscall.h"
 #include "libc/start.h"
 #include "vmm/manager/elf.h"
-
-#define SPAWN_MEMORIES (ELF_SEGMENTS_MAX + 2u)
 
 struct program {
     struct elf_image image;
@@ -20,8 +19,8 @@ struct program {
 
 struct spawned {
     handle_t process, thread;
-    uint32_t memories;
-    handle_t memory[SPAWN_MEMORIES];
+    handle_t memory;  // writable segments by rising address, then the stack, then the start block
+    uint64_t mapped;  // bytes of it so far
 };
 
 struct spawn_place {

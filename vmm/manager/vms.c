@@ -14,7 +14,7 @@
 #define VM_LAST_WORDS_NS 10000000000ull // how long its last words are waited for
 _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
 // History and pages for each line, and the program itself.
-#define CONSOLE_QUOTA(lines) ((2ull << 20) + (lines) * (256ull << 10))
+#define CONSOLE_QUOTA(lines) ((512ull << 10) + (lines) * (76ull << 10))
 // Its own memory, one VM and what that needs; and no processes, so all that a VMM ever makes is on
 // its VM's core and in its VM's name.
 #define VMM_COUNTS {.mappings = 1024, .memories = 256, .threads = 4, .events = 4, .timers = 4, \
@@ -86,12 +86,6 @@ int64_t vms_prepare(struct manager *manager)
         const struct config_vm *config = &manager->config.vms[i];
         if (config->bad) {
             continue;
-        }
-        if (manager->vms == MANAGER_VMS_MAX) {
-            report(manager, "%s:%u:%u: [vm %s] is one too many: %u VMs can be run\n",
-                   manager->config.file, (unsigned)config->pos.line,
-                   (unsigned)config->pos.column, config->name, (unsigned)MANAGER_VMS_MAX);
-            break;
         }
         uint64_t line_va = VM_LINE_VA + manager->vms * VM_LINE_STRIDE;
         struct manager_vm *vm = &manager->vm[manager->vms++];
@@ -230,7 +224,7 @@ void vms_start(struct manager *manager, uint32_t index)
         .budget = vm->budget,
     };
     const struct spawn_limits limits = {
-        .quota = (vm->config->memory + MANAGER_VM_OVERHEAD(vm->config->memory)) &
+        .quota = (vm->config->memory + CONFIG_VMM_OVERHEAD + vm->config->tables) &
                  ~(PAGE_SIZE - 1),
         .counts = VMM_COUNTS,
     };
@@ -275,11 +269,25 @@ bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats)
     return false;
 }
 
-bool vms_made(const struct manager *manager)
+// Whether the VM's guest has run. By then it has all its memory; and what can wait, such as the
+// audit, does not hold its start up.
+static bool vm_entered(const struct manager_vm *vm)
 {
     struct vcpu_stats stats;
+    uint64_t exits = 0;
+    if (!vms_stats(vm, &stats)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
+        exits += stats.exits[i];
+    }
+    return exits != 0;
+}
+
+bool vms_made(const struct manager *manager)
+{
     for (uint32_t i = 0; i < manager->vms; i++) {
-        if (manager->vm[i].spawned.process != 0 && !vms_stats(&manager->vm[i], &stats)) {
+        if (manager->vm[i].spawned.process != 0 && !vm_entered(&manager->vm[i])) {
             return false;
         }
     }

@@ -250,7 +250,7 @@ static int64_t call_mem_map(const uint64_t a[6])
     }
     assert(process->mappings < FAKE_MAPPINGS);
     process->mapping[process->mappings++] = (struct fake_mapping){
-        .va = va, .bytes = bytes, .prot = (uint32_t)prot, .memory = (int)(memory - fake.object)};
+        va, bytes, offset, (uint32_t)prot, (int)(memory - fake.object)};
     if (process == &fake.object[1]) {
         void *at = mmap((void *)(uintptr_t)va, bytes, host_prot(prot),
                         MAP_SHARED | MAP_FIXED_NOREPLACE, memory->fd, (off_t)offset);

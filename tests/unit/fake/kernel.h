@@ -19,7 +19,7 @@ enum fake_type {
 };
 
 struct fake_mapping {
-    uint64_t va, bytes;
+    uint64_t va, bytes, offset;
     uint32_t prot;
     int memory; // index of the object
 };
