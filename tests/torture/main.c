@@ -3,10 +3,12 @@
 // fewer actions that fail too, and prints them with the seed.
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +18,7 @@
 #include "tests/torture/torture.h"
 
 #define SHRINK_SECONDS  30
-#define EPISODE_SECONDS 60 // one that takes longer hangs
+#define EPISODE_SECONDS 60 // of CPU time; one that takes longer hangs
 #define EPISODES_CHILD  32 // in one process, for forking costs time
 
 struct figures *figures;
@@ -42,8 +44,9 @@ static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t 
         if (quiet)
             close(STDOUT_FILENO);
         setlinebuf(stdout);
-        alarm(EPISODE_SECONDS);
         for (; count; count--, e.seed++) {
+            setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = EPISODE_SECONDS },
+                      NULL);
             dprintf(STDERR_FILENO, "seed %" PRIu64 ": ", e.seed);
             episode_run(&e);
             dprintf(STDERR_FILENO, "\r");
@@ -70,7 +73,7 @@ static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t 
     char *last = strrchr(why, '\r');
     if (last)
         memmove(why, last + 1, strlen(last));
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
         snprintf(why + strlen(why), size - strlen(why), "hangs\n");
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
