@@ -75,17 +75,16 @@ static bool has_multiboot2_header(const uint8_t *head, size_t size)
 // The notes in [at, end), which lies within the head.
 static bool has_xen_note(const uint8_t *head, size_t at, size_t end, size_t align)
 {
-    while (end - at >= ELF_NOTE_HEADER) {
+    while (at < end && end - at >= ELF_NOTE_HEADER) {
         uint64_t name = load32(head + at), content = load32(head + at + 4);
-        bool xen = name == 4 && load32(head + at + 8) == XEN_PHYS32_ENTRY;
-        at += ELF_NOTE_HEADER;
-        uint64_t skip = ((name + align - 1) & ~(uint64_t)(align - 1)) +
-                        ((content + align - 1) & ~(uint64_t)(align - 1));
-        if (xen && end - at >= 4 && memcmp(head + at, "Xen", 4) == 0)
-            return true;
-        if (skip > end - at)
+        // As vmm/load/elf.c has it: offsets in the file are aligned, not lengths.
+        uint64_t data = (at + ELF_NOTE_HEADER + name + align - 1) & ~(uint64_t)(align - 1);
+        if (data > end || content > end - data)
             return false;
-        at += skip;
+        if (name == 4 && load32(head + at + 8) == XEN_PHYS32_ENTRY &&
+            memcmp(head + at + ELF_NOTE_HEADER, "Xen", 4) == 0)
+            return true;
+        at = (data + content + align - 1) & ~(uint64_t)(align - 1);
     }
     return false;
 }

@@ -98,10 +98,19 @@ static void test_pvh(void **state)
         put(0x1000, 4, UINT32_MAX);
         assert_int_equal(format(), CONFIG_FORMAT_UNKNOWN);
         make_pvh(wide, 0x1000);
-        put(64 + (wide ? 32 : 16), 4, 36); // cut off behind the name's size
-        assert_int_equal(format(), CONFIG_FORMAT_PVH);
-        put(64 + (wide ? 32 : 16), 4, 35);
+        put(64 + (wide ? 32 : 16), 4, 39); // cut off within what it says
         assert_int_equal(format(), CONFIG_FORMAT_UNKNOWN);
+        // Notes of 12 and 4 bytes padded to 8, in a segment of alignment 8: 12 bytes of header and
+        // 4 of a name end at a multiple of 8.
+        make_pvh(wide, 0x1000);
+        put(64 + (wide ? 48 : 28), 4, 8);
+        put(64 + (wide ? 32 : 16), 4, 56);
+        put(0x1000 + 4, 4, 12);
+        put(0x1000 + 32, 4, 4);
+        put(0x1000 + 36, 4, 4);
+        put(0x1000 + 40, 4, 18);
+        memcpy(head + 0x1000 + 44, "Xen", 4);
+        assert_int_equal(format(), CONFIG_FORMAT_PVH);
         make_pvh(wide, sizeof(head) - 39); // further back: the loader will see
         assert_int_equal(format(), CONFIG_FORMAT_PVH);
         make_pvh(wide, 0x1000);

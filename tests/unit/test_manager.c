@@ -234,6 +234,17 @@ static void test_debug(void **state)
     assert_null(strstr(said, "trace syscall"));
 }
 
+// An editor's copy beside the config, which GRUB finds first.
+static void test_two_configs(void **state)
+{
+    (void)state;
+    struct boot_module *copy = &boot.module[boot.modules++];
+    strcpy(copy->name, "config:aaa.conf~");
+    script = script_two_off;
+    assert_int_equal(run(two_vms), 0);
+    expect("the config is test.conf; 1 other file in /boot/bulkhead/config: not read\r\n");
+}
+
 static void drop_message(void *ctx, const struct config_diag *diag)
 {
     (void)ctx;
@@ -266,7 +277,7 @@ int main(void)
         TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
-        TEST(test_too_many),
+        TEST(test_too_many), TEST(test_two_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,31 @@ static void test_move(void **state)
     assert_int_equal(fake_count(FAKE_BUDGET), 0); // ended VMs hold no time
 }
 
+static bool script_keys(int at)
+{
+    if (at == 0) {
+        type("memo\x1b[A\x1bOC\x1b[1;5Dry now\r"); // arrow keys are no text
+        return true;
+    }
+    if (at == 1) {
+        for (int i = 0; i < 200; i++) {
+            type(i == 0 ? "vm list" : " ");
+        }
+        type("\r");
+        return true;
+    }
+    return script_two_off(at - 2);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    script = script_keys;
+    assert_int_equal(run(two_vms), 0);
+    expect("> memory now\r\n'memory' takes no argument\r\n");
+    expect("a command of more than 159 characters is not taken\r\n");
+}
+
 static bool script_apart(int at)
 {
     static const char *const commands[] = { "vm move one 0\r", "vm move one 0\r" };
@@ -204,7 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_monitor), TEST(test_move), TEST(test_clocks_that_differ),
-        TEST(test_sample), TEST(test_power_off), TEST(test_reset),
+        TEST(test_keys), TEST(test_sample), TEST(test_power_off), TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

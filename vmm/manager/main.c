@@ -37,11 +37,16 @@ static void read_config(struct manager *manager)
 {
     const struct boot_info *boot = manager->boot;
     const struct config_sink sink = {.report = config_message, .ctx = manager};
-    int index = module_find(boot, "config", NULL);
+    uint32_t others;
+    int index = module_find_config(boot, &others);
     if (index < 0) {
         report(manager, "there is no config file among the boot modules: put one in "
                "/boot/bulkhead/config\n");
         return;
+    }
+    if (others > 0) {
+        report(manager, "the config is %s; %u other file%s in /boot/bulkhead/config: not read\n",
+               module_name(boot, index), (unsigned)others, others == 1 ? "" : "s");
     }
     uint64_t len = boot->module[index].bytes;
     const char *text = len > 0 ? module_map(boot, index, 0) : "";

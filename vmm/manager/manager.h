@@ -41,7 +41,9 @@ struct manager_vm {
 struct manager_monitor {
     bool prompted; // the prompt and `text` stand on the monitor's screen
     uint32_t len;
-    char text[80];
+    uint32_t escape;     // bytes of an escape sequence, such as an arrow key's, so far
+    bool overlong;       // more was typed than `text` takes
+    char text[160];
 };
 
 #define SAMPLE_VMS_MAX    4u
@@ -114,6 +116,9 @@ void report_audit(struct manager *manager);
 // module.c: boot modules by role ("bin", "config", "image") and name.
 // -> index, or -1. name NULL: the first of that role.
 int module_find(const struct boot_info *boot, const char *role, const char *name);
+// The config: the first that nobody has put aside (demo.conf~, demo.conf.old), or else the first.
+// -> index, or -1; *others: how many more there are
+int module_find_config(const struct boot_info *boot, uint32_t *others);
 // Maps the first `bytes` of a module (0: all), once. -> address, or NULL
 const void *module_map(const struct boot_info *boot, int index, uint64_t bytes);
 // The name behind the role.

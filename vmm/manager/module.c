@@ -29,6 +29,37 @@ int module_find(const struct boot_info *boot, const char *role, const char *name
     return -1;
 }
 
+// Whether an editor, or a person, has put a file aside under this name.
+static bool is_leftover(const char *name)
+{
+    static const char *const endings[] = {"~", ".old", ".bak", ".orig", ".swp"};
+    size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t ending = strlen(endings[i]);
+        if (len >= ending && strcmp(name + len - ending, endings[i]) == 0) {
+            return true;
+        }
+    }
+    return name[0] == '#';
+}
+
+int module_find_config(const struct boot_info *boot, uint32_t *others)
+{
+    int found = -1;
+    *others = 0;
+    for (uint32_t i = 0; i < boot->modules && i < BOOT_MODULE_MAX; i++) {
+        if (strncmp(boot->module[i].name, "config:", 7) != 0) {
+            continue;
+        }
+        *others += found >= 0;
+        if (found < 0 || (is_leftover(module_name(boot, found)) &&
+                          !is_leftover(module_name(boot, (int)i)))) {
+            found = (int)i;
+        }
+    }
+    return found;
+}
+
 const void *module_map(const struct boot_info *boot, int index, uint64_t bytes)
 {
     const struct boot_module *module = &boot->module[index];

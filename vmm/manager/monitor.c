@@ -300,22 +300,57 @@ static void monitor_command(struct manager *manager, char *text)
     report(manager, "unknown command '%s': help lists them\n", text);
 }
 
+// Whether the key belongs to an escape sequence: ESC, [ or O, numbers, and what ends it.
+static bool monitor_escape(struct manager_monitor *monitor, char key)
+{
+    if (key == 0x1b) {
+        monitor->escape = 1;
+        return true;
+    }
+    if (monitor->escape == 1 && (key == '[' || key == 'O')) {
+        monitor->escape = 2;
+        return true;
+    }
+    if (monitor->escape == 2 && key >= ' ' && key < 0x7f) {
+        monitor->escape = key < '@' ? 2 : 0;
+        return true;
+    }
+    monitor->escape = 0;
+    return false;
+}
+
+static void monitor_enter(struct manager *manager)
+{
+    struct manager_monitor *monitor = &manager->monitor;
+    bool overlong = monitor->overlong;
+    report_text(manager, "\n", 1);
+    monitor->text[monitor->len] = '\0';
+    monitor->len = 0;
+    monitor->overlong = false;
+    monitor->prompted = false;
+    if (overlong) {
+        report(manager, "a command of more than %u characters is not taken\n",
+               (unsigned)sizeof(monitor->text) - 1);
+    } else {
+        monitor_command(manager, monitor->text);
+    }
+    monitor->prompted = true;
+    monitor_show(manager);
+}
+
 static void monitor_key(struct manager *manager, char key)
 {
     struct manager_monitor *monitor = &manager->monitor;
+    if (monitor_escape(monitor, key)) {
+        return;
+    }
     if (!monitor->prompted || key == CONSOLE_REDRAW) {
         monitor_hide(manager);
         monitor->prompted = true;
         monitor_show(manager);
     }
     if (key == '\r' || key == '\n') {
-        report_text(manager, "\n", 1);
-        monitor->text[monitor->len] = '\0';
-        monitor->len = 0;
-        monitor->prompted = false;
-        monitor_command(manager, monitor->text);
-        monitor->prompted = true;
-        monitor_show(manager);
+        monitor_enter(manager);
     } else if (key == '\b' || key == 0x7f) {
         if (monitor->len > 0) {
             monitor->len--;
@@ -324,8 +359,12 @@ static void monitor_key(struct manager *manager, char key)
     } else if (key == 'U' - '@' || key == 'C' - '@') {
         monitor_hide(manager);
         monitor->len = 0;
+        monitor->overlong = false;
         monitor_show(manager);
-    } else if (key >= ' ' && key < 0x7f && monitor->len < sizeof(monitor->text) - 1) {
+    } else if (key >= ' ' && key < 0x7f && monitor->len == sizeof(monitor->text) - 1) {
+        monitor->overlong = true;
+        report_text(manager, "\a", 1);
+    } else if (key >= ' ' && key < 0x7f) {
         monitor->text[monitor->len++] = key;
         report_text(manager, &key, 1);
     }
