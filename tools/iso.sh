@@ -9,7 +9,7 @@ set -euo pipefail
 config='' out='' options=()
 while [ $# -gt 0 ]; do
     case $1 in
-    -o) out=${2:?-o needs a file name}; shift ;;
+    -o) out=${2:-}; [ -n "$out" ] || die "-o needs a file name"; shift ;;
     --option) options+=("${2:?--option needs a name}"); shift ;;
     -*) die "iso: unknown option $1" ;;
     *) [ -z "$config" ] || die "iso: one config only"; config=$1 ;;
@@ -20,6 +20,7 @@ done
 [ -f "$config" ] || die "no such config: $config"
 [ -n "$out" ] || out=$(basename -- "$config" .conf).iso
 take_build_lock "$build" -s
+[ ! -d "$out" ] || die "$out is a folder: -o needs a file name"
 need_programs
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-iso.XXXXXX")

@@ -3,7 +3,8 @@
 """./bulkhead run: boots a config in an emulator, with the terminal or a script at its serial port.
 
 Exit status of --batch: 0 REGEX was seen, or all VMs powered off; 1 a VM was killed, or the machine
-ended before REGEX was seen; 2 the kernel panicked; 3 the emulator failed; 124 the time was over.
+ended before REGEX was seen; 2 the kernel panicked; 3 the emulator failed; 64 wrong arguments; 124
+the time was over.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from machine import (  # noqa: E402  pylint: disable=wrong-import-position
     ROOT, SETTLED, STATUS_EMULATOR, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
+STATUS_USAGE = 64
 STATUS_TIMEOUT = 124
 ESCAPE_KEY = 0x01  # Ctrl-A, as QEMU's: Ctrl-] belongs to the machine's own console
 
@@ -35,15 +37,30 @@ def count(number, noun):
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+class Parser(argparse.ArgumentParser):
+    """One whose status for wrong arguments is none of the kernel's."""
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        self.exit(STATUS_USAGE, f"{self.prog}: {message}\n")
+
+
+def positive(text):
+    number = int(text)
+    if number <= 0:
+        raise ValueError
+    return number
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="bulkhead run", description="Boots a config.")
+    parser = Parser(prog="bulkhead run", description="Boots a config.")
     parser.add_argument("config", nargs="?", default=os.path.join(ROOT, "config", "demo.conf"))
     parser.add_argument("--on", choices=("bochs", "qemu"),
                         help="default: qemu where the host has nested VMX, else bochs")
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--memory", type=int, default=1024, metavar="MB")
+    parser.add_argument("--cores", type=positive, default=2)
+    parser.add_argument("--memory", type=positive, default=1024, metavar="MB")
     parser.add_argument("--model", help="skylake_x, haswell, ivy_bridge, or an emulator's own name")
-    parser.add_argument("--ips", type=int, default=50_000_000,
+    parser.add_argument("--ips", type=positive, default=50_000_000,
                         help="emulated instructions per second in Bochs (default 50000000)")
     parser.add_argument("--batch", action="store_true", help="no input; serial output to stdout")
     parser.add_argument("--until", metavar="REGEX", help="with --batch: end when a line matches")
