@@ -187,14 +187,15 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot, uint64_t *done)
 {
-    uint64_t bits = leaf_bits(format_of(s), prot), *e;
-    enum status status;
-    unsigned cost = 0;
-    if (bytes != PAGE_SIZE)
+    const struct pt_format *f = format_of(s);
+    uint64_t bits = leaf_bits(f, prot), *table = arch_ptr(s->arch.root), e;
+    if (unlikely(bytes != PAGE_SIZE))
         return map(s, address, hpa.v, bytes, bits, done);
-    if (!(e = entry_make(s, address, 0, &cost, &status))) // a page on demand: a VM waits for it
-        return status;
-    __atomic_store_n(e, hpa.v | bits, __ATOMIC_RELEASE);
+#pragma GCC unroll 3 // a page on demand: a VM waits for it, and its tables are mostly there
+    for (unsigned l = 3; l; l--, table = table_of(e))
+        if (unlikely(!((e = table[index_at(address, l)]) & f->present)))
+            return map(s, address, hpa.v, bytes, bits, done);
+    __atomic_store_n(&table[index_at(address, 0)], hpa.v | bits, __ATOMIC_RELEASE);
     *done = PAGE_SIZE;
     return OK;
 }
