@@ -110,7 +110,7 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
 // True: all of it.
 static bool check_item(struct walk *k, const struct audit_item *item)
 {
-    if (item->table) {
+    if (k->space && item->table) {
         if (frames_owner(item->frame) != k->space->owner_id)
             fail(k, "a table not its own", item->address, item->frame);
         k->w[HERE]++;
