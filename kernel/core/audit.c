@@ -11,7 +11,7 @@
 #include "kernel/core/syscall.h"
 
 // What one piece and its steps cost, in instructions, roughly.
-#define PIECE       8000
+#define PIECE       2000
 #define COST_ENTRY  150
 #define COST_RECORD 8 // one of a list looked at
 #define COST_FRAME  4
