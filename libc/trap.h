@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The SYSCALL instruction, and nothing else: typed calls are in kcall.h. Host tests put another
+// The SYSENTER instruction, and nothing else: typed calls are in kcall.h. Host tests put another
 // file of this name in front (tests/unit/fake/libc/trap.h) and so replace the kernel.
 //
 // By the number of arguments, so that the hot calls load no register in vain. Registers that the
@@ -7,14 +7,21 @@
 #pragma once
 #include <stdint.h>
 
+#ifdef __SSE__
+#define TRAP_VECTORS                                                                               \
+    , "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",     \
+        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+#else
+#define TRAP_VECTORS
+#endif
 #define TRAP_CLOBBERS                                                                              \
-    "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",        \
-        "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+    "rbx", "rcx", "r11", "r12", "r13", "r14", "r15", "cc", "memory" TRAP_VECTORS
+#define TRAP "mov %%rsp, %%r11; lea 1f(%%rip), %%rcx; sysenter; 1:"
 
 static inline int64_t trap0(uint64_t number)
 {
     int64_t result;
-    __asm__ volatile("syscall"
+    __asm__ volatile(TRAP
                      : "=a"(result)
                      : "0"(number)
                      : "rdi", "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
@@ -24,22 +31,22 @@ static inline int64_t trap0(uint64_t number)
 static inline int64_t trap1(uint64_t number, uint64_t a)
 {
     int64_t result;
-    __asm__ volatile("syscall"
+    __asm__ volatile(TRAP
                      : "=a"(result), "+D"(a)
                      : "0"(number)
                      : "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
     return result;
 }
 
-// *second: what the kernel left in RDX.
+// *second: what the kernel left in RSI.
 static inline int64_t trap3(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t *second)
 {
     int64_t result;
-    __asm__ volatile("syscall"
+    __asm__ volatile(TRAP
                      : "=a"(result), "+D"(a), "+S"(b), "+d"(c)
                      : "0"(number)
                      : "r8", "r9", "r10", TRAP_CLOBBERS);
-    *second = c;
+    *second = b;
     return result;
 }
 
@@ -50,7 +57,7 @@ static inline int64_t trap6(uint64_t number, uint64_t a, uint64_t b, uint64_t c,
     register uint64_t r8 __asm__("r8") = e;
     register uint64_t r9 __asm__("r9") = f;
     int64_t result;
-    __asm__ volatile("syscall"
+    __asm__ volatile(TRAP
                      : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9)
                      : "0"(number)
                      : TRAP_CLOBBERS);

@@ -2,10 +2,10 @@
 // The system calls: numbers, status codes, rights. With vcpu.h, boot.h and stats.h this is all that
 // ring 3 may know of the kernel.
 //
-// Calling convention (SYSCALL): number in RAX; arguments in RDI, RSI, RDX, R10, R8, R9.
-// Result: RAX is >= 0 (often a handle) or a negative status; RDX is a second result where one is
-// named below. RCX, R11, the unused argument registers and all vector registers are clobbered;
-// RBX, RBP, RSP, R12-R15 are kept.
+// Calling convention (SYSENTER): number in RAX; arguments in RDI, RSI, RDX, R10, R8, R9; RCX is
+// where to return, R11 the stack pointer to return with. Result: RAX is >= 0 (often a handle) or a
+// negative status; RSI is a second result where one is named below. RBP is kept, all others, flags
+// and vector registers among them, are clobbered.
 //
 // Every call checks all of its arguments before it changes anything. A call that has much to do
 // (zeroing, freeing) works in pieces and can be preempted between them.
@@ -54,7 +54,7 @@ enum status {
     X(budget_create, 16)  /* core, share in 1/1000, period in us -> h */                           \
     X(event_create, 17)   /*                               -> h */                                 \
     X(event_signal, 18)   /* h, bits */                                                            \
-    X(event_wait, 19)     /* h, mask, TSC deadline|0       -> RDX = bits taken (and cleared) */    \
+    X(event_wait, 19)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
     X(timer_create, 20)   /* event, bits                   -> h; lives on the caller's core */     \
     X(timer_arm, 21)      /* h, TSC deadline|0 to disarm */                                        \
     X(irq_bind, 22)       /* irq, event, bits */                                                   \
@@ -70,7 +70,7 @@ enum status {
     X(vcpu_kick, 32)      /* vcpu */                                                               \
     X(vcpu_intr, 33)      /* vcpu, level (the INTR line from the PIC) */                           \
     X(vcpu_sregs, 34)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 35)   /* system                        -> RDX = frames checked */              \
+    X(system_audit, 35)   /* system                        -> RSI = frames checked */              \
     X(system_stats, 36)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
     X(system_log, 37)     /* system, va, len               -> bytes of kernel log */               \
     X(system_info, 38)    /* system, va of struct system_info */                                   \

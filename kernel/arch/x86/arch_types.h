@@ -8,7 +8,7 @@
 #include "kernel/lib/types.h"
 
 // A thread's ring-3 registers. TSS.RSP0 points at the end of this, so a trap from ring 3 saves them
-// in place. `vector` is REGS_SYSCALL when SYSCALL saved only what a call keeps.
+// in place. `vector` is REGS_SYSCALL when a call saved only what it keeps.
 struct regs {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
     uint64_t vector, error;
@@ -22,6 +22,7 @@ struct fpu { uint8_t area[FPU_SIZE]; } __attribute__((aligned(64)));
 
 struct arch_thread {
     struct regs regs;
+    uint8_t fpu_saved; // fpu holds something
     struct fpu fpu;
 };
 
@@ -53,12 +54,12 @@ struct trouble {
 struct arch_cpu {
     struct cpu *self;       // GS base points here
     uint64_t stack_top;     // of the core's only kernel stack
-    uint64_t scratch;       // user RSP during SYSCALL's first instructions
     struct vcpu *vcpu;      // the vCPU whose VMCS is loaded
-    struct fpu *fpu_loaded; // whose state is in the FPU registers
-    struct regs *fpu_regs;  // its thread's registers; NULL for a vCPU
+    struct vcpu *fpu_vcpu;  // whose state is in the FPU registers, see fpu.c
+    struct thread *fpu_thread;
+    struct thread *user;    // all that ring 3 needs is loaded for this one, see thread.c
     uint64_t fpu_xcr0;      // XCR0 now
-    struct vcpu *msrs;      // whose SYSCALL MSRs are loaded; NULL: the host's
+    uint64_t syscall[4];    // what the SYSCALL MSRs hold; some vCPU's
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
     uint64_t domain;        // that ran here last, see barrier.c
@@ -66,7 +67,6 @@ struct arch_cpu {
     struct trouble trouble;
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
-    uint8_t ports_open;     // the I/O bitmap is in force: for `ports`
     struct tss *tss;
     uint64_t *gdt;          // writable view
     uint64_t gdt_base;      // what GDTR holds

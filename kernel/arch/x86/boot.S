@@ -62,7 +62,7 @@ enter_long_mode:
     mov %eax, %cr4
     mov $MSR_EFER, %ecx
     rdmsr
-    or $(EFER_LME | EFER_NXE | EFER_SCE), %eax
+    or $(EFER_LME | EFER_NXE), %eax
     wrmsr
     mov $(CR0_PG | CR0_WP | CR0_PE | CR0_NE | CR0_ET | CR0_MP), %eax
     mov %eax, %cr0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2,
-// KERNEL_GS_BASE, TSC_AUX, DR0-3 and DR6, and the SYSCALL MSRs until ring 3 needs the host's. An
-// exit to the VMM and back thus moves almost none of it; switching to another VM moves all.
+// KERNEL_GS_BASE, TSC_AUX, DR0-3 and DR6; and the SYSCALL MSRs, which the host has no use for. An
+// exit to the VMM and back thus moves none of it; switching to another VM moves all.
 //
 // The invariant: cpu->arch.context names the vCPU whose CR2, KERNEL_GS_BASE, TSC_AUX and, if armed,
 // debug registers are loaded; NULL: nobody's, and ring 3 can read nothing of a guest there. It is
@@ -63,14 +63,10 @@ void context_load(struct cpu *cpu, struct vcpu *v)
     cpu->arch.context = v;
 }
 
-// v NULL: the host's, for ring 3. Most guests and the host agree on STAR and FMASK (regs.h).
-void context_syscall_msrs(struct cpu *cpu, struct vcpu *v)
+// Before a guest runs that may use SYSCALL. Nobody else reads these, so they stay.
+void context_syscall_msrs(struct cpu *cpu, const struct vcpu *v)
 {
-    static const uint64_t host[4] = { HOST_STAR, (uint64_t)syscall_entry, 0, HOST_FMASK };
-    const uint64_t *old = cpu->arch.msrs ? cpu->arch.msrs->arch.syscall : host;
-    const uint64_t *now = v ? v->arch.syscall : host;
-    for (uint32_t i = 0; i < ARRAY_SIZE(host); i++)
-        if (now[i] != old[i])
-            wrmsr(MSR_STAR + i, now[i]);
-    cpu->arch.msrs = v;
+    for (uint32_t i = 0; i < ARRAY_SIZE(cpu->arch.syscall); i++)
+        if (cpu->arch.syscall[i] != v->arch.syscall[i])
+            wrmsr(MSR_STAR + i, cpu->arch.syscall[i] = v->arch.syscall[i]);
 }

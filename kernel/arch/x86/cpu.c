@@ -25,7 +25,8 @@ static void idt_fill(void)
 {
     for (unsigned i = 0; i < 256; i++) {
         uint64_t a = (uint64_t)trap_entries + i * 16ul;
-        uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3 : 0;
+        uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3
+                      : i == VECTOR_DB ? 4 : 0;
         idt[i] = (struct idt_entry){ (uint16_t)a, SEL_KERNEL_CODE, ist, 0x8e, (uint16_t)(a >> 16),
                                      (uint32_t)(a >> 32), 0 };
     }
@@ -55,7 +56,7 @@ void cpu_reload_tr(struct cpu *cpu)
 static void tss_fill(struct cpu_block *b)
 {
     struct tss *tss = (struct tss *)b->tss;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(b->ist); i++) {
         // trap_paranoid finds the core's struct cpu behind the frame.
         uint64_t *top = (uint64_t *)(b->ist[i] + IST_STACK_SIZE - 16);
         *top = (uint64_t)&b->cpu;
@@ -93,16 +94,16 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     cpu_reload_tr(cpu);
     wrmsr(MSR_GS_BASE, (uint64_t)cpu);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
-    wrmsr(MSR_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
-    wrmsr(MSR_STAR, HOST_STAR);
-    wrmsr(MSR_LSTAR, (uint64_t)syscall_entry);
-    wrmsr(MSR_CSTAR, 0);
-    wrmsr(MSR_FMASK, HOST_FMASK);
+    wrmsr(MSR_EFER, EFER_LME | EFER_LMA | EFER_NXE); // SYSCALL in ring 3 is #UD
+    for (unsigned i = 0; i < ARRAY_SIZE(cpu->arch.syscall); i++)
+        wrmsr(MSR_STAR + i, 0);
+    wrmsr(MSR_SYSENTER_CS, SEL_KERNEL_CODE);
+    wrmsr(MSR_SYSENTER_ESP, 0); // the entry loads it first; all that can come before has an IST
+    wrmsr(MSR_SYSENTER_EIP, (uint64_t)syscall_entry);
     wrmsr(MSR_PAT, HOST_PAT);
     write_cr0(CR0_PG | CR0_WP | CR0_PE | CR0_NE | CR0_ET | CR0_MP);
     write_cr4(host_cr4());
-    // Whatever the firmware left there: no way into ring 0, no breakpoints, no LDT.
-    wrmsr(MSR_SYSENTER_CS, 0);
+    // Whatever the firmware left there: no breakpoints, no LDT.
     write_dr7(0x400);
     __asm__ volatile("lldt %w0" : : "r"(0));
     if (mitigations.spec_ctrl)

@@ -49,6 +49,7 @@ void cr3_unmake(struct space *s)
 // see that this core is in it.
 void cr3_use(struct cpu *cpu, struct space *s)
 {
+    cpu->arch.user = NULL;
     cr3_leave();
     if (likely(!space_enter(&cpu->space, s, cpu->id)))
         write_cr3(s->arch.cr3);
@@ -59,4 +60,8 @@ void cr3_use(struct cpu *cpu, struct space *s)
 // It is the one that is loaded, or will be.
 void cr3_flush(struct space *s) { write_cr3(s->arch.cr3 & ~CR3_NO_FLUSH); }
 
-void arch_space_none(void) { cr3_leave(); }
+void arch_space_none(void)
+{
+    this_cpu()->arch.user = NULL;
+    cr3_leave();
+}

@@ -7,24 +7,28 @@
 #include "kernel/arch/x86/regs.h"
 
 .text
-// SYSCALL: RCX = RIP, R11 = RFLAGS; arguments RDI RSI RDX R10 R8 R9, number RAX.
-// Only what a call keeps is saved, in the thread's own regs; the C calling convention does the
-// rest.
+// The interrupt that STI lets in comes behind SYSEXIT. An NMI or machine check in between would
+// take that away, and let it in with ring 3's GS base: then both are done again (trap_paranoid).
+.macro SYSEXIT name
+    swapgs
+    sti
+\name:
+    rex.w sysexit               // to RDX, with RSP = RCX
+.endm
+
+// SYSENTER: number RAX, arguments RDI RSI RDX R10 R8 R9; RCX is where to return, R11 the stack.
+// Only what a call keeps is saved, in the thread's own regs. IF is clear, other flags are ring 3's:
+// TF gives #DB in here (trap_debug), AC switches SMAP off.
 .global syscall_entry
-.balign 16
 syscall_entry:
     swapgs
-    mov %rsp, %gs:CPU_SCRATCH
     mov %gs:CPU_CURRENT, %rsp
-    mov %rcx, REGS_rip(%rsp)
-    mov %r11, REGS_rflags(%rsp)
-    mov %gs:CPU_SCRATCH, %rcx
-    mov %rcx, REGS_rsp(%rsp)
-    .irp reg, rbx, rbp, r12, r13, r14, r15
-    mov %\reg, REGS_\reg(%rsp)
-    .endr
+    mov %rcx, %rbx; or %r11, %rbx; shr $47, %rbx
+    jnz 4f                      // SYSEXIT to there would fault in ring 0
+5:  mov %rcx, REGS_rip(%rsp); mov %r11, REGS_rsp(%rsp); mov %rbp, REGS_rbp(%rsp)
     movq $-1, REGS_vector(%rsp)
     mov %gs:CPU_STACK_TOP, %rsp
+    push $RFLAGS_FIXED; popf
     mov %r10, %rcx
     cmp $SYSCALLS_COUNT, %rax
     jae 2f
@@ -34,39 +38,31 @@ syscall_entry:
     call __x86_indirect_thunk_r11
 1:  cmpl $0, %gs:CPU_WORK
     jne 3f
-    mov %gs:CPU_CURRENT, %rbx      // callee-saved ones are still the caller's, but for this one
-    mov REGS_rip(%rbx), %rcx
-    mov REGS_rflags(%rbx), %r11
-    mov REGS_rsp(%rbx), %rsp
-    mov REGS_rbx(%rbx), %rbx
-    .irp reg, esi, edi, r8d, r9d, r10d
+    mov %gs:CPU_CURRENT, %rcx
+    mov %rdx, %rsi              // the second result; callee-saved ones are still ring 3's
+    mov REGS_rip(%rcx), %rdx; mov REGS_rsp(%rcx), %rcx
+    .irp reg, edi, r8d, r9d, r10d, r11d
     xor %\reg, %\reg
     .endr
-    swapgs
-    sysretq
-2:  mov $-1, %rax               // ERR_CALL
-    xor %edx, %edx
-    jmp 1b
-3:  mov %rax, %rdi
-    mov %rdx, %rsi
+    SYSEXIT sysexit_of_call
+2:  mov $-1, %rax; xor %edx, %edx; jmp 1b // ERR_CALL
+3:  mov %rax, %rdi; mov %rdx, %rsi
     call syscall_reschedule     // does not return
+4:  xor %ecx, %ecx              // it faults there when it comes back
+    xor %r11d, %r11d; jmp 5b
 
-// void resume_syscall(struct regs *): back behind a SYSCALL, everything from regs.
+// void resume_syscall(struct regs *): back behind a SYSENTER, from regs.
 .global resume_syscall
-.balign 16
 resume_syscall:
-    .irp reg, rax, rdx, rbx, rbp, r12, r13, r14, r15
+    .irp reg, rax, rsi, rbp
     mov REGS_\reg(%rdi), %\reg
     .endr
-    mov REGS_rip(%rdi), %rcx
-    mov REGS_rflags(%rdi), %r11
-    mov REGS_rsp(%rdi), %rsp
-    .irp reg, esi, r8d, r9d, r10d
+    mov REGS_rip(%rdi), %rdx; mov REGS_rsp(%rdi), %rcx
+    .irp reg, ebx, r8d, r9d, r10d, r11d, r12d, r13d, r14d, r15d
     xor %\reg, %\reg
     .endr
     mov REGS_rdi(%rdi), %rdi     // a new thread's argument
-    swapgs
-    sysretq
+    SYSEXIT sysexit_of_resume
 
 .macro POP_REGS
     .irp reg, r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax
@@ -99,6 +95,9 @@ trap_common:
     je trap_paranoid
     cmp $VECTOR_MC, %eax
     je trap_paranoid
+    cmp $VECTOR_DB, %eax
+    je trap_debug
+trap_usual:
     testb $3, REGS_cs(%rsp)
     jz 1f
     swapgs
@@ -107,10 +106,16 @@ trap_common:
     call trap_from_user         // does not return
 1:  lfence
     call trap_from_kernel
-    POP_REGS
-    iretq
+    POP_REGS; iretq
 
-// These can hit between SYSCALL and SWAPGS, so CS does not say whose GS base is loaded: the
+// From the kernel it is a leftover of ring 3's TF, which SYSENTER does not clear: it ends with it.
+trap_debug:
+    testb $3, REGS_cs(%rsp)
+    jnz trap_usual              // a fault: this stack is left at once
+    andq $~RFLAGS_TF, REGS_rflags(%rsp)
+    POP_REGS; iretq
+
+// These can hit between SYSENTER and SWAPGS, so CS does not say whose GS base is loaded: the
 // kernel's is the one in the high half that its own stack page names.
 trap_paranoid:
     mov %rsp, %rbx
@@ -131,8 +136,13 @@ trap_paranoid:
     mov $MSR_GS_BASE, %ecx
     wrmsr
     mov %rbx, %rsp
-    POP_REGS
-    iretq
+    cmpq $sysexit_of_call, REGS_rip(%rsp)
+    je 1f
+    cmpq $sysexit_of_resume, REGS_rip(%rsp)
+    jne 2f
+1:  decq REGS_rip(%rsp)         // to STI
+    andq $~RFLAGS_IF, REGS_rflags(%rsp)
+2:  POP_REGS; iretq
 
 // Entries: 16 bytes each, so the IDT is filled by arithmetic.
 .balign 16

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Vector and x87 registers. Each core knows whose are loaded (arch.fpu_loaded); they are saved when
-// another owner's are needed and never trapped for. A thread inside a system call has none to keep:
-// to its code the call clobbers them all, and it comes back to the initial state, so that nothing
-// of a guest or of another process shows.
+// Vector and x87 registers.
+//
+// The invariant: the registers hold the state of arch.fpu_vcpu, or else of arch.fpu_thread, or else
+// nobody's. In ring 3 CR0.TS is set if and only if it is a vCPU's, and then one of the running
+// thread's own process: nothing of another protection domain ever stands behind TS. An exit sets TS
+// (HOST_CR0), so a VMM that uses general registers only costs its guest nothing; one that does not
+// meets #NM, or #UD where the guest's XCR0 lacks the component, and gets its own (fpu_trapped()).
+// XCR0 is the host's, but while a vCPU's state is loaded. All others are switched eagerly.
+//
+// A thread inside a system call has no state to keep: to its code the call clobbers all. It comes
+// back to the initial state if its registers were taken. thread.fpu_saved: its memory holds what
+// it was interrupted with. Each core on its own.
 #include "kernel/arch/x86/x86.h"
 
 static const struct {
@@ -23,11 +31,17 @@ static void set_xcr0(struct cpu *cpu, uint64_t v)
 // With all components enabled: a guest may have turned some off whose registers still hold data.
 static void save_loaded(struct cpu *cpu)
 {
+    struct thread *t = cpu->arch.fpu_thread;
+    clts();
     set_xcr0(cpu, features.xcr0);
-    struct fpu *f = cpu->arch.fpu_loaded;
-    if (!f || (cpu->arch.fpu_regs && cpu->arch.fpu_regs->vector == REGS_SYSCALL))
-        return;
-    fpu_save(f);
+    if (cpu->arch.fpu_vcpu) {
+        fpu_save(cpu->arch.fpu_vcpu->arch.fpu);
+    } else if (t && t->arch.regs.vector != REGS_SYSCALL) {
+        fpu_save(&t->arch.fpu);
+        t->arch.fpu_saved = 1;
+    }
+    cpu->arch.fpu_vcpu = NULL;
+    cpu->arch.fpu_thread = NULL;
 }
 
 uint32_t fpu_size[2];
@@ -44,39 +58,49 @@ void fpu_init_cpu(void)
     }
     if (fpu_size[0] > FPU_SIZE)
         panic("an XSAVE area takes %u bytes, and %u are set aside", fpu_size[0], FPU_SIZE);
-    cpu->arch.fpu_loaded = NULL;
     fpu_restore(&fpu_initial);
 }
 
+static void load_thread(struct cpu *cpu, struct thread *t)
+{
+    save_loaded(cpu);
+    fpu_restore(t->arch.fpu_saved ? (const void *)&t->arch.fpu : &fpu_initial);
+    t->arch.fpu_saved = 0;
+    cpu->arch.fpu_thread = t;
+}
+
+// t is about to run in ring 3.
 void fpu_use_thread(struct cpu *cpu, struct thread *t)
 {
-    struct fpu *f = &t->arch.fpu;
-    if (cpu->arch.fpu_loaded == f) {
-        set_xcr0(cpu, features.xcr0);
-        return;
-    }
-    save_loaded(cpu);
-    fpu_restore(t->arch.regs.vector == REGS_SYSCALL ? (const void *)&fpu_initial : f);
-    cpu->arch.fpu_loaded = f;
-    cpu->arch.fpu_regs = &t->arch.regs;
+    const struct vcpu *v = cpu->arch.fpu_vcpu;
+    if (cpu->arch.fpu_thread != t && !(v && v->object.owner == t->process))
+        load_thread(cpu, t);
 }
 
-void fpu_leave(struct cpu *cpu, const struct fpu *f)
+// The running thread used registers that are its guest's in ring 3. False: it has its own already.
+bool fpu_trapped(struct cpu *cpu)
 {
-    if (cpu->arch.fpu_loaded != f)
-        return;
-    save_loaded(cpu);
-    cpu->arch.fpu_loaded = NULL;
-    cpu->arch.fpu_regs = NULL;
+    if (!cpu->arch.fpu_vcpu)
+        return false;
+    load_thread(cpu, cpu->current);
+    return true;
 }
 
+// On its core: nothing that counts of this thread or vCPU is in its registers any more.
+void fpu_leave(struct cpu *cpu, const void *owner)
+{
+    if (cpu->arch.fpu_thread == owner || cpu->arch.fpu_vcpu == owner)
+        save_loaded(cpu);
+    cpu->arch.user = NULL;
+}
+
+// Its guest is entered next.
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v)
 {
-    if (cpu->arch.fpu_loaded != v->arch.fpu) {
+    if (cpu->arch.fpu_vcpu != v) {
         save_loaded(cpu);
         fpu_restore(v->arch.fpu);
-        cpu->arch.fpu_loaded = v->arch.fpu;
-        cpu->arch.fpu_regs = NULL;
+        cpu->arch.fpu_vcpu = v;
     }
     set_xcr0(cpu, v->arch.xcr0);
 }

@@ -81,6 +81,8 @@ REGISTER_ACCESSORS(dr3)
 REGISTER_ACCESSORS(dr6)
 REGISTER_ACCESSORS(dr7)
 
+static inline void clts(void) { __asm__ volatile("clts" : : : "memory"); }
+
 static inline void xsetbv(uint64_t v)
 {
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");

@@ -9,13 +9,12 @@
 #define REG(name) OFFSET(REGS_##name, struct regs, name);
 // Those that the assembly files name.
 #define REGS                                                                                       \
-    REG(rax) REG(rbx) REG(rdx) REG(rdi) REG(rbp) REG(r12) REG(r13) REG(r14) REG(r15) REG(vector)   \
+    REG(rax) REG(rsi) REG(rdi) REG(rbp) REG(vector)   \
     REG(rip) REG(cs) REG(rflags) REG(rsp)
 
 void offsets(void)
 {
     OFFSET(CPU_STACK_TOP, struct cpu, arch.stack_top);
-    OFFSET(CPU_SCRATCH, struct cpu, arch.scratch);
     OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);

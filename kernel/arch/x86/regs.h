@@ -40,8 +40,8 @@
 #define EFER_NXE (1ull << 11)
 
 #define RFLAGS_FIXED 0x2
-#define RFLAGS_TF    (1ull << 8)
-#define RFLAGS_IF    (1ull << 9)
+#define RFLAGS_TF    0x100
+#define RFLAGS_IF    0x200
 
 #define MSR_APIC_BASE       0x1b
 #define MSR_FEATURE_CONTROL 0x3a
@@ -69,18 +69,17 @@
 // PAT as the power-on value but for entry 1 (write-combining is not used by the host).
 #define HOST_PAT 0x0007040600070406ull
 
-// The selectors and the SYSCALL mask are those that Linux uses: a guest that runs Linux then has
-// the same STAR and FMASK as the host, and they need no switching.
 #define SEL_KERNEL_CODE 0x10
 #define SEL_KERNEL_DATA 0x18
-#define SEL_USER_DATA   0x2b
-#define SEL_USER_CODE   0x33
+#define SEL_USER_CODE   0x33 // SYSEXIT: SYSENTER_CS + 32
+#define SEL_USER_DATA   0x3b // + 40
 #define SEL_TSS         0x40
-#define HOST_STAR  ((0x23ull << 48) | (0x10ull << 32))
-#define HOST_FMASK 0x257fd5ull
 
 // Vectors of the host.
+#define VECTOR_DB       1
 #define VECTOR_NMI      2
+#define VECTOR_UD       6
+#define VECTOR_NM       7
 #define VECTOR_DF       8
 #define VECTOR_PF       14
 #define VECTOR_MC       18

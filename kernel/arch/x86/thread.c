@@ -12,17 +12,16 @@ void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t ar
     };
 }
 
-void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx)
+void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t second)
 {
     t->arch.regs.rax = (uint64_t)rax;
-    t->arch.regs.rdx = rdx;
+    t->arch.regs.rsi = second;
 }
 
 // The I/O bitmap is one per core; it holds the ranges of the last process with ports that ran here.
 static void use_ports(struct cpu *cpu, struct process *p)
 {
     uint8_t *map = (uint8_t *)cpu->arch.tss + TSS_IOMAP_OFFSET;
-    cpu->arch.ports_open = p->has_ports;
     if (!p->has_ports) {
         cpu->arch.tss->iomap_base = 0xffff;
         return;
@@ -48,8 +47,8 @@ enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
         return ERR_FULL;
     a->io[a->io_count++] = (struct io_range){ first, count };
     for (uint32_t i = 0; i < cpu_count; i++) // atomic enough: a core that misses it fills anew
-        if (cpus[i]->arch.ports == p)
-            cpus[i]->arch.ports = NULL;
+        if (cpus[i]->arch.ports == p || cpus[i]->space == &p->space)
+            cpus[i]->arch.ports = NULL, cpus[i]->arch.user = NULL;
     return OK;
 }
 
@@ -58,24 +57,29 @@ void arch_interrupt_window(void) { irq_window(); }
 void arch_switch_to(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
-    cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     if (cpu->arch.context && cpu->arch.context->object.owner != t->process)
         context_leave(cpu);
     if (mitigations.any)
         barrier_enter(cpu, t->process);
 }
 
+// What ring 3 needs of the core. Whatever takes some of it away clears `user`.
+static __attribute__((noinline)) void prepare(struct cpu *cpu, struct thread *t)
+{
+    struct process *p = t->process;
+    cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
+    if (cpu->space != &p->space)
+        cr3_use(cpu, &p->space);
+    use_ports(cpu, p);
+    fpu_use_thread(cpu, t);
+    cpu->arch.user = p->has_ports ? NULL : t; // with ports it depends on TR too
+}
+
 void arch_resume_user(struct thread *t)
 {
     struct cpu *cpu = this_cpu();
-    struct space *s = &t->process->space;
-    if (unlikely(cpu->space != s))
-        cr3_use(cpu, s);
-    if (unlikely(cpu->arch.ports_open | t->process->has_ports))
-        use_ports(cpu, t->process);
-    fpu_use_thread(cpu, t);
-    if (cpu->arch.msrs)
-        context_syscall_msrs(cpu, NULL);
+    if (unlikely(cpu->arch.user != t))
+        prepare(cpu, t);
     if (t->arch.regs.vector == REGS_SYSCALL)
         resume_syscall(&t->arch.regs);
     resume_trap(&t->arch.regs);
@@ -83,9 +87,5 @@ void arch_resume_user(struct thread *t)
 
 void arch_resume_guest(struct vcpu *v) { hvm->resume(v); }
 
-void arch_thread_gone(struct thread *t)
-{
-    fpu_leave(this_cpu(), &t->arch.fpu);
-}
-
+void arch_thread_gone(struct thread *t) { fpu_leave(this_cpu(), t); }
 void arch_idle(void) { cpu_idle(this_cpu()->arch.stack_top); }

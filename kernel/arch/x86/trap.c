@@ -58,6 +58,8 @@ NORETURN static void thread_fault(struct regs *regs)
 NORETURN void trap_from_user(struct regs *regs)
 {
     struct cpu *cpu = this_cpu();
+    if ((regs->vector == VECTOR_NM || regs->vector == VECTOR_UD) && fpu_trapped(cpu))
+        resume_trap(regs); // to the same instruction
     if (regs->vector < 32)
         thread_fault(regs);
     trap_dispatch((uint8_t)regs->vector);

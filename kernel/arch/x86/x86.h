@@ -37,7 +37,7 @@ struct cpu_block {
     uint8_t zeros[15 * PAGE_SIZE]; // what GDTR's limit also covers: one page, read-only
     uint8_t guard[PAGE_SIZE];      // not mapped
     uint8_t stack[KERNEL_STACK_SIZE];
-    uint8_t ist[3][IST_STACK_SIZE];
+    uint8_t ist[4][IST_STACK_SIZE];
     uint8_t tss[3 * PAGE_SIZE];
     struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
 } __attribute__((aligned(CPU_BLOCK_SIZE)));
@@ -95,7 +95,8 @@ void fpu_init_cpu(void);
 extern uint32_t fpu_size[2]; // of all components of features.xcr0: standard, compacted
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
-void fpu_leave(struct cpu *cpu, const struct fpu *f); // f is in no register of this core any more
+bool fpu_trapped(struct cpu *cpu);
+void fpu_leave(struct cpu *cpu, const void *owner);
 
 // cr3.c: whose tables CR3 names
 enum status cr3_make(struct space *s);     // takes a PCID; kernel_lock held, as for the next
@@ -110,7 +111,7 @@ static inline void cr3_leave(void) { write_cr3(cr3_kernel); }
 void context_load(struct cpu *cpu, struct vcpu *v);
 void context_load_dr(const struct vcpu *v);
 void context_leave(struct cpu *cpu);
-void context_syscall_msrs(struct cpu *cpu, struct vcpu *v);
+void context_syscall_msrs(struct cpu *cpu, const struct vcpu *v);
 
 // serial.c, power.c, trap.c
 void serial_init(void);

@@ -4,7 +4,11 @@
 #include <stdint.h>
 #include "kernel/lib/types.h"
 
-struct arch_cpu { uint32_t ipis; }; // sent to it and not yet taken
+struct thread;
+struct arch_cpu {
+    uint32_t ipis;       // sent to it and not yet taken
+    struct thread *user; // cr3.c clears it
+};
 struct arch_thread {
     uint64_t entry, sp, argument;
     int64_t status;                 // result registers

@@ -63,10 +63,11 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
     vmx_kill(v, reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
 }
 
-// No exit has loaded CR3 since switch_guest().
+// No exit has set CR0.TS, nor loaded CR3 since switch_guest().
 void vmx_entry_failed(struct vcpu *v)
 {
     cr3_use(this_cpu(), &v->object.owner->space);
+    write_cr0(read_cr0() | CR0_TS);
     v->arch.fresh = 1;
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }
@@ -84,7 +85,7 @@ void vmx_resume(struct vcpu *v)
         vmx_inject_pending(v);
     fpu_use_vcpu(cpu, v);
     context_load(cpu, v);
-    if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
+    if (v->arch.efer & EFER_SCE)
         context_syscall_msrs(cpu, v);
     cpu->arch.tr_stale = 1; // from the next exit on
     vmx_enter(v);

@@ -58,7 +58,6 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
 {
     struct vcpu *n = t->vcpu;
     struct space *own = &n->object.owner->space, *guest = &n->vm->space;
-    cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     if (unlikely((n->work | n->arch.attention) | (v->arch.xcr0 ^ n->arch.xcr0)))
         switch_slowly(cpu, n);
     vmptrld(&n->arch.vmcs);
@@ -67,9 +66,11 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
     __atomic_store_n(&cpu->space, own, __ATOMIC_RELAXED); // the next line is the barrier of both
     if (unlikely(space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)))
         switch_slowly(cpu, n);
-    struct fpu *next = cpu->arch.fpu_loaded = n->arch.fpu;
+    cpu->arch.user = NULL;
+    cpu->arch.fpu_vcpu = n;
+    clts();
     fpu_save(v->arch.fpu);
-    fpu_restore(next);
+    fpu_restore(n->arch.fpu);
     v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
     if (v->arch.kernel_gs != n->arch.kernel_gs)
         wrmsr(MSR_KERNEL_GS_BASE, n->arch.kernel_gs);

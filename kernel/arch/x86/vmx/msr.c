@@ -69,8 +69,8 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v)
         return vmx_guest_sets_efer(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     case MSR_SYSCALL_REG:
         v->arch.syscall[index - MSR_STAR] = value;
-        if (this_cpu()->arch.msrs == v)
-            wrmsr(index, value);
+        if (v->arch.efer & EFER_SCE)
+            context_syscall_msrs(this_cpu(), v);
         return EXIT_SKIP;
     case MSR_PAT_REG:
         vmwrite(GUEST_PAT, v->arch.msrs.pat);

@@ -91,9 +91,8 @@ bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
     if (((value ^ old) & EFER_LME) && (vmread(GUEST_CR0) & CR0_PG))
         return false;
     write_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
-    struct cpu *cpu = this_cpu();
-    if ((v->arch.efer & EFER_SCE) && cpu->arch.msrs != v)
-        context_syscall_msrs(cpu, v);
+    if (v->arch.efer & EFER_SCE)
+        context_syscall_msrs(this_cpu(), v);
     if ((value ^ old) & EFER_NXE)
         vmx_invvpid(v->arch.vpid);
     return true;

@@ -30,8 +30,9 @@ static void write_fields(struct vcpu *v)
                         CR4_PKE;
     const struct { enum vmcs_field field; uint64_t value; } fields[] = {
         { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
-        { HOST_PAT_FIELD, HOST_PAT }, { HOST_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE },
-        { HOST_CR0, read_cr0() }, { HOST_CR4, read_cr4() },
+        { HOST_PAT_FIELD, HOST_PAT }, { HOST_EFER, EFER_LME | EFER_LMA | EFER_NXE },
+        { HOST_SYSENTER_CS, SEL_KERNEL_CODE }, { HOST_SYSENTER_EIP, (uint64_t)syscall_entry },
+        { HOST_CR0, read_cr0() | CR0_TS }, { HOST_CR4, read_cr4() },
         // An exit lands in the VMM's address space.
         { HOST_CR3, v->object.owner->space.arch.cr3 & ~CR3_NO_FLUSH },
         { HOST_RSP, (uint64_t)(v->arch.gpr + 16) }, { HOST_RIP, (uint64_t)vmx_exit_entry },
@@ -50,9 +51,9 @@ static void write_fields(struct vcpu *v)
         { GUEST_PAT, v->arch.msrs.pat },
     };
     static const uint16_t zero[] = {
-        HOST_ES, HOST_DS, HOST_FS, HOST_GS, HOST_FS_BASE, HOST_SYSENTER_CS, HOST_SYSENTER_ESP,
-        HOST_SYSENTER_EIP, PF_ERROR_MASK, PF_ERROR_MATCH, CR3_TARGETS, EXIT_MSR_STORES,
-        EXIT_MSR_LOADS, ENTRY_MSR_LOADS, ENTRY_INTR_INFO, TSC_OFFSET, TPR_THRESHOLD,
+        HOST_ES, HOST_DS, HOST_FS, HOST_GS, HOST_FS_BASE, HOST_SYSENTER_ESP,
+        PF_ERROR_MASK, PF_ERROR_MATCH, CR3_TARGETS, EXIT_MSR_STORES, EXIT_MSR_LOADS,
+        ENTRY_MSR_LOADS, ENTRY_INTR_INFO, TSC_OFFSET, TPR_THRESHOLD,
         GUEST_INTERRUPTIBILITY, GUEST_ACTIVITY, GUEST_PENDING_DEBUG, GUEST_DEBUGCTL,
         GUEST_SYSENTER_CS, GUEST_SYSENTER_ESP, GUEST_SYSENTER_EIP,
     };
@@ -197,11 +198,9 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 void vmx_vcpu_leave(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
-    fpu_leave(cpu, v->arch.fpu);
+    fpu_leave(cpu, v);
     if (cpu->arch.context == v)
         context_leave(cpu);
-    if (cpu->arch.msrs == v)
-        context_syscall_msrs(cpu, NULL);
     if (cpu->arch.vcpu == v)
         cpu->arch.vcpu = NULL;
     vmclear(v);

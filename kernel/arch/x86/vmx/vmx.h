@@ -90,8 +90,6 @@ enum exit_reason {
 #define PENDING_BREAKPOINT (1u << 12) // of GUEST_PENDING_DEBUG
 #define PENDING_STEP       (1u << 14)
 
-#define VECTOR_DB 1
-#define VECTOR_UD 6
 #define VECTOR_GP 13
 #define VECTOR_AC 17
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Ring 3 that enters the kernel as nobody would: with flags set that SYSENTER does not clear, with
+// addresses that SYSEXIT would fault on, by SYSCALL. The VM's name says how. It ends as a VM that
+// powered off, if it comes to its end. One thread.
+#include <string.h>
+#include "libc/process.h"
+#include "libc/start.h"
+#include "kernel/abi/syscall.h"
+#include "vmm/vmm.h"
+
+#define ROUNDS 1000
+#define TF "0x100"
+#define DF "0x400"
+#define NT "0x4000"
+#define AC "0x40000"
+
+#define WITH_FLAG(name, flag)                                                                      \
+    static void with_##name(void)                                                                  \
+    {                                                                                              \
+        uint64_t result;                                                                           \
+        __asm__ volatile("mov %%rsp, %%r11; lea 1f(%%rip), %%rcx; pushf; orq $" flag               \
+                         ", (%%rsp); popf; sysenter; 1:"                                           \
+                         : "=a"(result)                                                            \
+                         : "0"((uint64_t)SYS_null)                                                 \
+                         : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",     \
+                           "r13", "r14", "r15", "cc", "memory");                                   \
+    }
+WITH_FLAG(df, DF)
+WITH_FLAG(nt, NT)
+WITH_FLAG(ac, AC)
+
+// The trap of the POPF itself comes behind the next instruction: that is the SYSENTER.
+WITH_FLAG(tf, TF)
+
+static void with_rip(void)
+{
+    __asm__ volatile("mov %%rsp, %%r11; mov $1, %%ecx; shl $47, %%rcx; sysenter"
+                     : : "a"((uint64_t)SYS_null) : "rcx", "r11", "memory");
+}
+
+static void with_rsp(void)
+{
+    __asm__ volatile("mov $-16, %%r11; lea 1f(%%rip), %%rcx; sysenter; 1: push %%rax"
+                     : : "a"((uint64_t)SYS_null) : "rcx", "r11", "memory");
+}
+
+static void by_syscall(void)
+{
+    __asm__ volatile("syscall" : : "a"((uint64_t)SYS_null) : "rcx", "r11", "memory");
+}
+
+static void by_int1(void) { __asm__ volatile(".byte 0xf1"); }
+
+static const struct { const char *name; void (*does)(void); } ways[] = {
+    { "df", with_df },   { "nt", with_nt },   { "ac", with_ac },           { "tf", with_tf },
+    { "rip", with_rip }, { "rsp", with_rsp }, { "syscall", by_syscall }, { "int1", by_int1 },
+};
+
+int main(void)
+{
+    const char *name = start_block()->vmm.name;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        for (unsigned n = 0; n < ROUNDS && strcmp(name, ways[i].name) == 0; n++)
+            ways[i].does();
+    return VMM_END_POWEROFF;
+}
