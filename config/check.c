@@ -297,11 +297,21 @@ static void check_share(struct checker *checker, struct config_vm *vm)
             continue;
         config_error(&checker->log, vm->value_pos[CONFIG_KEY_SHARE],
                      "shares of core %u add up to %u%% with [vm %s]: "
-                     "%u%% are taken by the VMs above",
-                     (unsigned)vm->cores[i], taken + (unsigned)vm->share, vm->name, taken);
+                     "%u%% are taken by %sthe VMs above",
+                     (unsigned)vm->cores[i], taken + (unsigned)vm->share, vm->name, taken,
+                     vm->cores[i] == 0 ? "[system] and " : "");
         vm->bad = true;
         return;
     }
+}
+
+static void check_period(struct checker *checker, struct config_vm *vm)
+{
+    if (vm->key_pos[CONFIG_KEY_PERIOD].line == 0 || vm->key_pos[CONFIG_KEY_SHARE].line != 0)
+        return;
+    config_error(&checker->log, vm->key_pos[CONFIG_KEY_PERIOD],
+                 "period is that of a share, and [vm %s] has none: add share = PERCENT", vm->name);
+    vm->bad = true;
 }
 
 // Counts what a VM that has passed all checks was promised.
@@ -361,12 +371,14 @@ uint32_t config_check(struct config *config, const struct config_host *host,
     uint64_t left = host->memory;
 
     checker.log = (struct config_log){.file = config->file, .sink = sink};
+    checker.promised[0] = (uint16_t)config->system_share;
     checker.n_cores = host->cores < CONFIG_MAX_CORES ? host->cores : CONFIG_MAX_CORES;
     for (uint32_t i = 0; i < config->n_vms; i++) {
         struct config_vm *vm = &config->vms[i];
         check_files(&checker, i);
         check_cores_exist(&checker, vm);
         check_count(&checker, vm);
+        check_period(&checker, vm);
         check_share(&checker, vm);
         check_memory(&checker, vm, &left);
         take_share(&checker, vm);

@@ -29,6 +29,9 @@
 #define CONFIG_MEMORY_MIN (UINT64_C(4) << 20)
 #define CONFIG_MEMORY_MAX (UINT64_C(512) << 30)
 #define CONFIG_MEMORY_DEFAULT (UINT64_C(128) << 20)
+#define CONFIG_PERIOD_DEFAULT 10000u      // microseconds
+#define CONFIG_SYSTEM_SHARE_DEFAULT 10u
+#define CONFIG_SYSTEM_PERIOD_DEFAULT 1000u
 
 #define CONFIG_MANAGER_NAME "bulkhead" // stands before the manager's lines: no VM's name
 
@@ -81,6 +84,8 @@ enum config_format {
 // Every key of the file, in the order of the table in schema.c.
 enum config_key {
     CONFIG_KEY_LOG,
+    CONFIG_KEY_SYSTEM_SHARE,
+    CONFIG_KEY_SYSTEM_PERIOD,
     CONFIG_KEY_IMAGE,
     CONFIG_KEY_INITRD,
     CONFIG_KEY_MODULE,
@@ -90,6 +95,7 @@ enum config_key {
     CONFIG_KEY_VCPUS,
     CONFIG_KEY_CORES,
     CONFIG_KEY_SHARE,
+    CONFIG_KEY_PERIOD,
     CONFIG_KEY_RESTART,
     CONFIG_KEY_BENCH,
     CONFIG_KEYS,
@@ -119,6 +125,7 @@ struct config_vm {
     uint32_t n_cores;                   // 0: spread
     uint8_t cores[CONFIG_MAX_VM_CORES]; // in the order of the file, no number twice
     uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
+    uint32_t period_us;                 // of the share
     enum config_restart restart;
     bool bench;                         // with the registers that measurements need
 
@@ -137,6 +144,8 @@ struct config_vm {
 struct config {
     const char *file;                       // for messages; the caller's string
     enum config_log_level log;
+    uint32_t system_share;                  // of manager and console, percent of core 0
+    uint32_t system_period_us;
     struct config_pos system_pos[CONFIG_KEYS];
     uint32_t n_vms;                         // bad ones too
     // In the order of the file. The one behind the last takes the keys of sections that are no

@@ -407,6 +407,8 @@ uint32_t config_parse(struct config *config, const char *file, const char *text,
     memset(config, 0, sizeof(*config));
     config->file = file;
     config->log = CONFIG_LOG_INFO;
+    config->system_share = CONFIG_SYSTEM_SHARE_DEFAULT;
+    config->system_period_us = CONFIG_SYSTEM_PERIOD_DEFAULT;
     parser.log = (struct config_log){.file = file, .sink = sink};
     parser.target = (struct config_target){.config = config, .log = &parser.log};
     if (length == 0) {

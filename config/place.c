@@ -54,7 +54,8 @@ static void place_share(struct placer *placer, struct config_vm *vm)
 
     for (uint32_t i = 1; i <= placer->n_cores; i++) {
         uint32_t core = i % placer->n_cores;
-        unsigned free_share = 100u - placer->cores[core].share;
+        unsigned taken = placer->cores[core].share + (core == 0 ? placer->config->system_share : 0);
+        unsigned free_share = taken < 100 ? 100 - taken : 0;
         if (vm->share <= free_share) {
             placer->cores[core].share += (uint16_t)vm->share;
             put(placer, vm, (int)core);

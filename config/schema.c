@@ -324,7 +324,8 @@ static void set_cores(const struct config_target *target, const struct config_va
         config_error(target->log, value->pos, "cores lists no core");
 }
 
-static void set_share(const struct config_target *target, const struct config_value *value)
+// -> percent, or 0, and that has been said
+static uint32_t parse_share(const struct config_target *target, const struct config_value *value)
 {
     char quote[CONFIG_QUOTE_SIZE];
     uint64_t number = 0;
@@ -339,13 +340,53 @@ static void set_share(const struct config_target *target, const struct config_va
     if (result == NUMBER_BAD) {
         config_error(target->log, value->pos, "bad share '%s': write a percentage, such as 25%%",
                      quote);
-        return;
+        return 0;
     }
     if (result == NUMBER_TOO_LARGE || number < 1 || number > 100) {
         config_error(target->log, value->pos, "share = %s is not from 1%% to 100%%", quote);
-        return;
+        return 0;
     }
-    target->vm->share = (uint32_t)number;
+    return (uint32_t)number;
+}
+
+static void set_share(const struct config_target *target, const struct config_value *value)
+{
+    target->vm->share = parse_share(target, value);
+}
+
+static void set_system_share(const struct config_target *target, const struct config_value *value)
+{
+    uint32_t share = parse_share(target, value);
+
+    if (share != 0)
+        target->config->system_share = share;
+}
+
+// Each divides the next, so shares of a core can be kept up to all of it.
+static void parse_period(const struct config_target *target, const struct config_value *value,
+                         uint32_t *period_us)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (value_is(value, "1ms"))
+        *period_us = 1000;
+    else if (value_is(value, "2ms"))
+        *period_us = 2000;
+    else if (value_is(value, "10ms"))
+        *period_us = 10000;
+    else
+        config_error(target->log, value->pos, "unknown period '%s': 1ms, 2ms or 10ms",
+                     config_quote(quote, value->text, value->length));
+}
+
+static void set_period(const struct config_target *target, const struct config_value *value)
+{
+    parse_period(target, value, &target->vm->period_us);
+}
+
+static void set_system_period(const struct config_target *target, const struct config_value *value)
+{
+    parse_period(target, value, &target->config->system_period_us);
 }
 
 static void set_restart(const struct config_target *target, const struct config_value *value)
@@ -377,6 +418,9 @@ static void set_bench(const struct config_target *target, const struct config_va
 
 const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, false, set_log},
+    [CONFIG_KEY_SYSTEM_SHARE]  = {"share",  CONFIG_SECTION_SYSTEM, false, false, set_system_share},
+    [CONFIG_KEY_SYSTEM_PERIOD] = {"period", CONFIG_SECTION_SYSTEM, false, false,
+                                  set_system_period},
     [CONFIG_KEY_IMAGE]   = {"image",   CONFIG_SECTION_VM,     false, false, set_image},
     [CONFIG_KEY_INITRD]  = {"initrd",  CONFIG_SECTION_VM,     false, false, set_initrd},
     [CONFIG_KEY_MODULE]  = {"module",  CONFIG_SECTION_VM,     false, true,  set_module},
@@ -386,6 +430,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_VCPUS]   = {"vcpus",   CONFIG_SECTION_VM,     false, false, set_vcpus},
     [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, false, set_cores},
     [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, false, set_share},
+    [CONFIG_KEY_PERIOD]  = {"period",  CONFIG_SECTION_VM,     false, false, set_period},
     [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
     [CONFIG_KEY_BENCH]   = {"bench",   CONFIG_SECTION_VM,     false, false, set_bench},
 };
@@ -430,6 +475,7 @@ void config_schema_defaults(struct config_vm *vm)
     memset(vm, 0, sizeof(*vm));
     vm->memory = CONFIG_MEMORY_DEFAULT;
     vm->vcpus = 1;
+    vm->period_us = CONFIG_PERIOD_DEFAULT;
     vm->restart = CONFIG_RESTART_NEVER;
     vm->format = CONFIG_FORMAT_UNKNOWN;
     vm->core = -1;

@@ -4,7 +4,6 @@
 set(KERNEL_CORE_SOURCES
     kernel/core/audit.c
     kernel/core/boot.c
-    kernel/core/budget.c
     kernel/core/cpu.c
     kernel/core/destroy.c
     kernel/core/event.c
@@ -18,6 +17,7 @@ set(KERNEL_CORE_SOURCES
     kernel/core/object.c
     kernel/core/op.c
     kernel/core/process.c
+    kernel/core/sc.c
     kernel/core/sched.c
     kernel/core/space.c
     kernel/core/syscall.c

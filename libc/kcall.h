@@ -96,11 +96,11 @@ static inline int64_t kcall_process_status(handle_t process, struct process_stat
     return kcall2(SYS_process_status, process, kcall_va(status));
 }
 
-// -> h of a thread that is not started
-static inline int64_t kcall_thread_create(handle_t process, uint32_t core, uint64_t entry,
+// sc 0: the caller's own. -> h of a thread that is not started
+static inline int64_t kcall_thread_create(handle_t process, handle_t sc, uint64_t entry,
                                           uint64_t stack, uint64_t argument)
 {
-    return trap6(SYS_thread_create, process, core, entry, stack, argument, 0);
+    return trap6(SYS_thread_create, process, sc, entry, stack, argument, 0);
 }
 
 static inline int64_t kcall_thread_start(handle_t thread)
@@ -113,16 +113,11 @@ static inline int64_t kcall_thread_kill(handle_t thread)
     return trap1(SYS_thread_kill, thread);
 }
 
-// priority: PRIO_*; budget 0: none
-static inline int64_t kcall_thread_sched(handle_t thread, uint32_t priority, handle_t budget)
+// share in 1/1000 of the core, period in microseconds; 0 and 0: best effort. flags: SC_SOFT. -> h
+static inline int64_t kcall_sc_create(handle_t system, uint32_t core, uint32_t share,
+                                      uint32_t period, uint32_t flags)
 {
-    return kcall3(SYS_thread_sched, thread, priority, budget);
-}
-
-// Soon, with its process's vCPU and timers. budget: of that core, 0: best effort
-static inline int64_t kcall_thread_move(handle_t thread, uint32_t core, handle_t budget)
-{
-    return kcall3(SYS_thread_move, thread, core, budget);
+    return trap6(SYS_sc_create, system, core, share, period, flags, 0);
 }
 
 static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
@@ -132,10 +127,16 @@ static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
     }
 }
 
-// share in 1/1000 of the core; period in microseconds. -> h
-static inline int64_t kcall_budget_create(uint32_t core, uint32_t share, uint32_t period)
+// Has the threads of one context go to another, each with its timers and vCPUs, soon. -> how many
+// are still there: 0 says that all have left; until then, call again after a while
+static inline int64_t kcall_sc_move(handle_t from, handle_t to)
 {
-    return kcall3(SYS_budget_create, core, share, period);
+    return kcall2(SYS_sc_move, from, to);
+}
+
+static inline int64_t kcall_sc_status(handle_t sc, struct sc_status *status)
+{
+    return kcall2(SYS_sc_status, sc, kcall_va(status));
 }
 
 static inline int64_t kcall_event_create(void)

@@ -19,6 +19,7 @@ enum boot_handle {
     BOOT_HANDLE_SYSTEM = 2, // authority for system_*
     BOOT_HANDLE_COM1_PORTS, // ioports 0x3f8..0x3ff
     BOOT_HANDLE_COM1_IRQ,
+    BOOT_HANDLE_SC,         // the scheduling context that it starts on
     BOOT_HANDLE_MODULE = 16,
 };
 

@@ -23,9 +23,16 @@ struct vcpu_stats {
     uint32_t core;
     uint64_t exits[EXIT_CLASS_COUNT];
     uint64_t injected; // interrupts and exceptions given to the guest
-    uint64_t run_tsc;  // TSC ticks its thread has been charged, guest and host
+    uint64_t run_tsc;  // TSC ticks of its scheduling contexts: guest, VMM and kernel for them
     uint64_t halt_tsc; // TSC ticks it was blocked in HLT
     uint64_t zeroing_tsc; // TSC ticks that all zeroing of memory took before its start
+};
+
+struct sc_status {
+    uint32_t core, share; // in 1/1000
+    uint32_t threads;     // that are on it, or on their way to it
+    uint32_t reserved;
+    uint64_t run_tsc;     // TSC ticks it has run
 };
 
 struct system_info {

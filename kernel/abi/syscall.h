@@ -45,17 +45,17 @@ enum status {
     X(mem_unmap, 7)       /* process, va, bytes  (exactly one earlier mapping) */                  \
     X(process_create, 8)  /* quota bytes, event|0, bits at its end, va of process_counts -> h */   \
     X(process_status, 9)  /* process, va of struct process_status */                               \
-    X(thread_create, 10)  /* process, core, entry, stack pointer, argument -> h; not started */    \
+    X(thread_create, 10)  /* process, sc|0 the caller's, entry, stack pointer, argument -> h */    \
     X(thread_start, 11)   /* thread */                                                             \
     X(thread_kill, 12)    /* thread */                                                             \
-    X(thread_sched, 13)   /* thread, priority, budget|0  (before thread_start) */                  \
+    X(sc_create, 13)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
     X(thread_exit, 14)    /* status (ends the process when it is the last thread) */               \
-    X(thread_move, 15)    /* thread, core, budget|0: soon, with its process's vCPU and timers */   \
-    X(budget_create, 16)  /* core, share in 1/1000, period in us -> h */                           \
+    X(sc_move, 15)        /* from, to: soon, its threads   -> how many are still there */          \
+    X(sc_status, 16)      /* sc, va of struct sc_status */                                         \
     X(event_create, 17)   /*                               -> h */                                 \
     X(event_signal, 18)   /* h, bits */                                                            \
     X(event_wait, 19)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
-    X(timer_create, 20)   /* event, bits                   -> h; lives on the caller's core */     \
+    X(timer_create, 20)   /* event, bits                   -> h; goes where the caller goes */     \
     X(timer_arm, 21)      /* h, TSC deadline|0 to disarm */                                        \
     X(irq_bind, 22)       /* irq, event, bits */                                                   \
     X(irq_ack, 23)        /* irq  (unmasks it again) */                                            \
@@ -65,7 +65,7 @@ enum status {
     X(vm_unmap, 27)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
     X(vm_msi, 28)         /* vm, address, data, level(0|1) */                                      \
     X(vm_cpuid, 29)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
-    X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; runs on the caller's core */  \
+    X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
     X(vcpu_run, 31)       /* vcpu                          -> 0, see vcpu.h */                     \
     X(vcpu_kick, 32)      /* vcpu */                                                               \
     X(vcpu_intr, 33)      /* vcpu, level (the INTR line from the PIC) */                           \
@@ -115,11 +115,8 @@ enum syscall_number {
 #define HANDLE_SELF 1
 #define HANDLE_MAX  512
 
-// Priorities: a higher number runs first; threads without a budget must be best effort or system.
-#define PRIO_BEST_EFFORT 1
-#define PRIO_BUDGET      2
-#define PRIO_SYSTEM      3
-#define PRIO_COUNT       4
+// sc_create: when its share is used up, it goes on as best effort.
+#define SC_SOFT 1
 
 // Of an event, a handle also says which of its bits may be signalled through it: all, but for those
 // that handle_copy withheld from this copy or from what it was copied from.
@@ -129,7 +126,7 @@ enum syscall_number {
 // from its caller's, and at the new process's end the caller has it again.
 struct process_counts {
     uint32_t mappings; // in its own space, and in those of its VMs
-    uint32_t memories, processes, threads, budgets, events, timers, vms, vcpus;
+    uint32_t memories, processes, threads, contexts, events, timers, vms, vcpus;
 };
 
 enum process_end { PROCESS_ALIVE, PROCESS_EXITED, PROCESS_FAULT, PROCESS_KILLED };

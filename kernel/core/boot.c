@@ -140,7 +140,12 @@ void core_start(const struct boot_facts *facts)
     give_info(facts);
     place(BOOT_STACK_TOP - BOOT_STACK_SIZE, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
     uint64_t entry = load_elf(find_module(facts));
-    struct thread *t = thread_make(manager, this_cpu()->id, PRIO_SYSTEM, &status);
+    // Best effort: it gives itself a share when it has read the config.
+    struct sc *sc = sc_make(manager, this_cpu()->id, 0, 0, &status);
+    if (sc)
+        sc->soft = 1; // the system's
+    give(BOOT_HANDLE_SC, sc ? &sc->object : NULL, RIGHT_ALL, status);
+    struct thread *t = thread_make(manager, sc, &status);
     must(t, "no memory");
     arch_thread_init(t, entry, BOOT_STACK_TOP, BOOT_INFO_VA);
     t->started = 1;

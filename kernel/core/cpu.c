@@ -38,6 +38,7 @@ static void flush_requested(struct cpu *cpu)
 void cpu_ipi(void)
 {
     struct cpu *cpu = this_cpu();
+    uint64_t start = arch_now();
     grace_note(cpu);
     uint32_t requests = __atomic_exchange_n(&cpu->ipi_requests, 0, __ATOMIC_SEQ_CST);
     cpu_drain(cpu);
@@ -49,6 +50,7 @@ void cpu_ipi(void)
         spin_unlock(&kernel_lock);
         __atomic_store_n(&cpu->stop_request, NULL, __ATOMIC_RELEASE);
     }
+    sched_not_charged(cpu, arch_now() - start); // all of it is others' wish
 }
 
 void thread_push_again(struct thread *t)

@@ -9,6 +9,9 @@
 
 #define CPU_MAX 64
 
+// Levels of a core's run queue: of best effort, and of shares by their period. The higher first.
+enum { LEVEL_BEST_EFFORT, LEVEL_10MS, LEVEL_2MS, LEVEL_1MS, LEVEL_COUNT };
+
 // cpu->work: looked at on every way out of the kernel.
 #define CPU_WORK_RESCHED 1u // another thread should run
 
@@ -17,24 +20,25 @@
 #define CPU_IPI_STOP  4u // see stop_request
 
 struct thread;
-struct budget;
+struct sc;
 struct space;
 struct object;
 
 struct cpu {
     struct arch_cpu arch;      // first: assembly uses its offsets
     struct thread *current;    // NULL while idle
-    struct budget *budget;     // that `current` is charged to; NULL: none
+    struct sc *sc;             // that of `current`, which is charged; NULL while idle
     uint32_t id;               // 0 is the boot core
     uint32_t work;             // CPU_WORK_*
-    uint64_t deadline;         // TSC: first of timers, quantum and budget; every exit compares it
+    uint64_t deadline;         // TSC: first of timers, quantum and refill; every exit compares it
     uint64_t armed;            // TSC the hardware timer is set to; never later than `deadline`
-    uint64_t switch_tsc;       // when `current` was last charged
+    uint64_t switch_tsc;       // when `sc` was last charged
+    uint64_t quantum_end;      // of `sc`
     uint64_t idle_tsc;         // total
 
-    struct list queue[PRIO_COUNT];
-    uint32_t queue_bits;       // priorities with runnable threads (without `current`)
-    uint64_t run_limit;        // TSC when `current` must be looked at: quantum end, budget end
+    struct list queue[LEVEL_COUNT]; // struct sc.link; the one that runs is the first of its level
+    uint32_t queue_bits;       // levels that are not empty
+    uint64_t run_limit;        // TSC when `current` must be looked at: end of quantum or refill
     uint64_t quantum;          // TSC ticks
     struct list timers;        // sorted by deadline
 
@@ -51,7 +55,7 @@ struct cpu {
     struct space *guest_space;
     struct object *stop_request; // atomic: end this object's use of this core (see op.c)
     uint8_t time_apart;          // its arch_now() is not core 0's: nothing moves to or from it
-    uint32_t promised;           // sum of its budgets' shares, in 1/1000; kernel_lock
+    uint32_t promised;           // sum of its contexts' shares, in 1/1000; kernel_lock
 };
 
 extern struct cpu *cpus[CPU_MAX];

@@ -85,8 +85,8 @@ static uint32_t core_of(struct object *o)
     switch (o->type) {
     case OBJ_TIMER:
         return __atomic_load_n(&object_as(o, timer_object)->timer.core, __ATOMIC_ACQUIRE);
-    case OBJ_BUDGET:
-        return object_as(o, budget)->core;
+    case OBJ_SC:
+        return object_as(o, sc)->core;
     default:
         return __atomic_load_n(&object_as(o, vcpu)->core, __ATOMIC_ACQUIRE);
     }
@@ -101,8 +101,8 @@ static void stop_here(struct object *o)
     case OBJ_TIMER:
         timer_arm(&object_as(o, timer_object)->timer, 0);
         break;
-    case OBJ_BUDGET:
-        budget_stop(object_as(o, budget));
+    case OBJ_SC:
+        sc_stop(object_as(o, sc));
         break;
     case OBJ_VCPU:
         vcpu_stop(object_as(o, vcpu));
@@ -149,8 +149,9 @@ static bool stopped(struct object *o)
         v = object_as(o, vcpu);
         vcpu_raise(v, VCPU_WORK_KICK);
         return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && stop_on_its_core(o);
+    case OBJ_SC:
+        return sc_end(object_as(o, sc)) && stop_on_its_core(o);
     case OBJ_TIMER:
-    case OBJ_BUDGET:
         return stop_on_its_core(o);
     default:
         return true;
@@ -163,7 +164,7 @@ static bool all_stopped(struct object *first, uint64_t count)
     struct object *o = first;
     bool all = true;
     for (uint64_t i = 0; i < count; i++, o = o->up)
-        if (o->stop == STOP_NOT && (o->type == OBJ_TIMER || o->type == OBJ_BUDGET))
+        if (o->stop == STOP_NOT && (o->type == OBJ_TIMER || o->type == OBJ_SC))
             o->stop = STOP_WANTED;
     for (o = first; count--; o = o->up)
         all &= stopped(o);
@@ -237,13 +238,17 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_VM:
         return vm_apart(t, object_as(o, vm));
     case OBJ_VCPU:
+        vcpu_go_with(object_as(o, vcpu), NULL);
         arch_vcpu_free(object_as(o, vcpu));
         list_remove(&object_as(o, vcpu)->all);
         object_as(o, vcpu)->page_memory->pins--;
         object_as(o, vcpu)->vm->vcpu = NULL;
         return OP_DONE;
-    case OBJ_BUDGET:
-        budget_release(object_as(o, budget));
+    case OBJ_TIMER:
+        list_remove(&object_as(o, timer_object)->in_thread);
+        return OP_DONE;
+    case OBJ_SC:
+        sc_release(object_as(o, sc));
         return OP_DONE;
     case OBJ_THREAD:
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
@@ -303,6 +308,8 @@ static enum status check(const struct thread *t, const struct object *o)
         return object_as(o, thread) == t ? ERR_STATE : OK;
     case OBJ_MEMORY:
         return object_as(o, memory)->pins ? ERR_BUSY : OK;
+    case OBJ_SC:
+        return object_as(o, sc)->users ? ERR_BUSY : OK;
     case OBJ_IRQ:
     case OBJ_IOPORTS:
     case OBJ_SYSTEM:

@@ -33,7 +33,7 @@ bool event_signal(struct event *e, uint64_t bits)
     if (e->bits)
         v = object_to(ref_get(e->vcpu), vcpu);
     spin_unlock(&e->lock);
-    bool of_system = woken && woken->priority == PRIO_SYSTEM;
+    bool of_system = woken && thread_is_of_system(woken);
     if (woken)
         thread_wake(woken);
     if (v)
@@ -98,7 +98,7 @@ SYSCALL(event_signal)
     struct event *e = find_to_signal(t->process, a0, a1, &status);
     if (!e)
         return result(status);
-    if (likely(!event_signal(e, a1)) || t->priority == PRIO_SYSTEM)
+    if (likely(!event_signal(e, a1)) || thread_is_of_system(t))
         return result(OK);
     uint64_t us = arch_tsc_hz() / 1000000, now = arch_now();
     uint64_t paid = max_u64(__atomic_load_n(&t->process->wakes_paid, __ATOMIC_RELAXED), now);

@@ -19,8 +19,10 @@ struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status)
 void irq_fired(uint32_t gsi)
 {
     struct irq *irq = gsi < IRQ_MAX ? irqs[gsi] : NULL;
+    uint64_t start = arch_now();
     if (irq && __atomic_load_n(&irq->bound, __ATOMIC_ACQUIRE))
         event_signal_ref(irq->event, irq->bits);
+    sched_not_charged(this_cpu(), arch_now() - start);
 }
 
 SYSCALL_LOCKED_ON(irq_bind, irq, RIGHT_USE)

@@ -16,7 +16,7 @@
 // Type, and the struct it is. Of the first ones processes have counts, in the order of struct
 // process_counts.
 #define OBJECTS(X)                                                                                 \
-    X(NONE, mapping) X(MEMORY, memory) X(PROCESS, process) X(THREAD, thread) X(BUDGET, budget)     \
+    X(NONE, mapping) X(MEMORY, memory) X(PROCESS, process) X(THREAD, thread) X(SC, sc)             \
     X(EVENT, event) X(TIMER, timer_object) X(VM, vm) X(VCPU, vcpu) X(IRQ, irq) X(IOPORTS, ioports) \
     X(SYSTEM, system)
 

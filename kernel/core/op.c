@@ -49,7 +49,6 @@ static enum op_progress (*const pieces[OP_COUNT])(struct thread *t) = {
 
 void op_run(struct thread *t)
 {
-    uint64_t start = arch_now();
     spin_lock(&kernel_lock);
     enum op_progress progress = pieces[t->op](t);
     spin_unlock(&kernel_lock);
@@ -59,13 +58,10 @@ void op_run(struct thread *t)
         arch_thread_set_result(t, t->op_state.status, t->op_state.value);
         return;
     }
-    // A system thread goes before all others: it rests as long as it worked, for their sake.
-    uint64_t now = arch_now(), rest = t->priority == PRIO_SYSTEM ? now - start : 0;
-    if (progress == OP_WAIT)
-        rest = arch_tsc_hz() / 1000000 * POLL_US;
-    if (rest) {
+    uint64_t now = arch_now();
+    if (progress == OP_WAIT) {
         t->state = THREAD_BLOCKED;
-        timer_arm(&t->wait_timer, now + rest);
+        timer_arm(&t->wait_timer, now + arch_tsc_hz() / 1000000 * POLL_US);
         return;
     }
     irqs_on(this_cpu(), now);

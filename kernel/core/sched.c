@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The scheduler of one core; each core runs it on its own queues and needs no lock.
 //
-// A thread is RUNNABLE (in a queue, or the core's current one), BLOCKED until thread_ready() says
-// otherwise, PARKED because its budget is used up, MOVING between two cores, NEW or DEAD. `current`
-// is in no queue while it runs; sched_yield_current() puts it there early, and pick() puts it back
-// when something better came. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out
-// of the kernel comes here.
+// A thread is RUNNABLE (ready in its scheduling context), BLOCKED until thread_ready() says
+// otherwise, MOVING between two contexts, NEW or DEAD. A context with ready threads and with time
+// is in the queue of its level, else in none; it waits for its refill with all its threads, as one.
+// The context that runs stays first in its level, and `current` first in its context, until pick()
+// looks again. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel
+// comes here. No step depends on how many threads or contexts there are.
 #include "kernel/core/arch.h"
 #include "kernel/core/grace.h"
 
@@ -13,7 +14,7 @@
 
 void sched_init_cpu(struct cpu *cpu)
 {
-    for (unsigned i = 0; i < PRIO_COUNT; i++)
+    for (unsigned i = 0; i < LEVEL_COUNT; i++)
         list_init(&cpu->queue[i]);
     list_init(&cpu->timers);
     cpu->queue_bits = 0;
@@ -25,45 +26,41 @@ void sched_init_cpu(struct cpu *cpu)
     cpu->switch_tsc = arch_now();
 }
 
-static inline void enqueue(struct cpu *cpu, struct thread *t, bool front)
-{
-    unsigned priority = t->priority;
-    struct list *queue = &cpu->queue[priority];
-    list_insert_before(front ? queue->next : queue, &t->queue);
-    t->run_queue = queue;
-    cpu->queue_bits |= 1u << priority;
-}
-
-static inline void dequeue(struct cpu *cpu, struct thread *t, unsigned priority)
-{
-    list_remove(&t->queue);
-    if (list_empty(&cpu->queue[priority]))
-        cpu->queue_bits &= ~(1u << priority);
-}
-
-// Charges the budget of `current` with what has passed.
+// Charges the context that runs with what has passed.
 static inline void charge(struct cpu *cpu, uint64_t now)
 {
     uint64_t ticks = now - cpu->switch_tsc;
     cpu->switch_tsc = now;
-    if (unlikely(!cpu->current))
+    if (unlikely(!cpu->sc))
         cpu->idle_tsc += ticks;
-    else if (cpu->budget)
-        cpu->budget->left -= (int64_t)ticks;
+    else if (cpu->sc->level != LEVEL_BEST_EFFORT)
+        cpu->sc->left -= (int64_t)ticks;
 }
 
-// The hardware timer is written only when it would come too late: one that comes too early finds
-// nothing to do and is set again then. b: the budget of `current`.
-static inline void set_deadline(struct cpu *cpu, struct budget *b, uint64_t now)
+void sched_not_charged(struct cpu *cpu, uint64_t ticks)
 {
-    struct thread *t = cpu->current;
+    if (!cpu->sc)
+        return;
+    cpu->switch_tsc += ticks;
+    cpu->quantum_end += ticks;
+    cpu->sc->ran -= (int64_t)ticks;
+}
+
+// Is it alone in its list? (Then both its links are the list's head.)
+static inline bool alone(const struct list *l) { return l->next == l->prev; }
+
+// The hardware timer is written only when it would come too late: one that comes too early finds
+// nothing to do and is set again then.
+static inline void set_deadline(struct cpu *cpu, uint64_t now)
+{
+    const struct sc *s = cpu->sc;
     uint64_t limit = UINT64_MAX;
     // With RESCHED set the limit has passed, and pick() comes next.
-    if (t && !(cpu->work & CPU_WORK_RESCHED)) {
-        if (b)
-            limit = b->left > 0 ? cpu->switch_tsc + (uint64_t)b->left : cpu->switch_tsc;
-        if ((cpu->queue_bits >> t->priority & 1) && t->quantum_end < limit)
-            limit = t->quantum_end;
+    if (s && cpu->current && !(cpu->work & CPU_WORK_RESCHED)) {
+        if (s->level != LEVEL_BEST_EFFORT)
+            limit = cpu->switch_tsc + (s->left > 0 ? (uint64_t)s->left : 0);
+        if (cpu->quantum_end < limit && !(alone(&s->link) && alone(&cpu->current->queue)))
+            limit = cpu->quantum_end;
     }
     cpu->run_limit = limit;
     if (!list_empty(&cpu->timers))
@@ -75,32 +72,24 @@ static inline void set_deadline(struct cpu *cpu, struct budget *b, uint64_t now)
     }
 }
 
-void sched_refresh_deadline(struct cpu *cpu, uint64_t now)
-{
-    set_deadline(cpu, cpu->current ? thread_budget(cpu->current) : NULL, now);
-}
+void sched_refresh_deadline(struct cpu *cpu, uint64_t now) { set_deadline(cpu, now); }
 
 void sched_ready(struct cpu *cpu, struct thread *t)
 {
-    uint64_t now = arch_now();
-    struct budget *b = thread_budget(t);
-    if (b && !budget_has_time(b, now)) {
-        budget_park(b, t);
-        return;
-    }
-    if (!b && t->priority == PRIO_BUDGET)
-        t->priority = PRIO_BEST_EFFORT; // its budget was destroyed
-    // One that slept goes before its equals that have budgets: none of them can lose by it.
-    bool first = t->state == THREAD_BLOCKED && b;
+    struct sc *s = t->sc;
+    bool slept = list_empty(&s->ready);
     t->state = THREAD_RUNNABLE;
-    enqueue(cpu, t, first);
-    if (!cpu->current || t->priority > cpu->current->priority)
+    if (!list_empty(&t->queue))
+        return; // `current`, which was about to wait
+    list_push_back(&s->ready, &t->queue);
+    if (s != cpu->sc) {
+        if (slept)
+            sc_wake(cpu, s);
+    } else if (cpu->current) {
+        set_deadline(cpu, arch_now()); // now its quantum counts
+    } else {
         cpu->work |= CPU_WORK_RESCHED;
-    else if (t->priority == cpu->current->priority && first) {
-        cpu->current->quantum_end = now;
-        cpu->work |= CPU_WORK_RESCHED;
-    } else if (t->priority == cpu->current->priority)
-        sched_refresh_deadline(cpu, now); // now its quantum counts
+    }
 }
 
 // Does what t waits for hold? Others may say so in vain.
@@ -128,13 +117,21 @@ void thread_check(struct cpu *cpu, struct thread *t)
     sched_ready(cpu, t);
 }
 
-// Out of the queue or the budget that it waits in.
-static void unqueue(struct cpu *cpu, struct thread *t)
+// t is not ready any more. The context that runs is pick()'s.
+static void unready(struct cpu *cpu, struct thread *t)
 {
-    if (t->state == THREAD_RUNNABLE && !list_empty(&t->queue))
-        dequeue(cpu, t, t->priority);
-    else
-        list_remove(&t->queue);
+    list_remove(&t->queue);
+    if (list_empty(&t->sc->ready) && !list_empty(&t->sc->link) && t->sc != cpu->sc)
+        sc_unqueue(cpu, t->sc);
+}
+
+// What t made stays on this core without it. kernel_lock held.
+static void leave_behind(struct thread *t)
+{
+    while (!list_empty(&t->timers))
+        list_remove(t->timers.next);
+    while (!list_empty(&t->vcpus))
+        vcpu_go_with(list_entry(t->vcpus.next, struct vcpu, in_thread), NULL);
 }
 
 // t ends, on its core. Behind the last store another core may free it.
@@ -142,7 +139,7 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 {
     struct event *e = NULL;
     uint64_t bits = 0;
-    unqueue(cpu, t);
+    unready(cpu, t);
     timer_arm(&t->wait_timer, 0);
     event_leave(t, ERR_DEAD);
     arch_thread_gone(t);
@@ -153,6 +150,10 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     spin_lock(&kernel_lock);
     if (t->op != OP_NONE)
         op_abandon(t);
+    leave_behind(t);
+    if (t->asked & THREAD_MOVE)
+        t->move.sc->users--;
+    sc_unbind(t);
     if (--t->process->threads_alive == 0) {
         e = process_ended(t->process);
         bits = t->process->end_bits;
@@ -166,11 +167,8 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 }
 
 // One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
-// One that is another core's, for its process had a thread there once, stays as it is.
 static void timer_move(struct timer *t, uint8_t core)
 {
-    if (t->core != this_cpu()->id)
-        return;
     if (t->core == core) {
         timer_arm(t, t->deadline);
     } else {
@@ -179,21 +177,18 @@ static void timer_move(struct timer *t, uint8_t core)
     }
 }
 
-// The timers and the vCPU of t's process, which only its core touches: called by the old core and
-// then by the new one. kernel_lock held.
-static void hand_over(struct thread *t)
+// The timers and the vCPUs that go with t: called by the old core and then by the new one. They are
+// t's core's at any time, and only that core gives them away, under kernel_lock: a destroyer asks
+// the core that they are on, and asks again if they have gone. kernel_lock held.
+static void hand_over(struct thread *t, uint8_t core)
 {
-    uint8_t core = t->move.core;
     timer_move(&t->wait_timer, core);
-    list_for_each(l, &t->process->objects) {
-        struct object *o = list_entry(l, struct object, owned);
-        if (o->type == OBJ_TIMER)
-            timer_move(&object_as(o, timer_object)->timer, core);
-        if (o->type != OBJ_VCPU)
-            continue;
-        struct vcpu *v = object_as(o, vcpu);
+    list_for_each(l, &t->timers)
+        timer_move(&list_entry(l, struct timer_object, in_thread)->timer, core);
+    list_for_each(l, &t->vcpus) {
+        struct vcpu *v = list_entry(l, struct vcpu, in_thread);
         timer_move(&v->apic_timer, core);
-        if (v->core == core || v->core != this_cpu()->id)
+        if (v->core == core)
             continue;
         if (v->object.stop != STOP_DONE) // else it has left, for good
             arch_vcpu_leave(v);
@@ -201,29 +196,38 @@ static void hand_over(struct thread *t)
     }
 }
 
-// t goes to the core that thread_move() named. False: not now, for kernel work on its behalf is
-// under way (it is asked again at the end of that), or not at all, for it shares its process.
+// t goes to the context that sc_move() named, and to its core. False: it is on this core, for that
+// is the one, or for kernel work on its behalf is under way; it is asked again at the end of that.
 static bool thread_leave(struct cpu *cpu, struct thread *t)
 {
+    struct sc *to = t->move.sc;
+    bool stays = to->core == cpu->id;
+    uint64_t now = arch_now();
     if (t->mode == THREAD_OP)
         return false;
+    unready(cpu, t);
     spin_lock(&kernel_lock);
-    bool alone = t->process->threads_alive == 1;
-    if (alone) {
-        unqueue(cpu, t);
-        hand_over(t);
-    } else {
-        __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
-    }
+    if (!stays)
+        hand_over(t, to->core);
+    list_for_each(l, &t->vcpus)
+        list_entry(l, struct vcpu, in_thread)->run_before +=
+            sc_run_tsc(t->sc, now) - sc_run_tsc(to, now);
+    sc_unbind(t);
+    to->users--; // what sc_move() counted for it
+    sc_bind(to, t);
     spin_unlock(&kernel_lock);
-    if (!alone)
+    if (stays) {
+        __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
+        if (t->state == THREAD_RUNNABLE)
+            sched_ready(cpu, t);
         return false;
+    }
     arch_thread_gone(t);
     if (cpu->current == t)
         cpu->current = NULL;
-    t->move.state = t->state == THREAD_BLOCKED ? THREAD_BLOCKED : THREAD_RUNNABLE;
+    t->move.state = t->state;
     t->state = THREAD_MOVING;
-    __atomic_store_n(&t->core, t->move.core, __ATOMIC_SEQ_CST); // now it is the new core's
+    __atomic_store_n(&t->core, to->core, __ATOMIC_SEQ_CST); // now it is the new core's
     thread_push(t);
     return true;
 }
@@ -231,11 +235,8 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
 static void thread_arrive(struct cpu *cpu, struct thread *t)
 {
     t->state = t->move.state;
-    t->priority = t->move.priority;
-    t->budget = t->move.budget;
-    t->quantum_left = 0;
     spin_lock(&kernel_lock);
-    hand_over(t);
+    hand_over(t, (uint8_t)cpu->id);
     spin_unlock(&kernel_lock);
     __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
     if (t->state == THREAD_RUNNABLE)
@@ -281,83 +282,68 @@ void cpu_drain(struct cpu *cpu)
 void sched_yield_current(void)
 {
     struct cpu *cpu = this_cpu();
-    struct thread *t = cpu->current;
-    if (!(cpu->queue_bits >> t->priority) || !list_empty(&t->queue))
+    if (alone(&cpu->sc->link) && alone(&cpu->current->queue))
         return;
-    enqueue(cpu, t, false);
+    cpu->quantum_end = 0;
     cpu->work |= CPU_WORK_RESCHED;
 }
 
-static inline struct thread *take(struct cpu *cpu)
+// The context that ran, before pick(). At the end of a quantum both it and its thread go behind
+// their equals; else they go on first, with the rest of it.
+static void put_back(struct cpu *cpu, struct sc *s, uint64_t now)
 {
-    if (!cpu->queue_bits)
-        return NULL;
-    unsigned priority = 31u ^ (unsigned)__builtin_clz(cpu->queue_bits);
-    struct thread *t = list_entry(cpu->queue[priority].next, struct thread, queue);
-    dequeue(cpu, t, priority);
-    return t;
-}
-
-// `current` before pick(). One that is preempted goes on first among its equals, with the rest of
-// its quantum.
-static void put_back(struct cpu *cpu, struct thread *t, uint64_t now)
-{
-    bool rest = now < t->quantum_end;
-    if (unlikely(t->asked) && thread_go(cpu, t))
-        return;
-    if (t->state != THREAD_RUNNABLE)
-        return;
-    t->quantum_left = rest ? t->quantum_end - now : 0;
-    if (list_empty(&t->queue)) // asked, it may stand there already and yet have to stay
-        enqueue(cpu, t, rest);
-}
-
-// May t run now? Else it is parked, or queued again without the budget that it has lost.
-static inline bool may_run(struct cpu *cpu, struct thread *t, struct budget **b, uint64_t now)
-{
-    *b = thread_budget(t);
-    if (*b) {
-        if (likely(now < (*b)->period_end && (*b)->left > 0))
-            return true;
-        if (budget_has_time(*b, now))
-            return true;
-        budget_park(*b, t);
-        return false;
+    struct thread *t = cpu->current;
+    bool over = now >= cpu->quantum_end;
+    s->quantum_left = over ? 0 : cpu->quantum_end - now;
+    if (t && !(unlikely(t->asked) && thread_go(cpu, t)) && t->sc == s) {
+        if (t->state != THREAD_RUNNABLE || over)
+            list_remove(&t->queue);
+        if (t->state == THREAD_RUNNABLE && over)
+            list_push_back(&s->ready, &t->queue);
     }
-    if (likely(t->priority != PRIO_BUDGET))
-        return true;
-    t->priority = PRIO_BEST_EFFORT;
-    enqueue(cpu, t, false);
-    return false;
+    bool sleeps = list_empty(&s->ready);
+    if (sleeps || over)
+        sc_unqueue(cpu, s);
+    if (sleeps)
+        s->quantum_left = 0;
+    else if (over)
+        sc_queue(cpu, s, false);
 }
 
 // Chooses the core's next thread; NULL: none.
 static inline struct thread *pick(struct cpu *cpu)
 {
     uint64_t now = arch_now();
-    struct thread *prev = cpu->current, *t;
-    struct budget *b = NULL;
+    struct sc *prev = cpu->sc, *s = NULL;
     grace_note(cpu);
     irqs_off(cpu, now);
     charge(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
     if (prev)
-        prev->ran += (int64_t)now;
-    if (prev && (list_empty(&prev->queue) || unlikely(prev->asked)))
         put_back(cpu, prev, now);
     cpu->current = NULL;
-    while ((t = take(cpu)) && unlikely(!may_run(cpu, t, &b, now)))
-        continue;
-    cpu->budget = t ? b : NULL;
-    if (t) {
-        t->ran -= (int64_t)now;
-        if (t != prev || now >= t->quantum_end)
-            t->quantum_end = now + (t->quantum_left ? t->quantum_left : cpu->quantum);
-        t->quantum_left = 0;
+    while (cpu->queue_bits) {
+        unsigned level = 31u ^ (unsigned)__builtin_clz(cpu->queue_bits);
+        s = list_entry(cpu->queue[level].next, struct sc, link);
+        if (likely(!sc_is_spent(s)))
+            break;
+        sc_spent(cpu, s, now);
+        s = NULL;
     }
-    cpu->current = t;
-    set_deadline(cpu, cpu->budget, now);
-    return t;
+    if (s != prev) {
+        if (prev)
+            prev->ran += (int64_t)now;
+        if (s)
+            s->ran -= (int64_t)now;
+        cpu->sc = s;
+    }
+    if (s) {
+        cpu->quantum_end = now + (s->quantum_left ? s->quantum_left : cpu->quantum);
+        s->quantum_left = 0;
+        cpu->current = list_entry(s->ready.next, struct thread, queue);
+    }
+    set_deadline(cpu, now);
+    return cpu->current;
 }
 
 void sched_run(void)
@@ -368,8 +354,7 @@ void sched_run(void)
         if (unlikely(__atomic_load_n(&cpu->remote_wake, __ATOMIC_RELAXED)))
             cpu_drain(cpu);
         struct thread *t = cpu->current;
-        // One that blocked and was woken before this is in its queue: as `current` it must not be.
-        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked || !list_empty(&t->queue))
+        if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked)
             t = pick(cpu);
         if (unlikely(cpu->work))
             continue; // the end of another one woke somebody while the choice was made
@@ -396,13 +381,8 @@ void cpu_deadline_passed(uint64_t now)
     grace_note(cpu); // its callers hold nothing but the current thread
     charge(cpu, now);
     timers_run(cpu, now);
-    struct thread *t = cpu->current;
-    struct budget *b = t ? thread_budget(t) : NULL;
-    if (t && now >= cpu->run_limit && !(cpu->work & CPU_WORK_RESCHED)) {
-        if (b && !budget_has_time(b, now))
-            cpu->work |= CPU_WORK_RESCHED;
-        else if (now >= t->quantum_end)
-            sched_yield_current();
-    }
-    set_deadline(cpu, b, now);
+    sched_not_charged(cpu, arch_now() - now);
+    if (cpu->sc && now >= cpu->run_limit && (sc_is_spent(cpu->sc) || now >= cpu->quantum_end))
+        cpu->work |= CPU_WORK_RESCHED;
+    set_deadline(cpu, now);
 }

@@ -1,48 +1,29 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Threads, budgets, events, timers and the per-core scheduler.
+// Threads, events, timers and the per-core scheduler.
 //
-// A core's run queues, its threads' states and its timers are touched by that core alone; other
+// A core's run queue, its threads' states and its timers are touched by that core alone; other
 // cores push onto cpu->remote_wake or raise cpu->ipi_requests and send an IPI. The kernel has one
 // stack per core and never switches it: a thread is either in ring 3, in its guest, or waiting;
 // what is left to do for it in the kernel is its `op`.
 //
-// Scheduling: the highest priority with a runnable thread runs; round robin within it. A thread
-// with a budget runs while the budget has time left in its period; the budget is charged by TSC at
-// every switch with all that ran on its behalf, kernel included.
+// Scheduling: a core runs scheduling contexts (sc.h), and a context its ready threads in turn. The
+// highest level with a context that is ready and has time runs; within it they take turns. Time is
+// charged by TSC at every switch, kernel work on the context's behalf included.
 #pragma once
 #include "kernel/core/process.h"
+#include "kernel/core/sc.h"
 
 enum thread_state {
-    THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_PARKED, THREAD_MOVING, THREAD_DEAD,
+    THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_MOVING, THREAD_DEAD,
 };
 // thread->asked
 #define THREAD_KILL 1u // it must die at the next chance
-#define THREAD_MOVE 2u // it goes to another core, see thread_move
+#define THREAD_MOVE 2u // it goes to another context, see sc_move
 // What it goes on with when it is picked.
 enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
 // Long work of the kernel on a thread's behalf, done piece by piece (op.c).
 enum thread_op {
     OP_NONE, OP_REST, OP_LOG, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT,
-};
-
-enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_BUDGET, TIMER_VLAPIC };
-
-struct timer { // in cpu->timers of core `core`; only that core touches it
-    struct list link;
-    uint64_t deadline; // TSC; 0: not armed
-    uint8_t kind;
-    uint8_t core;
-};
-
-struct budget {
-    struct object object;
-    uint8_t core;
-    uint64_t period, amount;  // TSC ticks
-    int64_t left;             // in this period; negative is a debt
-    uint64_t period_end;
-    struct timer refill;
-    struct list parked;       // struct thread.queue
-    uint32_t share;           // in 1/1000 of the core
 };
 
 struct vcpu;
@@ -52,25 +33,22 @@ struct thread {
     struct object object;
     struct process *process;
     struct list in_process;
-    struct list queue;        // run queue or budget->parked
-    struct list *run_queue;   // the one it was in last
-    uint8_t state, mode, core, priority;
+    struct sc *sc;            // its core's; changes with `core`; NULL when it is dead
+    struct list in_sc;        // kernel_lock
+    struct list queue;        // sc->ready, while it is RUNNABLE, `current` too
+    struct list timers, vcpus; // what it made and goes where it goes; kernel_lock
+    uint8_t state, mode, core;
     uint8_t op;               // enum thread_op
     uint8_t asked;            // atomic: THREAD_KILL, THREAD_MOVE
     uint8_t started;          // atomic: thread_start() came
-    struct ref budget;
     struct vcpu *vcpu;        // mode THREAD_GUEST
     struct thread *remote_next;
     uint32_t remote_pending;  // atomic: is on a remote_wake list
     struct event *waiting;    // blocked in event_wait
     struct timer wait_timer;
-    uint64_t quantum_end;
-    uint64_t quantum_left;    // what a preempted thread still has; 0: a whole one
-    int64_t ran;              // TSC ticks; while it runs, minus the TSC when it went on
     struct {                  // written before THREAD_MOVE is set, read until it is cleared
-        uint8_t core, priority;
+        struct sc *sc;
         uint8_t state;        // of the thread while it is THREAD_MOVING
-        struct ref budget;
     } move;
     struct {
         struct object *object; // what it works on
@@ -91,7 +69,14 @@ struct event {
     struct ref vcpu;         // signalled: that vCPU returns to its VMM
 };
 
-struct timer_object { struct object object; struct timer timer; struct ref event; uint64_t bits; };
+// Goes where the thread goes that made it; once that is dead, it stays where it is.
+struct timer_object {
+    struct object object;
+    struct timer timer;
+    struct ref event;
+    uint64_t bits;
+    struct list in_thread;   // kernel_lock; in none: dead
+};
 
 struct irq {
     struct object object;
@@ -120,15 +105,26 @@ static inline void irqs_on(struct cpu *cpu, uint64_t now)
         cpu->irqs_off_longest = now - cpu->irqs_off;
     cpu->irqs_off = 0;
 }
+
+// Is it on a context of the system, as the soft ones are? Any core; it may be dying.
+static inline bool thread_is_of_system(const struct thread *t)
+{
+    const struct sc *s = __atomic_load_n(&t->sc, __ATOMIC_RELAXED);
+    return s && s->soft;
+}
+
 // sched.c
 void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
 // Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
 void sched_yield_current(void);
-void cpu_deadline_passed(uint64_t now); // runs due timers, quantum, budget; sets the next deadline
+// Runs due timers, quantum, refill; sets the next deadline.
+void cpu_deadline_passed(uint64_t now);
 void cpu_ipi(void);                     // in the IPI's handler, on every core
-void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer: queue it or park it
+void sched_ready(struct cpu *cpu, struct thread *t); // t waits no longer
+// These ticks of an interrupt's work are not for the context that it came upon.
+void sched_not_charged(struct cpu *cpu, uint64_t ticks);
 // cpu.c
 void cpu_request(uint32_t core, uint32_t request); // CPU_IPI_*, of another core
 // Has destroy_stop_on_core(o) run on the core where o is now; true when it is done. kernel_lock
@@ -140,22 +136,6 @@ void thread_push_again(struct thread *t); // it left the core on whose list it w
 void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
 void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
 void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD
-// What it has run up to now. Any core: `ran` is one word.
-static inline uint64_t thread_run_tsc(const struct thread *t, uint64_t now)
-{
-    int64_t ran = __atomic_load_n(&t->ran, __ATOMIC_RELAXED);
-    return (uint64_t)ran + (ran < 0 ? now : 0);
-}
-// budget.c, on the budget's core
-static inline struct budget *thread_budget(const struct thread *t)
-{
-    return object_to(ref_get(t->budget), budget);
-}
-bool budget_has_time(struct budget *b, uint64_t now); // starts a new period when one is due
-void budget_park(struct budget *b, struct thread *t);
-void budget_refill(struct budget *b, uint64_t now);   // its timer: unparks
-void budget_stop(struct budget *b);                   // is destroyed: its core
-void budget_release(struct budget *b);                // is freed: kernel_lock held
 // event.c / timer.c / irq.c
 // Any core, interrupts off. True: it woke a thread of the system.
 bool event_signal(struct event *e, uint64_t bits);
@@ -188,6 +168,6 @@ void destroy_stop_on_core(struct object *o);
 enum op_progress audit_piece(struct thread *t);   // audit.c
 void audit_abandon(struct thread *t);
 // thread end: current ends with `status`; never returns
-struct thread *thread_make(struct process *p, uint32_t core, uint8_t priority,
+struct thread *thread_make(struct process *p, struct sc *sc,
                            enum status *status); // kernel_lock held
 NORETURN void thread_exit_current(enum process_end end, const struct process_status *why);

@@ -46,8 +46,8 @@ static void timer_expired(struct timer *t, uint64_t now)
         event_leave(waiter, ERR_TIMEOUT);
         thread_wake(waiter);
         break;
-    case TIMER_BUDGET:
-        budget_refill(container_of(t, struct budget, refill), now);
+    case TIMER_SC:
+        sc_refilled(container_of(t, struct sc, timer), now);
         break;
     case TIMER_VLAPIC:
         vcpu_raise(container_of(t, struct vcpu, apic_timer), VCPU_WORK_TIMER);
@@ -80,6 +80,7 @@ SYSCALL_LOCKED(timer_create)
     timer_init(&t->timer, TIMER_EVENT, (uint8_t)this_cpu()->id);
     t->event = ref_to(&event->object);
     t->bits = a1;
+    list_push_back(&this_cpu()->current->timers, &t->in_thread);
     return handle_give(&t->object, RIGHT_ALL);
 }
 

@@ -75,6 +75,26 @@ void vcpu_stop(struct vcpu *v)
     arch_vcpu_leave(v);
 }
 
+// On the core that both are on.
+void vcpu_go_with(struct vcpu *v, struct thread *t)
+{
+    list_remove(&v->in_thread);
+    if (v->home)
+        v->run_before += sc_run_tsc(v->home->sc, arch_now());
+    v->home = t;
+    if (!t)
+        return;
+    v->run_before -= sc_run_tsc(t->sc, arch_now());
+    list_push_back(&t->vcpus, &v->in_thread);
+}
+
+static __attribute__((noinline)) void go_with(struct vcpu *v, struct thread *t)
+{
+    spin_lock(&kernel_lock);
+    vcpu_go_with(v, t);
+    spin_unlock(&kernel_lock);
+}
+
 static void bind_event(struct vcpu *v, struct event *e)
 {
     v->event = ref_to(&e->object);
@@ -120,6 +140,8 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
         return status;
     }
     list_push_back(&vcpus, &v->all);
+    list_init(&v->in_thread);
+    vcpu_go_with(v, this_cpu()->current);
     vm->vcpu = v;
     vm->target = ref_to(&v->object);
     page->pins++;
@@ -145,7 +167,9 @@ SYSCALL(vcpu_run)
     __atomic_store_n(&v->thread, t, __ATOMIC_SEQ_CST);
     t->vcpu = v;
     t->mode = THREAD_GUEST;
-    v->runner = t;
+    v->entered = 1;
+    if (unlikely(v->home != t))
+        go_with(v, t);
     if (unlikely(!arch_vcpu_answer(v)))
         vcpu_return(v);
     if (unlikely(cpu->work))
@@ -177,7 +201,7 @@ SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
         return ERR_RANGE;
     if (vcpu->thread || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
         return ERR_STATE;
-    if (!vcpu->runner)
+    if (!vcpu->entered)
         vcpu->zeroing = memory_zeroing;
     return arch_vcpu_sregs(vcpu, a1);
 }

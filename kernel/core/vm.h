@@ -39,11 +39,14 @@ struct vcpu {
     struct thread *thread;      // inside vcpu_run()
     struct vcpu_page *page;     // kernel's mapping of the shared page
     struct memory *page_memory; // pinned
+    uint8_t entered;            // vcpu_run() was called
     struct ref event;
     struct timer apic_timer;
     struct list all;            // in vcpus, from its creation to its end; kernel_lock
     uint64_t halt_since, halt_tsc;
-    const struct thread *runner; // last in vcpu_run(), for thread_run_tsc() only
+    struct thread *home;        // with which it goes; NULL: dead; kernel_lock
+    struct list in_thread;      // home->vcpus
+    uint64_t run_before;        // what its contexts ran, less what home->sc did; kernel_lock
     uint64_t injected;
     uint64_t zeroing;           // memory_zeroing when it got its first state
 };
@@ -65,6 +68,7 @@ uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
 void vcpu_woken(struct vcpu *v);
 void vcpu_stop(struct vcpu *v); // on its core, it is destroyed
+void vcpu_go_with(struct vcpu *v, struct thread *t); // from now on; NULL: nobody. kernel_lock held
 // On its core: its thread leaves vcpu_run() or dies in it.
 static inline void vcpu_detach(struct vcpu *v, struct thread *t)
 {

@@ -4,37 +4,37 @@
 #pragma once
 #include "kernel/core/arch.h"
 
-// The next of the same priority, when it is inside its guest and may run now, and nothing else
-// waits on this core (cpu->work is 0, so `current` is in no queue). Charged, rotated and made
-// `current`: the caller switches to it. NULL: go through sched_run().
+// The first thread of the next context of the same level, when it is inside its guest and may run
+// now, and nothing else waits on this core (cpu->work is 0, so the context that runs is the first
+// of its level). Charged, rotated and made `current`: the caller switches to it. NULL: go through
+// sched_run(); nothing has changed.
 static inline __attribute__((always_inline)) struct thread *
 sched_yield_to_guest(struct cpu *cpu, uint64_t now)
 {
-    struct thread *t = cpu->current;
-    struct list *queue = t->run_queue, *first = queue->next;
-    struct thread *next = list_entry(first, struct thread, queue);
-    if (first == queue || next->mode != THREAD_GUEST || next->asked)
+    struct sc *s = cpu->sc;
+    struct list *first = s->link.next, *queue = s->link.prev;
+    struct sc *next = list_entry(first, struct sc, link);
+    uint64_t end = now + cpu->quantum;
+    if (first == queue)
+        return NULL; // nobody else
+    struct thread *t = list_entry(next->ready.next, struct thread, queue);
+    if (t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
+        return NULL; // or s has more threads, which take turns too
+    if (unlikely(end < cpu->deadline)) // one that is too early would do no harm
         return NULL;
-    struct budget *b = cpu->budget, *nb = thread_budget(next);
-    // A budget that is gone or used up is for pick(): nothing is charged before that is clear.
-    if (unlikely(t->priority == PRIO_BUDGET && !(b && nb)))
-        return NULL;
-    if (nb && unlikely(nb->left <= 0 || now >= nb->period_end ||
-                       now + (uint64_t)nb->left < cpu->deadline))
-        return NULL;
-    if (unlikely(now + cpu->quantum < cpu->deadline)) // one that is too early would do no harm
-        return NULL;
-    if (b)
-        b->left -= (int64_t)(now - cpu->switch_tsc);
+    if (s->level != LEVEL_BEST_EFFORT) {
+        if (unlikely(next->left <= 0 || now + (uint64_t)next->left < cpu->deadline))
+            return NULL;
+        s->left -= (int64_t)(now - cpu->switch_tsc);
+    }
     cpu->switch_tsc = now;
-    t->ran += (int64_t)now;
-    next->quantum_end = now + cpu->quantum;
-    queue->next = first->next; // the first comes out, and the current one in at the end
-    first->next->prev = queue;
-    list_init(first);
-    list_push_back(queue, &t->queue);
+    cpu->quantum_end = end;
+    s->ran += (int64_t)now;
     next->ran -= (int64_t)now;
-    cpu->current = next;
-    cpu->budget = nb;
-    return next;
+    queue->next = first; // the first goes behind the last
+    first->prev = queue;
+    list_push_back(queue, &s->link);
+    cpu->sc = next;
+    cpu->current = t;
+    return t;
 }

@@ -25,7 +25,7 @@ MISTAKES = {
     "no-vcpus": ("[vm bad6]\nimage = hello\nmemory = 8M\nvcpus = 0\n",
                  r"{4}:9: vcpus = 0: a VM needs one vCPU"),
     "shares": ("[vm bad7]\nimage = hello\nmemory = 8M\ncores = 0\nshare = 50%\n",
-               r"{5}:9: shares of core 0 add up to 110% with \[vm bad7\]"),
+               r"{5}:9: shares of core 0 add up to 120% with \[vm bad7\]"),
     "duplicate-name": ("[vm good]\nimage = hello\nmemory = 8M\n", r"{1}:5: VM 'good' again"),
     "no-such-core": ("[vm bad8]\nimage = hello\nmemory = 8M\ncores = 7\n",
                      r"{4}:9: core 7 does not exist"),

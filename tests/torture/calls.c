@@ -9,11 +9,11 @@
 #define AREA      (4ull << 20)
 
 // A letter per argument:
-//   P process or oneself, M memory, E event, e event or 0, T thread, B budget or 0, t timer, V vm,
+//   P process or oneself, M memory, E event, e event or 0, T thread, B context or 0, t timer, V vm,
 //   v vcpu, S system, h any handle; U address and bytes of a mapping that the space before it has;
 //   c core, s bytes, l alignment, q quota, o offset, a user address, g guest-physical address,
 //   p protection, r rights, b bits, w bits or none, d deadline, x small number, f flag, 0 zero,
-//   m share, k period, i priority, A MSI address, y flags of memory
+//   m share, k period, A MSI address, y flags of memory
 static const struct {
     const char *arguments;
     uint8_t vmm, manager; // how often
@@ -27,13 +27,13 @@ static const struct {
     [SYS_mem_unmap] = { "PU", 8, 4 },
     [SYS_process_create] = { "qeb", 2, 8 },
     [SYS_process_status] = { "Pa", 1, 1 },
-    [SYS_thread_create] = { "Pcaax", 4, 14 },
+    [SYS_thread_create] = { "PBaax", 4, 14 },
     [SYS_thread_start] = { "T", 6, 14 },
     [SYS_thread_kill] = { "T", 1, 3 },
-    [SYS_thread_sched] = { "TiB", 1, 10 },
+    [SYS_sc_create] = { "Scmkf", 1, 8 },
     [SYS_thread_exit] = { "x", 1, 0 },
-    [SYS_thread_move] = { "TcB", 1, 16 },
-    [SYS_budget_create] = { "cmk", 1, 6 },
+    [SYS_sc_move] = { "BB", 1, 16 },
+    [SYS_sc_status] = { "Ba", 1, 1 },
     [SYS_event_create] = { "", 4, 3 },
     [SYS_event_signal] = { "Eb", 10, 8 },
     [SYS_event_wait] = { "Ebd", 12, 16 },
@@ -62,15 +62,10 @@ static const char *const names[SYSCALL_COUNT] = {
 
 const char *call_name(uint64_t number) { return number < SYSCALL_COUNT ? names[number] : "?"; }
 
-// Is it of use for that call? Most threads run already, and only one that is alone may move.
+// Is it of use for that call? Most threads run already.
 static bool suits(const struct object *o, uint64_t call)
 {
-    const struct thread *t = object_as(o, thread);
-    if (o->type != OBJ_THREAD)
-        return true;
-    if (call == SYS_thread_move)
-        return t->started && t->process->threads_alive == 1;
-    return (call != SYS_thread_start && call != SYS_thread_sched) || !t->started;
+    return o->type != OBJ_THREAD || call != SYS_thread_start || !object_as(o, thread)->started;
 }
 
 // A handle of that type, or 0. -1: of any.
@@ -140,8 +135,7 @@ static uint64_t number_for(char letter, struct random *r)
     case 'x': return random_below(r, 4);
     case 'f': return random_below(r, 2);
     case 'm': return 50 * (1 + random_below(r, 8));
-    case 'k': return 1000ull * (1 + random_below(r, 10));
-    case 'i': return chance(r, 3) ? PRIO_BUDGET : PRIO_BEST_EFFORT;
+    case 'k': return chance(r, 2) ? 10000 : 1000 << random_below(r, 2);
     case 'A': return 0xfee00000;
     case 'y': return chance(r, 3) ? MEM_KERNEL : 0;
     default: return 0;
@@ -152,13 +146,19 @@ static int type_of(char letter)
 {
     static const struct { char letter; uint8_t type; } types[] = {
         { 'P', OBJ_PROCESS }, { 'M', OBJ_MEMORY }, { 'E', OBJ_EVENT },
-        { 'e', OBJ_EVENT }, { 'T', OBJ_THREAD }, { 'B', OBJ_BUDGET }, { 't', OBJ_TIMER },
+        { 'e', OBJ_EVENT }, { 'T', OBJ_THREAD }, { 'B', OBJ_SC }, { 't', OBJ_TIMER },
         { 'V', OBJ_VM }, { 'v', OBJ_VCPU }, { 'S', OBJ_SYSTEM },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
         if (types[i].letter == letter)
             return types[i].type;
     return letter == 'h' ? -1 : OBJ_TYPE_COUNT;
+}
+
+// The manager shares its own time with nobody: it is to come to the end.
+static bool may_be_none(char letter, const struct process *p)
+{
+    return letter == 'e' || (letter == 'B' && p != fake_manager);
 }
 
 // False: it has no such handle, so the call would be refused at once.
@@ -175,9 +175,9 @@ static bool fill(struct call *c, const struct process *p, const char *arguments,
             c->a[n] = number_for(*arguments, r);
         } else if (*arguments == 'P' && p != fake_manager && chance(r, 2)) {
             c->a[n] = HANDLE_SELF;
-        } else if (!((*arguments == 'e' || *arguments == 'B') && chance(r, 3))) {
+        } else if (!(may_be_none(*arguments, p) && chance(r, 3))) {
             c->a[n] = any_handle(p, type, c->number, r);
-            if (!c->a[n] && *arguments != 'e' && *arguments != 'B')
+            if (!c->a[n] && !may_be_none(*arguments, p))
                 return false;
         }
     }
@@ -209,8 +209,8 @@ bool call_choose(struct call *c, struct thread *t, struct random *r)
     }
     if (!fill(c, t->process, calls[c->number].arguments, r))
         return false;
-    if (c->number == SYS_thread_sched && c->a[1] == PRIO_BEST_EFFORT)
-        c->a[2] = 0;
+    if (c->number == SYS_sc_create && chance(r, 2))
+        c->a[2] = c->a[3] = 0; // best effort
     if (manager)
         spare_manager(c);
     return true;
@@ -220,7 +220,7 @@ bool call_choose(struct call *c, struct thread *t, struct random *r)
 bool call_destroy_something(struct call *c)
 {
     static const uint8_t order[] = { OBJ_PROCESS, OBJ_THREAD, OBJ_VCPU, OBJ_VM, OBJ_TIMER,
-                                     OBJ_BUDGET, OBJ_MEMORY, OBJ_EVENT };
+                                     OBJ_SC, OBJ_MEMORY, OBJ_EVENT };
     uint8_t rights;
     for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
         for (uint64_t h = HANDLE_SELF + 1; h < HANDLE_MAX; h++) {

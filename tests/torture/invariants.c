@@ -43,18 +43,17 @@ static unsigned list_check(const struct list *l)
     return n;
 }
 
-// Threads of a core's queues, by what they stand in.
+// Contexts in a core's queues, and the threads that are ready in them.
 static unsigned check_queues(struct cpu *cpu)
 {
     unsigned queued = 0;
-    for (unsigned priority = 0; priority < PRIO_COUNT; priority++) {
-        unsigned n = list_check(&cpu->queue[priority]);
-        CHECK(!n == !(cpu->queue_bits >> priority & 1), "queue %u of core %u", priority, cpu->id);
-        list_for_each(l, &cpu->queue[priority]) {
-            const struct thread *t = list_entry(l, struct thread, queue);
-            CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id && t->priority == priority,
-                  "thread %u in a queue", t->object.id);
-            CHECK(t != cpu->current, "thread %u is current and queued", t->object.id);
+    for (unsigned level = 0; level < LEVEL_COUNT; level++) {
+        unsigned n = list_check(&cpu->queue[level]);
+        CHECK(!n == !(cpu->queue_bits >> level & 1), "queue %u of core %u", level, cpu->id);
+        list_for_each(l, &cpu->queue[level]) {
+            const struct sc *s = list_entry(l, struct sc, link);
+            CHECK(s->core == cpu->id && s->level == level && !list_empty(&s->ready),
+                  "context %u in a queue", s->object.id);
         }
         queued += n;
     }
@@ -93,10 +92,17 @@ static void check_cpu(struct cpu *cpu)
     if (!t)
         return;
     CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id, "thread %u runs", t->object.id);
-    CHECK(!(cpu->queue_bits >> (t->priority + 1)) || has_interrupt(cpu),
-          "core %u runs what is not the best", cpu->id);
-    CHECK(!(cpu->queue_bits >> t->priority & 1) || has_interrupt(cpu) ||
-          fake.deadline[cpu->id] <= t->quantum_end, "core %u: a quantum without an end", cpu->id);
+    const struct sc *s = t->sc;
+    CHECK(cpu->sc == s && !list_empty(&s->link), "core %u charges another", cpu->id);
+    if (has_interrupt(cpu))
+        return;
+    CHECK(cpu->queue[s->level].next == &s->link && s->ready.next == &t->queue &&
+          !(cpu->queue_bits >> (s->level + 1)), "core %u runs what is not the best", cpu->id);
+    CHECK((s->link.next == s->link.prev && t->queue.next == t->queue.prev) ||
+          fake.deadline[cpu->id] <= cpu->quantum_end, "core %u: a quantum without an end", cpu->id);
+    CHECK(s->level == LEVEL_BEST_EFFORT ||
+          fake.deadline[cpu->id] <= cpu->switch_tsc + (uint64_t)s->left,
+          "core %u: a share without an end", cpu->id);
 }
 
 // Does it stand on the list of a core that will look? It may be one that the thread has left.
@@ -133,10 +139,9 @@ static void check_thread(const struct thread *t)
     bool current = cpus[t->core]->current == t;
     check_waiting(t);
     if (t->state == THREAD_RUNNABLE)
-        CHECK(current != !list_empty(&t->queue), "thread %u is lost", t->object.id);
+        CHECK(!list_empty(&t->queue) && t->sc->core == t->core, "thread %u is lost", t->object.id);
     else
-        CHECK(!current, "thread %u runs and should not", t->object.id);
-    CHECK(t->state != THREAD_PARKED || !list_empty(&t->queue), "thread %u is lost", t->object.id);
+        CHECK(!current && list_empty(&t->queue), "thread %u runs and should not", t->object.id);
     if (t->mode == THREAD_GUEST && t->state != THREAD_DEAD)
         CHECK(t->vcpu && t->vcpu->thread == t && t->vcpu->core == t->core,
               "thread %u and its vcpu", t->object.id);
@@ -175,12 +180,37 @@ static void check_space(const struct space *s)
     }
 }
 
-static void check_budget(const struct budget *b)
+// Threads that are to come to it, and have not left yet.
+static unsigned expected(const struct sc *s)
 {
-    unsigned parked = list_check(&b->parked);
-    CHECK(b->left <= (int64_t)b->amount, "budget %u has too much", b->object.id);
-    CHECK(!parked || b->object.dying || b->refill.deadline, "budget %u forgets its threads",
-          b->object.id);
+    unsigned n = 0;
+    for (uint32_t id = 1; id < object_id_end(); id++) {
+        const struct thread *t = thread_of(id);
+        n += t && t->sc && (t->asked & THREAD_MOVE) && t->sc != t->move.sc && t->move.sc == s;
+    }
+    return n;
+}
+
+static void check_sc(const struct sc *s)
+{
+    uint64_t sum = 0, first = s->refill[s->first].when, last = first;
+    for (unsigned i = 0; i < s->refills; i++) {
+        const struct sc_refill *r = &s->refill[(s->first + i) % SC_REFILLS];
+        CHECK(r->when >= last && r->when <= first + s->period, "refills of context %u",
+              s->object.id);
+        last = r->when;
+        sum += r->amount;
+    }
+    CHECK(sum == s->amount && s->refills && s->refills < SC_REFILLS - 3,
+          "context %u has %lu of %lu in %u refills", s->object.id, sum, s->amount, s->refills);
+    CHECK(s->left <= (int64_t)s->refill[s->first].amount, "context %u has too much", s->object.id);
+    list_check(&s->ready);
+    list_for_each(l, &s->ready)
+        CHECK(list_entry(l, struct thread, queue)->sc == s, "a thread of context %u", s->object.id);
+    CHECK(list_empty(&s->ready) || !list_empty(&s->link) || s->timer.deadline,
+          "context %u forgets its threads", s->object.id);
+    CHECK(s->users == list_check(&s->threads) + expected(s), "context %u has %u threads",
+          s->object.id, s->users);
 }
 
 // The owner table: each object's frames are its own.
@@ -211,8 +241,8 @@ void invariants_check_quiet(void)
         }
         if (o->type == OBJ_VM)
             check_space(&object_as(o, vm)->space);
-        if (o->type == OBJ_BUDGET)
-            check_budget(object_as(o, budget));
+        if (o->type == OBJ_SC)
+            check_sc(object_as(o, sc));
         if (o->type == OBJ_MEMORY)
             check_memory(object_as(o, memory));
     }

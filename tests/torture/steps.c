@@ -163,7 +163,7 @@ static void turn(void)
     bool idle = true;
     for (uint32_t i = 0; i < cpu_count; i++)
         idle &= !pending(i) && fake.state[i] == FAKE_IDLE;
-    time_passes(idle || ending);
+    time_passes(idle || (ending && cpus[fake_thread->core]->current != fake_thread));
 }
 
 static bool at_end(void)

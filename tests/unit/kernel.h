@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the tests of the kernel's portable part share: cmocka, the fake architecture, and short
-// names for common steps. The manager's thread runs on core 0 at PRIO_SYSTEM.
+// names for common steps. The manager's thread runs on core 0.
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>

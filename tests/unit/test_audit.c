@@ -17,7 +17,7 @@ static struct scene make_scene(void)
     struct scene s = { 0 };
     for (unsigned i = 0; i < 2; i++) {
         uint32_t core = i + 1;
-        s.p[i] = fake_spawn(core, 12 * MB, PRIO_BEST_EFFORT, 0);
+        s.p[i] = fake_spawn(core, 12 * MB, 0);
         s.vm[i] = CALL(core, vm_create, 0);
         s.ram[i] = FINISH(core, mem_create, 6 * MB, PAGE_2M, 0);
         s.v[i] = object_to(fake_object(s.p[i].process, s.vm[i]), vm);

@@ -21,7 +21,7 @@ static int64_t create(const struct process_counts *counts)
 
 static void start(int64_t process)
 {
-    int64_t t = CALL(0, thread_create, process, 1, 0x400000, 0, 0);
+    int64_t t = CALL(0, thread_create, process, fake_sc(1, 0, 0), 0x400000, 0, 0);
     assert_true(t > 0);
     assert_int_equal(CALL(0, thread_start, t), OK);
     fake_interrupts(1);
@@ -47,7 +47,7 @@ static void test_counts(void **state)
     assert_int_equal(CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, 0), ERR_QUOTA);
     assert_int_equal(CALL(1, mem_map, HANDLE_SELF, m, 0, PAGE_SIZE, USER_PAGE, PROT_READ),
                      ERR_QUOTA);
-    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0), ERR_QUOTA);
+    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0), ERR_QUOTA);
     assert_int_equal(CALL(1, process_create, 128 << 10, 0, 0), ERR_QUOTA);
     assert_int_equal(CALL(1, vm_create, 0), ERR_QUOTA);
     assert_int_equal(FINISH(1, object_destroy, e), OK); // what goes can be made again
@@ -85,7 +85,7 @@ static void test_counts_are_taken(void **state)
 static void test_bits(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     assert_int_equal(CALL(0, handle_copy, p.handle, e, RIGHT_USE | RIGHT_COPY | RIGHT_WAIT, 60,
                           ~6ull), 60);
@@ -120,8 +120,8 @@ static void test_bits(void **state)
 static void test_wakes_are_paid(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process q = fake_spawn(2, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    struct fake_process q = fake_spawn(2, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     for (uint64_t i = 0; i < 2; i++)
         CALL(0, handle_copy, i ? q.handle : p.handle, e, RIGHT_USE, 60);
@@ -151,7 +151,7 @@ static void test_log(void **state)
 {
     (void)state;
     char text[32768], expect[80];
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     char *page = user_page(1);
     const char *forged = "kernel: all is well\r\nprocess 1: \x1b[2Jme\\\n";
     memcpy(page, forged, strlen(forged));

@@ -24,6 +24,7 @@ static void test_all_keys(void **state)
     assert_int_equal(parse("# all keys\n"
                            "[system]\n"
                            "log     = debug\n"
+                           "share = 20%\nperiod = 2ms\n"
                            "\n"
                            "[vm web]\n"
                            "image   = a/vmlinuz   # a file beside this one\n"
@@ -33,6 +34,7 @@ static void test_all_keys(void **state)
                            "vcpus   = 1\n"
                            "cores   = 1 2, 0\n"
                            "share   = 50%\n"
+                           "period  = 1ms\n"
                            "restart = never\nbench = yes\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
@@ -49,11 +51,14 @@ static void test_all_keys(void **state)
     assert_int_equal(vm->cores[1], 2);
     assert_int_equal(vm->cores[2], 0);
     assert_int_equal(vm->share, 50);
+    assert_int_equal(vm->period_us, 1000);
+    assert_int_equal(config.system_share, 20);
+    assert_int_equal(config.system_period_us, 2000);
     assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
     assert_true(vm->bench);
     assert_false(vm->bad);
-    assert_int_equal(vm->pos.line, 5);
-    assert_int_equal(vm->value_pos[CONFIG_KEY_MEMORY].line, 9);
+    assert_int_equal(vm->pos.line, 7);
+    assert_int_equal(vm->value_pos[CONFIG_KEY_MEMORY].line, 11);
     assert_int_equal(vm->value_pos[CONFIG_KEY_MEMORY].column, 11);
     assert_string_equal(config_module_name(vm->image), "vmlinuz");
 }
@@ -68,6 +73,9 @@ static void test_defaults(void **state)
     assert_int_equal(vm->vcpus, 1);
     assert_int_equal(vm->n_cores, 0);
     assert_int_equal(vm->share, 0);
+    assert_int_equal(vm->period_us, 10000);
+    assert_int_equal(config.system_share, 10);
+    assert_int_equal(config.system_period_us, 1000);
     assert_int_equal(vm->core, -1);
     assert_string_equal(vm->initrd, "");
     assert_string_equal(vm->cmdline, "");
@@ -259,6 +267,11 @@ static void test_numbers(void **state)
          "t.conf:3:7: share = 99999999999999999999% is not from 1% to 100%"},
         {"[vm a]\nimage=x\nshare=%",
          "t.conf:3:7: bad share '%': write a percentage, such as 25%"},
+        {"[vm a]\nimage=x\nperiod=5ms\nshare=1%",
+         "t.conf:3:8: unknown period '5ms': 1ms, 2ms or 10ms"},
+        {"[system]\nperiod=10\n[vm a]\nimage=x",
+         "t.conf:2:8: unknown period '10': 1ms, 2ms or 10ms"},
+        {"[system]\nshare=0\n[vm a]\nimage=x", "t.conf:2:7: share = 0 is not from 1% to 100%"},
         {"[vm a]\nimage=x\nshare=half",
          "t.conf:3:7: bad share 'half': write a percentage, such as 25%"},
     };

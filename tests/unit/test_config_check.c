@@ -250,24 +250,24 @@ static void test_placement(void **state)
     assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=1 0\nshare=50%\n"
                  "[vm b]\nimage=hello\nmemory=8M\ncores=1 0\n"
                  "[vm c]\nimage=hello\nmemory=8M\ncores=1\nshare=10%\n"
-                 "[vm d]\nimage=hello\nmemory=8M\nshare=50%\n"
+                 "[vm d]\nimage=hello\nmemory=8M\nshare=40%\n"
                  "[vm e]\nimage=hello\nmemory=8M\nshare=40%\n",
                  "");
     assert_int_equal(config.vms[0].core, 0);
     assert_int_equal(config.vms[1].core, 1);
     assert_int_equal(config.vms[2].core, 1);
-    assert_int_equal(config.vms[3].core, 0);
-    assert_int_equal(config.vms[4].core, 1);
+    assert_int_equal(config.vms[3].core, 1);
+    assert_int_equal(config.vms[4].core, 0);
 }
 
-// The largest share first, to the first core that has room: 60 and 40, 50 and 50; in the order of
+// The largest share first, to the first core that has room: 60 and 40, 45 and 45; in the order of
 // the file the last one would not fit. Core 0 comes last.
 static void test_first_fit(void **state)
 {
     (void)state;
-    assert_check("[vm a]\nimage=hello\nmemory=8M\nshare=50%\n"
+    assert_check("[vm a]\nimage=hello\nmemory=8M\nshare=45%\n"
                  "[vm b]\nimage=hello\nmemory=8M\nshare=40%\n"
-                 "[vm c]\nimage=hello\nmemory=8M\nshare=50%\n"
+                 "[vm c]\nimage=hello\nmemory=8M\nshare=45%\n"
                  "[vm d]\nimage=hello\nmemory=8M\nshare=60%\n", "");
     assert_int_equal(config.vms[3].core, 1);
     assert_int_equal(config.vms[0].core, 0);
@@ -295,6 +295,32 @@ static void test_counts(void **state)
                                         "[vm b]\nimage=linux\ninitrd=initrd\n"
                                         "[vm c]\nimage=hello"), 1);
     assert_messages("t.conf:8:7: image 'hello' is one file too many: 2 can be loaded at boot");
+}
+
+// Manager and console have a share of core 0, which its VMs do not get.
+static void test_system_share(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=0\nshare=90%\n", "");
+    assert_check("[vm a]\nimage=hello\nmemory=8M\ncores=0 1\nshare=91%\n",
+                 "t.conf:5:7: shares of core 0 add up to 101% with [vm a]: "
+                 "10% are taken by [system] and the VMs above");
+    assert_check("[system]\nshare=30%\n[vm a]\nimage=hello\nmemory=8M\nshare=80%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\nshare=71%\n",
+                 "t.conf:10:7: share = 71% of [vm b] fits on no core: at most 70% of one is left");
+    assert_check("[system]\nshare=100%\n[vm a]\nimage=hello\nmemory=8M\ncores=1\nshare=100%\n"
+                 "[vm b]\nimage=hello\nmemory=8M\n", "");
+}
+
+static void test_period(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=hello\nmemory=8M\nperiod=1ms\n"
+                 "[vm b]\nimage=hello\nmemory=8M\nperiod=2ms\nshare=10%\n",
+                 "t.conf:4:1: period is that of a share, and [vm a] has none: add share = PERCENT");
+    assert_true(config.vms[0].bad);
+    assert_false(config.vms[1].bad);
+    assert_int_equal(config.vms[1].period_us, 2000);
 }
 
 static void test_no_facts(void **state)
@@ -336,6 +362,8 @@ int main(void)
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_first_fit),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_system_share),
+        cmocka_unit_test(test_period),
         cmocka_unit_test(test_no_facts),
         cmocka_unit_test(test_diag_format),
     };

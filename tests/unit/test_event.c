@@ -23,7 +23,7 @@ static void test_bits_wait(void **state)
 static void test_block_and_wake(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 6, 0) == FAKE_BLOCKED);
@@ -44,7 +44,7 @@ static void test_block_and_wake(void **state)
 static void test_one_waiter(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, 0) == FAKE_BLOCKED);
@@ -66,7 +66,7 @@ static void test_deadline(void **state)
     assert_int_equal(fake_thread->arch.status, ERR_TIMEOUT);
     assert_null(event_of(fake_manager, e)->waiter);
     // A signal in time disarms the timer.
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + 5 * MS) == FAKE_BLOCKED);
     CALL(0, event_signal, e, 1);
@@ -81,7 +81,7 @@ static void test_deadline(void **state)
 static void test_signal_meets_deadline(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + MS) == FAKE_BLOCKED);
@@ -97,7 +97,7 @@ static void test_signal_meets_deadline(void **state)
 static void test_destroy_wakes(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + MS) == FAKE_BLOCKED);
@@ -111,7 +111,7 @@ static void test_destroy_wakes(void **state)
 static void test_kill_waiter(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + MS) == FAKE_BLOCKED);

@@ -13,7 +13,7 @@ struct mapped { struct fake_process p; int64_t h; struct memory *m; struct space
 // A process on core 1 with a page of the manager's at VA.
 static struct mapped make_mapped(void)
 {
-    struct mapped s = { .p = fake_spawn(1, 2 * MB, PRIO_BEST_EFFORT, 0) };
+    struct mapped s = { .p = fake_spawn(1, 2 * MB, 0) };
     s.h = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
     s.m = object_to(fake_object(fake_manager, s.h), memory);
     s.space = &s.p.process->space;
@@ -25,7 +25,7 @@ struct guest { struct fake_process p; int64_t h; struct vcpu *v; };
 
 static struct guest make_guest(uint32_t core)
 {
-    struct guest g = { .p = fake_spawn(core, 8 * MB, PRIO_BEST_EFFORT, 0) };
+    struct guest g = { .p = fake_spawn(core, 8 * MB, 0) };
     int64_t vm = CALL(core, vm_create, 0);
     int64_t page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     int64_t ram = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
@@ -105,7 +105,7 @@ static void keep_cr3(void *root)
 static void test_mixed_tags(void **state)
 {
     (void)state;
-    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, 0);
     struct hpa where;
     if (hw_options.pcids)
         return; // each has a tag of its own
@@ -175,7 +175,7 @@ static void back_to_user(void *unused)
 static void test_resume(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_true(fake_refuses(2, to_user, p.thread));
     assert_true(log_has("not its current one"));
     cpus[1]->work = CPU_WORK_RESCHED;

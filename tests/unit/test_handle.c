@@ -56,7 +56,7 @@ static void test_slots(void **state)
 static void test_revocation(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     int64_t there = CALL(0, handle_copy, p.handle, e, RIGHT_USE, 50);
     assert_int_equal(there, 50);
@@ -106,7 +106,7 @@ static void test_full_table(void **state)
 static void test_quota_of_objects(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 64 << 10, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 64 << 10, 0);
     int64_t h = 0;
     unsigned made = 0;
     while ((h = CALL(1, event_create, 0)) > 0) {
@@ -141,11 +141,11 @@ static void test_slots_are_paid(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 3; round++) {
-        struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+        struct fake_process p = fake_spawn(1, 8 * MB, 0);
         uint64_t frames = frames_count_free(), used = p.process->used;
         uint32_t ids = object_id_end();
         for (unsigned i = 0; i < 40; i++)
-            assert_true(CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0) > 0);
+            assert_true(CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0) > 0);
         uint64_t taken = (frames - frames_count_free()) * PAGE_SIZE;
         assert_true(taken <= p.process->used - used + PAGE_SIZE);
         if (round) {

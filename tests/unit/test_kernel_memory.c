@@ -60,9 +60,9 @@ static void test_create_refused(void **state)
 static void test_create_is_preemptible(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 32 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 32 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
-    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    struct fake_process high = fake_spawn(1, 1 * MB, fake_sc(1, 1000, 1000));
     CALL(0, handle_copy, high.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + 3 * 140000) == FAKE_BLOCKED);
     assert_ptr_equal(cpus[1]->current, p.thread);
@@ -85,8 +85,8 @@ static void test_killed_in_create(void **state)
 {
     (void)state;
     uint64_t free = frames_count_free();
-    struct fake_process p = fake_spawn(1, 32 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    struct fake_process p = fake_spawn(1, 32 * MB, 0);
+    struct fake_process high = fake_spawn(1, 1 * MB, fake_sc(1, 1000, 1000));
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, high.handle, e, RIGHT_WAIT, 40);
     CALL(1, event_wait, 40, 1, fake.now + 3 * 140000);
@@ -103,7 +103,7 @@ static void test_quota(void **state)
 {
     (void)state;
     uint64_t used = fake_manager->used;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_int_equal(p.process->quota, 1 * MB);
     assert_true(fake_manager->used >= used + 1 * MB);
     assert_int_equal(CALL(1, mem_create, 1 * MB, PAGE_SIZE, 0), ERR_QUOTA);
@@ -122,6 +122,7 @@ static void test_quota(void **state)
     assert_int_equal(CALL(1, process_create, 256 << 10, 0, 0), ERR_QUOTA);
     assert_int_equal(CALL(1, process_create, 1, 0, 0), ERR_RANGE);
     assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, p.sc), OK);
     assert_int_equal(fake_manager->used, used);
 }
 
@@ -242,11 +243,11 @@ static void test_destroy_process(void **state)
     uint32_t objects[2] = { 0 };
     for (unsigned turn = 0; turn < 2; turn++) {
         int64_t ring = CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0);
-        struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+        struct fake_process p = fake_spawn(1, 8 * MB, 0);
         assert_int_equal(CALL(0, mem_map, p.handle, ring, 0, PAGE_SIZE, VA, PROT_READ), OK);
         int64_t child = CALL(1, process_create, 2 * MB, 0, 0);
         fake_grant(object_to(fake_object(p.process, child), process));
-        int64_t t = CALL(1, thread_create, child, 1, 0x400000, 0, 0);
+        int64_t t = CALL(1, thread_create, child, 0, 0x400000, 0, 0);
         int64_t own = FINISH(1, mem_create, 3 * MB, PAGE_2M, 0);
         assert_int_equal(CALL(1, mem_map, child, own, 0, 3 * MB, VA, PROT_READ), OK);
         assert_int_equal(CALL(0, handle_copy, p.handle, HANDLE_SELF, RIGHT_USE, 200), ERR_RIGHTS);
@@ -267,6 +268,7 @@ static void test_destroy_process(void **state)
         assert_int_equal(fake.state[1], FAKE_IDLE);
         assert_true(list_empty(&cpus[1]->timers));
         assert_int_equal(FINISH(0, object_destroy, ring), OK);
+        assert_int_equal(FINISH(0, object_destroy, p.sc), OK);
         free[turn] = frames_count_free();
         used[turn] = fake_manager->used;
         objects[turn] = object_count();
@@ -279,8 +281,8 @@ static void test_destroy_process(void **state)
 static void test_destroy_refused(void **state)
 {
     (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, 0);
     CALL(0, handle_copy, a.handle, b.handle, RIGHT_ALL, 40);
     CALL(0, handle_copy, a.handle, a.handle, RIGHT_ALL, 41);
     CALL(0, handle_copy, a.handle, a.thread_h, RIGHT_ALL, 42);
@@ -296,8 +298,8 @@ static void test_destroy_refused(void **state)
 static void test_mutual_destroyers(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    int64_t h = CALL(0, thread_create, p.handle, 2, 0x400000, 0, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t h = CALL(0, thread_create, p.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
     CALL(0, thread_start, h);
     fake_interrupts(2);
     CALL(0, handle_copy, p.handle, p.thread_h, RIGHT_ALL, 40);
@@ -317,9 +319,9 @@ static void test_mutual_destroyers(void **state)
 static void test_abandoned(void **state)
 {
     (void)state;
-    fake_spawn(2, 1 * MB, PRIO_BEST_EFFORT, 0);
+    fake_spawn(2, 1 * MB, 0);
     uint64_t used = fake_manager->used;
-    struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 8 * MB, 0);
     int64_t own = FINISH(1, mem_create, 4 * MB, PAGE_2M, 0);
     struct memory *m = memory_at(p.process, own);
     fake.hold[2] = true; // the grace period does not end
@@ -330,6 +332,7 @@ static void test_abandoned(void **state)
     assert_int_equal(m->object.dying, OBJECT_ABANDONED);
     fake.hold[2] = false;
     assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, p.sc), OK);
     assert_int_equal(fake_manager->used, used);
 }
 

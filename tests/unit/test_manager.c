@@ -40,12 +40,16 @@ static void check_vmm_process(void)
     const struct start_block *block = block_of(process);
     uint32_t rights;
     assert_true(thread->started);
-    assert_int_equal(thread->core, 1);
-    assert_int_equal(thread->priority, PRIO_BUDGET);
-    assert_int_equal(thread->share, 250);
+    const struct fake_object *sc = &fake.object[thread->sc];
+    assert_int_equal(sc->core, 1);
+    assert_int_equal(sc->share, 250);
+    assert_int_equal(sc->period, 10000);
+    assert_false(sc->soft);
     assert_int_equal(thread->entry, 0x400200);
     assert_int_equal(thread->argument, START_VA);
-    assert_int_equal(thread_of(&manager.vm[1].spawned)->priority, PRIO_BEST_EFFORT);
+    sc = &fake.object[thread_of(&manager.vm[1].spawned)->sc];
+    assert_int_equal(sc->share, 0);
+    assert_int_equal(sc->users, 1); // of its own
     assert_int_equal(block->magic, START_MAGIC);
     assert_int_equal(block->role, START_VMM);
     assert_string_equal(block->vmm.name, "one");
@@ -78,7 +82,7 @@ static void check_vmm_process(void)
     assert_int_equal(process->slot[block->vmm.console.event - 2].withheld, ~2ull);
     assert_int_equal(process->slot[block->vmm.event - 2].withheld, 0);
     assert_int_equal(process->counts.processes, 0);
-    assert_int_equal(process->counts.budgets, 0);
+    assert_int_equal(process->counts.contexts, 0);
     assert_int_equal(process->counts.vms, 1);
     // The program: shared text, data of its own.
     const struct fake_mapping *text = fake_mapped(process, 0x400000);
@@ -114,7 +118,14 @@ static void check_console_process(void)
                      fake_handle(manager.vm[1].line));
     assert_true(process->ports);
     assert_int_equal(irq->bits, CONSOLE_BIT_IRQ);
-    assert_int_equal(thread_of(&manager.console)->priority, PRIO_SYSTEM);
+    // With the manager itself on a context that the config can set.
+    const struct fake_object *sc = &fake.object[thread_of(&manager.console)->sc];
+    assert_ptr_equal(sc, fake_handle(manager.sc));
+    assert_int_equal(sc->core, 0);
+    assert_int_equal(sc->share, 100);
+    assert_int_equal(sc->period, 1000);
+    assert_true(sc->soft);
+    assert_int_equal(sc->users, 2);
 }
 
 static bool script_inspect(int at)

@@ -8,6 +8,11 @@ static void type(const char *keys)
     assert_int_equal(line_write(&console_side, keys, (uint32_t)strlen(keys)), strlen(keys));
 }
 
+static const struct fake_object *context_of(uint32_t vm)
+{
+    return &fake.object[fake_handle(manager.vm[vm].spawned.thread)->sc];
+}
+
 static bool script_monitor(int at)
 {
     static const char *const commands[] = {
@@ -65,15 +70,16 @@ static bool script_move(int at)
     const int count = sizeof(commands) / sizeof(commands[0]);
     if (at < count) {
         if (at == 1) {
-            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 0);
-            assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->share, 250);
-            assert_int_equal(fake_count(FAKE_BUDGET), 1); // the old one is gone
+            const struct fake_object *sc = context_of(0);
+            assert_int_equal(sc->core, 0);
+            assert_int_equal(sc->share, 250);
+            assert_int_equal(fake_count(FAKE_SC), 3); // two VMs, the system; the old one is gone
         }
         type(commands[at]);
         return true;
     }
     if (at == count) {
-        assert_int_equal(fake_handle(manager.vm[0].spawned.thread)->core, 1);
+        assert_int_equal(context_of(0)->core, 1);
     }
     return script_two_off(at - count);
 }
@@ -93,7 +99,45 @@ static void test_move(void **state)
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");
-    assert_int_equal(fake_count(FAKE_BUDGET), 0); // ended VMs hold no time
+    assert_int_equal(fake_count(FAKE_SC), 1); // ended VMs hold no time
+}
+
+// The kernel cannot let it go yet: the old context stays, and with it what is promised there.
+static bool script_move_waits(int at)
+{
+    fake.moves_wait = at < 3;
+    switch (at) {
+    case 0:
+        type("vm move one 0\r");
+        return true;
+    case 1:
+        assert_int_equal(context_of(0)->core, 1);
+        assert_int_equal(fake_count(FAKE_SC), 4);
+        type("vm move one 1\r");
+        return true;
+    case 2:
+        manager.vm[0].left_tsc -= 3000000000; // it is 3 s later
+        return false;
+    case 3: // the second call finds that it has left
+    case 4:
+        return false;
+    case 5:
+        assert_int_equal(context_of(0)->core, 0);
+        assert_int_equal(fake_count(FAKE_SC), 3);
+    }
+    return script_two_off(at - 5);
+}
+
+static void test_move_waits(void **state)
+{
+    (void)state;
+    script = script_move_waits;
+    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
+                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    expect("VM 'one' goes to core 0\r\n");
+    expect("VM 'one' cannot go to core 1: it is still on its way to core 0\r\n");
+    expect("VM 'one' is still on its way to core 0: the kernel works for it\r\n");
+    assert_int_equal(fake_count(FAKE_SC), 1);
 }
 
 static bool script_keys(int at)
@@ -228,7 +272,7 @@ static void test_reset(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_monitor), TEST(test_move), TEST(test_clocks_that_differ),
+        TEST(test_monitor), TEST(test_move), TEST(test_move_waits), TEST(test_clocks_that_differ),
         TEST(test_keys), TEST(test_sample), TEST(test_power_off), TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

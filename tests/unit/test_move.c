@@ -2,51 +2,7 @@
 // A thread that goes to another core, with its vCPU and its timers: from every state that it can be
 // in, while others wake it, and while it is killed. The manager is on core 0; the VMM starts on 1.
 #include <stdlib.h>
-#include "kernel.h"
-
-struct scene {
-    struct fake_process p;
-    int64_t vm, page, event, timer, h; // the VMM's handles
-    struct vcpu *v;
-};
-#define MANAGER_EVENT 100 // the manager's handles of the VMM's event and VM
-#define MANAGER_VM    102
-
-static struct scene make_scene(uint8_t priority, int64_t budget)
-{
-    struct scene s = { .p = fake_spawn(1, 8 * MB, priority, (uint64_t)budget) };
-    s.vm = CALL(1, vm_create, 0);
-    s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
-    s.event = CALL(1, event_create, 0);
-    s.timer = CALL(1, timer_create, s.event, 1);
-    s.h = CALL(1, vcpu_create, s.vm, 0, s.page, s.event);
-    assert_true(s.h > 0);
-    s.v = object_to(fake_object(s.p.process, s.h), vcpu);
-    memcpy(&fake_manager->handles[MANAGER_EVENT], &s.p.process->handles[s.event], 8);
-    memcpy(&fake_manager->handles[MANAGER_VM], &s.p.process->handles[s.vm], 8);
-    return s;
-}
-
-static struct scene best_effort(void) { return make_scene(PRIO_BEST_EFFORT, 0); }
-
-static int64_t ask(const struct scene *s, uint32_t core)
-{
-    return CALL(0, thread_move, s->p.thread_h, core, 0);
-}
-
-static void move(const struct scene *s, uint32_t from, uint32_t to)
-{
-    uint32_t left = s->v->arch.left;
-    assert_int_equal(ask(s, to), OK);
-    fake_interrupts(from);
-    assert_ptr_not_equal(cpus[from]->current, s->p.thread);
-    assert_int_equal(s->p.thread->state, THREAD_MOVING);
-    assert_int_equal(s->v->arch.left, left + 1); // on the old core: the fake looks
-    fake_interrupts(to);
-    assert_int_equal(s->p.thread->core, to);
-    assert_int_equal(s->v->core, to);
-    assert_int_equal(s->p.thread->asked, 0);
-}
+#include "move_scene.h"
 
 static void test_running(void **state)
 {
@@ -69,11 +25,11 @@ static void test_running(void **state)
 static void test_beside_ring3(void **state)
 {
     (void)state;
-    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, 0);
     fake_yield(1);
     assert_ptr_equal(cpus[1]->current, a.thread);
-    assert_int_equal(CALL(0, thread_move, b.thread_h, 2, 0), OK);
+    assert_int_equal(CALL(0, sc_move, b.sc, fake_sc(2, 0, 0)), 1);
     fake_interrupts(1);
     assert_int_equal(b.thread->core, 2);
     assert_ptr_equal(cpus[1]->current, a.thread);
@@ -85,7 +41,7 @@ static void test_timer_ahead(void **state)
 {
     (void)state;
     struct scene s = best_effort();
-    int64_t second = CALL(0, thread_create, s.p.handle, 2, 0x400000, 0, 0);
+    int64_t second = CALL(0, thread_create, s.p.handle, home[2], 0x400000, 0, 0);
     assert_int_equal(CALL(0, thread_start, second), OK);
     fake_interrupts(2);
     uint64_t deadline = fake.now + 5 * MS;
@@ -104,87 +60,53 @@ static void test_refused(void **state)
 {
     (void)state;
     struct scene s = best_effort();
-    int64_t b = CALL(0, budget_create, 2, 100, 10000);
-    assert_int_equal(ask(&s, 4), ERR_RANGE);
-    assert_int_equal(ask(&s, 1), ERR_STATE); // it is there
-    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 3, b), ERR_RANGE);
-    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 2, s.p.thread_h), ERR_HANDLE);
-    assert_int_equal(CALL(0, thread_move, s.p.handle, 2, 0), ERR_HANDLE);
-    int64_t weak = CALL(0, handle_copy, HANDLE_SELF, s.p.thread_h, RIGHT_USE, 0);
-    assert_int_equal(CALL(0, thread_move, weak, 2, 0), ERR_RIGHTS);
-    int64_t fresh = CALL(0, thread_create, s.p.handle, 1, 0x400000, 0, 0);
-    assert_int_equal(CALL(0, thread_move, fresh, 2, 0), ERR_STATE); // not started
-    assert_int_equal(ask(&s, 2), ERR_STATE);                        // not alone in its process
-    CALL(0, thread_kill, fresh);
-    fake_interrupts(1);
-    assert_int_equal(ask(&s, 2), OK);
-    assert_int_equal(ask(&s, 3), ERR_BUSY); // under way
-    fake_interrupts(1);
-    assert_int_equal(ask(&s, 3), ERR_BUSY);
-    fake_interrupts(2);
-    assert_int_equal(ask(&s, 3), OK);
-    fake_interrupts(2);
-    fake_interrupts(3);
-    // Only those who give out time move anybody.
-    assert_int_equal(CALL(3, thread_move, HANDLE_SELF, 2, 0), ERR_HANDLE);
-    CALL(0, handle_copy, s.p.handle, s.p.thread_h, RIGHT_ALL, 50);
-    assert_int_equal(CALL(3, thread_move, 50, 2, 0), ERR_RIGHTS);
-}
-
-// It gets company between the request and the look at it: it stays.
-static void test_second_thread_meanwhile(void **state)
-{
-    (void)state;
-    struct scene s = best_effort();
-    fake.hold[1] = true;
-    assert_int_equal(ask(&s, 2), OK);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
-    assert_true(t > 0);
-    fake.hold[1] = false;
-    fake_interrupts(1);
-    fake_interrupts(2);
-    assert_int_equal(s.p.thread->core, 1);
-    assert_int_equal(s.p.thread->asked, 0);
-    assert_ptr_equal(cpus[1]->current, s.p.thread);
+    assert_int_equal(CALL(0, sc_move, home[1], home[1]), ERR_RANGE);
+    assert_int_equal(CALL(0, sc_move, home[1], s.p.thread_h), ERR_HANDLE);
+    assert_int_equal(CALL(0, sc_move, s.p.thread_h, home[1]), ERR_HANDLE);
+    int64_t weak = CALL(0, handle_copy, HANDLE_SELF, home[1], RIGHT_USE, 0);
+    assert_int_equal(CALL(0, sc_move, weak, home[2]), ERR_RIGHTS);
+    weak = CALL(0, handle_copy, HANDLE_SELF, home[2], RIGHT_CONTROL, 0);
+    assert_int_equal(CALL(0, sc_move, home[1], weak), ERR_RIGHTS);
+    assert_int_equal(CALL(0, sc_move, home[3], home[2]), 0); // nobody is there
 }
 
 static void test_queued(void **state)
 {
     (void)state;
     struct scene s = best_effort();
-    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, 0);
     fake_yield(1);
     assert_ptr_equal(cpus[1]->current, other.thread);
     move(&s, 1, 2);
     assert_ptr_equal(cpus[2]->current, s.p.thread);
-    assert_int_equal(cpus[1]->queue_bits, 0);
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    assert_int_equal(fake_yield(1), OK);
 }
 
-static void test_budgets(void **state)
+static void test_shares(void **state)
 {
     (void)state;
-    int64_t from = CALL(0, budget_create, 1, 100, 10000);
-    int64_t to = CALL(0, budget_create, 2, 500, 10000);
-    struct scene s = make_scene(PRIO_BUDGET, from);
+    int64_t from = fake_sc(1, 100, 10000);
+    int64_t to = fake_sc(2, 500, 10000);
+    struct scene s = make_scene(from);
     fake_advance(2 * MS);
-    assert_int_equal(s.p.thread->state, THREAD_PARKED);
-    assert_int_equal(CALL(0, thread_move, s.p.thread_h, 2, to), OK);
+    assert_int_equal(fake.state[1], FAKE_IDLE); // its time is used up
+    assert_int_equal(CALL(0, sc_move, from, to), 1);
     fake_interrupts(1);
     fake_interrupts(2);
     assert_ptr_equal(cpus[2]->current, s.p.thread); // there it has time
-    assert_int_equal(s.p.thread->priority, PRIO_BUDGET);
     uint64_t before = 0;
     for (unsigned i = 0; i < 1080; i++) {
-        if (i == 80) // from here on in whole periods of the budget
+        if (i == 80) // from here on in whole periods of the share
             before = thread_run_tsc(s.p.thread, fake.now);
         fake_advance(MS / 10);
     }
     assert_in_range((thread_run_tsc(s.p.thread, fake.now) - before) / MS, 49, 51);
     // Without one it is best effort.
-    assert_int_equal(ask(&s, 3), OK);
+    assert_int_equal(CALL(0, sc_move, to, home[3]), 1);
     fake_interrupts(2);
     fake_interrupts(3);
-    assert_int_equal(s.p.thread->priority, PRIO_BEST_EFFORT);
+    assert_int_equal(s.p.thread->sc->level, LEVEL_BEST_EFFORT);
     assert_int_equal(FINISH(0, object_destroy, from), OK);
     assert_int_equal(FINISH(0, object_destroy, to), OK);
 }
@@ -247,7 +169,7 @@ static void test_woken_in_between(void **state)
     assert_ptr_equal(cpus[2]->current, s.p.thread);
     assert_int_equal(s.p.thread->arch.value, 4);
     // And on the new core itself, before it has taken its interrupt.
-    struct fake_process other = fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(3, 1 * MB, 0);
     memcpy(&other.process->handles[60], &s.p.process->handles[s.event], 8);
     assert_true(CALL(2, event_wait, s.event, 4, 0) == FAKE_BLOCKED);
     fake.hold[3] = true;
@@ -318,7 +240,7 @@ static void test_killed_in_between(void **state)
 static void destroy_while_moving(unsigned step, bool vcpu, bool back)
 {
     struct scene s = best_effort();
-    struct fake_process other = fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process other = fake_spawn(3, 1 * MB, 0);
     memcpy(&other.process->handles[60], &s.p.process->handles[vcpu ? s.h : s.timer], 8);
     CALL(1, timer_arm, s.timer, fake.now + 100 * MS);
     if (vcpu)
@@ -346,8 +268,11 @@ static void destroy_while_moving(unsigned step, bool vcpu, bool back)
     assert_int_equal(s.p.thread->core, back ? 1 : 2);
     assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
     assert_int_equal(FINISH(0, object_destroy, other.handle), OK);
-    for (uint32_t core = 0; core < 4; core++)
+    assert_int_equal(FINISH(0, object_destroy, other.sc), OK);
+    for (uint32_t core = 0; core < 4; core++) {
+        assert_int_equal(FINISH(0, object_destroy, home[core]), OK);
         assert_true(list_empty(&cpus[core]->timers));
+    }
 }
 
 static void test_destroyed_while_moving(void **state)
@@ -356,22 +281,6 @@ static void test_destroyed_while_moving(void **state)
     for (unsigned step = 0; step < 30; step++)
         for (unsigned kind = 0; kind < 4; kind++)
             destroy_while_moving(step, kind & 1, kind & 2);
-}
-
-// A timer that stayed behind, for its process once had a thread there, is not that thread's to
-// move.
-static void test_timer_elsewhere(void **state)
-{
-    (void)state;
-    struct scene s = best_effort();
-    struct timer *t = &object_to(fake_object(s.p.process, s.timer), timer_object)->timer;
-    CALL(1, timer_arm, s.timer, fake.now + 5 * MS);
-    t->core = 3; // as if a thread there had made it
-    list_remove(&t->link);
-    list_push_back(&cpus[3]->timers, &t->link);
-    move(&s, 1, 2);
-    assert_int_equal(t->core, 3);
-    assert_ptr_equal(cpus[3]->timers.next, &t->link);
 }
 
 // While the kernel does long work for it, it stays; then it goes.
@@ -398,12 +307,12 @@ static void test_long_work(void **state)
 static void test_long_work_beside_another(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 60 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 60 * MB, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, other.handle, e, RIGHT_WAIT, 40);
     assert_ptr_equal(cpus[1]->current, p.thread);
-    assert_int_equal(CALL(0, thread_move, p.thread_h, 2, 0), OK);
+    assert_int_equal(CALL(0, sc_move, p.sc, fake_sc(2, 0, 0)), 1);
     CALL(1, mem_create, 32 * MB, PAGE_SIZE, 0); // its quantum ends in the middle
     assert_ptr_equal(cpus[1]->current, other.thread);
     CALL(1, event_wait, 40, 1, 0); // now it goes on, ends its work and leaves
@@ -452,11 +361,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON4(test_running), ON4(test_timer_ahead), ON4(test_beside_ring3), ON4(test_refused),
-        ON4(test_second_thread_meanwhile), ON4(test_queued),
-        ON4(test_budgets), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
+        ON4(test_queued),
+        ON4(test_shares), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
-        ON4(test_long_work_beside_another), ON4(test_destroyed_while_moving),
-        ON4(test_timer_elsewhere), ON4(test_many),
+        ON4(test_long_work_beside_another), ON4(test_destroyed_while_moving), ON4(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

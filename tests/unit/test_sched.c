@@ -7,7 +7,7 @@
 static void test_alone(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_ptr_equal(cpus[1]->current, p.thread);
     assert_int_equal(p.thread->arch.argument, 7);
     assert_true(cpus[1]->deadline == UINT64_MAX); // nobody else: no timer at all
@@ -19,9 +19,9 @@ static void test_alone(void **state)
 static void test_priorities(void **state)
 {
     (void)state;
-    struct fake_process low = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process low = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(0, event_create, 0);
-    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    struct fake_process high = fake_spawn(1, 1 * MB, fake_sc(1, 1000, 1000));
     assert_ptr_equal(cpus[1]->current, high.thread); // at once
     fake_advance(10 * QUANTUM);
     assert_ptr_equal(cpus[1]->current, high.thread);
@@ -41,7 +41,7 @@ static void test_round_robin(void **state)
     struct fake_process p[3];
     uint64_t ran[3];
     for (unsigned i = 0; i < 3; i++)
-        p[i] = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+        p[i] = fake_spawn(1, 1 * MB, 0);
     for (unsigned i = 0; i < 3; i++)
         ran[i] = thread_run_tsc(p[i].thread, fake.now);
     for (unsigned i = 0; i < 300; i++)
@@ -56,12 +56,12 @@ static void test_round_robin(void **state)
 static void test_preempted_keeps_quantum(void **state)
 {
     (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, 0);
     fake_advance(QUANTUM);
     struct thread *first = cpus[1]->current;
     fake_advance(QUANTUM / 2);
-    struct fake_process high = fake_spawn(1, 1 * MB, PRIO_SYSTEM, 0);
+    struct fake_process high = fake_spawn(1, 1 * MB, fake_sc(1, 1000, 1000));
     assert_ptr_equal(cpus[1]->current, high.thread);
     fake.core = 1;
     CALL(1, thread_exit, 0);
@@ -74,8 +74,8 @@ static void test_preempted_keeps_quantum(void **state)
 static void test_yield_is_cheap(void **state)
 {
     (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, 0);
     assert_ptr_equal(cpus[1]->current, a.thread);
     assert_true(fake_yield(1) == FAKE_BLOCKED);
     assert_ptr_equal(cpus[1]->current, b.thread);
@@ -111,7 +111,7 @@ static void test_kill_running_elsewhere(void **state)
     int64_t e = CALL(0, event_create, 0);
     int64_t p = CALL(0, process_create, 1 * MB, e, 4);
     fake_grant(object_to(fake_object(fake_manager, p), process));
-    int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0x800000, 0);
+    int64_t t = CALL(0, thread_create, p, fake_sc(1, 0, 0), 0x400000, 0x800000, 0);
     struct thread *thread = object_to(fake_object(fake_manager, t), thread);
     CALL(0, thread_start, t);
     assert_int_equal(CALL(0, thread_start, t), ERR_STATE);
@@ -132,15 +132,15 @@ static void test_kill_running_elsewhere(void **state)
 static void test_kill_others(void **state)
 {
     (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process b = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process a = fake_spawn(1, 1 * MB, 0);
+    struct fake_process b = fake_spawn(1, 1 * MB, 0);
     assert_ptr_equal(cpus[1]->current, a.thread);
     CALL(0, thread_kill, b.thread_h); // in the queue
     fake_interrupts(1);
     assert_int_equal(b.thread->state, THREAD_DEAD);
     assert_ptr_equal(cpus[1]->current, a.thread);
-    assert_int_equal(cpus[1]->queue_bits, 0);
-    int64_t fresh = CALL(0, thread_create, a.handle, 1, 0x400000, 0, 0); // never started
+    assert_int_equal(fake_yield(1), OK); // alone there
+    int64_t fresh = CALL(0, thread_create, a.handle, a.sc, 0x400000, 0, 0); // never started
     struct thread *t = object_to(fake_object(fake_manager, fresh), thread);
     CALL(0, thread_kill, fresh);
     fake_interrupts(1);
@@ -148,34 +148,34 @@ static void test_kill_others(void **state)
     assert_int_equal(a.process->threads_alive, 1);
 }
 
-// Who may give out time.
+// Time is given out by who has the system object; others pass on what they were given.
 static void test_authority(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    assert_int_equal(CALL(1, budget_create, 1, 500, 10000), ERR_RIGHTS);
-    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0), ERR_RIGHTS);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t elsewhere = fake_sc(0, 100, 10000);
+    assert_int_equal(CALL(1, sc_create, BOOT_HANDLE_SYSTEM, 1, 500, 10000, 0), ERR_HANDLE);
+    CALL(0, handle_copy, p.handle, BOOT_HANDLE_SYSTEM, RIGHT_READ | RIGHT_USE, 40);
+    assert_int_equal(CALL(1, sc_create, 40, 1, 500, 10000, 0), ERR_RIGHTS);
+    CALL(0, handle_copy, p.handle, elsewhere, RIGHT_READ, 41);
+    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 41, 0x400000, 0, 0), ERR_RIGHTS);
+    assert_int_equal(CALL(1, thread_create, HANDLE_SELF, 40, 0x400000, 0, 0), ERR_HANDLE);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     assert_true(t > 0);
-    assert_int_equal(CALL(1, thread_sched, t, PRIO_SYSTEM, 0), ERR_RIGHTS);
     struct thread *made = object_to(fake_object(p.process, t), thread);
-    assert_int_equal(made->priority, PRIO_BEST_EFFORT);
-    assert_int_equal(CALL(0, thread_create, p.handle, 2, 0x400000, 0, 0), ERR_RANGE);
-    assert_int_equal(CALL(0, thread_create, p.handle, 1, USER_END, 0, 0), ERR_RANGE);
-    assert_int_equal(CALL(0, thread_sched, p.thread_h, PRIO_SYSTEM, 0), ERR_STATE); // runs already
-    int64_t fresh = CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0);
-    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_BUDGET, 0), ERR_RANGE);
-    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_COUNT, 0), ERR_RANGE);
-    assert_int_equal(CALL(0, thread_sched, fresh, 0, 0), ERR_RANGE);
-    int64_t elsewhere = CALL(0, budget_create, 0, 100, 10000);
-    assert_int_equal(CALL(0, thread_sched, fresh, PRIO_BUDGET, elsewhere), ERR_RANGE);
+    assert_ptr_equal(made->sc, p.thread->sc); // and so has no time of its own
+    CALL(0, handle_copy, p.handle, elsewhere, RIGHT_USE, 42);
+    t = CALL(1, thread_create, HANDLE_SELF, 42, 0x400000, 0, 0);
+    made = object_to(fake_object(p.process, t), thread);
+    assert_int_equal(made->core, 0);
+    assert_int_equal(CALL(0, thread_create, p.handle, p.sc, USER_END, 0, 0), ERR_RANGE);
 }
 
 static void test_process_ends_with_last_thread(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     CALL(1, thread_start, t);
     CALL(1, thread_exit, 5);
     assert_int_equal(p.process->status.end, PROCESS_ALIVE);
@@ -183,14 +183,14 @@ static void test_process_ends_with_last_thread(void **state)
     assert_int_equal(p.process->status.end, PROCESS_EXITED);
     assert_int_equal(p.process->status.status, 6);
     assert_int_equal(fake.state[1], FAKE_IDLE);
-    assert_int_equal(CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0), ERR_STATE);
+    assert_int_equal(CALL(0, thread_create, p.handle, p.sc, 0x400000, 0, 0), ERR_STATE);
 }
 
 static void test_fault_ends_all_threads(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
-    int64_t other = CALL(0, thread_create, p.handle, 2, 0x400000, 0, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t other = CALL(0, thread_create, p.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
     CALL(0, thread_start, other);
     fake_interrupts(2);
     fake_fault(1, 13);
@@ -208,11 +208,11 @@ static void test_fault_ends_all_threads(void **state)
 static void test_end_wakes_on_same_core(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 4 * MB, PRIO_BEST_EFFORT, 0);
-    struct fake_process other = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 4 * MB, 0);
+    struct fake_process other = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(1, event_create, 0), child = CALL(1, process_create, 1 * MB, e, 1);
     fake_grant(object_to(fake_object(p.process, child), process));
-    CALL(1, thread_start, CALL(1, thread_create, child, 1, 0x400000, 0, 0));
+    CALL(1, thread_start, CALL(1, thread_create, child, 0, 0x400000, 0, 0));
     CALL(1, event_wait, e, 1, 0);
     while (cpus[1]->current == other.thread)
         fake_yield(1);
@@ -226,9 +226,9 @@ static void test_end_wakes_on_same_core(void **state)
 static void test_many_threads_end(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 8 * MB, 0);
     for (unsigned i = 0; i < 300; i++) {
-        int64_t t = CALL(0, thread_create, p.handle, 1, 0x400000, 0, 0);
+        int64_t t = CALL(0, thread_create, p.handle, p.sc, 0x400000, 0, 0);
         assert_true(t > 0);
         CALL(0, thread_start, t);
         if (i < 40) // has ended before, and is in the list of threads still

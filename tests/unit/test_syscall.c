@@ -69,7 +69,7 @@ static void test_process_status(void **state)
 {
     (void)state;
     struct process_status *s = user_page(0);
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_int_equal(CALL(0, process_status, p.handle, USER_PAGE), OK);
     assert_int_equal(s->end, PROCESS_ALIVE);
     assert_int_equal(s->threads, 1);
@@ -89,7 +89,7 @@ static void test_end_event(void **state)
     int64_t e = CALL(0, event_create, 0);
     int64_t p = CALL(0, process_create, 1 * MB, e, 0x40);
     fake_grant(object_to(fake_object(fake_manager, p), process));
-    int64_t t = CALL(0, thread_create, p, 1, 0x400000, 0, 0);
+    int64_t t = CALL(0, thread_create, p, fake_sc(1, 0, 0), 0x400000, 0, 0);
     CALL(0, thread_start, t);
     fake_interrupts(1);
     assert_true(CALL(0, event_wait, e, 0x40, 0) == FAKE_BLOCKED);
@@ -107,7 +107,7 @@ static void test_ports_and_log(void **state)
     object_to(o, ioports)->first = 0x3f8;
     object_to(o, ioports)->count = 8;
     int64_t h = handle_set(fake_manager, 0, o, RIGHT_USE | RIGHT_COPY);
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_int_equal(CALL(0, ioports_grant, p.handle, h), OK);
     size_t before = fake.log_bytes;
     log_print("to the ring only\n");
@@ -155,7 +155,7 @@ static void test_random_calls(void **state)
     uint64_t used = fake_manager->used;
     for (unsigned seed = 1; seed <= 12; seed++) {
         srand(seed);
-        struct fake_process p = fake_spawn(1, 4 * MB, PRIO_BEST_EFFORT, 0);
+        struct fake_process p = fake_spawn(1, 4 * MB, 0);
         for (unsigned i = 0; i < 1500; i++) {
             fake_settle();
             if (fake.state[1] != FAKE_USER) {
@@ -174,6 +174,7 @@ static void test_random_calls(void **state)
         }
         assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
         assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, p.sc), OK);
         assert_int_equal(fake_manager->used, used);
     }
 }

@@ -82,7 +82,7 @@ static void test_wakes_waiter(void **state)
 static void test_other_core(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 1 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(1, event_create, 0);
     int64_t t = CALL(1, timer_create, e, 1);
     CALL(1, timer_arm, t, fake.now + MS);
@@ -130,7 +130,7 @@ static void test_many(void **state)
 static void test_some_at_a_time(void **state)
 {
     (void)state;
-    struct fake_process p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process p = fake_spawn(1, 8 * MB, 0);
     int64_t e = CALL(1, event_create, 0);
     uint64_t due = fake.now + 500 * MS;
     static int64_t h[400];

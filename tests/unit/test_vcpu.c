@@ -10,7 +10,7 @@ struct scene {
 
 static struct scene make_scene(void)
 {
-    struct scene s = { .p = fake_spawn(1, 8 * MB, PRIO_BEST_EFFORT, 0) };
+    struct scene s = { .p = fake_spawn(1, 8 * MB, 0) };
     s.vm = CALL(1, vm_create, 0);
     s.page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     s.event = CALL(1, event_create, 0);
@@ -73,7 +73,7 @@ static void test_run_refused(void **state)
     assert_int_equal(CALL(1, vcpu_run, s.vm), ERR_HANDLE);
     int64_t weak = CALL(1, handle_copy, HANDLE_SELF, s.h, RIGHT_READ, 0);
     assert_int_equal(CALL(1, vcpu_run, weak), ERR_RIGHTS);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 1, 0x400000, 0, 0);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     CALL(1, thread_start, t);
     enter(&s);
     fake_advance(10 * MS); // the second thread's turn
@@ -201,9 +201,9 @@ static void test_abandoned_vcpu(void **state)
 {
     (void)state;
     struct scene s = make_scene();
-    struct fake_process q = fake_spawn(2, 8 * MB, PRIO_BEST_EFFORT, 0);
+    struct fake_process q = fake_spawn(2, 8 * MB, 0);
     memcpy(&q.process->handles[101], &fake_manager->handles[101], 8);
-    fake_spawn(3, 1 * MB, PRIO_BEST_EFFORT, 0);
+    fake_spawn(3, 1 * MB, 0);
     fake.hold[3] = true; // the grace period does not end
     assert_true(CALL(2, object_destroy, 101) == FAKE_BLOCKED);
     CALL(0, thread_kill, q.thread_h);
@@ -239,8 +239,8 @@ static void test_kill_in_guest(void **state)
     assert_int_equal(s.p.process->status.end, PROCESS_KILLED);
 }
 
-// Another core wakes it between its blocking and the scheduler's turn: it goes on, and is not left
-// in its queue, where its quantum would end again and again.
+// Another core wakes it between its blocking and the scheduler's turn: it goes on, and stands
+// in its queue once.
 static void block_and_wake(struct vcpu *v)
 {
     v->thread->state = THREAD_BLOCKED;
@@ -258,8 +258,8 @@ static void test_woken_on_the_way(void **state)
     fake_exit(1, block_and_wake);
     assert_int_equal(fake.state[1], FAKE_GUEST);
     assert_ptr_equal(cpus[1]->current, s.p.thread);
-    assert_true(list_empty(&s.p.thread->queue));
-    assert_int_equal(cpus[1]->queue_bits, 0);
+    assert_ptr_equal(s.p.thread->sc->ready.next, &s.p.thread->queue); // once
+    assert_ptr_equal(s.p.thread->queue.next, &s.p.thread->sc->ready);
     fake_advance(10 * QUANTUM_US * 1000ull);
     assert_true(cpus[1]->deadline > fake.now);
 }
@@ -283,11 +283,11 @@ static void test_stats(void **state)
     assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, 0x666000), ERR_RANGE);
     // It runs on, on the other core, and nothing has charged it meanwhile.
     uint64_t before = stats->run_tsc;
-    int64_t ran = s.p.thread->ran;
+    int64_t ran = s.p.thread->sc->ran;
     fake.now += 2 * MS;
     assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, USER_PAGE), 1);
     assert_int_equal(stats->run_tsc - before, 2 * MS);
-    assert_int_equal(s.p.thread->ran, ran);
+    assert_int_equal(s.p.thread->sc->ran, ran);
     assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
     assert_int_equal(s.v->page->sregs.rip, 0xfff0);
     assert_int_equal(CALL(1, vcpu_sregs, s.h, 2), ERR_RANGE);

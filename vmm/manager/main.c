@@ -172,6 +172,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (manager->config.log == CONFIG_LOG_DEBUG) {
         measure_syscall(manager);
     }
+    move_system(manager);
     int64_t status = vms_prepare(manager);
     if (status < 0) {
         report(manager, "the VMs' consoles cannot be made: %s\n", report_status(status));
@@ -193,11 +194,11 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     start_vms(manager);
     for (;;) {
         uint64_t audit = audit_when_made(manager), ended = vms_report_ended(manager);
-        uint64_t sample = sample_run(manager);
+        uint64_t sample = sample_run(manager), moves = moves_run(manager);
         if (manager->running == 0 && ended == 0) {
             break;
         }
-        manager_serve(manager, sooner(sooner(audit, ended), sample));
+        manager_serve(manager, sooner(sooner(audit, ended), sooner(sample, moves)));
     }
     report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
                                          : "no VM runs any more: powering off, status 1\n");

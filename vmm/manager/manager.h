@@ -29,7 +29,9 @@ struct manager_vm {
     struct spawned spawned;
     handle_t event;   // the VMM waits for it; VMM_BIT_*
     uint32_t core;    // where it is, or was sent last
-    handle_t budget;  // on that core; 0: best effort
+    handle_t sc;      // its scheduling context there
+    handle_t left_sc; // that of the core that it is leaving; 0: it is where it was sent
+    uint64_t left_tsc; // when it was sent
     handle_t line;    // memory of its console line
     const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats
@@ -72,6 +74,7 @@ struct manager {
     struct line line;             // line 0
     handle_t line_memory;
     handle_t console_event;
+    handle_t sc;                  // of manager and console, on core 0
     bool console_runs;
     bool flushed;
     uint32_t vms;                 // entries of vm[]
@@ -144,10 +147,15 @@ void vms_ended(struct manager *manager, uint32_t index);
 uint64_t vms_report_ended(struct manager *manager);
 
 // move.c: which core a VM runs on.
-// Makes the VM's budget on a core, where it has a share. -> its handle, 0 or a negative status
-int64_t move_budget(const struct manager_vm *vm, uint32_t core);
+// Makes the VM's scheduling context on a core. -> its handle or a negative status
+int64_t move_context(const struct manager_vm *vm, uint32_t core);
 // The VM has ended: what it was promised of its core is others' to have.
-void move_budget_end(struct manager_vm *vm);
+void move_context_end(struct manager_vm *vm);
+// Gives manager and console their share of core 0; where that cannot be, it is said.
+void move_system(struct manager *manager);
+// Sees to the VMs that are on their way. -> when to look again (deadline as for
+// kcall_event_wait()), 0 if there is none
+uint64_t moves_run(struct manager *manager);
 // Sends a running VM to a core. Says what came of it, or why it cannot be.
 void vms_move(struct manager *manager, uint32_t index, uint32_t core);
 // Places all running VMs anew (config/place.c) and sends those that belong elsewhere there. -> how

@@ -104,7 +104,7 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
 }
 
 int64_t spawn_start(struct spawned *spawned, const struct program *program,
-                    const struct start_block *block, const struct spawn_place *place)
+                    const struct start_block *block, handle_t sc)
 {
     int64_t status = spawn_fill(spawned->memory, spawned->mapped, block, sizeof(*block));
     if (status >= 0) {
@@ -113,14 +113,13 @@ int64_t spawn_start(struct spawned *spawned, const struct program *program,
     if (status < 0) {
         return status;
     }
-    status = kcall_thread_create(spawned->process, place->core, program->image.entry,
-                                 START_STACK_TOP, START_VA);
+    status = kcall_thread_create(spawned->process, sc, program->image.entry, START_STACK_TOP,
+                                 START_VA);
     if (status < 0) {
         return status;
     }
     spawned->thread = (handle_t)status;
-    status = kcall_thread_sched(spawned->thread, place->priority, place->budget);
-    return status < 0 ? status : kcall_thread_start(spawned->thread);
+    return kcall_thread_start(spawned->thread);
 }
 
 void spawn_destroy(struct spawned *spawned)

@@ -23,12 +23,6 @@ struct spawned {
     uint64_t mapped;  // bytes of it so far
 };
 
-struct spawn_place {
-    uint32_t core;
-    uint32_t priority; // PRIO_*
-    handle_t budget;   // 0: none
-};
-
 // Returns NULL, or what is wrong. Called once per program.
 const char *program_load(struct program *program, const void *file, uint64_t len);
 
@@ -42,10 +36,10 @@ struct spawn_limits {
 int64_t spawn_create(struct spawned *spawned, const struct program *program,
                      const struct spawn_limits *limits, handle_t event, uint64_t bits);
 
-// Gives the process its start block, and starts it. Returns OK or a negative status; then the
-// caller calls spawn_destroy().
+// Gives the process its start block, and starts it on a scheduling context. Returns OK or a
+// negative status; then the caller calls spawn_destroy().
 int64_t spawn_start(struct spawned *spawned, const struct program *program,
-                    const struct start_block *block, const struct spawn_place *place);
+                    const struct start_block *block, handle_t sc);
 
 // Ends the process if it still runs and frees everything that spawn_create() and spawn_start()
 // made.

@@ -7,7 +7,6 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
-#define CONSOLE_CORE     0u
 #define VM_LINE_VA       0x61000000ull
 #define VM_LINE_STRIDE   0x20000ull
 #define VM_LOOK_NS       20000000ull   // between looks at the line of a VM that has ended
@@ -54,7 +53,7 @@ static handle_t give_bits(handle_t process, handle_t event, uint64_t bits, int64
                                    status);
 }
 
-// Makes what outlives the VM's process: its event, its line and its budget.
+// Makes what outlives the VM's process: its event, its line and its scheduling context.
 static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
 {
     int64_t status = kcall_event_create();
@@ -73,9 +72,9 @@ static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
     }
     vm->output = (const struct ring *)(uintptr_t)line_va;
     vm->core = (uint32_t)vm->config->core;
-    status = move_budget(vm, vm->core);
+    status = move_context(vm, vm->core);
     if (status >= 0) {
-        vm->budget = (handle_t)status;
+        vm->sc = (handle_t)status;
     }
     return status < 0 ? status : OK;
 }
@@ -133,7 +132,6 @@ static int64_t console_wire(struct manager *manager, handle_t process)
 
 int64_t vms_start_console(struct manager *manager)
 {
-    const struct spawn_place place = {.core = CONSOLE_CORE, .priority = PRIO_SYSTEM};
     const struct spawn_limits limits = {
         .quota = CONSOLE_QUOTA(manager->vms + 1),
         .counts = {.mappings = 512, .memories = 64, .threads = 1, .events = 4, .timers = 4},
@@ -145,7 +143,7 @@ int64_t vms_start_console(struct manager *manager)
     }
     status = console_wire(manager, manager->console.process);
     if (status >= 0) {
-        status = spawn_start(&manager->console, &manager->console_program, &block, &place);
+        status = spawn_start(&manager->console, &manager->console_program, &block, manager->sc);
     }
     if (status < 0) {
         spawn_destroy(&manager->console);
@@ -218,11 +216,6 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
 void vms_start(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
-    const struct spawn_place place = {
-        .core = vm->core,
-        .priority = vm->budget != 0 ? PRIO_BUDGET : PRIO_BEST_EFFORT,
-        .budget = vm->budget,
-    };
     const struct spawn_limits limits = {
         .quota = (vm->config->memory + CONFIG_VMM_OVERHEAD + vm->config->tables) &
                  ~(PAGE_SIZE - 1),
@@ -239,7 +232,7 @@ void vms_start(struct manager *manager, uint32_t index)
         }
         if (status >= 0) {
             vm->start_tsc = tsc_read();
-            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, &place);
+            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, vm->sc);
         }
         if (status < 0) {
             spawn_destroy(&vm->spawned);
@@ -248,14 +241,14 @@ void vms_start(struct manager *manager, uint32_t index)
     if (status < 0) {
         vm->state = VM_FAILED;
         manager->failed++;
-        move_budget_end(vm);
+        move_context_end(vm);
         report(manager, "VM '%s' cannot be started: %s (%lld)\n", vm->config->name,
                report_status(status), (long long)status);
         return;
     }
     vm->state = VM_RUNNING;
     manager->running++;
-    report(manager, "VM '%s' started: core %u, %u MB\n", vm->config->name, (unsigned)place.core,
+    report(manager, "VM '%s' started: core %u, %u MB\n", vm->config->name, (unsigned)vm->core,
            (unsigned)(vm->config->memory >> 20));
 }
 
@@ -359,7 +352,7 @@ static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager
     manager->failed += state != VM_ENDED && state != VM_RESET;
     manager->running--;
     spawn_destroy(&vm->spawned);
-    move_budget_end(vm);
+    move_context_end(vm);
 }
 
 void vms_kill(struct manager *manager, uint32_t index)

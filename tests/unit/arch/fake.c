@@ -310,7 +310,9 @@ static void make_manager(void *unused)
     enum status status;
     (void)unused;
     fake_manager = process_make(NULL, frames_count_free() * PAGE_SIZE, NULL, &status);
-    fake_thread = thread_make(fake_manager, 0, PRIO_SYSTEM, &status);
+    struct sc *sc = sc_make(fake_manager, 0, 0, 0, &status);
+    sc->soft = 1;
+    fake_thread = thread_make(fake_manager, sc, &status);
     fake_thread->started = 1;
     handle_set(fake_manager, BOOT_HANDLE_SYSTEM,
                object_alloc(OBJ_SYSTEM, fake_manager, &status), RIGHT_ALL);
@@ -384,16 +386,20 @@ void fake_grant(struct process *p)
     }
 }
 
-struct fake_process fake_spawn(uint32_t core, uint64_t quota, uint8_t priority, uint64_t budget)
+int64_t fake_sc(uint32_t core, uint32_t share, uint32_t period_us)
 {
-    struct fake_process f = { 0 };
+    return CALL(0, sc_create, BOOT_HANDLE_SYSTEM, core, share, period_us, 0);
+}
+
+struct fake_process fake_spawn(uint32_t core, uint64_t quota, int64_t sc)
+{
+    struct fake_process f = { .sc = (uint64_t)(sc ? sc : fake_sc(core, 0, 0)) };
     f.handle = (uint64_t)CALL(0, process_create, quota);
     f.process = object_to(fake_object(fake_manager, (int64_t)f.handle), process);
     fake_grant(f.process);
-    f.thread_h = (uint64_t)CALL(0, thread_create, f.handle, core, 0x400000, 0x800000, 7);
+    f.thread_h = (uint64_t)CALL(0, thread_create, f.handle, f.sc, 0x400000, 0x800000, 7);
     f.thread = object_to(fake_object(fake_manager, (int64_t)f.thread_h), thread);
-    if (!f.thread || CALL(0, thread_sched, f.thread_h, priority, budget) != OK ||
-        CALL(0, thread_start, f.thread_h) != OK)
+    if (!f.thread || f.thread->core != core || CALL(0, thread_start, f.thread_h) != OK)
         panic("cannot spawn a process: %s", fake.log);
     fake_interrupts(core);
     return f;

@@ -35,7 +35,7 @@ struct fake {
 extern struct fake fake;
 
 // A machine with that many cores and that much memory, none of it used; a manager with all of it as
-// quota, whose thread runs on core 0 at PRIO_SYSTEM. Frees what the test before had.
+// quota, whose thread runs on core 0. Frees what the test before had.
 void fake_start(uint32_t cores, uint32_t megabytes);
 void fake_stop(void);
 // core_start() on core 0 instead of that manager: only memory and cores are as fake_start() left
@@ -87,10 +87,21 @@ NORETURN void fake_leave(enum fake_state state);
 NORETURN void fake_back_to_user(void);
 NORETURN void fake_back_to_guest(struct vcpu *v);
 
-// Makes a process with a thread that runs on `core` now; its handles are slots of the manager's
-// table.
-struct fake_process { struct process *process; struct thread *thread; uint64_t handle, thread_h; };
-struct fake_process fake_spawn(uint32_t core, uint64_t quota, uint8_t priority, uint64_t budget);
+// Makes a scheduling context; its handle is a slot of the manager's table.
+int64_t fake_sc(uint32_t core, uint32_t share, uint32_t period_us);
+// Makes a process with a thread on that context, or on one of its own, best effort, for 0. Its
+// handles are slots of the manager's table.
+struct fake_process {
+    struct process *process;
+    struct thread *thread;
+    uint64_t handle, thread_h, sc;
+};
+struct fake_process fake_spawn(uint32_t core, uint64_t quota, int64_t sc);
+// What the thread's context has run.
+static inline uint64_t thread_run_tsc(const struct thread *t, uint64_t now)
+{
+    return sc_run_tsc(t->sc, now);
+}
 // More of each kind of objects than tests need, of its parent's.
 void fake_grant(struct process *p);
 // The object behind a handle of that process.

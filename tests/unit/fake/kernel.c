@@ -4,6 +4,7 @@
 // The ABI first: it and the host's mman.h give the same values to PROT_*.
 #include "libc/trap.h"
 #include "tests/unit/fake/kernel.h"
+#include "kernel/abi/boot.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,13 +192,14 @@ static int64_t call_destroy(uint64_t h)
 {
     int64_t status;
     struct fake_object *object = get(h, FAKE_FREE, RIGHT_CONTROL, &status);
-    if (object == NULL) {
-        return status;
+    if (object == NULL || (object->type == FAKE_SC && object->users != 0)) {
+        return object == NULL ? status : ERR_BUSY;
     }
     int index = (int)(object - fake.object);
     for (size_t i = 2; i < FAKE_OBJECTS; i++) {
         struct fake_object *other = &fake.object[i];
         if (other->type == FAKE_THREAD && other->process == index) {
+            fake.object[other->sc].users--;
             object_free(other);
         }
         for (uint32_t m = 0; other->type == FAKE_PROCESS && m < other->mappings; m++) {
@@ -307,44 +309,41 @@ static int64_t call_thread_create(const uint64_t a[6])
     if (process == NULL) {
         return status;
     }
+    struct fake_object *sc = get(a[1], FAKE_SC, RIGHT_USE, &status);
+    assert(sc != NULL);
     int index = object_new(FAKE_THREAD);
     struct fake_object *thread = &fake.object[index];
     thread->process = (int)(process - fake.object);
-    thread->core = (uint32_t)a[1];
+    thread->sc = (int)(sc - fake.object);
+    sc->users++;
     thread->entry = a[2];
     thread->stack = a[3];
     thread->argument = a[4];
     return handle_new(index);
 }
 
-static int64_t call_thread_sched(const uint64_t a[6])
+static int64_t call_sc_move(const uint64_t a[6])
 {
     int64_t status;
-    struct fake_object *thread = get(a[0], FAKE_THREAD, RIGHT_CONTROL, &status);
-    if (thread == NULL) {
+    struct fake_object *from = get(a[0], FAKE_SC, RIGHT_CONTROL, &status);
+    struct fake_object *to = from != NULL ? get(a[1], FAKE_SC, RIGHT_USE, &status) : NULL;
+    if (to == NULL) {
         return status;
     }
-    if (a[1] == 0 || a[1] >= PRIO_COUNT || (a[1] == PRIO_BUDGET) != (a[2] != 0)) {
-        return ERR_RANGE;
+    uint32_t left = from->users;
+    if (a[0] == BOOT_HANDLE_SC) { // the manager itself
+        to->users += from->users;
+        from->users = 0;
     }
-    thread->priority = (uint32_t)a[1];
-    if (a[2] != 0) {
-        struct fake_object *budget = get(a[2], FAKE_BUDGET, RIGHT_USE, &status);
-        thread->share = budget != NULL ? budget->share : 0;
-        assert(budget == NULL || budget->core == thread->core);
+    for (int i = 0; i < FAKE_OBJECTS && !fake.moves_wait; i++) {
+        struct fake_object *thread = &fake.object[i];
+        if (thread->type == FAKE_THREAD && thread->sc == (int)(from - fake.object)) {
+            thread->sc = (int)(to - fake.object);
+            from->users--;
+            to->users++;
+        }
     }
-    return status;
-}
-
-static int64_t call_thread_move(const uint64_t a[6])
-{
-    int64_t status;
-    struct fake_object *thread = get(a[0], FAKE_THREAD, RIGHT_CONTROL, &status);
-    if (thread != NULL) {
-        thread->core = (uint32_t)a[1];
-    }
-    const uint64_t sched[6] = {a[0], a[2] ? PRIO_BUDGET : PRIO_BEST_EFFORT, a[2]};
-    return call_thread_sched(sched);
+    return left;
 }
 
 static int64_t call_thread_start(const uint64_t a[6])
@@ -358,14 +357,15 @@ static int64_t call_thread_start(const uint64_t a[6])
     return status;
 }
 
-static int64_t call_budget_create(const uint64_t a[6])
+static int64_t call_sc_create(const uint64_t a[6])
 {
-    if (a[1] == 0 || a[1] > 1000 || a[2] == 0) {
-        return ERR_RANGE;
-    }
-    int index = object_new(FAKE_BUDGET);
-    fake.object[index].core = (uint32_t)a[0];
-    fake.object[index].share = (uint32_t)a[1];
+    bool period = a[3] == 1000 || a[3] == 2000 || a[3] == 10000;
+    assert(a[2] <= 1000 && (a[2] ? period : a[3] == 0) && a[4] <= SC_SOFT);
+    int index = object_new(FAKE_SC);
+    fake.object[index].core = (uint32_t)a[1];
+    fake.object[index].share = (uint32_t)a[2];
+    fake.object[index].period = (uint32_t)a[3];
+    fake.object[index].soft = a[4] != 0;
     return handle_new(index);
 }
 
@@ -480,10 +480,9 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_process_create: return call_process_create(a);
     case SYS_process_status: return call_process_status(a);
     case SYS_thread_create: return call_thread_create(a);
-    case SYS_thread_sched: return call_thread_sched(a);
+    case SYS_sc_create: return call_sc_create(a);
     case SYS_thread_start: return call_thread_start(a);
-    case SYS_thread_move: return call_thread_move(a);
-    case SYS_budget_create: return call_budget_create(a);
+    case SYS_sc_move: return call_sc_move(a);
     case SYS_event_create: return handle_new(object_new(FAKE_EVENT));
     case SYS_event_signal: return call_event_signal(a);
     case SYS_event_wait: return call_event_wait(a, second);

@@ -14,7 +14,7 @@
 #define FAKE_SLOTS    512
 
 enum fake_type {
-    FAKE_FREE, FAKE_MEMORY, FAKE_PROCESS, FAKE_THREAD, FAKE_BUDGET, FAKE_EVENT, FAKE_IRQ,
+    FAKE_FREE, FAKE_MEMORY, FAKE_PROCESS, FAKE_THREAD, FAKE_SC, FAKE_EVENT, FAKE_IRQ,
     FAKE_PORTS, FAKE_SYSTEM,
 };
 
@@ -44,7 +44,10 @@ struct fake_object {
     int process;
     bool started;
     uint64_t entry, stack, argument;
-    uint32_t core, priority, share; // share: of a budget, or of a thread's
+    int sc;
+    // scheduling context
+    uint32_t core, share, period, users;
+    bool soft;
 };
 
 struct fake_kernel {
@@ -58,6 +61,7 @@ struct fake_kernel {
     struct vcpu_stats stats[4];
     uint32_t stats_count;
     int64_t audit;
+    bool moves_wait;   // threads that sc_move() was asked for stay
     int off;           // status of system_off, -1 before
     // Called when the code under test would sleep. False: time is up (the wait times out).
     bool (*idle)(struct fake_kernel *kernel);

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Scheduling contexts: their refills, their calls, and the threads that are on them (sc.h).
+#include "kernel/core/syscall.h"
+
+#define SHARE_ALL  1000u
+#define MOVE_BATCH 32u
+
+void sc_queue(struct cpu *cpu, struct sc *s, bool front)
+{
+    struct list *queue = &cpu->queue[s->level];
+    list_insert_before(front ? queue->next : queue, &s->link);
+    cpu->queue_bits |= 1u << s->level;
+}
+
+void sc_unqueue(struct cpu *cpu, struct sc *s)
+{
+    list_remove(&s->link);
+    if (list_empty(&cpu->queue[s->level]))
+        cpu->queue_bits &= ~(1u << s->level);
+}
+
+static struct sc_refill *refill_at(struct sc *s, unsigned i)
+{
+    return &s->refill[(s->first + i) % SC_REFILLS];
+}
+
+static struct sc_refill *refill_first(struct sc *s) { return &s->refill[s->first]; }
+
+// `amount` may be used from `when` on, which is not before that of any other. Those that come close
+// together become one, at the later time: so there are few, and none comes too early.
+static void refill_push(struct sc *s, uint64_t when, uint64_t amount)
+{
+    struct sc_refill *last = refill_at(s, s->refills - 1u);
+    bool close = last->when >> s->grain == when >> s->grain;
+    if (s->refills > 1 && (close || s->refills == SC_REFILLS)) {
+        last->when = when;
+        last->amount += amount;
+    } else {
+        *refill_at(s, s->refills++) = (struct sc_refill){ when, amount };
+    }
+}
+
+// The first is used up, and more: what was overdrawn is taken from the next ones, before their
+// time, and each comes back a period after its own. In turns of all of them at once first.
+static void refill_next(struct sc *s)
+{
+    uint64_t over = (uint64_t)-s->left, turns = over / s->amount;
+    over -= turns * s->amount;
+    for (unsigned i = 0; turns && i < s->refills; i++)
+        refill_at(s, i)->when += turns * s->period;
+    do {
+        struct sc_refill used = *refill_first(s);
+        s->first = (s->first + 1u) % SC_REFILLS;
+        s->refills--;
+        refill_push(s, used.when + s->period, used.amount);
+        s->left = (int64_t)(refill_first(s)->amount - over);
+        over = s->left < 0 ? (uint64_t)-s->left : 0;
+    } while (s->left <= 0);
+}
+
+// It slept: what it has used comes back a period after it began to, and all that it may use now
+// counts from now on.
+static void refill_wake(struct sc *s, uint64_t now)
+{
+    if (s->left <= 0)
+        refill_next(s);
+    struct sc_refill head = *refill_first(s);
+    if (head.when >= now)
+        return;
+    uint64_t used = head.amount - (uint64_t)s->left, usable = (uint64_t)s->left;
+    if (used)
+        refill_push(s, head.when + s->period, used);
+    while (s->refills > 1 && refill_at(s, 1)->when <= now) {
+        s->first = (s->first + 1u) % SC_REFILLS;
+        s->refills--;
+        usable += refill_first(s)->amount;
+    }
+    *refill_first(s) = (struct sc_refill){ now, usable };
+    s->left = (int64_t)usable;
+}
+
+// It has ready threads and is in no queue: into that of its level, or to wait for its refill.
+static bool place(struct cpu *cpu, struct sc *s, uint64_t now, bool front)
+{
+    bool has_time = s->rate == LEVEL_BEST_EFFORT || refill_first(s)->when <= now;
+    if (!has_time && !s->timer.deadline)
+        timer_arm(&s->timer, refill_first(s)->when);
+    if (!has_time && !s->soft)
+        return false;
+    s->level = has_time ? s->rate : LEVEL_BEST_EFFORT;
+    sc_queue(cpu, s, front && s->level != LEVEL_BEST_EFFORT);
+    return true;
+}
+
+// Does it run before the one that runs, or limit its turn?
+static void look_again(struct cpu *cpu, struct sc *s, bool front, uint64_t now)
+{
+    if (!cpu->sc || s->level > cpu->sc->level ||
+        (front && s->level == cpu->sc->level && s->level != LEVEL_BEST_EFFORT))
+        cpu->work |= CPU_WORK_RESCHED;
+    else if (s->level == cpu->sc->level)
+        sched_refresh_deadline(cpu, now);
+}
+
+// One with a share that slept goes before its equals: it demands no more by that, and they were
+// promised no more than what it leaves.
+void sc_wake(struct cpu *cpu, struct sc *s)
+{
+    uint64_t now = arch_now();
+    if (s->rate != LEVEL_BEST_EFFORT)
+        refill_wake(s, now);
+    if (place(cpu, s, now, true))
+        look_again(cpu, s, true, now);
+}
+
+void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now)
+{
+    refill_next(s);
+    if (refill_first(s)->when <= now)
+        return;
+    sc_unqueue(cpu, s);
+    place(cpu, s, now, false);
+}
+
+void sc_refilled(struct sc *s, uint64_t now)
+{
+    struct cpu *cpu = this_cpu();
+    if (list_empty(&s->ready))
+        return; // see sc_wake()
+    if (!list_empty(&s->link))
+        sc_unqueue(cpu, s); // it ran as best effort
+    if (!place(cpu, s, now, false))
+        return;
+    if (s == cpu->sc)
+        cpu->work |= CPU_WORK_RESCHED;
+    else
+        look_again(cpu, s, false, now);
+}
+
+bool sc_end(struct sc *s)
+{
+    struct list *l = s->threads.next;
+    for (unsigned i = 0; i < MOVE_BATCH && l != &s->threads; i++, l = l->next)
+        thread_kill(list_entry(l, struct thread, in_sc));
+    return !s->users;
+}
+
+void sc_stop(struct sc *s) { timer_arm(&s->timer, 0); }
+
+void sc_release(struct sc *s) { cpus[s->core]->promised -= s->share; }
+
+void sc_bind(struct sc *s, struct thread *t)
+{
+    t->sc = s;
+    s->users++;
+    list_push_back(&s->threads, &t->in_sc);
+}
+
+void sc_unbind(struct thread *t)
+{
+    list_remove(&t->in_sc);
+    t->sc->users--;
+    t->sc = NULL;
+}
+
+static uint8_t level_of(uint64_t period)
+{
+    return period == 1000 ? LEVEL_1MS : period == 2000 ? LEVEL_2MS : LEVEL_10MS;
+}
+
+struct sc *sc_make(struct process *owner, uint32_t core, uint32_t share, uint64_t period,
+                   enum status *status)
+{
+    struct sc *s = object_new(sc, owner, status);
+    if (!s)
+        return NULL;
+    s->core = (uint8_t)core;
+    s->level = s->rate = share ? level_of(period) : LEVEL_BEST_EFFORT;
+    s->share = share;
+    s->period = arch_tsc_hz() / 1000000 * period;
+    s->amount = s->period * share / SHARE_ALL;
+    while (4ull << s->grain < s->period)
+        s->grain++; // an eighth to a quarter of the period
+    s->refill[0] = (struct sc_refill){ arch_now(), s->amount };
+    s->refills = 1;
+    s->left = (int64_t)s->amount;
+    list_init(&s->link);
+    list_init(&s->ready);
+    list_init(&s->threads);
+    timer_init(&s->timer, TIMER_SC, s->core);
+    cpus[core]->promised += share;
+    return s;
+}
+
+// Time is given out by the holder of the system object.
+SYSCALL_LOCKED_ON(sc_create, system, RIGHT_CONTROL)
+{
+    enum status status;
+    bool period = a3 == 1000 || a3 == 2000 || a3 == 10000;
+    if (a1 >= cpu_count || a2 > SHARE_ALL || (a2 ? !period : a3 != 0) || a4 & ~SC_SOFT)
+        return ERR_RANGE;
+    if (cpus[a1]->promised + a2 > SHARE_ALL)
+        return ERR_BUSY;
+    int slot = handle_find(caller_process());
+    if (slot < 0)
+        return slot;
+    struct sc *s = sc_make(caller_process(), (uint32_t)a1, (uint32_t)a2, a3, &status);
+    if (!s)
+        return status;
+    s->soft = a4 & SC_SOFT;
+    handle_fill(caller_process(), slot, &s->object, RIGHT_ALL);
+    return slot;
+}
+
+SYSCALL_LOCKED_ON(sc_status, sc, RIGHT_READ)
+{
+    struct sc_status s = {
+        .core = sc->core, .share = sc->share, .threads = sc->users,
+        .run_tsc = sc_run_tsc(sc, arch_now()),
+    };
+    return copy_to_user(caller_process(), a1, &s, sizeof(s)) ? OK : ERR_RANGE;
+}
+
+// Asks those of its threads that were not asked yet; each leaves when its core next looks, and
+// takes its timers and vCPUs along. Who makes a thread meanwhile makes it on the context that he is
+// on: so another call finds it.
+SYSCALL_LOCKED_ON(sc_move, sc, RIGHT_CONTROL)
+{
+    enum status status;
+    struct sc *to = HANDLE(caller_process(), a1, sc, RIGHT_USE, &status);
+    if (!to)
+        return status;
+    if (to == sc)
+        return ERR_RANGE;
+    for (unsigned i = 0; i < MOVE_BATCH && !list_empty(&sc->threads); i++) {
+        struct thread *t = list_entry(sc->threads.next, struct thread, in_sc);
+        list_remove(&t->in_sc);
+        list_push_back(&sc->threads, &t->in_sc);
+        if (__atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) & THREAD_MOVE)
+            continue;
+        t->move.sc = to;
+        to->users++;
+        __atomic_fetch_or(&t->asked, THREAD_MOVE, __ATOMIC_SEQ_CST);
+        thread_push(t);
+    }
+    return sc->users;
+}
