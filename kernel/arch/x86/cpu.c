@@ -147,7 +147,7 @@ static void read_features(struct features *f)
 void cpu_plain_branches(void)
 {
     for (unsigned reg = 0; reg < 16; reg++) {
-        uint8_t *to = branch_thunks + reg * THUNK_SIZE;
+        uint8_t *to = branch_thunks + (size_t)reg * THUNK_SIZE;
         if (reg >= 8)
             *to++ = 0x41;
         to[0] = 0xff;

@@ -163,7 +163,7 @@ static uint64_t leaf_at(const struct space *s, unsigned level, uint64_t hpa, uin
 static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t bytes,
                        uint64_t bits, uint64_t *done)
 {
-    enum status status;
+    enum status status = OK;
     for (unsigned cost = 0; *done < bytes && cost < PIECE;) {
         uint64_t at = address + *done, frame = hpa + *done, n = 1, *e;
         unsigned level = level_for(at, frame, bytes - *done) + 1;

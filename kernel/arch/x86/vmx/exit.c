@@ -243,7 +243,17 @@ static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
     return leave(v);
 }
 
-static __attribute__((noinline)) uint64_t *exit_general(struct vcpu *v, uint32_t reason);
+static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
+{
+    if (reason >= EXIT_REASON_COUNT)
+        vmx_entry_refused(v, reason);
+    enum exit_action action = dispatch(v, reason);
+    if (action == EXIT_WORK)
+        v->arch.inject = 1;
+    if (action == EXIT_SKIP)
+        vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    return leave(v);
+}
 
 // The guest held up memory for all, by a lock across cache lines or on uncached memory. It pays
 // 5 us of its own time, so that the others have the bus for most of theirs.
@@ -257,21 +267,14 @@ static __attribute__((noinline)) uint64_t *exit_bus_lock(struct vcpu *v, uint32_
         return exit_cpuid(v);
     if (reason == EXIT_REASON_IO)
         exit_pio(v);
-    return exit_general(v, reason);
+    return exit_other(v, reason);
 }
 
 static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
 {
     if (reason == EXIT_REASON_BUS_LOCK || reason >> 26 == 1)
         return exit_bus_lock(v, reason);
-    if (reason >= EXIT_REASON_COUNT)
-        vmx_entry_refused(v, reason);
-    enum exit_action action = dispatch(v, reason);
-    if (action == EXIT_WORK)
-        v->arch.inject = 1;
-    if (action == EXIT_SKIP)
-        vmx_skip(vmread_hot(EXIT_INSN_LEN));
-    return leave(v);
+    return exit_other(v, reason);
 }
 
 // Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only
