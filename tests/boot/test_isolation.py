@@ -88,7 +88,7 @@ def test_all(boot):
     run(boot, hostile(1, "all"), "skylake_x", 1800, 60)
 
 
-YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\nshare = 45%\n"
+YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\n"
                    f"cmdline = peer={name} no-xsave rounds=2000\n" for name in "ab")
 
 
