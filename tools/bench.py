@@ -33,9 +33,9 @@ MAX_TRACED = 64         # pairs of magic breakpoints in one boot
 
 # The most that the median of a path may be, in ticks.
 BARS = {
-    "hypercall": 100, "cpuid.1": 140, "cpuid.7": 140, "cpuid.d.1": 140, "out.vmm": 350,
-    "out.vmm.linux": 375, "mmio.vmm": 665, "tpr": 6, "eoi": 6, "self-ipi": 400, "vm-switch": 400,
-    "syscall": 60, "hlt-timer": 840, "timer-irq": 650, "lapic.xapic": 280, "lapic.xapic.vmm": 860,
+    "hypercall": 100, "cpuid.1": 140, "cpuid.7": 140, "cpuid.d.1": 140, "out.vmm": 355,
+    "out.vmm.linux": 380, "mmio.vmm": 670, "tpr": 6, "eoi": 6, "self-ipi": 400, "vm-switch": 380,
+    "syscall": 60, "hlt-timer": 970, "timer-irq": 705, "lapic.xapic": 280, "lapic.xapic.vmm": 870,
     "ept-map": 900, "boot.hello": 6_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
