@@ -106,6 +106,8 @@ def complaints():
                 yield f"{path}:{number}: {len(line)} columns, at most {COLUMN_LIMIT}"
             if "\t" in line:
                 yield f"{path}:{number}: a tab"
+            if re.search(r"SHELL:[^\"]*\$\{", line):
+                yield f"{path}:{number}: SHELL: with a path breaks where that has a blank"
             if line != line.rstrip():
                 yield f"{path}:{number}: blanks at the end"
         if len(lines) - 1 > FILE_LIMIT:

@@ -91,7 +91,7 @@ def test_two_at_once(config_dir, tmp_path):
     shutil.copytree(original, cache, symlinks=True, ignore=shutil.ignore_patterns("log", "lock"))
     presets = copy / "CMakePresets.json"
     gcc = '"CMAKE_C_COMPILER": "gcc",'
-    presets.write_text(presets.read_text().replace(gcc, gcc + '"BULKHEAD_FOLDERS": "config",', 1))
+    presets.write_text(presets.read_text().replace(gcc, gcc + '"BULKHEAD_PARTS": "config",', 1))
     for _ in range(4):
         (copy / "config" / "config.h").touch()
         both = [subprocess.Popen(["./bulkhead", "check", "--cores", "1", "some.conf"], cwd=copy,
