@@ -36,25 +36,28 @@ static void log_write(const char *text, size_t bytes, bool aloud)
 
 void log_text(const char *text, size_t bytes) { log_write(text, bytes, true); }
 
+__attribute__((format(printf, 1, 0))) static void log_line(const char *format, va_list args,
+                                                           bool aloud)
+{
+    char line[LINE_MAX];
+    log_write(line, format_text(line, sizeof(line), format, args), aloud);
+}
+
 // Facts to be looked up: the serial line would make each boot longer by 90 us a character.
 void log_note(const char *format, ...)
 {
-    char line[LINE_MAX];
     va_list args;
     va_start(args, format);
-    size_t bytes = format_text(line, sizeof(line), format, args);
+    log_line(format, args, false);
     va_end(args);
-    log_write(line, bytes, false);
 }
 
 void log_print(const char *format, ...)
 {
-    char line[LINE_MAX];
     va_list args;
     va_start(args, format);
-    size_t bytes = format_text(line, sizeof(line), format, args);
+    log_line(format, args, true);
     va_end(args);
-    log_text(line, bytes);
 }
 
 static size_t escape(char *to, unsigned char c)
