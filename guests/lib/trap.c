@@ -18,6 +18,7 @@
 #define GATE_INTERRUPT 0x8E // present, ring 0, 64-bit interrupt gate
 #define GATE_DPL3      0x60
 #define TSS_AVAILABLE  0x89
+#define MAX_TRIES      10
 
 struct gate {
     uint16_t offset_low;
@@ -64,6 +65,7 @@ static uint8_t fatal_stack[TRAP_STACK_SIZE] __attribute__((aligned(16)));
 static struct gate idt[256] __attribute__((aligned(16)));
 static struct tss tss;
 static trap_handler *handlers[256];
+static bool against_if; // an interrupt, by vector, came upon code that had them off
 
 static void gate_set(uint8_t vector, const void *code, uint8_t ist)
 {
@@ -130,6 +132,16 @@ void trap_allow_user(uint8_t vector)
     idt[vector].type |= GATE_DPL3;
 }
 
+void trap_undisturbed(void (*step)(void))
+{
+    for (unsigned int tries = 0; tries < MAX_TRIES; tries++) {
+        against_if = false;
+        step();
+        if (!against_if)
+            return;
+    }
+}
+
 bool trap_fix_up(struct trap_frame *frame)
 {
     for (const struct fixup *entry = extable_start; entry < extable_end; entry++) {
@@ -149,6 +161,8 @@ bool trap_fix_up(struct trap_frame *frame)
 void trap_dispatch(struct trap_frame *frame)
 {
     trap_handler *handler = handlers[frame->vector & 0xFF];
+    if (frame->vector >= 32 && !(frame->rflags & RFLAGS_IF))
+        against_if = true;
     if (handler != NULL) {
         handler(frame);
         return;

@@ -76,6 +76,12 @@ void trap_set_handler(uint8_t vector, trap_handler *handler);
 // TRY(); the fault is recorded and RIP is behind it.
 bool trap_fix_up(struct trap_frame *frame);
 
+// Does a step that leaves interrupts pending while they are off, and does it again, a few times at
+// most, if one came then nevertheless. No hypervisor can bring that about, for VM entry refuses it;
+// but Bochs delivers a pending virtual interrupt when an interrupt of the host comes, whatever IF
+// is, and then the step says nothing. No other interrupt than the step's may come meanwhile.
+void trap_undisturbed(void (*step)(void));
+
 // Points a gate straight at assembly code, with no register saved and no change of stack: the code
 // must end in IRETQ, and must not interrupt code that keeps data in the red zone.
 void trap_set_raw(uint8_t vector, const void *code);

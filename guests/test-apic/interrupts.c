@@ -8,6 +8,7 @@
 #include "guests/lib/check.h"
 #include "guests/lib/clock.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/timer.h"
 #include "guests/test-apic/groups.h"
 
 #define VEC_LOW     0x51
@@ -17,6 +18,7 @@
 #define VEC_ERROR   0x91
 #define ICR_NMI     0x400u
 #define ICR_LOGICAL (1u << 11)
+#define WAKE_HZ     20
 
 // What a handler saw of the APIC while it ran.
 static struct {
@@ -32,16 +34,49 @@ static void expect_record(const char *name, unsigned int count, uint8_t first)
           "%u interrupts, first 0x%x", record.count, record.count ? record.vector[0] : 0);
 }
 
+static void step_once(void)
+{
+    record_reset();
+    apic_self_ipi(VEC_LOW);
+    inside.requested = apic_bit(APIC_IRR(0), VEC_LOW);
+    cpu_irq_window();
+}
+
+static void step_twice(void)
+{
+    record_reset();
+    apic_self_ipi(VEC_LOW);
+    apic_self_ipi(VEC_LOW);
+    cpu_irq_window();
+}
+
+static void step_hlt(void)
+{
+    record_reset();
+    apic_write(APIC_LVT_TIMER, APIC_TIMER_ONE_SHOT | VEC_TIMER); // if it is gone before HLT
+    apic_write(APIC_TIMER_INITIAL, (uint32_t)(timer_hz() / WAKE_HZ));
+    apic_self_ipi(VEC_LOW);
+    cpu_wait_for_irq();
+    apic_quiet();
+}
+
+static void step_order(void)
+{
+    record_reset();
+    apic_self_ipi(VEC_LOW);
+    apic_self_ipi(VEC_HIGH);
+    apic_self_ipi(VEC_MIDDLE);
+    cpu_irq_window();
+    cpu_irq_window();
+}
+
 static void test_send(void)
 {
     trap_set_handler(VEC_LOW, on_interrupt);
-    record_reset();
-    apic_self_ipi(VEC_LOW);
-    bool requested = apic_bit(APIC_IRR(0), VEC_LOW);
-    cpu_irq_window();
+    trap_undisturbed(step_once);
     expect_record("self-ipi", 1, VEC_LOW);
-    check(requested && !apic_bit(APIC_IRR(0), VEC_LOW) && !apic_bit(APIC_ISR(0), VEC_LOW),
-          named("self-ipi-irr"), "IRR was %d, is %d, ISR %d", requested,
+    check(inside.requested && !apic_bit(APIC_IRR(0), VEC_LOW) && !apic_bit(APIC_ISR(0), VEC_LOW),
+          named("self-ipi-irr"), "IRR was %d, is %d, ISR %d", inside.requested,
           apic_bit(APIC_IRR(0), VEC_LOW), apic_bit(APIC_ISR(0), VEC_LOW));
 
     record_reset();
@@ -68,14 +103,9 @@ static void test_send(void)
     expect_record("icr-logical", 1, VEC_LOW);
     check(!(apic_read(APIC_ICR) & APIC_ICR_PENDING), named("icr-idle"), "delivery is pending");
 
-    record_reset();
-    apic_self_ipi(VEC_LOW);
-    apic_self_ipi(VEC_LOW);
-    cpu_irq_window();
+    trap_undisturbed(step_twice);
     expect_record("self-ipi-twice", 1, VEC_LOW);
-    record_reset();
-    apic_self_ipi(VEC_LOW);
-    cpu_wait_for_irq();
+    trap_undisturbed(step_hlt);
     expect_record("self-ipi-hlt", 1, VEC_LOW);
 }
 
@@ -108,12 +138,7 @@ static void test_priority(void)
     cpu_irq_window();
     expect_record("cr8-lowered", 1, VEC_MIDDLE);
 
-    record_reset();
-    apic_self_ipi(VEC_LOW);
-    apic_self_ipi(VEC_HIGH);
-    apic_self_ipi(VEC_MIDDLE);
-    cpu_irq_window();
-    cpu_irq_window();
+    trap_undisturbed(step_order);
     check(record.count == 3 && record.vector[0] == VEC_HIGH && record.vector[1] == VEC_MIDDLE &&
               record.vector[2] == VEC_LOW,
           named("order"), "%u interrupts: %x %x %x", record.count, record.vector[0],

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "guests/lib/apic.h"
 #include "guests/lib/check.h"
@@ -16,6 +17,7 @@
 #define VEC_TEST      0x60
 #define NON_CANONICAL 0x8000000000000000ul
 #define EFER_NXE      (1ul << 11)
+#define WAKE_NS       (50 * NS_PER_MS)
 #define WINDOW_PAGE_2 "0x8000002000" // what window_map(2, ..) returns, for the assembler
 
 extern uint64_t boot_gdt[], boot_pml4[512];
@@ -160,70 +162,100 @@ static void on_interrupt(struct trap_frame *frame)
 
 static void test_software(void)
 {
-    uint64_t behind;
+    uint64_t next;
     trap_set_handler(VEC_BP, on_trap);
     trap_set_handler(VEC_TEST, on_trap);
     traps = 0;
-    __asm__ volatile("lea 1f(%%rip), %0\n int3\n1:" : "=r"(behind)::"memory");
-    check(traps == 1 && last.rip == behind && last.vector == VEC_BP, "trap.int3",
-          "%u traps, RIP %lx, expected %lx", traps, last.rip, behind);
-    __asm__ volatile("lea 1f(%%rip), %0\n int $0x60\n1:" : "=r"(behind)::"memory");
-    check(traps == 2 && last.rip == behind && last.vector == VEC_TEST, "trap.int-n",
-          "%u traps, RIP %lx, expected %lx", traps, last.rip, behind);
+    __asm__ volatile("lea 1f(%%rip), %0\n int3\n1:" : "=r"(next)::"memory");
+    check(traps == 1 && last.rip == next && last.vector == VEC_BP, "trap.int3",
+          "%u traps, RIP %lx, expected %lx", traps, last.rip, next);
+    __asm__ volatile("lea 1f(%%rip), %0\n int $0x60\n1:" : "=r"(next)::"memory");
+    check(traps == 2 && last.rip == next && last.vector == VEC_TEST, "trap.int-n",
+          "%u traps, RIP %lx, expected %lx", traps, last.rip, next);
     trap_set_handler(VEC_BP, NULL);
 }
 
-// An interrupt is pending with IF=0 before each of these.
-static void test_shadows(void)
+// One instruction each in the shadow; `behind` is where the pending interrupt is to be taken.
+static uint64_t behind;
+static unsigned int taken;
+
+static void sti_cli(void)
 {
-    uint64_t behind;
-    trap_set_handler(VEC_TEST, on_interrupt);
-
-    traps = 0;
-    apic_self_ipi(VEC_TEST);
+    behind = 0;
     __asm__ volatile("sti\n cli" ::: "memory");
-    check(traps == 0, "shadow.sti-cli", "%u interrupts", traps);
-    __asm__ volatile("lea 1f(%%rip), %0\n sti\n nop\n1: cli" : "=r"(behind)::"memory");
-    check(traps == 1 && last.rip == behind, "shadow.sti-nop",
-          "%u interrupts, RIP %lx, expected %lx", traps, last.rip, behind);
+}
 
-    traps = 0;
-    apic_self_ipi(VEC_TEST);
+static void sti_nop(void)
+{
+    __asm__ volatile("lea 1f(%%rip), %0\n sti\n nop\n1: cli" : "=r"(behind)::"memory");
+}
+
+static void sti_cpuid(void)
+{
     __asm__ volatile("lea 1f(%%rip), %%rsi\n xor %%eax, %%eax\n sti\n cpuid\n1: cli\n mov %%rsi, %0"
                      : "=r"(behind)::"rax", "rbx", "rcx", "rdx", "rsi", "memory");
-    check(traps == 1 && last.rip == behind, "shadow.sti-cpuid",
-          "%u interrupts, RIP %lx, expected %lx", traps, last.rip, behind);
+}
 
-    traps = 0;
-    apic_self_ipi(VEC_TEST);
+static void sti_out(void)
+{
     __asm__ volatile("lea 1f(%%rip), %0\n sti\n out %%al, %%dx\n1: cli"
                      : "=&r"(behind)
                      : "a"(0), "d"(PORT_NOBODY)
                      : "memory");
-    check(traps == 1 && last.rip == behind, "shadow.sti-out",
-          "%u interrupts, RIP %lx, expected %lx", traps, last.rip, behind);
-
-    if (cpu_on_tcg()) {
-        check_skip("shadow.mov-ss", "QEMU forgets a shadow that follows another");
-        return;
-    }
-    traps = 0;
-    apic_self_ipi(VEC_TEST);
-    __asm__ volatile("lea 1f(%%rip), %0\n mov %%ss, %%ax\n sti\n mov %%ax, %%ss\n nop\n1: cli"
-                     : "=&r"(behind)::"rax", "memory");
-    check(traps == 1 && last.rip == behind, "shadow.mov-ss", "%u interrupts, RIP %lx, expected %lx",
-          traps, last.rip, behind);
 }
 
-// HLT ends by the interrupt that is pending already, and by one that comes later.
-static void test_hlt(void)
+static void mov_ss(void)
 {
-    uint64_t behind;
-    traps = 0;
-    apic_self_ipi(VEC_TEST);
+    __asm__ volatile("lea 1f(%%rip), %0\n mov %%ss, %%ax\n sti\n mov %%ax, %%ss\n nop\n1: cli"
+                     : "=&r"(behind)::"rax", "memory");
+}
+
+static void sti_hlt(void)
+{
     __asm__ volatile("lea 1f(%%rip), %0\n sti\n hlt\n1: cli" : "=r"(behind)::"memory");
-    check(traps == 1 && last.rip == behind, "hlt.pending", "%u interrupts, RIP %lx, expected %lx",
-          traps, last.rip, behind);
+}
+
+static const struct shadow {
+    const char *name;
+    void (*code)(void);
+} shadows[] = {
+    {"shadow.sti-cli", sti_cli}, {"shadow.sti-nop", sti_nop}, {"shadow.sti-cpuid", sti_cpuid},
+    {"shadow.sti-out", sti_out}, {"shadow.mov-ss", mov_ss},   {"hlt.pending", sti_hlt},
+};
+static const struct shadow *shadow;
+
+static void step_shadow(void)
+{
+    traps = 0;
+    timer_arm(rdtsc() + clock_ticks_of_ns(WAKE_NS)); // if the interrupt is gone before HLT
+    apic_self_ipi(VEC_TEST);
+    shadow->code();
+    taken = traps;
+    timer_disarm();
+    cpu_irq_window();
+}
+
+// An interrupt is pending with IF=0 before each of them. HLT ends by it.
+static void test_shadows(const char *mode)
+{
+    trap_set_handler(VEC_TEST, on_interrupt);
+    for (size_t i = 0; i < sizeof(shadows) / sizeof(shadows[0]); i++) {
+        char name[32];
+        shadow = &shadows[i];
+        snprintf(name, sizeof(name), "%s%s", shadow->name, mode);
+        if (shadow->code == mov_ss && cpu_on_tcg()) {
+            check_skip(name, "QEMU forgets a shadow that follows another");
+            continue;
+        }
+        trap_undisturbed(step_shadow);
+        unsigned int expected = shadow->code == sti_cli ? 0 : 1;
+        check(taken == expected && traps == 1 && (taken == 0 || last.rip == behind), name,
+              "%u interrupts, then %u, RIP %lx, expected %lx", taken, traps, last.rip, behind);
+    }
+}
+
+static void test_hlt_timer(void)
+{
     uint64_t start = rdtsc();
     sleep_ns(5 * NS_PER_MS);
     uint64_t ns = clock_ns_of_ticks(rdtsc() - start);
@@ -239,7 +271,12 @@ void test_traps(void)
     test_page_faults();
     test_canonical_end();
     test_software();
-    test_shadows();
-    test_hlt();
+    test_shadows("");
+    test_hlt_timer();
+    if (cpu_on_bulkhead()) { // another mode, another way to be delivered
+        apic_enable(APIC_MODE_XAPIC);
+        test_shadows(".xapic");
+        timer_init(); // with the mode that it likes best
+    }
     trap_set_handler(VEC_TEST, NULL);
 }
