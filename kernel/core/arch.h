@@ -132,4 +132,4 @@ typedef struct syscall_result syscall_fn(uint64_t a0, uint64_t a1, uint64_t a2, 
                                          uint64_t a4, uint64_t a5);
 extern syscall_fn *const syscall_table[];
 // Boot core, all cores up and idle in sched_run(): makes the manager and runs it.
-NORETURN void core_start(const struct boot_facts *facts);
+NORETURN void core_start(struct boot_facts *facts);

@@ -16,11 +16,11 @@ static void must(bool good, const char *what)
         panic("cannot start the manager: %s", what);
 }
 
-static const struct boot_module_fact *find_module(const struct boot_facts *facts)
+static uint32_t find_module(const struct boot_info *info)
 {
-    for (uint32_t i = 0; i < facts->modules; i++)
-        if (memcmp(facts->module[i].name, MANAGER_MODULE, sizeof(MANAGER_MODULE)) == 0)
-            return &facts->module[i];
+    for (uint32_t i = 0; i < info->modules; i++)
+        if (memcmp(info->module[i].name, MANAGER_MODULE, sizeof(MANAGER_MODULE)) == 0)
+            return i;
     panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
 }
 
@@ -63,19 +63,19 @@ static void load_segment(struct hpa file, uint64_t size, const struct elf64_phdr
     copy(HPA(m->base.v + s->vaddr % PAGE_SIZE), HPA(file.v + s->offset), s->filesz);
 }
 
-static uint64_t load_elf(const struct boot_module_fact *module)
+static uint64_t load_elf(struct hpa file, uint64_t bytes)
 {
     struct elf64_header h;
     struct elf64_phdr s;
-    must(module->bytes >= sizeof(h), "its file is too short");
-    arch_read(&h, module->hpa, sizeof(h));
+    must(bytes >= sizeof(h), "its file is too short");
+    arch_read(&h, file, sizeof(h));
     must(memcmp(h.ident, ELF64_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
-    must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= module->bytes &&
-         h.phnum * sizeof(s) <= module->bytes - h.phoff, "bad ELF headers");
+    must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= bytes &&
+         h.phnum * sizeof(s) <= bytes - h.phoff, "bad ELF headers");
     for (unsigned i = 0; i < h.phnum; i++) {
-        arch_read(&s, HPA(module->hpa.v + h.phoff + i * sizeof(s)), sizeof(s));
+        arch_read(&s, HPA(file.v + h.phoff + i * sizeof(s)), sizeof(s));
         if (s.type == PT_LOAD && s.memsz)
-            load_segment(module->hpa, module->bytes, &s);
+            load_segment(file, bytes, &s);
     }
     must(h.entry >= USER_START && h.entry < USER_END, "bad entry point");
     return h.entry;
@@ -87,17 +87,15 @@ static void give(uint64_t slot, struct object *o, uint8_t rights, enum status st
     must(handle_set(manager, slot, o, rights) == (int)slot, "its handle table is full");
 }
 
-static void give_module(const struct boot_module_fact *f, unsigned index, struct boot_info *info)
+static void give_module(struct boot_facts *facts, unsigned index)
 {
-    struct boot_module *b = &info->module[index];
+    struct boot_module *b = &facts->info.module[index];
     enum status status;
-    memcpy(b->name, f->name, sizeof(b->name));
-    if (!f->bytes)
+    if (!b->bytes)
         return; // an empty file: there is nothing to have a handle of
-    struct memory *m =
-        memory_wrap(manager, f->hpa, align_up(f->bytes, PAGE_SIZE), MEM_MODULE, &status);
+    struct memory *m = memory_wrap(manager, facts->module[index], align_up(b->bytes, PAGE_SIZE),
+                                   MEM_MODULE, &status);
     b->handle = BOOT_HANDLE_MODULE + index;
-    b->bytes = f->bytes;
     give(b->handle, m ? &m->object : NULL, RIGHT_READ | RIGHT_USE | RIGHT_COPY, status);
 }
 
@@ -114,22 +112,18 @@ static void give_devices(const struct boot_facts *facts)
     give(BOOT_HANDLE_COM1_IRQ, irq ? &irq->object : NULL, RIGHT_USE | RIGHT_COPY, status);
 }
 
-static void give_info(const struct boot_facts *facts)
+static void give_info(struct boot_facts *facts)
 {
-    static struct boot_info info;
-    info.magic = BOOT_MAGIC;
-    info.tsc_hz = arch_tsc_hz();
-    info.entry_tsc = facts->entry_tsc;
-    info.wall_tsc = facts->wall_tsc;
-    info.cores = cpu_count;
-    info.modules = 0;
-    memcpy(info.rtc, facts->rtc, sizeof(info.rtc));
-    for (uint32_t i = 0; i < facts->modules && i < BOOT_MODULE_MAX; i++)
-        give_module(&facts->module[i], info.modules++, &info);
-    arch_write(place(BOOT_INFO_VA, BOOT_INFO_SIZE, PROT_READ)->base, &info, sizeof(info));
+    struct boot_info *info = &facts->info;
+    info->magic = BOOT_MAGIC;
+    info->tsc_hz = arch_tsc_hz();
+    info->cores = cpu_count;
+    for (uint32_t i = 0; i < info->modules; i++)
+        give_module(facts, i);
+    arch_write(place(BOOT_INFO_VA, BOOT_INFO_SIZE, PROT_READ)->base, info, sizeof(*info));
 }
 
-void core_start(const struct boot_facts *facts)
+void core_start(struct boot_facts *facts)
 {
     enum status status;
     objects_init();
@@ -139,7 +133,8 @@ void core_start(const struct boot_facts *facts)
     give_devices(facts);
     give_info(facts);
     place(BOOT_STACK_TOP - BOOT_STACK_SIZE, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
-    uint64_t entry = load_elf(find_module(facts));
+    uint32_t module = find_module(&facts->info);
+    uint64_t entry = load_elf(facts->module[module], facts->info.module[module].bytes);
     // Best effort: it gives itself a share when it has read the config.
     struct sc *sc = sc_make(manager, this_cpu()->id, 0, 0, &status);
     if (sc)

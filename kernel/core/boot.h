@@ -4,18 +4,10 @@
 #include "kernel/abi/boot.h"
 #include "kernel/lib/types.h"
 
-struct boot_module_fact {
-    char name[BOOT_NAME_MAX]; // module string: "bin:manager", "config:demo.conf"; ends in NUL
-    struct hpa hpa;   // page-aligned; its frames up to the page's end are FRAME_RESERVED
-    uint64_t bytes;
-};
-
+// The portable kernel adds what it knows itself: magic, frequency, cores and the modules' handles.
 struct boot_facts {
-    uint64_t entry_tsc;    // TSC at the kernel's entry
-    uint8_t rtc[RTC_BYTES]; // the date at wall_tsc, as in struct boot_info
-    uint64_t wall_tsc;
-    uint16_t log_port;     // the log's serial port: first of eight ports; and its interrupt
+    struct boot_info info;
+    struct hpa module[BOOT_MODULE_MAX]; // page-aligned; frames up to its end are FRAME_RESERVED
+    uint16_t log_port; // the log's serial port: first of eight ports; and its interrupt
     uint32_t log_gsi;
-    uint32_t modules;
-    struct boot_module_fact module[BOOT_MODULE_MAX];
 };

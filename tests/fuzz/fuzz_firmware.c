@@ -25,7 +25,7 @@ static void fuzz_multiboot(const uint8_t *data, size_t bytes)
             (i && m->range[i - 1].end >= m->range[i].base) ||
             (m->range[i].base < image.end && m->range[i].end > image.base))
             abort();
-    if (facts.modules > BOOT_MODULE_MAX || (boot_memory.trampoline & 0xfff) ||
+    if (facts.info.modules > BOOT_MODULE_MAX || (boot_memory.trampoline & 0xfff) ||
         boot_memory.trampoline >= 0x9f000 || strlen(boot_memory.command_line) > bytes)
         abort();
     acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);

@@ -316,12 +316,12 @@ static void test_loader(void **state)
     tag(0, 8);
     assert_null(boot(&f));
     assert_string_equal(boot_memory.command_line, "assume=mds");
-    assert_int_equal(f.modules, 3);
-    assert_string_equal(f.module[1].name, "image:it's a \"b\" \\c");
-    assert_int_equal(strlen(f.module[2].name), 6 + 255);
-    assert_string_equal(strchr(f.module[2].name, 0) - 2, "\'\'");
-    assert_string_equal(f.module[0].name, "bin:vmm");
-    assert_int_equal(f.module[0].bytes, 0x1234);
+    assert_int_equal(f.info.modules, 3);
+    assert_string_equal(f.info.module[1].name, "image:it's a \"b\" \\c");
+    assert_int_equal(strlen(f.info.module[2].name), 6 + 255);
+    assert_string_equal(strchr(f.info.module[2].name, 0) - 2, "\'\'");
+    assert_string_equal(f.info.module[0].name, "bin:vmm");
+    assert_int_equal(f.info.module[0].bytes, 0x1234);
     assert_int_equal(boot_memory.rsdp_bytes, 36);
     assert_int_equal(boot_memory.trampoline, 0x9e000);
     const struct memmap *u = &boot_memory.usable;
@@ -350,7 +350,7 @@ static void test_damaged_tags(void **state)
     const uint32_t at[2] = { 0x300000, 0x200000 };
     memcpy(m, at, 8);
     assert_null(boot(&f));
-    assert_int_equal(f.modules, 0);
+    assert_int_equal(f.info.modules, 0);
     assert_string_equal(boot_memory.command_line, "");
     put32(INFO + info_bytes - 24 + 4, 0x7fffffff); // a tag beyond the end
     assert_null(boot(&f));

@@ -190,8 +190,8 @@ struct image {
 
 static struct boot_facts make_boot(struct image **image)
 {
-    struct boot_facts f = { .entry_tsc = 5, .rtc = { 6 }, .wall_tsc = 7, .log_port = 0x3f8,
-                            .log_gsi = 4, .modules = 2 };
+    struct boot_facts f = { .info = { .entry_tsc = 5, .rtc = { 6 }, .wall_tsc = 7, .modules = 2 },
+                            .log_port = 0x3f8, .log_gsi = 4 };
     struct hpa frame;
     fake_start(1, 64);
     assert_true(frames_alloc(2, PAGE_SIZE, FRAME_RESERVED, &frame));
@@ -214,12 +214,11 @@ static struct boot_facts make_boot(struct image **image)
     (*image)->s[1].filesz = 64;
     (*image)->s[1].memsz = 10000;
     memcpy((*image)->data, "initialised", 12);
-    strcpy(f.module[0].name, "bin:manager");
-    f.module[0].hpa = frame;
-    f.module[0].bytes = sizeof(struct image);
-    strcpy(f.module[1].name, "config:demo.conf");
-    f.module[1].hpa = HPA(frame.v + PAGE_SIZE);
-    f.module[1].bytes = 0;
+    strcpy(f.info.module[0].name, "bin:manager");
+    f.module[0] = frame;
+    f.info.module[0].bytes = sizeof(struct image);
+    strcpy(f.info.module[1].name, "config:demo.conf");
+    f.module[1] = HPA(frame.v + PAGE_SIZE);
     return f;
 }
 
@@ -237,6 +236,9 @@ static void test_manager_start(void **state)
     struct boot_info info;
     assert_true(copy_from_user(t->process, &info, BOOT_INFO_VA, sizeof(info)));
     assert_int_equal(info.magic, BOOT_MAGIC);
+    assert_int_equal(info.entry_tsc, 5);
+    assert_int_equal(info.rtc[0], 6);
+    assert_int_equal(info.wall_tsc, 7);
     assert_int_equal(info.modules, 2);
     assert_string_equal(info.module[0].name, "bin:manager");
     assert_int_equal(info.module[0].handle, BOOT_HANDLE_MODULE);
@@ -271,7 +273,7 @@ static void test_manager_bad(void **state)
     struct image *image;
     (void)state;
     struct boot_facts f = make_boot(&image);
-    strcpy(f.module[0].name, "bin:other");
+    strcpy(f.info.module[0].name, "bin:other");
     expect_panic(&f, "no boot module is named bin:manager");
     f = make_boot(&image);
     image->h.ident[0] = 0;

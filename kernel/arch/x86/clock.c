@@ -115,7 +115,7 @@ void clock_delay_us(uint64_t us)
         __builtin_ia32_pause();
 }
 
-void clock_read_rtc(uint8_t rtc[RTC_BYTES], uint64_t *tsc)
+void clock_read_rtc(struct boot_info *info)
 {
     static const uint8_t index[RTC_BYTES] = { 0, 2, 4, 7, 8, 9, 0x0b };
     out8(0x70, 0x0a);
@@ -123,7 +123,7 @@ void clock_read_rtc(uint8_t rtc[RTC_BYTES], uint64_t *tsc)
         ;
     for (unsigned i = 0; i < RTC_BYTES; i++) {
         out8(0x70, index[i]);
-        rtc[i] = in8(0x71);
+        info->rtc[i] = in8(0x71);
     }
-    *tsc = rdtsc();
+    info->wall_tsc = rdtsc();
 }

@@ -57,9 +57,9 @@ static const char *assumed(void)
     for (const char *at = boot_memory.command_line; *at; at++)
         if (__builtin_memcmp(at, key, sizeof(key) - 1) == 0)
             return at + sizeof(key) - 1;
-    for (uint32_t i = 0; i < facts.modules; i++)
-        if (__builtin_memcmp(facts.module[i].name, option, sizeof(option) - 1) == 0)
-            return facts.module[i].name + sizeof(option) - 1;
+    for (uint32_t i = 0; i < facts.info.modules; i++)
+        if (__builtin_memcmp(facts.info.module[i].name, option, sizeof(option) - 1) == 0)
+            return facts.info.module[i].name + sizeof(option) - 1;
     return NULL;
 }
 
@@ -106,7 +106,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     mce_init_cpu();
     apic_init_io();
     clock_calibrate();                       // TSC against the board's timers
-    clock_read_rtc(facts.rtc, &facts.wall_tsc);
+    clock_read_rtc(&facts.info);
     const char *failed = hvm->enable_core(this_cpu());
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);
@@ -116,7 +116,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     facts.log_gsi = acpi.isa[4].gsi;
     log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry at %lu, "
               "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
-              clock_tsc_hz / 1000, rdtsc() - facts.entry_tsc, facts.entry_tsc, clock_calibration);
+              clock_tsc_hz / 1000, rdtsc() - boot_tsc, boot_tsc, clock_calibration);
     report_faults();
     core_start(&facts);                      // the manager; does not return
 }
@@ -125,7 +125,7 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
 {
     serial_init();
     log_print("Bulkhead\n");
-    facts.entry_tsc = boot_tsc;
+    facts.info.entry_tsc = boot_tsc;
     read_tables(magic, info);
     if (!cpu_check_features()) {             // before anything is switched on
         log_print("Bulkhead cannot run here; the machine stops.\n");

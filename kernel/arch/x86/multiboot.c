@@ -65,14 +65,14 @@ static void read_module(const struct tag_module *t, struct boot_facts *facts)
         log_print("boot: a module's tag is damaged: it is left out\n");
         return;
     }
-    if (facts->modules == BOOT_MODULE_MAX) {
+    if (facts->info.modules == BOOT_MODULE_MAX) {
         log_print("boot: more than %u modules: '%s' is left out\n", BOOT_MODULE_MAX, t->name);
         return;
     }
-    struct boot_module_fact *m = &facts->module[facts->modules++]; // all zeros
+    facts->module[facts->info.modules] = HPA(t->start);
+    struct boot_module *m = &facts->info.module[facts->info.modules++]; // all zeros
     if (!unquote(m->name, sizeof(m->name), t->name))
         log_print("boot: the module name %s is too long\n", t->name);
-    m->hpa = HPA(t->start);
     m->bytes = t->end - t->start;
 }
 
@@ -133,8 +133,8 @@ const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range imag
     walk(base, total, facts);
     walk(base, total, NULL);
     memmap_cut(m, info, info + total);
-    for (uint32_t i = 0; i < facts->modules; i++)
-        memmap_cut(m, facts->module[i].hpa.v, facts->module[i].hpa.v + facts->module[i].bytes);
+    for (uint32_t i = 0; i < facts->info.modules; i++)
+        memmap_cut(m, facts->module[i].v, facts->module[i].v + facts->info.module[i].bytes);
     boot_memory.trampoline = memmap_last_page(m, 0x1000, 0x9f000);
     memmap_cut(m, 0, 1u << 20); // real-mode data, EBDA, the trampoline: not worth handing out
     memmap_cut(m, image.base, image.end);

@@ -75,7 +75,7 @@ void apic_icr(uint32_t apic_id, uint32_t command);
 void clock_calibrate(void);
 void clock_delay_us(uint64_t us);
 extern uint64_t clock_tsc_hz, clock_calibration;
-void clock_read_rtc(uint8_t rtc[RTC_BYTES], uint64_t *tsc); // see struct boot_info
+void clock_read_rtc(struct boot_info *info);
 
 // smp.c
 void smp_start(void);
