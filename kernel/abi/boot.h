@@ -23,6 +23,25 @@ enum boot_handle {
     BOOT_HANDLE_MODULE = 16,
 };
 
+// The CPU's own faults, by the names that `assume=` takes.
+#define CPU_FAULTS(X)                                                                              \
+    X(meltdown) X(l1tf) X(mds) X(taa) X(rfds) X(v1) X(v2) X(bhi) X(swapgs) X(itlb) X(buslock)      \
+    X(smt) X(hle)
+
+enum cpu_fault {
+#define X(name) FAULT_##name,
+    CPU_FAULTS(X)
+#undef X
+    FAULT_COUNT
+};
+
+struct cpu_faults {      // a bit each
+    uint32_t there;      // the CPU has it, or is treated as if it had
+    uint32_t open;       // of these: nothing is done about it
+    uint32_t asked;      // by `assume`
+    uint32_t retpolines; // not a mask: the kernel has them
+};
+
 struct boot_module {
     char name[BOOT_NAME_MAX]; // as in grub.cfg: "bin:vmm", "config:demo.conf", "image:vmlinuz"
     handle_t handle;
@@ -36,6 +55,7 @@ struct boot_info {
     uint64_t entry_tsc;   // TSC at the kernel's entry
     uint64_t wall_tsc;    // TSC when the host's MC146818 said:
     uint8_t rtc[RTC_BYTES]; // seconds, minutes, hours, day, month, year, status B; as they were
+    struct cpu_faults faults;
     uint32_t cores;
     uint32_t modules;
     struct boot_module module[BOOT_MODULE_MAX];

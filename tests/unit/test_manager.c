@@ -214,6 +214,32 @@ static void test_no_console(void **state)
     assert_non_null(strstr(fake.log, "bin:console cannot be loaded: there is no such boot module"));
 }
 
+// What the boot information says of the CPU's faults, in words, before all else.
+static void test_faults(void **state)
+{
+    (void)state;
+    boot.faults = (struct cpu_faults){ .there = 1u << FAULT_mds | 1u << FAULT_bhi | 1u << FAULT_v1,
+                                       .open = 1u << FAULT_mds, .asked = 1u << FAULT_v1 };
+    script = script_two_off;
+    assert_int_equal(run(two_vms), 0);
+    static const char *const lines[] = {
+        "boot: of this CPU's faults 1 are not mitigated; the log has the list\n",
+        "boot: Meltdown (meltdown): not affected\n",
+        "boot: MDS (mds): NOT mitigated: no MD_CLEAR: a guest may sample ",
+        "boot: Spectre v1 (v1): mitigated: indices of calls and handles are masked; asked for\n",
+        "boot: branch history injection (bhi): mitigated: BHI_DIS_S\n",
+    };
+    const char *at = fake.log;
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        at = strstr(at, lines[i]);
+        assert_non_null(at);
+    }
+    boot.faults.retpolines = 1;
+    fake.log_len = 0;
+    faults_list(&boot.faults);
+    assert_non_null(strstr(fake.log, "(bhi): mitigated: retpolines\n"));
+}
+
 static void test_broken_vmm(void **state)
 {
     (void)state;
@@ -288,7 +314,7 @@ int main(void)
         TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
-        TEST(test_too_many), TEST(test_two_configs),
+        TEST(test_too_many), TEST(test_two_configs), TEST(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

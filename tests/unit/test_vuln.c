@@ -9,7 +9,7 @@
 #include "kernel/arch/x86/vuln.h"
 
 static struct mitigations m;
-static struct vuln_report r[VULN_COUNT];
+static struct cpu_faults r;
 
 // CPUID leaf 7: EBX has HLE and RTM; EDX has MD_CLEAR, SPEC_CTRL, L1D_FLUSH, ARCH_CAPABILITIES.
 #define TSX     (1u << 4 | 1u << 11)
@@ -30,11 +30,20 @@ static const struct vuln_facts alder_lake_n = { .signature = 0xb06e0, .leaf7_edx
                                                 .leaf7_2_edx = 0x14, .arch_caps = 0x1000016b,
                                                 .siblings = 1 };
 
+enum state { NOT_AFFECTED, MITIGATED, OPEN };
+
+static enum state state_of(enum cpu_fault fault)
+{
+    return !(r.there >> fault & 1) ? NOT_AFFECTED : r.open >> fault & 1 ? OPEN : MITIGATED;
+}
+
 static void decide(const struct vuln_facts *f, const char *assume)
 {
-    vuln_decide(f, assume, &m, r);
-    for (unsigned v = 0; v < VULN_COUNT; v++)
-        assert_true((r[v].state == VULN_NOT_AFFECTED) == (r[v].text[0] == 0));
+    vuln_decide(f, assume, &m, &r);
+    assert_int_equal(r.open & ~r.there, 0);
+    assert_int_equal(r.asked & ~r.there, 0);
+    assert_int_equal(r.there >> FAULT_COUNT, 0);
+    assert_int_equal(r.retpolines, m.retpolines);
 }
 
 static void test_without_registers(void **state)
@@ -43,12 +52,12 @@ static void test_without_registers(void **state)
     decide(&bare, NULL);
     assert_false(m.any || m.ibpb || m.verw || m.l1d_flush || m.spec_ctrl);
     assert_true(m.retpolines && m.itlb_multihit);
-    assert_int_equal(r[VULN_mds].state, VULN_OPEN);
-    assert_int_equal(r[VULN_l1tf].state, VULN_OPEN);
-    assert_int_equal(r[VULN_v2].state, VULN_OPEN);
-    assert_int_equal(r[VULN_taa].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_smt].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_v1].state, VULN_MITIGATED);
+    assert_int_equal(state_of(FAULT_mds), OPEN);
+    assert_int_equal(state_of(FAULT_l1tf), OPEN);
+    assert_int_equal(state_of(FAULT_v2), OPEN);
+    assert_int_equal(state_of(FAULT_taa), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_smt), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_v1), MITIGATED);
 }
 
 static void test_skylake(void **state)
@@ -57,10 +66,10 @@ static void test_skylake(void **state)
     decide(&skylake, NULL);
     assert_true(m.any && m.ibpb && m.verw && m.l1d_flush && m.retpolines && m.hle_hole);
     assert_int_equal(m.spec_ctrl, 0); // no enhanced IBRS: nothing that may stay on
-    assert_int_equal(r[VULN_v2].state, VULN_MITIGATED);
-    assert_int_equal(r[VULN_bhi].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_meltdown].state, VULN_OPEN);
-    assert_int_equal(r[VULN_smt].state, VULN_OPEN);
+    assert_int_equal(state_of(FAULT_v2), MITIGATED);
+    assert_int_equal(state_of(FAULT_bhi), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_meltdown), OPEN);
+    assert_int_equal(state_of(FAULT_smt), OPEN);
 }
 
 // MDS_NO switched VERW off, which TAA needs.
@@ -68,13 +77,12 @@ static void test_cascade_lake(void **state)
 {
     (void)state;
     decide(&cascade_lake, NULL);
-    assert_int_equal(r[VULN_mds].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_taa].state, VULN_MITIGATED);
+    assert_int_equal(state_of(FAULT_mds), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_taa), MITIGATED);
     assert_true(m.verw);
     assert_false(m.l1d_flush);
     assert_int_equal(m.spec_ctrl, 1);
     assert_true(m.retpolines); // against BHI, for which it has no control
-    assert_string_equal(r[VULN_bhi].text, "retpolines");
     assert_true(m.itlb_multihit);
 }
 
@@ -85,12 +93,9 @@ static void test_sapphire_rapids(void **state)
     assert_false(m.verw || m.l1d_flush || m.retpolines || m.itlb_multihit || m.hle_hole);
     assert_int_equal(m.spec_ctrl, 0x401); // IBRS, BHI_DIS_S
     assert_true(m.ibpb && m.any);
-    assert_int_equal(r[VULN_rfds].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_buslock].state, VULN_MITIGATED);
-    unsigned open = 0;
-    for (unsigned v = 0; v < VULN_COUNT; v++)
-        open += r[v].state == VULN_OPEN;
-    assert_int_equal(open, 0);
+    assert_int_equal(state_of(FAULT_rfds), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_buslock), MITIGATED);
+    assert_int_equal(r.open, 0);
 }
 
 static void test_rfds(void **state)
@@ -98,16 +103,16 @@ static void test_rfds(void **state)
     (void)state;
     struct vuln_facts f = alder_lake_n;
     decide(&f, NULL);
-    assert_int_equal(r[VULN_mds].state, VULN_NOT_AFFECTED);
-    assert_int_equal(r[VULN_rfds].state, VULN_MITIGATED);
+    assert_int_equal(state_of(FAULT_mds), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_rfds), MITIGATED);
     assert_true(m.verw);
     f.arch_caps &= ~(1ull << 28); // before the microcode: known by its model
     f.leaf7_edx &= ~(1u << 10);
     decide(&f, NULL);
-    assert_int_equal(r[VULN_rfds].state, VULN_OPEN);
+    assert_int_equal(state_of(FAULT_rfds), OPEN);
     f.arch_caps |= 1ull << 27;
     decide(&f, NULL);
-    assert_int_equal(r[VULN_rfds].state, VULN_NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_rfds), NOT_AFFECTED);
 }
 
 // What is asked for is done where it can be; a register that is not there is not written.
@@ -115,7 +120,7 @@ static void test_assume(void **state)
 {
     (void)state;
     decide(&bare, "mds");
-    assert_true(m.verw && m.any && r[VULN_mds].assumed);
+    assert_true(m.verw && m.any && r.asked == 1u << FAULT_mds);
     assert_false(m.ibpb || m.l1d_flush);
     decide(&bare, "l1tf");
     assert_true(m.any && !m.verw && !m.l1d_flush && !m.ibpb);
@@ -124,8 +129,7 @@ static void test_assume(void **state)
     assert_int_equal(m.spec_ctrl, 0x441); // and RRSBA_DIS_S, or retpolines are no help
     decide(&sapphire_rapids, "all");
     assert_true(m.verw && m.l1d_flush && m.hle_hole && m.retpolines);
-    for (unsigned v = 0; v < VULN_COUNT; v++)
-        assert_true(r[v].assumed && r[v].state != VULN_NOT_AFFECTED);
+    assert_int_equal(r.asked, (1u << FAULT_COUNT) - 1);
     decide(&bare, "md,mdsx,,v,al");
     assert_false(m.any);
     decide(&bare, ",mds");

@@ -137,8 +137,7 @@ void manager_serve(struct manager *manager, uint64_t deadline)
     }
     if (bits & MANAGER_BIT_CONSOLE) {
         manager->console_runs = false;
-        static const char text[] = "manager: the console's process has ended\n";
-        kcall_log_write(text, sizeof(text) - 1);
+        report_log("manager: the console's process has ended\n");
     }
     if (bits & MANAGER_BIT_LINE) {
         monitor_input(manager);
@@ -164,9 +163,12 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     manager->event = (handle_t)event;
     manager->console_event = (handle_t)console_event;
     if (event < 0 || console_event < 0 || report_init(manager) < 0) {
-        static const char text[] = "manager: no memory to begin with\n";
-        kcall_log_write(text, sizeof(text) - 1);
+        report_log("manager: no memory to begin with\n");
         return 1;
+    }
+    faults_count(&boot->faults);
+    if (boot->faults.asked) {
+        faults_list(&boot->faults); // who asks for something sees what became of it
     }
     read_config(manager);
     if (manager->config.log == CONFIG_LOG_DEBUG) {
@@ -185,6 +187,9 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     }
     if (!manager->console_runs) {
         say_without_console(manager);
+    }
+    if (!boot->faults.asked) {
+        faults_list(&boot->faults); // to be looked up: not at each boot on the serial line
     }
     if (manager->config.log == CONFIG_LOG_DEBUG) {
         report_kernel_log(manager, true);

@@ -106,6 +106,11 @@ int64_t report_init(struct manager *manager);
 __attribute__((format(printf, 2, 3)))
 void report(struct manager *manager, const char *format, ...);
 void report_text(struct manager *manager, const char *text, uint32_t len);
+// Into the kernel's log; as long as no console has the serial line, that shows it too.
+void report_log(const char *text);
+// What is done about the CPU's faults, into the kernel's log: a line for each; how many are open.
+void faults_list(const struct cpu_faults *faults);
+void faults_count(const struct cpu_faults *faults);
 // Returns once everything said is on the wire, or after ten seconds per line.
 void report_flush(struct manager *manager);
 const char *report_status(int64_t status); // of a system call, in words

@@ -59,6 +59,11 @@ static void report_bytes(struct manager *manager, const char *bytes, uint32_t le
     }
 }
 
+void report_log(const char *text)
+{
+    kcall_log_write(text, strlen(text));
+}
+
 void report_text(struct manager *manager, const char *text, uint32_t len)
 {
     while (len > 0) {

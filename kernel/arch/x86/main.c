@@ -63,9 +63,6 @@ static const char *assumed(void)
     return NULL;
 }
 
-static struct vuln_report faults[VULN_COUNT];
-static bool faults_asked; // the names are not mapped later
-
 static void decide_mitigations(void)
 {
     const struct vuln_facts f = {
@@ -74,29 +71,11 @@ static void decide_mitigations(void)
         .arch_caps = features.arch_caps, .siblings = cpuid_word(0xb, 0, 1) & 0xffff,
         .bus_lock_exits = bus_lock_exits,
     };
-    const char *names = assumed();
-    faults_asked = names != NULL;
-    vuln_decide(&f, names, &mitigations, faults);
+    vuln_decide(&f, assumed(), &mitigations, &facts.info.faults);
     if (!mitigations.retpolines)
         cpu_plain_branches();
     if (mitigations.hle_hole) // XACQUIRE in there can stop a core for good (XSA-282)
         memmap_cut(&boot_memory.usable, 1ull << 30, (1ull << 30) + (4 << 20));
-}
-
-// Nobody needs the list at each boot: it is in the log. Who asks for something sees what became of
-// it.
-static void report_faults(void)
-{
-    static const char *const states[] = { "not affected", "mitigated: ", "NOT mitigated: " };
-    void (*say)(const char *, ...) = faults_asked ? log_print : log_note;
-    unsigned open = 0;
-    for (unsigned i = 0; i < VULN_COUNT; i++) {
-        const struct vuln_report *r = &faults[i];
-        open += r->state == VULN_OPEN;
-        say("boot: %s (%s): %s%s%s\n", r->title, r->name, states[r->state], r->text,
-            r->assumed ? "; asked for" : "");
-    }
-    log_print("boot: of this CPU's faults %u are not mitigated; the log has the list\n", open);
 }
 
 // From here on this core has its struct cpu (see ap_up() in smp.c).
@@ -117,7 +96,6 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry at %lu, "
               "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
               clock_tsc_hz / 1000, rdtsc() - boot_tsc, boot_tsc, clock_calibration);
-    report_faults();
     core_start(&facts);                      // the manager; does not return
 }
 

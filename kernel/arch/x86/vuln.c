@@ -50,15 +50,15 @@ static bool has_bhi(const struct vuln_facts *f) // without enhanced IBRS retpoli
 static uint32_t affected(const struct vuln_facts *f)
 {
     const uint64_t caps = f->arch_caps;
-    return (uint32_t)!(caps & RDCL_NO) << VULN_meltdown |
-           (uint32_t)!(caps & (RDCL_NO | SKIP_L1D_FLUSH)) << VULN_l1tf |
-           (uint32_t)!(caps & MDS_NO) << VULN_mds |
-           (uint32_t)((f->leaf7_ebx & RTM) && !(caps & TAA_NO)) << VULN_taa |
-           (uint32_t)has_rfds(f) << VULN_rfds | 1u << VULN_v1 | 1u << VULN_v2 |
-           (uint32_t)has_bhi(f) << VULN_bhi | 1u << VULN_swapgs |
-           (uint32_t)!(caps & PSCHANGE_NO) << VULN_itlb | 1u << VULN_buslock |
-           (uint32_t)(f->siblings > 1) << VULN_smt |
-           (uint32_t)((f->leaf7_ebx & HLE) != 0) << VULN_hle;
+    return (uint32_t)!(caps & RDCL_NO) << FAULT_meltdown |
+           (uint32_t)!(caps & (RDCL_NO | SKIP_L1D_FLUSH)) << FAULT_l1tf |
+           (uint32_t)!(caps & MDS_NO) << FAULT_mds |
+           (uint32_t)((f->leaf7_ebx & RTM) && !(caps & TAA_NO)) << FAULT_taa |
+           (uint32_t)has_rfds(f) << FAULT_rfds | 1u << FAULT_v1 | 1u << FAULT_v2 |
+           (uint32_t)has_bhi(f) << FAULT_bhi | 1u << FAULT_swapgs |
+           (uint32_t)!(caps & PSCHANGE_NO) << FAULT_itlb | 1u << FAULT_buslock |
+           (uint32_t)(f->siblings > 1) << FAULT_smt |
+           (uint32_t)((f->leaf7_ebx & HLE) != 0) << FAULT_hle;
 }
 
 static bool names(const char *list, const char *name)
@@ -78,7 +78,7 @@ static bool names(const char *list, const char *name)
     return false;
 }
 
-#define BIT(v) (1u << VULN_##v)
+#define BIT(v) (1u << FAULT_##v)
 #define SAMPLING (BIT(mds) | BIT(taa) | BIT(rfds))
 
 static bool clears(const struct vuln_facts *f) // VERW does more than it did in 1982
@@ -105,64 +105,20 @@ static void choose(const struct vuln_facts *f, uint32_t has, uint32_t asked, str
                        (m->retpolines && (f->leaf7_2_edx & RRSBA_CTRL) ? SPEC_RRSBA_DIS_S : 0);
 }
 
-// By what it is mitigated, or (*open) what follows because it is not.
-static const char *text_of(enum vulnerability v, const struct vuln_facts *f,
-                           const struct mitigations *m, bool *open)
-{
-    *open = false;
-    switch (v) {
-    case VULN_l1tf:
-        *open = !m->l1d_flush;
-        return *open ? "no L1D_FLUSH: a guest may read what its core's L1 holds of others"
-                     : "L1D flush between domains";
-    case VULN_mds: case VULN_taa: case VULN_rfds:
-        *open = !clears(f);
-        return *open ? "no MD_CLEAR: a guest may sample what its core did for others"
-                     : "VERW between domains";
-    case VULN_v1: return "indices of calls and handles are masked";
-    case VULN_v2:
-        *open = !m->ibpb;
-        return *open ? "only the kernel has retpolines, no IBPB: domains may steer each other"
-               : m->retpolines ? "retpolines; RSB filling and IBPB between domains"
-                               : "enhanced IBRS; RSB filling and IBPB between domains";
-    case VULN_bhi:
-        return m->retpolines ? "retpolines" : "BHI_DIS_S";
-    case VULN_swapgs: return "LFENCE behind SWAPGS";
-    case VULN_itlb: return "guests execute in 4 KB pages only";
-    case VULN_buslock:
-        *open = !f->bus_lock_exits;
-        return *open ? "no bus-lock exiting: a guest can slow memory down for all"
-                     : "bus-lock exiting; each lock costs the guest 5 us";
-    case VULN_hle: return "4 MB from 1 GB on are not used";
-    case VULN_meltdown:
-        *open = true;
-        return "a device model may read the kernel's data, but nobody's memory";
-    default:
-        *open = true;
-        return "VMs on siblings share caches and predictors; give one VM both";
-    }
-}
-
 void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigations *m,
-                 struct vuln_report report[VULN_COUNT])
+                 struct cpu_faults *faults)
 {
-    static const struct { const char *name, *title; } rows[VULN_COUNT] = {
-#define X(name, title) { #name, title },
-        VULNERABILITIES(X)
+    static const char *const name[FAULT_COUNT] = {
+#define X(name) #name,
+        CPU_FAULTS(X)
 #undef X
     };
     uint32_t has = affected(f), asked = 0;
-    for (unsigned v = 0; v < VULN_COUNT; v++)
-        asked |= (uint32_t)names(assume, rows[v].name) << v;
+    for (unsigned v = 0; v < FAULT_COUNT; v++)
+        asked |= (uint32_t)names(assume, name[v]) << v;
     choose(f, has, asked, m);
-    for (unsigned v = 0; v < VULN_COUNT; v++) {
-        bool open;
-        const char *text = text_of((enum vulnerability)v, f, m, &open);
-        report[v] = (struct vuln_report){ rows[v].name, rows[v].title,
-                                          open ? VULN_OPEN : VULN_MITIGATED, asked >> v & 1, text };
-        if (!((has | asked) >> v & 1)) {
-            report[v].state = VULN_NOT_AFFECTED;
-            report[v].text = "";
-        }
-    }
+    uint32_t open = BIT(meltdown) | BIT(smt) | (m->l1d_flush ? 0 : BIT(l1tf)) |
+                    (clears(f) ? 0 : SAMPLING) | (m->ibpb ? 0 : BIT(v2)) |
+                    (f->bus_lock_exits ? 0 : BIT(buslock));
+    *faults = (struct cpu_faults){ has | asked, (has | asked) & open, asked, m->retpolines };
 }

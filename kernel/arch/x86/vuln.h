@@ -4,6 +4,7 @@
 // (tests/unit/test_vuln.c); what is decided is carried out elsewhere: by barrier.c at a change of
 // the protection domain, by cpu.c on each core, in paging.c, and in the code itself.
 #pragma once
+#include "kernel/abi/boot.h"
 #include "kernel/lib/types.h"
 
 // What is known of the CPU. Words of CPUID by their leaf; 0 where there is no such leaf.
@@ -26,28 +27,6 @@ struct mitigations {
 };
 extern struct mitigations mitigations;
 
-// name, as in `assume=`; the longer name
-#define VULNERABILITIES(X)                                                                         \
-    X(meltdown, "Meltdown") X(l1tf, "L1 terminal fault") X(mds, "MDS") X(taa, "TSX async. abort")  \
-    X(rfds, "register file sampling") X(v1, "Spectre v1") X(v2, "Spectre v2")                      \
-    X(bhi, "branch history injection") X(swapgs, "Spectre v1 by SWAPGS")                           \
-    X(itlb, "iTLB multihit") X(buslock, "bus locks") X(smt, "SMT siblings") X(hle, "HLE hang")
-
-enum vulnerability {
-#define X(name, title) VULN_##name,
-    VULNERABILITIES(X)
-#undef X
-    VULN_COUNT
-};
-
-enum vuln_state { VULN_NOT_AFFECTED, VULN_MITIGATED, VULN_OPEN };
-struct vuln_report {
-    const char *name, *title;
-    enum vuln_state state;
-    bool assumed;          // asked for
-    const char *text;      // by what, or what follows
-};
-
 // `assume`: names with commas between them, or "all"; it ends in NUL or a blank. NULL: none.
 void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigations *m,
-                 struct vuln_report report[VULN_COUNT]);
+                 struct cpu_faults *faults);
