@@ -49,15 +49,17 @@ int write(int file, const void *text, size_t len)
     }
     size_t done = 0;
     while (done < len) {
-        // Small enough for the kernel's copy, large enough for any line.
-        size_t part = len - done < 512 ? len - done : 512;
         const char *next = (const char *)text + done;
+        int64_t taken = (int64_t)(len - done);
         if (output_sink != NULL) {
-            output_sink(output_opaque, next, (uint32_t)part);
-        } else if (kcall_log_write(next, part) <= 0) {
+            output_sink(output_opaque, next, (uint32_t)taken);
+        } else {
+            taken = kcall_log_write(next, (uint64_t)taken);
+        }
+        if (taken <= 0) {
             break; // the log is full: what it does not take is dropped
         }
-        done += part;
+        done += (size_t)taken;
     }
     return (int)len;
 }

@@ -112,15 +112,12 @@ uint64_t frames_count_total(void);
 
 // log.c
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_note(const char *format, ...) __attribute__((format(printf, 1, 2))); // to the ring only
 void log_raw(const char *format, ...) __attribute__((format(printf, 1, 2))); // see log.c
-void log_text(const char *text, size_t bytes);
 #define LOG_PIECE 256u
 // A record of that process, at most LOG_PIECE bytes. False: the log is full.
 bool log_record(uint32_t process, const char *text, size_t bytes);
-// The manager's text: into the ring; and to the serial line, without waiting for it. -> how much
-void log_keep(const char *text, size_t bytes);
-size_t log_aloud(const char *text, size_t bytes);
+// The manager's text, as much as the serial line takes at once. -> how much
+size_t log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
 void log_detach(bool off);                 // a process owns the port, or owns it no more
 

@@ -25,39 +25,18 @@ static void put(const char *text, size_t bytes)
         ring[written++ % LOG_BYTES] = text[i];
 }
 
-static void log_write(const char *text, size_t bytes, bool aloud)
-{
-    spin_lock(&log_lock);
-    put(text, bytes);
-    if (aloud && !detached)
-        arch_log(text, bytes);
-    spin_unlock(&log_lock);
-}
-
-void log_text(const char *text, size_t bytes) { log_write(text, bytes, true); }
-
-__attribute__((format(printf, 1, 0))) static void log_line(const char *format, va_list args,
-                                                           bool aloud)
-{
-    char line[LINE_MAX];
-    log_write(line, format_text(line, sizeof(line), format, args), aloud);
-}
-
-// Facts to be looked up: the serial line would make each boot longer by 90 us a character.
-void log_note(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    log_line(format, args, false);
-    va_end(args);
-}
-
 void log_print(const char *format, ...)
 {
+    char line[LINE_MAX];
     va_list args;
     va_start(args, format);
-    log_line(format, args, true);
+    size_t bytes = format_text(line, sizeof(line), format, args);
     va_end(args);
+    spin_lock(&log_lock);
+    put(line, bytes);
+    if (!detached)
+        arch_log(line, bytes);
+    spin_unlock(&log_lock);
 }
 
 static size_t escape(char *to, unsigned char c)
@@ -99,12 +78,11 @@ bool log_record(uint32_t process, const char *text, size_t bytes)
     return room;
 }
 
-void log_keep(const char *text, size_t bytes) { log_write(text, bytes, false); }
-
-size_t log_aloud(const char *text, size_t bytes)
+size_t log_text(const char *text, size_t bytes)
 {
     spin_lock(&log_lock);
     size_t done = detached ? bytes : arch_log_some(text, bytes);
+    put(text, done);
     spin_unlock(&log_lock);
     return done;
 }

@@ -39,7 +39,6 @@ static enum op_progress unmap_piece(struct thread *t)
 
 static enum op_progress (*const pieces[OP_COUNT])(struct thread *t) = {
     [OP_REST] = rest_piece,
-    [OP_LOG] = log_piece,
     [OP_MEM_CREATE] = create_piece,
     [OP_DESTROY] = destroy_piece,
     [OP_MAP] = map_piece,

@@ -6,39 +6,17 @@
 SYSCALL(null) { return result(OK); }
 
 // A record of at most LOG_PIECE bytes. The first process's text is taken as it is, and goes to the
-// serial line too as long as that is the kernel's.
+// serial line too as long as that is the kernel's, which does not wait for the line.
 SYSCALL(log_write)
 {
-    struct thread *t = this_cpu()->current;
+    struct process *p = caller_process();
     char text[LOG_PIECE];
     size_t bytes = min_u64(a1, sizeof(text));
-    if (!copy_from_user(t->process, text, a0, bytes))
+    if (!copy_from_user(p, text, a0, bytes))
         return result(ERR_RANGE);
-    if (t->process->parent)
-        return result(log_record(t->process->object.id, text, bytes) ? (int64_t)bytes : ERR_FULL);
-    log_keep(text, bytes);
-    t->op_state.w[0] = a0;
-    t->op_state.w[1] = bytes;
-    t->op_state.w[2] = arch_now() + arch_tsc_hz();
-    op_begin(t, OP_LOG);
-}
-
-// w[0], w[1]: what is left of the text, in the process's memory; w[2]: until when a dead port is
-// waited for.
-enum op_progress log_piece(struct thread *t)
-{
-    uint64_t *w = t->op_state.w;
-    char text[16];
-    size_t bytes = min_u64(w[1], sizeof(text));
-    if (!copy_from_user(t->process, text, w[0], bytes))
-        return OP_DONE;
-    size_t done = log_aloud(text, bytes);
-    t->op_state.status += (int64_t)done;
-    w[0] += done;
-    w[1] -= done;
-    if (!w[1] || arch_now() > w[2])
-        return OP_DONE;
-    return done ? OP_AGAIN : OP_WAIT;
+    if (p->parent)
+        return result(log_record(p->object.id, text, bytes) ? (int64_t)bytes : ERR_FULL);
+    return result((int64_t)log_text(text, bytes));
 }
 
 SYSCALL_ON(system_audit, system, RIGHT_USE)

@@ -23,7 +23,7 @@ enum thread_state {
 enum thread_mode { THREAD_USER, THREAD_GUEST, THREAD_OP };
 // Long work of the kernel on a thread's behalf, done piece by piece (op.c).
 enum thread_op {
-    OP_NONE, OP_REST, OP_LOG, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT,
+    OP_NONE, OP_REST, OP_MEM_CREATE, OP_DESTROY, OP_MAP, OP_UNMAP, OP_AUDIT, OP_COUNT,
 };
 
 struct vcpu;
@@ -158,7 +158,6 @@ void op_abandon(struct thread *t);      // t dies; kernel_lock held
 enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
 enum op_progress rest_piece(struct thread *t);    // event.c
-enum op_progress log_piece(struct thread *t);     // system.c
 enum op_progress map_piece(struct thread *t);     // space.c
 enum op_progress mapping_piece(struct mapping *m, uint64_t w[2]); // space.c: ends it
 void destroy_abandon(struct thread *t);

@@ -223,7 +223,7 @@ static void test_faults(void **state)
     script = script_two_off;
     assert_int_equal(run(two_vms), 0);
     static const char *const lines[] = {
-        "boot: of this CPU's faults 1 are not mitigated; the log has the list\n",
+        "boot: 1 faults of this CPU are not mitigated: see the log\n",
         "boot: Meltdown (meltdown): not affected\n",
         "boot: MDS (mds): NOT mitigated: no MD_CLEAR: a guest may sample ",
         "boot: Spectre v1 (v1): mitigated: indices of calls and handles are masked; asked for\n",

@@ -2,7 +2,6 @@
 // What the kernel has done about the CPU's own faults, in words. (docs/architecture.md)
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 #include "libc/kcall.h"
 #include "vmm/manager/manager.h"
 
@@ -38,9 +37,9 @@ static const struct {
 static void say(const char *state, const char *text, unsigned i, bool asked)
 {
     char line[256];
-    snprintf(line, sizeof(line), "boot: %s (%s): %s%s%s\n", rows[i].title, rows[i].name, state,
-             text, asked ? "; asked for" : "");
-    report_log(line);
+    int len = snprintf(line, sizeof(line), "boot: %s (%s): %s%s%s\n", rows[i].title, rows[i].name,
+                       state, text, asked ? "; asked for" : "");
+    report_log(line, (uint32_t)len);
 }
 
 void faults_list(const struct cpu_faults *faults)
@@ -62,7 +61,7 @@ void faults_list(const struct cpu_faults *faults)
 void faults_count(const struct cpu_faults *faults)
 {
     char line[128];
-    snprintf(line, sizeof(line), "boot: of this CPU's faults %d are not mitigated; the log has the"
-             " list\n", __builtin_popcount(faults->open));
-    report_log(line);
+    int len = snprintf(line, sizeof(line), "boot: %d faults of this CPU are not mitigated: see the"
+                       " log\n", __builtin_popcount(faults->open));
+    report_log(line, (uint32_t)len);
 }

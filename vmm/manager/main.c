@@ -89,13 +89,7 @@ static void say_without_console(struct manager *manager)
     struct ring_end end;
     ring_attach_consumer(&end, manager->line.tx.ring, CONSOLE_OUTPUT_SIZE);
     uint32_t len = ring_read(&end, said, sizeof(said));
-    for (uint32_t done = 0; done < len;) {
-        int64_t taken = kcall_log_write(said + done, len - done);
-        if (taken <= 0) {
-            break;
-        }
-        done += (uint32_t)taken;
-    }
+    report_log(said, len);
 }
 
 static void start_vms(struct manager *manager)
@@ -137,7 +131,8 @@ void manager_serve(struct manager *manager, uint64_t deadline)
     }
     if (bits & MANAGER_BIT_CONSOLE) {
         manager->console_runs = false;
-        report_log("manager: the console's process has ended\n");
+        static const char text[] = "manager: the console's process has ended\n";
+        report_log(text, sizeof(text) - 1);
     }
     if (bits & MANAGER_BIT_LINE) {
         monitor_input(manager);
@@ -163,7 +158,8 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     manager->event = (handle_t)event;
     manager->console_event = (handle_t)console_event;
     if (event < 0 || console_event < 0 || report_init(manager) < 0) {
-        report_log("manager: no memory to begin with\n");
+        static const char text[] = "manager: no memory to begin with\n";
+        report_log(text, sizeof(text) - 1);
         return 1;
     }
     faults_count(&boot->faults);

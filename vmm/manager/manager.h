@@ -107,7 +107,7 @@ __attribute__((format(printf, 2, 3)))
 void report(struct manager *manager, const char *format, ...);
 void report_text(struct manager *manager, const char *text, uint32_t len);
 // Into the kernel's log; as long as no console has the serial line, that shows it too.
-void report_log(const char *text);
+void report_log(const char *text, uint32_t len);
 // What is done about the CPU's faults, into the kernel's log: a line for each; how many are open.
 void faults_list(const struct cpu_faults *faults);
 void faults_count(const struct cpu_faults *faults);

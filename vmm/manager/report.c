@@ -48,7 +48,7 @@ static void report_bytes(struct manager *manager, const char *bytes, uint32_t le
         if (!manager->console_runs ||
             kcall_event_wait(manager->event, MANAGER_BIT_LINE,
                              ns_to_tsc(time_host_ns() + REPORT_WAIT_NS), &bits) != OK) {
-            kcall_log_write(bytes, len);
+            report_log(bytes, len);
             break;
         }
         waited = true;
@@ -59,9 +59,19 @@ static void report_bytes(struct manager *manager, const char *bytes, uint32_t le
     }
 }
 
-void report_log(const char *text)
+// The kernel takes what the serial line takes at once. One that takes nothing for long is none.
+void report_log(const char *bytes, uint32_t len)
 {
-    kcall_log_write(text, strlen(text));
+    uint64_t until = time_host_ns() + REPORT_WAIT_NS;
+    while (len > 0) {
+        int64_t taken = kcall_log_write(bytes, len);
+        if (taken < 0 || (taken == 0 && time_host_ns() > until)) {
+            break;
+        }
+        until = taken > 0 ? time_host_ns() + REPORT_WAIT_NS : until;
+        bytes += taken;
+        len -= (uint32_t)taken;
+    }
 }
 
 void report_text(struct manager *manager, const char *text, uint32_t len)

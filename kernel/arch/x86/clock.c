@@ -11,6 +11,7 @@
 
 uint64_t clock_tsc_hz;
 uint64_t clock_calibration; // ticks that it took
+const char *clock_source;
 
 uint64_t arch_now(void) { return rdtsc(); }
 uint64_t arch_tsc_hz(void) { return clock_tsc_hz; }
@@ -90,8 +91,7 @@ static uint64_t cpuid_hz(void)
 
 void clock_calibrate(void)
 {
-    static const char *const names[CLOCK_SOURCES] = { "PIT", "ACPI PM timer", "CPUID 15H",
-                                                      "CPUID 16H" };
+    static const char *const names[CLOCK_SOURCES] = { "PIT", "PM timer", "CPUID 15H", "CPUID 16H" };
     uint64_t start = rdtsc(), hz[CLOCK_SOURCES];
     struct reading first = acpi.pm_timer ? pm_read() : (struct reading){ 0, 0 };
     hz[CLOCK_PIT] = pit_hz();
@@ -102,9 +102,7 @@ void clock_calibrate(void)
     if (best == CLOCK_SOURCES)
         panic("no timer of this machine runs, and CPUID does not tell the TSC's frequency");
     clock_tsc_hz = hz[best];
-    for (unsigned i = 0; i < CLOCK_SOURCES; i++)
-        log_note("boot: TSC by %s: %lu kHz%s\n", names[i], hz[i] / 1000,
-                 i == best ? ", taken" : !hz[i] ? ": none, or it does not run" : "");
+    clock_source = names[best];
     clock_calibration = rdtsc() - start;
 }
 

@@ -93,9 +93,9 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     smp_start();                             // all others, each compared with this one
     facts.log_port = 0x3f8;
     facts.log_gsi = acpi.isa[4].gsi;
-    log_print("boot: %u cores, %lu MB free, TSC %lu kHz, %lu ticks since entry at %lu, "
-              "%lu of them calibration\n", cpu_count, frames_count_free() >> 8,
-              clock_tsc_hz / 1000, rdtsc() - boot_tsc, boot_tsc, clock_calibration);
+    log_print("boot: %u cores, %lu MB free, TSC %lu kHz by %s, %lu ticks since entry at "
+              "%lu, %lu of them calibration\n", cpu_count, frames_count_free() >> 8,
+              clock_tsc_hz / 1000, clock_source, rdtsc() - boot_tsc, boot_tsc, clock_calibration);
     core_start(&facts);                      // the manager; does not return
 }
 

@@ -75,6 +75,7 @@ void apic_icr(uint32_t apic_id, uint32_t command);
 void clock_calibrate(void);
 void clock_delay_us(uint64_t us);
 extern uint64_t clock_tsc_hz, clock_calibration;
+extern const char *clock_source; // whose figure it is
 void clock_read_rtc(struct boot_info *info);
 
 // smp.c
