@@ -7,7 +7,7 @@ checker=("$build/host/bulkhead-check" --path "$build/images")
 
 # Only the GRUB modules in use: small, and quick to boot.
 grub_modules="normal multiboot2 serial terminal boot echo test regexp configfile sleep relocator"
-grub_modules+=" all_video"
+grub_modules+=" all_video cpuid"
 # And no fonts, languages or themes.
 grub_options=(--fonts= --locales= --themes=)
 

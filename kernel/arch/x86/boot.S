@@ -28,15 +28,7 @@ boot_entry:
     rdtsc
     mov %eax, PHYS(boot_tsc)
     mov %edx, PHYS(boot_tsc) + 4
-    mov $0x80000000, %eax       // long mode there?
-    cpuid
-    cmp $0x80000001, %eax
-    jb no_long_mode
-    mov $0x80000001, %eax
-    cpuid
-    bt $29, %edx
-    jnc no_long_mode
-    jmp enter_long_mode
+    jmp enter_long_mode         // it is there: grub.cfg has asked
 
 // The other cores come here from the trampoline.
 ap_32:
@@ -68,23 +60,6 @@ enter_long_mode:
     mov %eax, %cr0
     lgdt PHYS(boot_gdtr)
     ljmp $SEL_KERNEL_CODE, $PHYS(boot_long)
-
-no_long_mode:
-    mov $PHYS(no_long_mode_text), %esi
-1:  lodsb
-    test %al, %al
-    jz 2f
-    mov %al, %ah
-    mov $0x3fd, %dx
-3:  in %dx, %al
-    test $0x20, %al
-    jz 3b
-    mov %ah, %al
-    mov $0x3f8, %dx
-    out %al, %dx
-    jmp 1b
-2:  hlt
-    jmp 2b
 
 .code64
 boot_long:
@@ -132,8 +107,6 @@ boot_gdt:
     .quad 0x00af9b000000ffff    // SEL_KERNEL_CODE
     .quad 0x00cf93000000ffff    // SEL_KERNEL_DATA
 boot_gdt_end:
-no_long_mode_text:
-    .asciz "bulkhead: this CPU has no 64-bit mode; Bulkhead needs one with VT-x\r\n"
 
 .data
 .global boot_tsc, boot_stack, boot_next, ap_apic_id
