@@ -27,5 +27,4 @@ def test_lacks_vmx(boot, uefi):
 def test_lacks_64_bit_mode(boot):
     machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model="qemu32",
                    cores=1, memory=256)
-    machine.expect("Bulkhead was not started: this CPU has no 64-bit mode; Bulkhead needs one "
-                   "with VT-x", 60)
+    machine.expect("Bulkhead was not started: this CPU has no 64-bit mode", 60)
