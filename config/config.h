@@ -96,6 +96,7 @@ enum config_key {
     CONFIG_KEY_CORES,
     CONFIG_KEY_SHARE,
     CONFIG_KEY_PERIOD,
+    CONFIG_KEY_TICKS,
     CONFIG_KEY_RESTART,
     CONFIG_KEY_BENCH,
     CONFIG_KEYS,
@@ -127,6 +128,7 @@ struct config_vm {
     uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
     uint32_t period_us;                 // of the share
     enum config_restart restart;
+    bool catch_up;                      // ticks that it missed come later
     bool bench;                         // with the registers that measurements need
 
     // Filled in by config_check for a VM that is not bad.

@@ -389,6 +389,16 @@ static void set_system_period(const struct config_target *target, const struct c
     parse_period(target, value, &target->config->system_period_us);
 }
 
+static void set_ticks(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    if (!value_is(value, "coalesce") && !value_is(value, "catch-up"))
+        config_error(target->log, value->pos, "unknown policy '%s' for ticks: coalesce or catch-up",
+                     config_quote(quote, value->text, value->length));
+    target->vm->catch_up = value_is(value, "catch-up");
+}
+
 static void set_restart(const struct config_target *target, const struct config_value *value)
 {
     char quote[CONFIG_QUOTE_SIZE];
@@ -431,6 +441,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_CORES]   = {"cores",   CONFIG_SECTION_VM,     false, false, set_cores},
     [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, false, set_share},
     [CONFIG_KEY_PERIOD]  = {"period",  CONFIG_SECTION_VM,     false, false, set_period},
+    [CONFIG_KEY_TICKS]   = {"ticks",   CONFIG_SECTION_VM,     false, false, set_ticks},
     [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
     [CONFIG_KEY_BENCH]   = {"bench",   CONFIG_SECTION_VM,     false, false, set_bench},
 };

@@ -51,7 +51,8 @@ struct start_vmm {
     uint64_t initrd_bytes;
     uint32_t flat;         // 1: the image is a flat binary for flat_gpa
     uint32_t debug;        // 1: `log = debug`
-    uint32_t bench, reserved; // 1: `bench = yes`
+    uint32_t bench;        // 1: `bench = yes`
+    uint32_t catch_up;     // 1: `ticks = catch-up`
     uint64_t flat_gpa;
     struct start_module module[START_MODULE_MAX];
     char module_text[START_MODULE_TEXT];

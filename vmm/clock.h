@@ -5,7 +5,7 @@
 //
 // Owned by the VMM's only thread; no lock. Nothing here waits: the VMM calls clock_run() when the
 // kernel's timer has fired. A timer that is late fires once, however many periods have passed; its
-// owner computes the next deadline from `now`, so periodic sources coalesce.
+// owner computes the next deadline from `now`. (What it makes of the periods: dev/ticks.h.)
 #pragma once
 
 #include <stdbool.h>

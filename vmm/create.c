@@ -114,6 +114,7 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
     vmm->host.timer = (handle_t)timer;
     host_wires(&vmm->host, &wires);
     wires.bench = start->vmm.bench != 0;
+    wires.catch_up = start->vmm.catch_up != 0;
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
     if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH) ||
@@ -201,7 +202,7 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     process_output(host_print, &vmm->host);
 
     insn_cache_init(&vmm->insns);
-    status = kcall_vm_create(0);
+    status = kcall_vm_create(vm->catch_up != 0 ? VM_CATCH_UP : 0);
     if (status < 0)
         return setup_failed("creating the VM", status);
     vmm->host.vm = (handle_t)status;

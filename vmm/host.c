@@ -31,12 +31,12 @@ static void host_arm(void *ctx, uint64_t deadline_ns)
 
 static const struct clock_ops host_clock_ops = { .now_ns = host_now_ns, .arm = host_arm };
 
-static void host_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+static bool host_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
 {
     const struct host *host = ctx;
 
     // A message to nobody, or with a vector that cannot be, is refused and lost, as on a bus.
-    kcall_vm_msi(host->vm, addr, data, level);
+    return kcall_vm_msi(host->vm, addr, data, level) == 1;
 }
 
 static const struct ioapic_ops host_msi_ops = { .msi = host_msi };

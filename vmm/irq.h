@@ -15,6 +15,8 @@ struct ioapic;
 
 struct irq_ops {
     void (*set)(void *ctx, unsigned n, bool level);
+    // May be NULL: the wire is set low, then high.
+    bool (*pulse)(void *ctx, unsigned n);
 };
 
 // One wire: what a device holds. `n` names the wire to whoever is at its other end.
@@ -30,6 +32,24 @@ static inline void irq_set(const struct irq_line *line, bool level)
     if (line->ops != NULL)
         line->ops->set(line->ctx, line->n, level);
 }
+
+// Makes the line rise once more. False: what it asked for before still waits for the processor, so
+// this edge was nothing new.
+static inline bool irq_pulse(const struct irq_line *line)
+{
+    if (line->ops != NULL && line->ops->pulse != NULL)
+        return line->ops->pulse(line->ctx, line->n);
+    irq_set(line, false);
+    irq_set(line, true);
+    return true;
+}
+
+// What became of an edge at one controller.
+enum irq_edge {
+    IRQ_EDGE_MASKED,
+    IRQ_EDGE_WAITED, // it met an earlier one that still waits
+    IRQ_EDGE_NEW,
+};
 
 // Global system interrupts: 0-15 are the ISA IRQs, 16-23 reach the IOAPIC only.
 enum {

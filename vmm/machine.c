@@ -54,6 +54,7 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     i8254_init(&m->pit, clock, irq_router_isa(router, ISA_IRQ_PIT));
     i8042_init(&m->kbc, irq_router_isa(router, ISA_IRQ_KEYBOARD), power);
     mc146818_init(&m->rtc, clock, host->wall_seconds, irq_router_isa(router, ISA_IRQ_RTC));
+    m->pit.ticks.catch_up = m->rtc.ticks.catch_up = host->catch_up;
     // Not paced: characters leave as fast as the console takes them.
     uart16550_init(&m->com1, clock, host->console, irq_router_isa(router, ISA_IRQ_COM1), false);
     debugcon_init(&m->debugcon, host->console);

@@ -32,6 +32,7 @@ struct machine_host {
     struct stream console;
     void *ctx;                       // of clock and msi
     int64_t wall_seconds;            // date now, since 1970
+    bool catch_up;                   // missed ticks of PIT and RTC come later
     bool bench;                      // with the registers for measurements
 };
 

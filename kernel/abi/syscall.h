@@ -60,10 +60,10 @@ enum status {
     X(irq_bind, 22)       /* irq, event, bits */                                                   \
     X(irq_ack, 23)        /* irq  (unmasks it again) */                                            \
     X(ioports_grant, 24)  /* process, ioports */                                                   \
-    X(vm_create, 25)      /* flags (0)                     -> h */                                 \
+    X(vm_create, 25)      /* flags (VM_CATCH_UP)           -> h */                                 \
     X(vm_map, 26)         /* vm, mem, offset, bytes, gpa, prot */                                  \
     X(vm_unmap, 27)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
-    X(vm_msi, 28)         /* vm, address, data, level(0|1) */                                      \
+    X(vm_msi, 28)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
     X(vm_cpuid, 29)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
     X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
     X(vcpu_run, 31)       /* vcpu                          -> 0, see vcpu.h */                     \
@@ -102,6 +102,8 @@ enum syscall_number {
 #define PROT_EXEC  4
 
 // mem_create: flags, and the alignments it takes.
+// vm_create: missed periods of its local APICs' timers come later, those of a second at most
+#define VM_CATCH_UP 1
 #define MEM_KERNEL 1 // one page that the kernel itself reaches: a vCPU's
 #define PAGE_SIZE 4096ull
 #define PAGE_2M   (1ull << 21)

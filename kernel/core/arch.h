@@ -74,7 +74,7 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write);
 bool arch_vcpu_answer(struct vcpu *v);
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s);
 // MSI address/data as a guest's local APICs decode them: calls vcpu_post and friends.
-enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
+int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
 
 enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count);
 void arch_irq_mask(uint32_t gsi, bool masked);

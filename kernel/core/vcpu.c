@@ -21,11 +21,12 @@ void vcpu_raise(struct vcpu *v, uint32_t work)
         thread_wake(t); // wakes it from HLT, or its IPI makes the guest exit
 }
 
-void vcpu_post(struct vcpu *v, uint8_t vector, bool level)
+bool vcpu_post(struct vcpu *v, uint8_t vector, bool level)
 {
-    uint64_t *words = level ? v->pending_level : v->pending_edge;
-    __atomic_fetch_or(&words[vector >> 6], 1ull << (vector & 63), __ATOMIC_RELEASE);
+    uint64_t *words = level ? v->pending_level : v->pending_edge, bit = 1ull << (vector & 63);
+    uint64_t old = __atomic_fetch_or(&words[vector >> 6], bit, __ATOMIC_RELEASE);
     vcpu_raise(v, VCPU_WORK_PENDING);
+    return old & bit;
 }
 
 void vcpu_halt(struct vcpu *v)

@@ -6,7 +6,7 @@ SYSCALL_LOCKED(vm_create)
 {
     struct process *self = caller_process();
     enum status status;
-    if (a0)
+    if (a0 & ~(uint64_t)VM_CATCH_UP)
         return ERR_RANGE;
     int slot = handle_find(self);
     if (slot < 0)
@@ -14,6 +14,7 @@ SYSCALL_LOCKED(vm_create)
     struct vm *vm = object_new(vm, self, &status);
     if (!vm)
         return status;
+    vm->catch_up = a0 & VM_CATCH_UP;
     status = space_init(&vm->space, vm->object.id, true, self);
     if (status == OK) {
         status = arch_vm_init(vm);

@@ -13,6 +13,7 @@ struct vm {
     struct space space;        // guest-physical; shared page tables of all its vCPUs
     struct arch_vm arch;       // CPUID policy, APIC-access page, ...
     struct hpa own_page;       // a frame of the VM's own that the arch maps into it; 0: none
+    bool catch_up;             // missed periods of its local APICs' timers come later
     struct vcpu *vcpu;         // one for now, until its memory is freed; kernel_lock
     struct ref target;         // the same, for those who read it without the lock
 };
@@ -55,8 +56,9 @@ extern struct list vcpus; // all there are, in the order of their creation; kern
 
 // Any core. Raises bits and makes the vCPU look at them soon: wakes it from HLT, or sends an IPI.
 void vcpu_raise(struct vcpu *v, uint32_t work);
-// Any core: a fixed interrupt for the vCPU's local APIC.
-void vcpu_post(struct vcpu *v, uint8_t vector, bool level);
+// Any core: a fixed interrupt for the vCPU's local APIC. True: it met one that its core has yet to
+// take.
+bool vcpu_post(struct vcpu *v, uint8_t vector, bool level);
 // On its core, from the arch: the guest halts. Blocks the thread unless there is work; never
 // returns.
 NORETURN void vcpu_halt(struct vcpu *v);

@@ -119,7 +119,7 @@ static void pic_check(const struct fuzz_board *b)
 }
 
 // Interrupts that nobody may send: masked ones, or in another shape than the redirection says.
-static void ioapic_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+static bool ioapic_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
 {
     struct fuzz_board *b = ctx;
     bool found = false;
@@ -132,6 +132,7 @@ static void ioapic_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
                  (redir >> 56) == (addr >> 12 & 0xFF);
     }
     require(found);
+    return (b->messages & 1) != 0;
 }
 
 static bool ioapic_start(struct fuzz_board *b, unsigned kind)

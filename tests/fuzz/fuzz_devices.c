@@ -13,11 +13,12 @@ struct world {
     struct fake_host host;
 };
 
-static void world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+static bool world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
 {
     (void)ctx;
     require(addr >> 20 == 0xFEE);
     require(((data & 0x8000) != 0) == level);
+    return false;
 }
 
 static const struct clock_ops clock_ops = {.now_ns = fake_now, .arm = fake_arm};

@@ -35,7 +35,7 @@ static void test_all_keys(void **state)
                            "cores   = 1 2, 0\n"
                            "share   = 50%\n"
                            "period  = 1ms\n"
-                           "restart = never\nbench = yes\n"), 0);
+                           "restart = never\nticks = catch-up\nbench = yes\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
     assert_int_equal(config.n_vms, 1);
@@ -56,6 +56,7 @@ static void test_all_keys(void **state)
     assert_int_equal(config.system_period_us, 2000);
     assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
     assert_true(vm->bench);
+    assert_true(vm->catch_up);
     assert_false(vm->bad);
     assert_int_equal(vm->pos.line, 7);
     assert_int_equal(vm->value_pos[CONFIG_KEY_MEMORY].line, 11);
@@ -216,6 +217,8 @@ static void test_keys(void **state)
         {"[vm web]\nimage=x\nrestart = on-failure",
          "t.conf:3:11: restart = on-failure is not supported: a VM that has ended stays so; "
          "write never"},
+        {"[vm web]\nimage=x\nticks = slew",
+         "t.conf:3:9: unknown policy 'slew' for ticks: coalesce or catch-up"},
         {"[vm web]\nimage=x\nbench = fast", "t.conf:3:9: bench = fast is neither yes nor no"},
         {"[vm web]\nimage=x\nrestart = no",
          "t.conf:3:11: unknown restart policy 'no': write never"},

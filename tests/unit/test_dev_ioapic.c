@@ -16,13 +16,14 @@ static uint64_t sent_addr;
 static uint32_t sent_data;
 static bool sent_level;
 
-static void record_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+static bool record_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
 {
     assert_ptr_equal(ctx, &host);
     sent++;
     sent_addr = addr;
     sent_data = data;
     sent_level = level;
+    return false;
 }
 
 static int setup(void **state)

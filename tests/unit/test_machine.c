@@ -29,7 +29,7 @@ static void world_arm(void *ctx, uint64_t deadline_ns)
 
 static const struct clock_ops world_clock = { .now_ns = world_now, .arm = world_arm };
 
-static void world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
+static bool world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
 {
     struct world *w = ctx;
 
@@ -37,6 +37,7 @@ static void world_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
     w->msi_address = addr;
     w->msi_data = data;
     w->msi_level = level;
+    return false;
 }
 
 static const struct ioapic_ops world_msi_ops = { .msi = world_msi };

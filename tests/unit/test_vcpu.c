@@ -38,7 +38,7 @@ static void test_create_checks(void **state)
     struct scene s = make_scene();
     assert_int_equal(CALL(1, vcpu_create, s.vm, 0, s.page, 0), ERR_STATE); // one for now
     int64_t vm = CALL(1, vm_create, 0);
-    assert_int_equal(CALL(1, vm_create, 1), ERR_RANGE);
+    assert_int_equal(CALL(1, vm_create, 2), ERR_RANGE);
     assert_int_equal(CALL(1, vcpu_create, vm, 0, s.page, s.event), ERR_BUSY);
     assert_int_equal(CALL(1, vcpu_create, vm, 255, s.page, 0), ERR_RANGE);
     int64_t read_only = CALL(1, handle_copy, HANDLE_SELF, s.page, RIGHT_READ, 0);
@@ -168,6 +168,9 @@ static void test_msi(void **state)
     assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 0), OK);
     assert_int_equal(s.v->pending_level[0], 1ull << 0x30);
     assert_int_equal(s.v->pending_edge[0], 1ull << 0x30);
+    // One of its own kind becomes one with it, and that is said.
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x30, 0), 1);
+    assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x31, 0), OK);
 }
 
 // What a vCPU was made with is in its controls: no change of what its CPUID shows behind its back.

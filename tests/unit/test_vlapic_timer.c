@@ -55,6 +55,59 @@ static void periods_coalesce(void **state)
     assert_int_equal(vlapic_timer_deadline(&v), 0);
 }
 
+// Missed periods come one by one: each when the one before was taken, a sixteenth apart at least.
+static void periods_catch_up(void **state)
+{
+    const uint64_t period = 800000, pause = 50000, second = 50 * period;
+    (void)state;
+    v.catch_up = second;
+    vlapic_write(&v, APIC_TIMER_DIVIDE, 0xb, 0);
+    vlapic_write(&v, APIC_LVT_TIMER, 0x20041, 0);
+    vlapic_write(&v, APIC_TIMER_INITIAL, (uint32_t)period, 0);
+    uint64_t now = 4 * period + 100; // four are due
+    for (unsigned i = 0; i < 4; i++) {
+        vlapic_timer_fired(&v, now);
+        assert_int_equal(vlapic_irr_max(&v), 0x41);
+        assert_true(taken() & VLAPIC_ACT_TIMER);
+        assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, now), 4 * period + period - now);
+        uint64_t next = i < 3 ? now + pause : 5 * period;
+        assert_int_equal(vlapic_timer_deadline(&v), next);
+        if (i == 1) { // not taken yet: it is asked again later, and nothing is lost
+            vlapic_timer_fired(&v, next - 1);
+            vlapic_timer_fired(&v, next);
+            assert_int_equal(vlapic_timer_deadline(&v), next += pause);
+        }
+        vlapic_inject(&v, 0x41);
+        vlapic_timer_fired(&v, next - 1);
+        assert_int_equal(vlapic_irr_max(&v), -1);
+        now = next;
+    }
+    vlapic_timer_fired(&v, now); // the fifth, in time
+    assert_int_equal(vlapic_timer_deadline(&v), 6 * period);
+    vlapic_inject(&v, 0x41);
+    // What is older than a second is dropped; the grid stays.
+    now = 1006 * period + 1000;
+    unsigned count = 0;
+    for (; vlapic_timer_deadline(&v) <= now; now += pause, count++) {
+        vlapic_timer_fired(&v, now);
+        assert_int_equal(vlapic_irr_max(&v), 0x41);
+        vlapic_inject(&v, 0x41);
+    }
+    assert_in_range(count, 51 + 3, 51 + 4); // those that fell due meanwhile with them
+    assert_int_equal(vlapic_timer_deadline(&v) % period, 0);
+    // While the entry is masked nothing is missed; a new count forgets what was.
+    vlapic_timer_fired(&v, now += 10 * period);
+    vlapic_inject(&v, 0x41);
+    vlapic_write(&v, APIC_LVT_TIMER, 0x30041, now);
+    vlapic_write(&v, APIC_LVT_TIMER, 0x20041, now + 10 * period);
+    assert_true(vlapic_timer_deadline(&v) > now + 10 * period);
+    now = vlapic_timer_deadline(&v) + 10 * period;
+    vlapic_timer_fired(&v, now);
+    vlapic_inject(&v, 0x41);
+    vlapic_write(&v, APIC_TIMER_INITIAL, 2 * (uint32_t)period, now + 1);
+    assert_int_equal(vlapic_timer_deadline(&v), now + 1 + 2 * period);
+}
+
 static void a_tiny_period_cannot_storm(void **state)
 {
     (void)state;
@@ -189,7 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(one_shot),
-        TEST(periods_coalesce),
+        TEST(periods_coalesce), TEST(periods_catch_up),
         TEST(a_tiny_period_cannot_storm),
         TEST(masked_timer_counts_silently),
         TEST(divider_changes_in_flight),

@@ -67,6 +67,7 @@ static void channel_load(struct i8254_channel *ch, int64_t at)
 {
     ch->period = ch->reload;
     ch->start = at;
+    ch->counted = 0;
     ch->held = 0;
     ch->loaded = true;
     ch->null_count = false;
@@ -170,26 +171,36 @@ static void i8254_update_irq(struct i8254 *pit, uint64_t now_ns)
     // No processor can serve pulses closer than this: they coalesce, as they would in the PIC.
     if (channel_is_periodic(ch) && ch->loaded && ch->period < MIN_PERIOD_TICKS)
         rise = now + MIN_PERIOD_TICKS;
-    vtimer_arm(pit->clock, &pit->timer,
-               rise < 0 ? CLOCK_NEVER : clock_ticks_to_ns((uint64_t)rise, I8254_HZ));
+    uint64_t next = rise < 0 ? CLOCK_NEVER : clock_ticks_to_ns((uint64_t)rise, I8254_HZ);
+    if (pit->ticks.owed > 0 && pit->ticks.again_ns < next)
+        next = pit->ticks.again_ns;
+    vtimer_arm(pit->clock, &pit->timer, next);
 }
 
-// OUT of channel 0 has risen at least once since the timer was armed: one edge, however late.
+// OUT of channel 0 has risen at least once since the timer was armed, or such a tick is owed: one
+// edge, however late.
 static void i8254_fire(void *ctx, uint64_t now_ns)
 {
     struct i8254 *pit = ctx;
+    struct i8254_channel *ch = &pit->ch[0];
+    int64_t now = i8254_tick(now_ns);
 
     pit->quiet = false;
-    channel_sync(&pit->ch[0], i8254_tick(now_ns));
-    irq_set(&pit->irq, false);
-    irq_set(&pit->irq, true);
+    channel_sync(ch, now);
+    if (channel_is_periodic(ch) && ch->loaded) {
+        int64_t periods = (now - ch->start) / ch->period;
+        ticks_due(&pit->ticks, (uint64_t)(periods - ch->counted), I8254_HZ / (uint64_t)ch->period);
+        ch->counted = periods;
+    }
+    bool taken = irq_pulse(&pit->irq);
+    ticks_asked(&pit->ticks, taken, now_ns, clock_ticks_to_ns((uint64_t)ch->period, I8254_HZ));
     i8254_update_irq(pit, now_ns);
 }
 
 static const struct vtimer_ops i8254_timer_ops = {.fire = i8254_fire};
 
 // Bring all that depends on time up to date before an access. Returns the tick.
-static int64_t i8254_catch_up(struct i8254 *pit)
+static int64_t i8254_sync(struct i8254 *pit)
 {
     uint64_t now_ns = clock_now(pit->clock);
     int64_t now = i8254_tick(now_ns);
@@ -358,19 +369,21 @@ static uint64_t i8254_read(void *dev, uint64_t offset, unsigned size)
     (void)size;
     if (offset == OFFSET_CONTROL)
         return UINT64_MAX; // "No-Operation (3-State)"
-    return channel_read(&pit->ch[offset], i8254_catch_up(pit));
+    return channel_read(&pit->ch[offset], i8254_sync(pit));
 }
 
 static enum bus_result i8254_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct i8254 *pit = dev;
-    int64_t now = i8254_catch_up(pit);
+    int64_t now = i8254_sync(pit);
 
     (void)size;
     if (offset == OFFSET_CONTROL)
         i8254_control(pit, (uint8_t)value, now);
     else
         channel_write(&pit->ch[offset], (uint8_t)value, now);
+    if (!pit->ch[0].loaded || pit->ch[0].null_count) // another timer from now on
+        ticks_forget(&pit->ticks);
     i8254_update_irq(pit, clock_now(pit->clock));
     return BUS_OK;
 }
@@ -378,7 +391,7 @@ static enum bus_result i8254_write(void *dev, uint64_t offset, unsigned size, ui
 static uint64_t system_read(void *dev, uint64_t offset, unsigned size)
 {
     struct i8254 *pit = dev;
-    int64_t now = i8254_catch_up(pit);
+    int64_t now = i8254_sync(pit);
     uint8_t value = pit->port61;
 
     (void)offset;
@@ -393,7 +406,7 @@ static uint64_t system_read(void *dev, uint64_t offset, unsigned size)
 static enum bus_result system_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct i8254 *pit = dev;
-    int64_t now = i8254_catch_up(pit);
+    int64_t now = i8254_sync(pit);
 
     (void)offset;
     (void)size;
@@ -443,6 +456,7 @@ void i8254_reset(struct i8254 *pit)
 
     pit->port61 = 0;
     pit->quiet = true;
+    ticks_forget(&pit->ticks);
     for (unsigned i = 0; i < 3; i++) {
         struct i8254_channel *ch = &pit->ch[i];
         ch->gate = bios_state[i].gate;

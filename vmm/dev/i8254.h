@@ -11,6 +11,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/clock.h"
+#include "vmm/dev/ticks.h"
 #include "vmm/irq.h"
 
 #define I8254_HZ 1193182ULL
@@ -34,6 +35,7 @@ struct i8254_channel {
     int64_t reload;    // count register in ticks, 1 to 65536
     int64_t period;    // what the counting element was loaded with, 1 to 65536
     int64_t start;     // tick at which it was loaded (may lie before the clock's origin)
+    int64_t counted;   // channel 0: the periods since then that were ticks already
     int64_t held;      // elapsed ticks when the gate stopped the count
     int64_t change_at; // modes 2 and 3, running, null_count: tick at which `reload` is loaded
 };
@@ -44,6 +46,7 @@ struct i8254 {
     bool quiet;     // OUT of channel 0 has been high since reset: that is no edge for the PIC
     struct clock *clock;
     struct vtimer timer;
+    struct ticks ticks;  // of channel 0, in modes 2 and 3
     struct irq_line irq; // OUT of channel 0
 };
 

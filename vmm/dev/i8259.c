@@ -168,6 +168,15 @@ void i8259_set_irq(struct i8259 *pic, unsigned irq, bool level)
     i8259_update(pic);
 }
 
+enum irq_edge i8259_edge(const struct i8259 *pic, unsigned irq)
+{
+    const struct i8259_chip *chip = &pic->chip[irq >> 3 & 1];
+
+    if ((chip->imr >> (irq & 7) & 1) != 0)
+        return IRQ_EDGE_MASKED;
+    return (chip->irr >> (irq & 7) & 1) != 0 ? IRQ_EDGE_WAITED : IRQ_EDGE_NEW;
+}
+
 static void chip_write_icw1(struct i8259_chip *chip, uint8_t value)
 {
     chip->ltim = (value & ICW1_LTIM) != 0;

@@ -55,6 +55,9 @@ bool i8259_register(struct i8259 *pic, struct bus *bus);
 // Set pin `irq` (0 to 15, not 2).
 void i8259_set_irq(struct i8259 *pic, unsigned irq, bool level);
 
+// What an edge on that pin would come to now.
+enum irq_edge i8259_edge(const struct i8259 *pic, unsigned irq);
+
 // The level of the INTR output.
 static inline bool i8259_intr(const struct i8259 *pic)
 {

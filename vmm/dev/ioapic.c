@@ -46,7 +46,7 @@ static bool redir_is_level(uint64_t redir)
     return (redir & REDIR_LEVEL) != 0 && (redir & REDIR_DELIVERY) >> 8 <= DELIVERY_LOWEST;
 }
 
-static void ioapic_send(struct ioapic *ioapic, uint64_t redir)
+static enum irq_edge ioapic_send(struct ioapic *ioapic, uint64_t redir)
 {
     bool level = redir_is_level(redir);
     uint64_t addr = MSI_ADDRESS | (redir >> REDIR_DEST_SHIFT) << MSI_DEST_SHIFT;
@@ -56,7 +56,7 @@ static void ioapic_send(struct ioapic *ioapic, uint64_t redir)
         addr |= MSI_LOGICAL;
     if (level)
         data |= MSI_ASSERT | MSI_LEVEL;
-    ioapic->ops->msi(ioapic->ctx, addr, data, level);
+    return ioapic->ops->msi(ioapic->ctx, addr, data, level) ? IRQ_EDGE_WAITED : IRQ_EDGE_NEW;
 }
 
 // Send for a level-triggered pin whose line is asserted, unless the last one is still in service.
@@ -71,17 +71,18 @@ static void ioapic_service_level(struct ioapic *ioapic, unsigned pin)
     ioapic_send(ioapic, redir);
 }
 
-void ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level)
+enum irq_edge ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level)
 {
     if (pin >= IOAPIC_PINS || (ioapic->lines >> pin & 1) == level)
-        return;
+        return IRQ_EDGE_MASKED;
+    uint64_t redir = ioapic->redir[pin];
     ioapic->lines ^= 1U << pin;
-    if (!level)
-        return;
-    if (redir_is_level(ioapic->redir[pin]))
-        ioapic_service_level(ioapic, pin);
-    else if ((ioapic->redir[pin] & REDIR_MASKED) == 0)
-        ioapic_send(ioapic, ioapic->redir[pin]);
+    if (!level || (redir & REDIR_MASKED) != 0)
+        return IRQ_EDGE_MASKED;
+    if (!redir_is_level(redir))
+        return ioapic_send(ioapic, redir);
+    ioapic_service_level(ioapic, pin);
+    return (redir & REDIR_REMOTE_IRR) != 0 ? IRQ_EDGE_WAITED : IRQ_EDGE_NEW;
 }
 
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)

@@ -24,7 +24,8 @@ struct ioapic_ops {
     // "Message Signalled Interrupts"), so data bits 7:0 are the vector, 10:8 the delivery mode and
     // 15 the trigger mode, which `level` repeats. Address bit 2 is the destination mode, whatever
     // the redirection hint (always 0) says.
-    void (*msi)(void *ctx, uint64_t addr, uint32_t data, bool level);
+    // True: it met one of its vector that still waits for the processor.
+    bool (*msi)(void *ctx, uint64_t addr, uint32_t data, bool level);
 };
 
 struct ioapic {
@@ -44,7 +45,8 @@ void ioapic_reset(struct ioapic *ioapic);
 // Claims 4 KB at IOAPIC_BASE.
 bool ioapic_register(struct ioapic *ioapic, struct bus *bus);
 
-void ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level);
+// What became of the edge, if there was one: nothing to hold against a line that fell.
+enum irq_edge ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level);
 
 // A local APIC has ended the interrupt of a level-triggered `vector`: remote IRR is cleared in each
 // pin that has it, and a pin whose line is still asserted sends again.

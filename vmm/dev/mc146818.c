@@ -242,9 +242,14 @@ static void rtc_sync(struct mc146818 *rtc)
     int64_t then = rtc->synced_ns;
     uint64_t period = rtc_period_ticks(rtc);
 
-    if (period != 0 &&
-        rtc_crystal_ticks(rtc, now) / period != rtc_crystal_ticks(rtc, then) / period)
-        rtc->ram[REG_C] |= B_PERIODIC;
+    if (period != 0) {
+        uint64_t before = rtc_crystal_ticks(rtc, then) / period;
+        uint64_t ended = rtc_crystal_ticks(rtc, now) / period - before;
+        if ((rtc->ram[REG_B] & B_PERIODIC) != 0)
+            ticks_due(&rtc->ticks, ended, CRYSTAL_HZ / period);
+        if (ended != 0 || (rtc->ticks.owed > 0 && rtc->ticks.again_ns <= (uint64_t)now))
+            rtc->ram[REG_C] |= B_PERIODIC;
+    }
     if (!rtc_stopped(rtc)) {
         int64_t sec = rtc_seconds_at(rtc, now);
         int64_t last = rtc_seconds_at(rtc, then);
@@ -272,6 +277,8 @@ static int64_t rtc_next_event(const struct mc146818 *rtc)
     if ((enabled & B_PERIODIC) != 0 && period != 0) {
         uint64_t tick = (rtc_crystal_ticks(rtc, now) / period + 1) * period;
         next = rtc->base_ns + (int64_t)clock_ticks_to_ns(tick, CRYSTAL_HZ);
+        if (rtc->ticks.owed > 0)
+            next = earlier(next, (int64_t)rtc->ticks.again_ns);
     }
     if (rtc_stopped(rtc))
         return next;
@@ -354,6 +361,8 @@ static void rtc_write_control(struct mc146818 *rtc, uint8_t index, uint8_t value
             value &= (uint8_t)~B_UPDATE;
         rtc->ram[REG_B] = value;
     }
+    if (index == REG_A || (value & B_PERIODIC) == 0) // another timer from now on
+        ticks_forget(&rtc->ticks);
     if (was_reset && !rtc_in_reset(rtc))
         rtc->base_ns = now - (int64_t)(NS_PER_SEC - FIRST_UPDATE_NS);
     if (was_stopped && !rtc_stopped(rtc))
@@ -375,6 +384,9 @@ static uint8_t rtc_read_register(struct mc146818 *rtc, uint8_t index)
     case REG_C:
         value = rtc->ram[REG_C];
         rtc->ram[REG_C] = 0;
+        if ((value & B_PERIODIC) != 0)
+            ticks_asked(&rtc->ticks, true, (uint64_t)now,
+                        clock_ticks_to_ns(rtc_period_ticks(rtc), CRYSTAL_HZ));
         return value;
     case REG_D:
         return D_VALID;
@@ -461,6 +473,7 @@ void mc146818_reset(struct mc146818 *rtc)
     rtc_sync(rtc);
     rtc->ram[REG_B] &= (uint8_t) ~(B_INTERRUPTS | B_SQUARE_WAVE);
     rtc->ram[REG_C] = 0;
+    ticks_forget(&rtc->ticks);
     rtc->index = 0;
     rtc_update(rtc);
 }

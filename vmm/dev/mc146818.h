@@ -11,6 +11,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/clock.h"
+#include "vmm/dev/ticks.h"
 #include "vmm/irq.h"
 
 enum {
@@ -25,6 +26,7 @@ struct mc146818 {
     int64_t base_ns;      // a second boundary in host time (may lie before the clock's origin)
     uint8_t weekday_bias; // days that the guest has moved the weekday ahead of the date
     int64_t synced_ns;    // flags in register C are right up to here
+    struct ticks ticks;   // periodic interrupts; each is taken when register C is read
     struct clock *clock;
     struct vtimer timer;
     struct irq_line irq;

@@ -198,6 +198,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     start->memory = config->memory;
     start->debug = manager->config.log == CONFIG_LOG_DEBUG;
     start->bench = config->bench;
+    start->catch_up = config->catch_up;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
     start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
                                   &status);

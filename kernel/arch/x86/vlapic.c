@@ -220,7 +220,7 @@ uint64_t vlapic_timer_deadline(const struct vlapic *v)
     if (v->lvt_timer & LVT_MASKED)
         return 0;
     if (vlapic_timer_mode(v) != LVT_DEADLINE)
-        return v->timer_next;
+        return v->timer_next ? max_u64(v->timer_next, v->timer_pause) : 0;
     if (!v->tsc_deadline)
         return 0;
 
@@ -237,11 +237,20 @@ void vlapic_timer_fired(struct vlapic *v, uint64_t now)
             return;
         v->tsc_deadline = 0;
     } else {
-        if (!v->timer_next || v->timer_next > now)
+        if (!v->timer_next || max_u64(v->timer_next, v->timer_pause) > now)
             return;
         uint64_t period = vlapic_timer_mode(v) == LVT_PERIODIC ? v->timer_period : 0;
         uint64_t ahead = period < PERIOD_MIN ? now + PERIOD_MIN : now;
-        if (period)
+        if (v->catch_up && period >= PERIOD_MIN && !(v->lvt_timer & LVT_MASKED)) {
+            uint64_t late = now - v->timer_next;
+            v->actions |= VLAPIC_ACT_TIMER;
+            v->timer_pause = now + max_u64(period / 16, PERIOD_MIN / 8);
+            if (late > v->catch_up)
+                v->timer_next += (late - v->catch_up) / period * period;
+            if (vlapic_requested(v, (uint8_t)v->lvt_timer))
+                return;
+            v->timer_next += period;
+        } else if (period)
             v->timer_next += ((ahead - v->timer_next) / period + 1) * period;
         else
             v->timer_next = 0;
@@ -274,6 +283,7 @@ void vlapic_timer_stop(struct vlapic *v)
 void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
 {
     vlapic_timer_fired(v, now);
+    v->timer_pause = 0;
     v->actions |= VLAPIC_ACT_TIMER;
     bool deadline = vlapic_timer_mode(v) == LVT_DEADLINE;
     uint32_t count = value;

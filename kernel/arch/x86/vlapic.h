@@ -69,6 +69,8 @@ struct vlapic {
     uint64_t tsc_deadline; // IA32_TSC_DEADLINE, guest TSC; 0: not armed
     uint64_t timer_next;   // count-down modes: host TSC when it reaches 0; 0: stopped
     uint64_t timer_period; // TSC ticks of the whole count
+    uint64_t timer_pause;  // no interrupt before this; only with:
+    uint64_t catch_up;     // TSC ticks for which missed periods are kept; 0: they become one
     uint64_t tsc_offset;   // added (mod 2^64) to the host's TSC
 };
 
@@ -98,6 +100,11 @@ bool vlapic_wrmsr(struct vlapic *v, uint32_t index, uint64_t value, uint64_t now
 // Takes a fixed interrupt into IRR (and TMR). False: refused, the APIC is disabled or vector < 16
 // (then ESR records it).
 bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level);
+// In IRR. Other cores may look: what they see may be over, or have just begun.
+static inline bool vlapic_requested(const struct vlapic *v, uint8_t vector)
+{
+    return v->regs[(APIC_IRR + vector / 32 * 16) / 4] >> vector % 32 & 1;
+}
 int vlapic_irr_max(const struct vlapic *v);  // highest vector there, or -1
 int vlapic_isr_max(const struct vlapic *v);
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
@@ -120,7 +127,9 @@ static inline bool vlapic_extint_allowed(const struct vlapic *v)
 
 // Host TSC at which vlapic_timer_fired() wants to be called, or 0. A masked timer needs no call.
 uint64_t vlapic_timer_deadline(const struct vlapic *v);
-// Accepts the timer's interrupt if it is due; late periods become one. Safe to call at any time.
+// Accepts the timer's interrupt if it is due. Late periods become one, or with `catch_up` one after
+// the other: each when the last one was taken, and a sixteenth of a period behind it. Safe to call
+// at any time.
 void vlapic_timer_fired(struct vlapic *v, uint64_t now);
 // After the guest's TSC was written. Armed TSC deadlines stay where they are in guest time.
 void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset);

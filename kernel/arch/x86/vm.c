@@ -53,7 +53,7 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
         s->exits[hvm->exit_class[i] ? hvm->exit_class[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
 }
 
-enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
+int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {
     struct vlapic_msi msi;
     struct vcpu *v = object_to(ref_get(vm->target), vcpu);
@@ -64,8 +64,7 @@ enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool lev
     switch (msi.delivery) {
     case VLAPIC_FIXED:
     case VLAPIC_LOWEST:
-        vcpu_post(v, msi.vector, level);
-        return OK;
+        return vcpu_post(v, msi.vector, level) || vlapic_requested(&v->arch.vlapic, msi.vector);
     case VLAPIC_NMI:
         vcpu_raise(v, VCPU_WORK_NMI);
         return OK;

@@ -233,15 +233,13 @@ bool arch_vcpu_answer(struct vcpu *v)
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }
 
-enum status arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
+int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {
     if (address >> 20 != 0xfee)
         return ERR_RANGE;
     fake.msis++;
     struct vcpu *v = object_to(ref_get(vm->target), vcpu);
-    if (v)
-        vcpu_post(v, (uint8_t)data, level);
-    return OK;
+    return v && vcpu_post(v, (uint8_t)data, level);
 }
 
 // The rest
