@@ -43,6 +43,8 @@ struct start_vmm {
     char cmdline[2048];
     uint64_t memory;       // bytes of guest RAM
     handle_t event;        // wait here (RIGHT_USE | RIGHT_WAIT)
+    handle_t manager;      // the manager's event: signal the bit when the guest has halted for good
+    uint64_t manager_bit;
     handle_t image;        // boot module, read-only
     uint64_t image_bytes;
     char image_name[256];  // without folders

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """./bulkhead run: boots a config in an emulator, with the terminal or a script at its serial port.
 
-Exit status of --batch: 0 REGEX was seen, or all VMs powered off; 1 a VM was killed, or the machine
-ended before REGEX was seen; 2 the kernel panicked; 3 the emulator failed; 64 wrong arguments; 124
-the time was over.
+Exit status of --batch: 0 REGEX was seen, or all VMs powered off; 1 a VM was killed, each that is
+left has halted for good, or the machine ended before REGEX was seen; 2 the kernel panicked; 3 the
+emulator failed; 64 wrong arguments; 124 the time was over.
 """
 
 import argparse
@@ -24,8 +24,12 @@ from machine import (  # noqa: E402  pylint: disable=wrong-import-position
     ROOT, SETTLED, STATUS_EMULATOR, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
+STATUS_HALTED = 1
 STATUS_USAGE = 64
 STATUS_TIMEOUT = 124
+# The manager's, who then waits for the monitor; and for how long others' last words are.
+STUCK = b"\nbulkhead| no VM can go on: "
+LAST_WORDS = 1.0
 ESCAPE_KEY = 0x01  # Ctrl-A, as QEMU's: Ctrl-] belongs to the machine's own console
 
 
@@ -89,16 +93,26 @@ def make_iso(options, directory):
 
 def run_batch(machine, options):
     deadline = time.monotonic() + options.timeout if options.timeout else None
+    tail, stuck, heard = b"", False, time.monotonic()
     while machine.running:
         left = 1.0 if deadline is None else deadline - time.monotonic()
         if left <= 0:
             machine.keep = True
             say(f"not done after {options.timeout:g} s")
             return STATUS_TIMEOUT
-        sys.stdout.buffer.write(machine.read(min(left, SETTLED)))
+        data = machine.read(min(left, SETTLED))
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         if options.until and machine.search(options.until):
             return 0
+        if data:
+            heard = time.monotonic()
+            tail += data
+            stuck = stuck or STUCK in tail
+            tail = tail[-len(STUCK):]
+        elif stuck and time.monotonic() - heard > LAST_WORDS:
+            say("each VM that is left has halted for good")
+            return STATUS_HALTED
     say(f"the machine is off: {machine.ending}")
     return machine.status or (STATUS_UNSEEN if options.until else 0)
 

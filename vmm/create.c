@@ -199,6 +199,8 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
         return setup_failed("mapping the console line", status);
     host_init(&vmm->host, &vm->console, (void *)CONSOLE_VA);
     vmm->host.event = vm->event;
+    vmm->host.manager = vm->manager;
+    vmm->host.manager_bit = vm->manager_bit;
     process_output(host_print, &vmm->host);
 
     insn_cache_init(&vmm->insns);

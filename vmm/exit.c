@@ -69,6 +69,17 @@ static enum exit_result exit_reset(struct vmm *vmm, const char *why)
     return EXIT_ENTER;
 }
 
+// HLT with interrupts off. Where no NMI can come either, the guest will never go on: said once, and
+// the VM stays as it is, to be looked at.
+static enum exit_result exit_halted(struct vmm *vmm)
+{
+    if (!ioapic_has_nmi(&vmm->machine.ioapic)) {
+        printf("the guest has halted with interrupts off: it will never go on\n");
+        kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
+    }
+    return EXIT_ENTER;
+}
+
 enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault)
 {
     struct vm_entry *entry = &vmm->page->entry;
@@ -146,6 +157,8 @@ static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
         return exit_reset(vmm, "triple fault");
     case VM_EXIT_INIT:
         return exit_reset(vmm, "INIT");
+    case VM_EXIT_HALTED:
+        return exit_halted(vmm);
     case VM_EXIT_KILLED:
         return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,

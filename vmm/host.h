@@ -15,6 +15,8 @@ struct host {
     handle_t event; // VMM_BIT_*
     handle_t timer; // signals VMM_BIT_TIMER
     handle_t vm, vcpu;
+    handle_t manager;      // its event
+    uint64_t manager_bit;  // and there: this VM has halted for good
     struct start_line console;
     struct line line;
     bool in_line;         // the last byte on the console was not the end of a line

@@ -26,6 +26,7 @@ struct vcpu_stats {
     uint64_t run_tsc;  // TSC ticks of its scheduling contexts: guest, VMM and kernel for them
     uint64_t halt_tsc; // TSC ticks it was blocked in HLT
     uint64_t zeroing_tsc; // TSC ticks that all zeroing of memory took before its start
+    uint64_t halted;   // 1: it is in HLT with interrupts off
 };
 
 struct sc_status {

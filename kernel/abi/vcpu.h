@@ -19,6 +19,7 @@ enum vm_exit_kind {
     VM_EXIT_SHUTDOWN,   // triple fault: a PC resets itself then
     VM_EXIT_HYPERCALL,  // a hypercall that the kernel does not know; RIP is already behind it
     VM_EXIT_INIT,       // the vCPU has sent itself an INIT: it would begin at the reset vector
+    VM_EXIT_HALTED,     // HLT with interrupts off: only an NMI ends that. vcpu_run() waits for one
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 

@@ -51,6 +51,23 @@ def test_killed(run):
     assert "one| hello: up 1." in result.stdout
 
 
+def test_halted_for_good(run):
+    """HLT with interrupts off is said, and when nobody is left who could go on, that is the end:
+    what was waited for will not come."""
+    halting = "[vm two]\nimage = test-hog\ncmdline = mode=hlt\nmemory = 8M\n"
+    result = run(HELLO.replace("hello\n", "hello\ncmdline = count=2\n") + halting,
+                 "--until", "never said")
+    assert result.returncode == 1, result.stderr
+    assert "each VM that is left has halted for good" in result.stderr
+    lines = result.stdout.replace("\r", "").split("\n")
+    assert lines.count("two| [vmm] the guest has halted with interrupts off: "
+                       "it will never go on") == 1, result.stdout
+    halted = lines.index("bulkhead| VM 'two' has halted for good (HLT with interrupts off)")
+    off = lines.index("bulkhead| VM 'one' powered off")
+    stuck = lines.index("bulkhead| no VM can go on: each that is left has halted for good")
+    assert halted < off and halted < stuck, result.stdout
+
+
 def test_images_beside_the_config(bulkhead, tmp_path, boot):
     """An ISO of a config elsewhere, with images of its own, found relative to the config."""
     images = os.path.join(os.path.dirname(bulkhead), "build", "images")

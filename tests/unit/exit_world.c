@@ -58,6 +58,7 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
         return OK;
     case SYS_event_signal:
         world->own_signals += a[0] == EVENT;
+        world->halt_signals += a[0] == MANAGER && a[1] == HALTED_BIT;
         return OK;
     default:
         return OK;
@@ -81,6 +82,8 @@ int world_setup(void **state)
     vmm->page = &world->page;
     host_init(&vmm->host, &console, world->line);
     vmm->host.event = EVENT;
+    vmm->host.manager = MANAGER;
+    vmm->host.manager_bit = HALTED_BIT;
     line_attach_console(&world->console, world->line, console_signal, NULL);
     guest_ram_new(&vmm->ram, 16 << 20);
     insn_cache_init(&vmm->insns);

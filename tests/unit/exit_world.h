@@ -11,11 +11,13 @@
 
 #define VM  8 // the handle the VMM has of its VM
 #define RAM 9 // of the memory object
+#define MANAGER 10 // of its event, to signal HALTED_BIT there
+#define HALTED_BIT 4
 
 struct world {
     struct vmm vmm;
     struct vcpu_page page;
-    unsigned runs, waits, own_signals, sregs_reads;
+    unsigned runs, waits, own_signals, halt_signals, sregs_reads;
     unsigned script_at, script_length;
     struct vm_exit script[8];
     unsigned maps, unmaps;

@@ -184,6 +184,23 @@ static void test_resets(void **state)
     }
 }
 
+// With interrupts off: that is the end, unless a pin of the IOAPIC can send an NMI.
+static void test_halted_for_good(void **state)
+{
+    struct bus *bus = &world->vmm.machine.bus;
+    (void)state;
+    world->page.exit.kind = VM_EXIT_HALTED;
+    expect_entry(0);
+    assert_int_equal(world->halt_signals, 1);
+    assert_int_equal(bus_mmio_write(bus, IOAPIC_BASE, 4, 0x10 + 2 * GSI_PIT), BUS_OK);
+    assert_int_equal(bus_mmio_write(bus, IOAPIC_BASE + 0x10, 4, 0x400), BUS_OK);
+    expect_entry(0);
+    assert_int_equal(world->halt_signals, 1);
+    assert_int_equal(bus_mmio_write(bus, IOAPIC_BASE + 0x10, 4, 0x10400), BUS_OK); // masked
+    expect_entry(0);
+    assert_int_equal(world->halt_signals, 2);
+}
+
 static void test_run_until_power_off(void **state)
 {
     (void)state;
@@ -276,6 +293,7 @@ int main(void)
         TEST(test_string_segments),
         TEST(test_interrupt_exits),          TEST(test_deaths),
         TEST(test_resets),
+        TEST(test_halted_for_good),
         TEST(test_run_until_power_off),      TEST(test_full_console),
         TEST(test_full_console_in_a_string), TEST(test_messages_start_on_their_own_line),
         TEST(test_message_waits_for_room),

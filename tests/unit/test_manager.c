@@ -81,6 +81,11 @@ static void check_vmm_process(void)
     // It may say that its own line has text, nothing else, and makes no processes.
     assert_int_equal(process->slot[block->vmm.console.event - 2].withheld, ~2ull);
     assert_int_equal(process->slot[block->vmm.event - 2].withheld, 0);
+    // And that its guest has halted for good.
+    assert_ptr_equal(fake_slot(process, block->vmm.manager, &rights), fake_handle(manager.event));
+    assert_int_equal(rights, RIGHT_USE);
+    assert_int_equal(block->vmm.manager_bit, 1);
+    assert_int_equal(process->slot[block->vmm.manager - 2].withheld, ~1ull);
     assert_int_equal(process->counts.processes, 0);
     assert_int_equal(process->counts.contexts, 0);
     assert_int_equal(process->counts.vms, 1);
@@ -135,6 +140,53 @@ static bool script_inspect(int at)
         check_console_process();
     }
     return script_two_off(at);
+}
+
+// VM two halts for good, then one does, which is killed at last; two's power-off is no more than a
+// way out of here.
+static bool script_halted(int at)
+{
+    switch (at) {
+    case 0: // a VMM that says so although its guest runs
+        fake.stats_count = 2;
+        fake.stats[0].process = process_of(0)->status.id;
+        fake.stats[1].process = process_of(1)->status.id;
+        fake_signal(fake_handle(manager.event), 1);
+        return true;
+    case 1:
+    case 2: // said once
+        fake.stats[1].halted = 1;
+        fake_signal(fake_handle(manager.event), 2);
+        return true;
+    case 3:
+        assert_null(strstr(said, "no VM can go on"));
+        assert_int_equal(line_write(&console_side, "vm stop two\rvm list\rstats\r", 26), 26);
+        return true;
+    case 4:
+        fake.stats[0].halted = 1;
+        fake_signal(fake_handle(manager.event), 1);
+        return true;
+    case 5:
+        return script_two_off(0);
+    default:
+        return script_two_off(at - 5);
+    }
+}
+
+static void test_halted_for_good(void **state)
+{
+    (void)state;
+    script = script_halted;
+    assert_int_equal(run(two_vms), 0);
+    const char text[] = "VM 'two' has halted for good (HLT with interrupts off)\r\n";
+    expect(text);
+    assert_null(strstr(strstr(said, text) + 1, text));
+    expect("VM 'two' has halted for good, and hears nothing: vm kill ends it\r\n");
+    expect("two             halted      0");
+    expect("one             running     1");
+    expect("  it is in HLT with interrupts off, for good\r\n");
+    expect("VM 'one' has halted for good");
+    expect("no VM can go on: each that is left has halted for good\r\n");
 }
 
 static void test_what_processes_get(void **state)
@@ -311,7 +363,8 @@ static void test_too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_killed),
+        TEST(test_two_vms), TEST(test_what_processes_get), TEST(test_halted_for_good),
+        TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
         TEST(test_too_many), TEST(test_two_configs), TEST(test_faults),

@@ -216,11 +216,20 @@ static void halt_until_something_can_be_taken(void **state)
     (void)state;
     vcpu.arch.halted = 1;
     assert_int_equal(enter(), HALTED);
+    // With interrupts off, the VMM hears of it once.
     vcpu.work = VCPU_WORK_PENDING;
     vcpu.pending_edge[1] = 1;
     fake_vmcs[GUEST_RFLAGS] = 2;
+    assert_int_equal(enter(), TO_VMM);
+    assert_int_equal(page.exit.kind, VM_EXIT_HALTED);
     assert_int_equal(enter(), HALTED);
     assert_true(window(PRI_INTR_WINDOW));
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_NMI, VECTOR_NMI));
+    fake_vmcs[ENTRY_INTR_INFO] = 0;
+    vcpu.arch.halted = 1; // and of the next one
+    assert_int_equal(enter(), TO_VMM);
     fake_vmcs[GUEST_RFLAGS] = 2 | RFLAGS_IF;
     assert_int_equal(enter(), ENTERED);
     assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_EXTERNAL, 0x40));

@@ -23,6 +23,7 @@ enum {
 // "I/O Redirection Table Registers"
 #define REDIR_VECTOR     0xFFULL
 #define REDIR_DELIVERY   (7ULL << 8)
+#define REDIR_NMI        (4ULL << 8)
 #define REDIR_LOGICAL    (1ULL << 11)
 #define REDIR_REMOTE_IRR (1ULL << 14)
 #define REDIR_LEVEL      (1ULL << 15)
@@ -83,6 +84,15 @@ enum irq_edge ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level)
         return ioapic_send(ioapic, redir);
     ioapic_service_level(ioapic, pin);
     return (redir & REDIR_REMOTE_IRR) != 0 ? IRQ_EDGE_WAITED : IRQ_EDGE_NEW;
+}
+
+bool ioapic_has_nmi(const struct ioapic *ioapic)
+{
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        if ((ioapic->redir[pin] & (REDIR_MASKED | REDIR_DELIVERY)) == REDIR_NMI)
+            return true;
+    }
+    return false;
 }
 
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)

@@ -48,6 +48,9 @@ bool ioapic_register(struct ioapic *ioapic, struct bus *bus);
 // What became of the edge, if there was one: nothing to hold against a line that fell.
 enum irq_edge ioapic_set_irq(struct ioapic *ioapic, unsigned pin, bool level);
 
+// Whether any pin can send an NMI.
+bool ioapic_has_nmi(const struct ioapic *ioapic);
+
 // A local APIC has ended the interrupt of a level-triggered `vector`: remote IRR is cleared in each
 // pin that has it, and a pin whose line is still asserted sends again.
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);

@@ -196,6 +196,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     for (;;) {
         uint64_t audit = audit_when_made(manager), ended = vms_report_ended(manager);
         uint64_t sample = sample_run(manager), moves = moves_run(manager);
+        vms_look_stuck(manager);
         if (manager->running == 0 && ended == 0) {
             break;
         }

@@ -14,7 +14,8 @@
 #define MANAGER_NAME    CONFIG_MANAGER_NAME
 #define MANAGER_VMS_MAX (START_VM_MAX - 1u) // line 0 is the manager's own
 
-// Bits of the manager's event. Bit i below these: the process of VM i has ended.
+// Bits of the manager's event. Bit i below these: the process of VM i has ended, or lives and says
+// that its guest has halted for good.
 #define MANAGER_BIT_LINE    (1ull << 60) // line 0 has input, or room again
 #define MANAGER_BIT_CONSOLE (1ull << 62) // the console's process has ended
 _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
@@ -36,6 +37,7 @@ struct manager_vm {
     const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats
     uint64_t start_tsc, end_tsc;
+    bool halted;      // for good: HLT with interrupts off
     bool unreported;  // it has ended, and what it said last is not on the console yet
     struct process_status last; // how it ended
 };
@@ -79,6 +81,7 @@ struct manager {
     bool flushed;
     uint32_t vms;                 // entries of vm[]
     uint32_t running;
+    bool stuck;                   // all of these have halted for good, and that has been said
     uint32_t failed;              // killed, or never started
     uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
     struct spawned console;
@@ -146,7 +149,9 @@ bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats);
 bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
-void vms_ended(struct manager *manager, uint32_t index);
+void vms_ended(struct manager *manager, uint32_t index); // or halted for good
+// Says it, once, when every VM that is left has halted for good.
+void vms_look_stuck(struct manager *manager);
 // Says of VMs that have ended how they did, each behind its own last words. -> when to look again
 // (deadline as for kcall_event_wait()), 0 if nothing is left to say
 uint64_t vms_report_ended(struct manager *manager);

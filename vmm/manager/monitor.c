@@ -25,11 +25,11 @@ void monitor_show(struct manager *manager)
     }
 }
 
-static const char *state_name(enum manager_vm_state state)
+static const char *state_name(const struct manager_vm *vm)
 {
     static const char *const names[] = {"running", "stopping", "off", "reset", "killed",
                                         "failed"};
-    return names[state];
+    return vm->halted && vm->spawned.process != 0 ? "halted" : names[vm->state];
 }
 
 static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
@@ -55,7 +55,7 @@ static void list_vm(struct manager *manager, const struct manager_vm *vm)
                  (unsigned)(permille % 10));
     }
     report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
-           state_name(vm->state), (int)vm->core, share,
+           state_name(vm), (int)vm->core, share,
            (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
            cpu);
 }
@@ -151,7 +151,7 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
     struct vcpu_stats stats;
     struct process_status process;
     if (!vms_stats(vm, &stats)) {
-        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm->state));
+        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm));
         return;
     }
     uint64_t total = 0;
@@ -164,6 +164,10 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
     if (kcall_process_status(vm->spawned.process, &process) == OK) {
         report(manager, "  its VMM has used %u KB of %u KB, its memory among them\n",
                (unsigned)(process.used >> 10), (unsigned)(process.quota >> 10));
+    }
+    if (stats.halted != 0) {
+        report(manager, "  it is in HLT with interrupts off%s\n",
+               vm->halted ? ", for good" : ": only an NMI ends that");
     }
     report(manager, "  zeroing memory took %llu ticks before its start\n",
            (unsigned long long)stats.zeroing_tsc);

@@ -200,6 +200,8 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     start->bench = config->bench;
     start->catch_up = config->catch_up;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
+    start->manager_bit = 1ull << index;
+    start->manager = give_bits(process, manager->event, start->manager_bit, &status);
     start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
                                   &status);
     if (config->initrd[0] != '\0') {
@@ -291,6 +293,11 @@ bool vms_made(const struct manager *manager)
 void vms_stop(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
+    if (vm->halted) {
+        report(manager, "VM '%s' has halted for good, and hears nothing: vm kill ends it\n",
+               vm->config->name);
+        return;
+    }
     vm->state = VM_STOPPING;
     kcall_event_signal(vm->event, VMM_BIT_STOP);
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
@@ -364,13 +371,39 @@ void vms_kill(struct manager *manager, uint32_t index)
     report_free_memory(manager, "");
 }
 
+// Its VMM has said so. The kernel is asked whether it is true.
+static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
+{
+    struct vcpu_stats stats;
+    if (vm->halted || !vms_stats(vm, &stats) || stats.halted == 0) {
+        return;
+    }
+    vm->halted = true;
+    report(manager, "VM '%s' has halted for good (HLT with interrupts off)\n", vm->config->name);
+}
+
+void vms_look_stuck(struct manager *manager)
+{
+    uint32_t halted = 0;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        halted += manager->vm[i].spawned.process != 0 && manager->vm[i].halted;
+    }
+    if (!manager->stuck && halted != 0 && halted == manager->running) {
+        manager->stuck = true;
+        report(manager, "no VM can go on: each that is left has halted for good\n");
+    }
+}
+
 void vms_ended(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
     // A bit may be left over from a process that the monitor has killed.
     if (vm->spawned.process == 0 ||
-        kcall_process_status(vm->spawned.process, &vm->last) != OK ||
-        vm->last.end == PROCESS_ALIVE) {
+        kcall_process_status(vm->spawned.process, &vm->last) != OK) {
+        return;
+    }
+    if (vm->last.end == PROCESS_ALIVE) {
+        vm_look_halted(manager, vm);
         return;
     }
     if (manager->config.log == CONFIG_LOG_DEBUG) {

@@ -94,7 +94,8 @@ struct arch_vcpu {
     union {
         struct {
             uint8_t inject;  // look at the local APIC's state before the next entry
-            uint8_t halted;  // HLT: not entered until an interrupt can be taken
+            uint8_t halted;  // HLT: not entered until an interrupt can be taken; 2: with interrupts
+                             // off, and the VMM knows
             uint8_t special; // SPECIAL_*: has what the short switch does not move
             uint8_t fresh;   // to be entered by VMLAUNCH
         };

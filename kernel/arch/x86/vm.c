@@ -51,6 +51,7 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(v->arch.exits); i++)
         s->exits[hvm->exit_class[i] ? hvm->exit_class[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
+    s->halted = v->arch.halted == 2;
 }
 
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)

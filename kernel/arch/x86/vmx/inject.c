@@ -167,6 +167,10 @@ void vmx_inject_pending(struct vcpu *v)
     v->arch.inject = 1; // until it is done: the acknowledge cycle leaves in the middle
     inject_interrupts(v);
     v->arch.inject = 0;
+    if (v->arch.halted == 1 && !(vmread(GUEST_RFLAGS) & RFLAGS_IF)) {
+        v->arch.halted = 2;
+        vmx_return(v, VM_EXIT_HALTED);
+    }
     if (v->arch.halted)
         vcpu_halt(v);
 }
