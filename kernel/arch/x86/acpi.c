@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Tables come from firmware: lengths are bounded, nothing is believed. One with a wrong checksum is
-// used only if there is none with a right one, for a machine that its owner can start is worth more
-// than a strict one.
+// used all the same, and that is said: a machine that its owner can start is worth more than a
+// strict one.
 #include "kernel/arch/x86/acpi.h"
 #include "kernel/core/arch.h"
 
@@ -39,14 +39,12 @@ static bool sum_is_right(const void *p, uint32_t bytes)
     return sum == 0;
 }
 
-static const struct sdt *find_in(const struct sdt *root, uint32_t size, const char *sig,
-                                 bool strict)
+static const struct sdt *find_in(const struct sdt *root, uint32_t size, const char *sig)
 {
-    const uint8_t *p = (const uint8_t *)(root + 1);
-    for (uint32_t n = (root->length - (uint32_t)sizeof(*root)) / size; n; n--, p += size) {
+    for (uint32_t at = sizeof(*root); root && at + size <= root->length; at += size) {
+        const uint8_t *p = (const uint8_t *)root + at;
         const struct sdt *t = sdt_at(size == 8 ? get64(p) : get32(p));
-        if (t && __builtin_memcmp(t->sig, sig, 4) == 0 &&
-            (!strict || sum_is_right(t, t->length)))
+        if (t && __builtin_memcmp(t->sig, sig, 4) == 0)
             return t;
     }
     return NULL;
@@ -55,21 +53,14 @@ static const struct sdt *find_in(const struct sdt *root, uint32_t size, const ch
 // By the XSDT, if there is one below 4 GB, else by the RSDT, which lists the same tables.
 static const struct sdt *find_table(const struct rsdp *rsdp, uint32_t bytes, const char *sig)
 {
-    const struct sdt *xsdt = rsdp->rev >= 2 && bytes >= sizeof(*rsdp) ? sdt_at(rsdp->xsdt) : NULL;
-    const struct sdt *rsdt = sdt_at(rsdp->rsdt);
-    for (unsigned strict = 2; strict-- > 0;) {
-        const struct sdt *t = NULL;
-        if (xsdt && (!strict || sum_is_right(xsdt, xsdt->length)))
-            t = find_in(xsdt, 8, sig, strict);
-        if (!t && rsdt && (!strict || sum_is_right(rsdt, rsdt->length)))
-            t = find_in(rsdt, 4, sig, strict);
-        if (t && !strict)
-            log_print("boot: the checksum of ACPI table %s, or of the list of tables, is wrong\n",
-                      sig);
-        if (t)
-            return t;
-    }
-    return NULL;
+    const struct sdt *t = NULL;
+    if (rsdp->rev >= 2 && bytes >= sizeof(*rsdp))
+        t = find_in(sdt_at(rsdp->xsdt), 8, sig);
+    if (!t)
+        t = find_in(sdt_at(rsdp->rsdt), 4, sig);
+    if (t && !sum_is_right(t, t->length))
+        log_print("boot: the checksum of ACPI table %s is wrong\n", sig);
+    return t;
 }
 
 static void add_core(uint32_t apic_id, uint32_t flags)
