@@ -16,11 +16,11 @@ def test_lacks_vmx(boot, uefi):
     assert machine.wait(120) == 2, machine.ending
     lines = machine.lines
     assert lines.count("Bulkhead") == 1, machine.text  # it did not boot again
-    start = lines.index("This CPU lacks what Bulkhead needs:")
     end = lines.index("Bulkhead cannot run here; the machine stops.")
-    named = lines[start + 1:end]
-    assert named and all(re.match(r"  [^:]+: \w+", line) for line in named), machine.text
-    assert len([line for line in named if re.match(rf"  (?:{FEATURES}): ", line)]) == 3, named
+    named = lines[lines.index("Bulkhead") + 1:end]
+    lacks = "boot: this CPU lacks "
+    assert named and all(re.match(rf"{lacks}[^:]+: \w+", line) for line in named), machine.text
+    assert len([line for line in named if re.match(rf"{lacks}(?:{FEATURES}): ", line)]) == 3, named
     assert lines[end + 1:] in ([], [""]), machine.text
 
 

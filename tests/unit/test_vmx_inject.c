@@ -44,9 +44,10 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 
 void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
 
-void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *caller)
+void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *name,
+                        const char *caller)
 {
-    panic("%s %x in %s", insn, field, caller);
+    panic("%s of %s (%x) in %s", insn, name, field, caller);
 }
 
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)

@@ -2,7 +2,6 @@
 // The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC
 // registers are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM
 // "Advanced Programmable Interrupt Controller".)
-#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
 #define X2APIC_ID   0x802

@@ -7,7 +7,6 @@
 // are one read-only page of zeros: a descriptor from behind the table is not present, and neither
 // register needs reloading. TR is reloaded when a process with ports comes next.
 #include "kernel/arch/x86/x86.h"
-#include "kernel/arch/x86/hvm.h"
 
 struct features features;
 struct cpu *cpus[CPU_MAX];
@@ -175,14 +174,10 @@ bool cpu_check_features(void)
     for (unsigned i = 0; i < ARRAY_SIZE(need); i++) {
         if (words[need[i].word] & (1u << need[i].bit))
             continue;
-        if (ok)
-            log_print("This CPU lacks what Bulkhead needs:\n");
-        log_print("  %s: %s\n", need[i].name, need[i].why);
+        log_print("boot: this CPU lacks %s: %s\n", need[i].name, need[i].why);
         ok = false;
     }
-    if (words[0] & (1u << 5))
-        ok = hvm->check(ok);
-    return ok;
+    return (!(words[0] & (1u << 5)) || hvm->check()) && ok;
 }
 
 const char *cpu_compare_features(void)

@@ -7,9 +7,8 @@
 
 struct hvm_ops {
     const char *name;
-    // Boot core: prints each missing feature with its reason. `ok`: nothing is missing so far, so
-    // the first one prints the heading; returned, when nothing is missing here either.
-    bool (*check)(bool ok);
+    // Boot core: prints each missing feature with its reason. True: none is.
+    bool (*check)(void);
     // Each core: NULL, or what failed or differs from the boot core.
     const char *(*enable_core)(struct cpu *cpu);
     enum status (*vm_init)(struct vm *vm);

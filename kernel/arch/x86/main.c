@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The boot story, one step a line.
-#include "kernel/arch/x86/hvm.h"
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 

@@ -2,7 +2,6 @@
 // Each core has its own banks, or shares them with others that take the same machine check; whoever
 // comes first clears them. It can come while this core holds any lock, so nothing here takes one
 // but at boot: what is to be told waits in `trouble` (trap.c).
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/x86.h"
 
 #define MSR_MCG_CAP     0x179

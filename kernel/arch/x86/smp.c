@@ -7,8 +7,6 @@
 // writes all that is in here but for tsc_there; the core that comes up reads it from its check-in
 // on.
 #include "kernel/arch/x86/clock_choose.h"
-#include "kernel/arch/x86/hvm.h"
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Threads and processes as x86 sees them: registers, address space, ports, idling.
-#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
 void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg)

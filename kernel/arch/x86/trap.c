@@ -2,7 +2,6 @@
 // Traps and interrupts in C. From ring 3 they end in resuming a thread; from the kernel they come
 // only in the places that open a window (the idle loop, the exit path) and return there; any
 // exception in the kernel is a bug and a panic.
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/x86.h"
 #include "kernel/core/grace.h"
 

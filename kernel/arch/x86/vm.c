@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // VMs and vCPUs, the part that is x86 but no vendor's: CPUID policy, MSIs, the seam's callers.
-#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/x86.h"
 
 // The APIC-access page and the CPUID policy.

@@ -3,10 +3,11 @@
 // core; everything else here is written once at boot by the boot core.
 #pragma once
 #include "kernel/arch/x86/acpi.h"
+#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/insn.h"
+#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/regs.h"
 #include "kernel/arch/x86/vuln.h"
-#include "kernel/core/arch.h"
 
 // Address map of the kernel's half (docs/memory-map.md).
 #define KERNEL_VMA  0xffffffff80000000ull

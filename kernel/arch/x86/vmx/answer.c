@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Between a VMM and its guest: what an exit tells, what the VMM's answer does, and the full way
 // into the guest. On the vCPU's core.
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/vmx/vmx.h"
 
 void vmx_fill_facts(struct vcpu *v)

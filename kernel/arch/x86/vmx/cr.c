@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
-#include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/vmx/vmx.h"
 
 static uint64_t gpr_read(struct vcpu *v, unsigned n)

@@ -34,7 +34,7 @@ static bool load_pdptes(struct vcpu *v, uint64_t cr3)
         if ((pdpte[i] & 1) && (pdpte[i] & reserved))
             return false;
     for (unsigned i = 0; i < 4; i++)
-        vmcs_write((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), pdpte[i], __func__);
+        vmwrite((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), pdpte[i]);
     return true;
 }
 

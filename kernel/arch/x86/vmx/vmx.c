@@ -57,15 +57,14 @@ static uint64_t read_feature_control(void)
     return v & 1 ? v : v | 5;
 }
 
-static bool vmx_check(bool ok)
+static bool vmx_check(void)
 {
+    bool ok = true;
     for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++) {
         uint64_t v = n->msr == MSR_FEATURE_CONTROL ? read_feature_control() : rdmsr(n->msr);
         if ((v & n->bits) == n->bits)
             continue;
-        if (ok)
-            log_print("This CPU lacks what Bulkhead needs:\n");
-        log_print("  %s: %s\n", n->name, n->why);
+        log_print("boot: this CPU lacks %s: %s\n", n->name, n->why);
         ok = false;
         if (n->last)
             return false;
@@ -188,15 +187,8 @@ const struct hvm_ops vmx_ops = {
     .exit_class = vmx_exit_class,
 };
 
-void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *caller)
+void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *name,
+                        const char *caller)
 {
-    static const struct { uint32_t field; const char *name; } names[] = {
-#define F(name, encoding) { encoding, #name },
-        VMCS_FIELDS(F)
-#undef F
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-        if (names[i].field == (uint32_t)field)
-            panic("%s of %s failed in %s", insn, names[i].name, caller);
-    panic("%s of field %x failed in %s", insn, (unsigned)field, caller);
+    panic("%s of %s (%x) failed in %s", insn, name, (unsigned)field, caller);
 }

@@ -2,7 +2,6 @@
 // What the files of vmx/ share. A vCPU's VMCS is current on at most one core, the one its thread is
 // pinned to, and only that core touches it.
 #pragma once
-#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/vmx/vmcs.h"
 #include "kernel/arch/x86/x86.h"
 
