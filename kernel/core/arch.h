@@ -111,8 +111,12 @@ uint64_t frames_count_free(void);
 uint64_t frames_count_total(void);
 
 // log.c
-void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_raw(const char *format, ...) __attribute__((format(printf, 1, 2))); // see log.c
+// END: straight to the port and without a lock, for a core that stops the machine. Of a process,
+// false: the log is full.
+enum log_from { LOG_KERNEL, LOG_PROCESS, LOG_END };
+bool log_line(enum log_from from, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define log_print(...) ((void)log_line(LOG_KERNEL, __VA_ARGS__))
+#define log_raw(...)   ((void)log_line(LOG_END, __VA_ARGS__))
 #define LOG_PIECE 256u
 // A record of that process, at most LOG_PIECE bytes. False: the log is full.
 bool log_record(uint32_t process, const char *text, size_t bytes);

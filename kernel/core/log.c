@@ -8,10 +8,9 @@
 #include <stdarg.h>
 #include "kernel/core/arch.h"
 #include "kernel/lib/printf.h"
-#include "kernel/lib/string.h"
 
 #define LOG_BYTES 32768u
-#define LINE_MAX  256
+#define LINE_MAX  (LOG_PIECE + 32)
 
 static struct spinlock log_lock;
 static char ring[LOG_BYTES];
@@ -25,57 +24,36 @@ static void put(const char *text, size_t bytes)
         ring[written++ % LOG_BYTES] = text[i];
 }
 
-void log_print(const char *format, ...)
+bool log_line(enum log_from from, const char *format, ...)
 {
     char line[LINE_MAX];
     va_list args;
     va_start(args, format);
     size_t bytes = format_text(line, sizeof(line), format, args);
     va_end(args);
+    if (from == LOG_END) {
+        arch_log(line, bytes);
+        return true;
+    }
     spin_lock(&log_lock);
-    put(line, bytes);
-    if (!detached)
+    bool room = from == LOG_KERNEL || written - taken + bytes <= LOG_BYTES / 2;
+    if (room)
+        put(line, bytes);
+    if (from == LOG_KERNEL && !detached)
         arch_log(line, bytes);
     spin_unlock(&log_lock);
-}
-
-static size_t escape(char *to, unsigned char c)
-{
-    static const char digit[] = "0123456789abcdef";
-    const char code[4] = { '\\', 'x', digit[c >> 4], digit[c & 15] };
-    if (c >= ' ' && c < 0x7f && c != '\\') {
-        *to = (char)c;
-        return 1;
-    }
-    memcpy(to, code, sizeof(code));
-    return sizeof(code);
-}
-
-__attribute__((format(printf, 3, 4))) static size_t format_into(char *to, size_t size,
-                                                                const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    size_t bytes = format_text(to, size, format, args);
-    va_end(args);
-    return bytes;
+    return room;
 }
 
 bool log_record(uint32_t process, const char *text, size_t bytes)
 {
-    char line[4 * LOG_PIECE + 32];
-    size_t n = format_into(line, 32, "process %u: ", process);
+    char clean[LOG_PIECE + 1];
     while (bytes && (text[bytes - 1] == '\n' || text[bytes - 1] == '\r'))
         bytes--; // the record's own end stands for it
     for (size_t i = 0; i < bytes; i++)
-        n += escape(line + n, (unsigned char)text[i]);
-    line[n++] = '\n';
-    spin_lock(&log_lock);
-    bool room = written - taken + n <= LOG_BYTES / 2;
-    if (room)
-        put(line, n);
-    spin_unlock(&log_lock);
-    return room;
+        clean[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+    clean[bytes] = 0;
+    return log_line(LOG_PROCESS, "process %u: %s\n", process, clean);
 }
 
 size_t log_text(const char *text, size_t bytes)
@@ -101,28 +79,15 @@ size_t log_read(char *to, size_t bytes)
 
 void log_detach(bool off) { __atomic_store_n(&detached, off, __ATOMIC_RELAXED); }
 
-// Straight to the port, and without a lock: for a core that stops the machine.
-void log_raw(const char *format, ...)
-{
-    char line[LINE_MAX];
-    va_list args;
-    va_start(args, format);
-    arch_log(line, format_text(line, sizeof(line), format, args));
-    va_end(args);
-}
-
 // Takes no lock: whoever panics may hold any of them.
 void panic(const char *format, ...)
 {
-    static const char head[] = "\nKERNEL PANIC: ";
     char line[LINE_MAX];
     va_list args;
     va_start(args, format);
-    size_t bytes = format_text(line, sizeof(line), format, args);
+    (void)format_text(line, sizeof(line), format, args);
     va_end(args);
     arch_stop_others(); // guests must not run on under a kernel that is broken
-    arch_log(head, sizeof(head) - 1);
-    arch_log(line, bytes);
-    arch_log("\n", 1);
+    log_raw("\nKERNEL PANIC: %s\n", line);
     arch_panic_halt();
 }

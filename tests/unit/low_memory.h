@@ -38,13 +38,15 @@ void *arch_ptr(struct hpa a)
     return low + a.v;
 }
 
-void log_print(const char *format, ...)
+bool log_line(enum log_from from, const char *format, ...)
 {
+    (void)from;
     va_list args;
     size_t used = strlen(log_said);
     va_start(args, format);
     vsnprintf(log_said + used, sizeof(log_said) - used, format, args);
     va_end(args);
+    return true;
 }
 
 void panic(const char *format, ...)
