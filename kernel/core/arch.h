@@ -26,11 +26,9 @@ bool arch_space_free(struct space *s) MUST_CHECK; // the tables, not what they m
 // space->payer. On failure *done says how far it came.
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot, uint64_t *done) MUST_CHECK;
-// Clears the entries of what arch_map() did and takes out tables that lead nowhere then; flushes
-// nothing: see space.c. True: all is done; when no core can hold any of it any more, the tables
-// are freed by arch_unmap_free(), true at its end.
-bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u);
-bool arch_unmap_free(struct space *s, struct unmapping *u) MUST_CHECK;
+// Clears a piece of the entries of what arch_map() did, from *at on, which moves; flushes nothing:
+// see space.c. True: up to `end`. Tables stay as long as the space: a core may walk them any time.
+bool arch_unmap(struct space *s, uint64_t *at, uint64_t end);
 // Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False:
 // nowhere.
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left);

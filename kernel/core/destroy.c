@@ -199,12 +199,8 @@ static enum op_progress space_apart(struct space *s)
 {
     if (!space_drop(s))
         return OP_WAIT;
-    for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++) {
-        struct mapping *m = list_entry(s->mappings.next, struct mapping, in_space);
-        bool tables = m->unmapping.tables; // work enough for this piece
-        if (!mapping_free(m) || tables)
-            return OP_AGAIN;
-    }
+    for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++)
+        mapping_free(list_entry(s->mappings.next, struct mapping, in_space));
     return list_empty(&s->mappings) && arch_space_free(s) ? OP_DONE : OP_AGAIN;
 }
 

@@ -114,10 +114,8 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
     o->type = type;
     o->owner = owner;
     list_init(&o->owned);
-    if (owner) {
-        owner->objects_owned++;
+    if (owner)
         owner->have[type]++;
-    }
     if (owner && type != OBJ_NONE) // a mapping goes with its space
         list_push_back(&owner->objects, &o->owned);
     __atomic_store_n(&o->generation, generation, __ATOMIC_RELEASE);
@@ -136,7 +134,6 @@ void object_free(struct object *o)
     list_remove(&o->owned);
     if (o->owner) {
         process_uncharge(o->owner, slot_cost(o->type));
-        o->owner->objects_owned--;
         o->owner->have[o->type]--;
     }
     o->owner = NULL;

@@ -38,12 +38,6 @@ struct memory {
 };
 #define MEM_MODULE 0x80 // a boot module: read-only for ever; the others are in syscall.h
 
-struct unmapping {     // how far the taking away of a mapping has come; the arch's
-    uint64_t at;       // the next address: the range's first at the beginning
-    uint8_t pass;      // 0: entries; then tables that lead nowhere, from the lowest up
-    uint64_t tables;   // those that were taken out: the first of a chain of frames, or 0
-};
-
 struct mapping { // from the slab, charged to the space's payer
     struct object object; // type OBJ_NONE: has no handle; dying: it is being taken away
     struct memory *memory;
@@ -52,7 +46,7 @@ struct mapping { // from the slab, charged to the space's payer
     uint64_t offset, bytes;
     uint64_t mapped;       // bytes from the start that have their entries
     uint8_t prot;
-    struct unmapping unmapping;
+    uint64_t clear;        // while it is being taken away: the next address to be cleared
     struct list in_space, in_memory;
 };
 
@@ -66,7 +60,6 @@ struct process {
     uint32_t threads_alive;
     uint64_t quota, used;    // bytes: frames of memory objects, page tables and kernel objects
     uint32_t may[OBJ_TYPE_COUNT], have[OBJ_TYPE_COUNT]; // objects; have: also what children may
-    uint32_t objects_owned;
     uint64_t wakes_paid;     // atomic, TSC: see event_signal
     struct process *parent;  // quota and counts were taken from there and return there
     struct ref end_event;
@@ -146,8 +139,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
 enum status mapping_map(struct mapping *map);
 struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes); // exactly this
 #define SPACE_RECORDS_MAX 512u // bounds the walks along them
-// Nothing of it is in any TLB: its tables and the record go, in pieces; true at the end.
-bool mapping_free(struct mapping *map) MUST_CHECK;
+void mapping_free(struct mapping *map); // the record: nothing of it is in any TLB
 // This core compares generations and flushes if it must.
 void space_sync(struct space *s, uint32_t core);
 void cpu_leave_dead(void); // this core leaves spaces that are marked dead

@@ -53,7 +53,7 @@ static inline struct mapping *record(struct space *s, struct memory *m, uint64_t
     map->offset = offset;
     map->bytes = bytes;
     map->prot = prot;
-    map->unmapping.at = address;
+    map->clear = address;
     list_push_front(below, &map->in_space);
     list_push_back(&m->mappings, &map->in_memory);
     s->records++;
@@ -111,14 +111,12 @@ void space_sync(struct space *s, uint32_t core)
     space_synced(s, core, generation);
 }
 
-// Clears a piece of the entries; true: all are cleared, and the cores were told. A map that failed
-// may have left tables for one page more than it mapped.
+// Clears a piece of the entries; true: all are cleared, and the cores were told.
 static bool clear_piece(struct mapping *m)
 {
     m->object.dying = OBJECT_DYING;
     m->space->changes++;
-    if (!arch_unmap(m->space, m->address, min_u64(m->mapped + PAGE_SIZE, m->bytes),
-                    &m->unmapping))
+    if (!arch_unmap(m->space, &m->clear, m->address + m->mapped))
         return false;
     __atomic_fetch_add(&m->space->generation, 1, __ATOMIC_SEQ_CST);
     if (shoot(m->space))
@@ -137,17 +135,14 @@ static bool acknowledged(const struct space *s, uint64_t generation)
     return true;
 }
 
-bool mapping_free(struct mapping *m)
+void mapping_free(struct mapping *m)
 {
-    if (!arch_unmap_free(m->space, &m->unmapping))
-        return false;
     m->space->changes++;
     m->space->records--;
     m->memory->records--;
     list_remove(&m->in_space);
     list_remove(&m->in_memory);
     object_drop(&m->object);
-    return true;
 }
 
 // w[0]: all entries are cleared; w[1]: the generation to wait for then.
@@ -162,7 +157,8 @@ enum op_progress mapping_piece(struct mapping *m, uint64_t w[2])
     }
     if (!acknowledged(m->space, w[1]))
         return OP_WAIT;
-    return mapping_free(m) ? OP_DONE : OP_AGAIN;
+    mapping_free(m);
+    return OP_DONE;
 }
 
 bool space_drop(struct space *s)

@@ -55,8 +55,7 @@ static void plant(struct space *s, uint64_t address, struct hpa frame, uint64_t 
 // Takes an entry away likewise.
 static void clear(struct space *s, uint64_t address, uint64_t bytes)
 {
-    struct unmapping u = { .at = address };
-    arch_unmap(s, address, bytes, &u);
+    arch_unmap(s, &address, address + bytes);
 }
 
 static void test_overlap_of_vms(void **state)

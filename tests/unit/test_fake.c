@@ -39,8 +39,8 @@ static struct guest make_guest(uint32_t core)
 
 static void clear_page(struct space *s)
 {
-    struct unmapping u = { .at = VA };
-    assert_true(arch_unmap(s, VA, PAGE_SIZE, &u));
+    uint64_t at = VA;
+    assert_true(arch_unmap(s, &at, VA + PAGE_SIZE));
 }
 
 static void free_frame(void *base)

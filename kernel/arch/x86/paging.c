@@ -2,7 +2,6 @@
 // Page tables: one walker for processes, for guests (EPT) and for the kernel itself; what differs
 // is in struct pt_format. Tables are written under kernel_lock; hardware walks them at any time, so
 // an entry is always written whole.
-#include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -224,65 +223,20 @@ enum status paging_split(struct space *s, uint64_t gpa)
     }
 }
 
-// Clears the entry that covers u->at, and in a table of small pages those behind it up to `end`.
-static unsigned clear(uint64_t *e, unsigned level, struct unmapping *u, uint64_t end)
+bool arch_unmap(struct space *s, uint64_t *at, uint64_t end)
 {
-    uint64_t n = 1;
-    if (level == 0)
-        n = min_u64(512 - index_at(u->at, 0), (end - u->at) / PAGE_SIZE);
-    for (uint64_t i = 0; i < n; i++)
-        __atomic_store_n(&e[i], 0, __ATOMIC_RELEASE);
-    u->at = align_down(u->at, span(level)) + n * span(level);
-    return (unsigned)n * COST_ENTRY;
-}
-
-// A core may still walk through a table that was taken out, until it has flushed. What links such
-// tables is therefore no present entry, and inverted, so that no CPU takes it for a frame's address
-// in speculation either.
-static void take_out(uint64_t *e, struct unmapping *u)
-{
-    uint64_t frame = *e & PTE_ADDRESS, *table = table_of(*e);
-    for (unsigned i = 0; i < 512; i++)
-        if (table[i])
-            return;
-    __atomic_store_n(e, 0, __ATOMIC_RELEASE);
-    table[0] = ~u->tables & PTE_ADDRESS;
-    u->tables = frame;
-}
-
-bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u)
-{
-    uint64_t end = address + bytes;
-    for (unsigned cost = 0, level; u->pass <= 3; cost += COST_WALK) {
-        if (u->at >= end) {
-            u->at = address;
-            u->pass++;
-            continue;
-        }
+    for (unsigned cost = 0, level; *at < end; cost += COST_WALK) {
         if (cost >= PIECE)
             return false;
-        uint64_t *e = entry_find(s, u->at, u->pass, &level);
-        if (u->pass == 0) {
-            cost += clear(e, level, u, end);
-            continue;
-        }
-        if (level == u->pass && (*e & format_of(s)->present) && !is_leaf(*e, level)) {
-            cost += COST_TABLE;
-            take_out(e, u);
-        }
-        u->at = align_down(u->at, span(level)) + span(level);
+        uint64_t *e = entry_find(s, *at, 0, &level), n = 1;
+        if (level == 0) // small pages go on to the end of their table
+            n = min_u64(512 - index_at(*at, 0), (end - *at) / PAGE_SIZE);
+        for (uint64_t i = 0; i < n; i++)
+            __atomic_store_n(&e[i], 0, __ATOMIC_RELEASE);
+        *at = align_down(*at, span(level)) + n * span(level);
+        cost += (unsigned)n * COST_ENTRY;
     }
     return true;
-}
-
-bool arch_unmap_free(struct space *s, struct unmapping *u)
-{
-    for (unsigned cost = 0; u->tables && cost < PIECE; cost += COST_TABLE) {
-        uint64_t *table = table_of(u->tables);
-        u->tables = ~table[0] & PTE_ADDRESS;
-        table_free(s, table);
-    }
-    return !u->tables;
 }
 
 // Frees tables in the order of the addresses that they end at: one whose last address is behind us

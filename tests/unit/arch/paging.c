@@ -131,72 +131,39 @@ enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t
     return OK;
 }
 
-// The entry that ends the walk, or that at level `lowest`; its level and decoded value.
-static uint64_t *entry_find(struct space *s, uint64_t address, unsigned lowest, unsigned *level,
-                            uint64_t *value)
+// The entry that ends the walk; its level and decoded value.
+static uint64_t *entry_find(struct space *s, uint64_t address, unsigned *level, uint64_t *value)
 {
     uint64_t *table = table_at(s->arch.root.v);
     for (unsigned l = LEVELS - 1;; l--) {
         uint64_t *e = &table[index_of(address, l)];
         *value = decode(*e, l);
         *level = l;
-        if (!*e || (*value & ENTRY_LEAF) || l == lowest)
+        if (!*e || (*value & ENTRY_LEAF) || l == 0)
             return e;
         table = table_at(address_of(*value));
     }
 }
 
-// Tables that were taken out are a chain; their frames are not used again before
-// arch_unmap_free(). A core may still walk them: the link is an absent entry at every level.
-static void take_out(uint64_t *e, uint64_t frame, struct unmapping *u)
+bool arch_unmap(struct space *s, uint64_t *at, uint64_t end)
 {
-    uint64_t *table = table_at(frame);
-    for (unsigned i = 0; i < 512; i++)
-        if (table[i])
-            return;
-    *e = 0;
-    table[1] = u->tables << 24;
-    u->tables = frame;
-}
-
-bool arch_unmap(struct space *s, uint64_t address, uint64_t bytes, struct unmapping *u)
-{
-    uint64_t end = address + bytes, value;
+    uint64_t value;
     unsigned level;
-    for (unsigned steps = 0; u->pass < LEVELS; steps++) {
-        if (u->at >= end) {
-            u->at = address;
-            u->pass++;
-            continue;
-        }
+    for (unsigned steps = 0; *at < end; steps++) {
         if (steps == PIECE)
             return false;
-        uint64_t *e = entry_find(s, u->at, u->pass, &level, &value);
-        if (u->pass == 0) {
-            ASSERT(!*e || is_aligned(u->at, span(level)));
-            *e = 0;
-        } else if (level == u->pass && *e && !(value & ENTRY_LEAF)) {
-            take_out(e, address_of(value), u);
-        }
-        u->at = align_down(u->at, span(level)) + span(level);
+        uint64_t *e = entry_find(s, *at, &level, &value);
+        ASSERT(!*e || is_aligned(*at, span(level)));
+        *e = 0;
+        *at = align_down(*at, span(level)) + span(level);
     }
     return true;
-}
-
-bool arch_unmap_free(struct space *s, struct unmapping *u)
-{
-    for (unsigned steps = 0; u->tables && steps < 2; steps++) {
-        uint64_t frame = u->tables;
-        u->tables = table_at(frame)[1] >> 24;
-        table_free(s, frame);
-    }
-    return !u->tables;
 }
 
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left)
 {
     unsigned level;
-    uint64_t value, *e = entry_find(s, address, 0, &level, &value);
+    uint64_t value, *e = entry_find(s, address, &level, &value);
     if (!*e)
         return false;
     uint64_t offset = address & (span(level) - 1);
