@@ -407,23 +407,6 @@ static void destinations(void **state)
     assert_false(vlapic_match_dest(&v, 0xff, false, true));
 }
 
-static void msi_is_decoded(void **state)
-{
-    struct vlapic_msi msi;
-    (void)state;
-    assert_false(vlapic_decode_msi(0xfed00000, 0x41, &msi));
-    assert_false(vlapic_decode_msi(0x1fee00000, 0x41, &msi));
-    assert_true(vlapic_decode_msi(0xfee05004, 0x8141, &msi));
-    assert_int_equal(msi.dest, 5);
-    assert_true(msi.logical);
-    assert_int_equal(msi.vector, 0x41);
-    assert_int_equal(msi.delivery, VLAPIC_LOWEST);
-    assert_true(vlapic_decode_msi(0xfeeff000, 0x400, &msi));
-    assert_int_equal(msi.dest, 0xff);
-    assert_false(msi.logical);
-    assert_int_equal(msi.delivery, VLAPIC_NMI);
-}
-
 static void reset_stops_everything(void **state)
 {
     (void)state;
@@ -457,7 +440,6 @@ int main(void)
         TEST(x2apic_registers),
         TEST(x2apic_icr),
         TEST(destinations),
-        TEST(msi_is_decoded),
         TEST(reset_stops_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

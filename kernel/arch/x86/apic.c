@@ -4,15 +4,6 @@
 // "Advanced Programmable Interrupt Controller".)
 #include "kernel/arch/x86/x86.h"
 
-#define X2APIC_ID   0x802
-#define X2APIC_EOI  0x80b
-#define X2APIC_SVR  0x80f
-#define X2APIC_ICR  0x830
-#define X2APIC_TIMER 0x832
-#define X2APIC_LINT0 0x835
-#define X2APIC_LINT1 0x836
-#define X2APIC_ERROR 0x837
-#define X2APIC_TPR  0x808
 #define LVT_MASKED  0x10000u
 #define LVT_NMI     0x400u
 #define LVT_TSC_DEADLINE (2u << 17)
@@ -27,28 +18,28 @@ void apic_init_cpu(void)
 {
     wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 11));
     wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 10)); // x2APIC
-    this_cpu()->arch.apic_id = (uint32_t)rdmsr(X2APIC_ID);
-    wrmsr(X2APIC_TPR, 0);
-    wrmsr(X2APIC_SVR, 0x100 | VECTOR_SPURIOUS);
-    wrmsr(X2APIC_LINT0, LVT_MASKED);
-    wrmsr(X2APIC_LINT1, LVT_NMI);
-    wrmsr(X2APIC_ERROR, LVT_MASKED);
-    wrmsr(X2APIC_TIMER, VECTOR_TIMER | LVT_TSC_DEADLINE);
+    this_cpu()->arch.apic_id = (uint32_t)rdmsr(X2APIC(APIC_ID));
+    wrmsr(X2APIC(APIC_TPR), 0);
+    wrmsr(X2APIC(APIC_SVR), 0x100 | VECTOR_SPURIOUS);
+    wrmsr(X2APIC(APIC_LVT_LINT0), LVT_MASKED);
+    wrmsr(X2APIC(APIC_LVT_LINT1), LVT_NMI);
+    wrmsr(X2APIC(APIC_LVT_ERROR), LVT_MASKED);
+    wrmsr(X2APIC(APIC_LVT_TIMER), VECTOR_TIMER | LVT_TSC_DEADLINE);
     __asm__ volatile("mfence" : : : "memory"); // SDM: between the LVT and the first deadline
 }
 
 void apic_quiet(void)
 {
     arch_set_deadline(UINT64_MAX);
-    wrmsr(X2APIC_SVR, VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
+    wrmsr(X2APIC(APIC_SVR), VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
 }
 
-void apic_eoi(void) { wrmsr(X2APIC_EOI, 0); }
+void apic_eoi(void) { wrmsr(X2APIC(APIC_EOI), 0); }
 
 void apic_icr(uint32_t apic_id, uint32_t command)
 {
     __asm__ volatile("mfence; lfence" : : : "memory"); // x2APIC writes do not order stores
-    wrmsr(X2APIC_ICR, (uint64_t)apic_id << 32 | command);
+    wrmsr(X2APIC(APIC_ICR), (uint64_t)apic_id << 32 | command);
 }
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }

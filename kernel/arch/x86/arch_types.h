@@ -104,7 +104,6 @@ struct arch_vcpu {
     uint8_t dr_armed;       // the guest uses DR0-3: they are switched
     uint8_t nmi_pending;
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
-    uint8_t apic_mode;      // enum vlapic mode that the controls are set for
     uint16_t vpid;
     uint64_t xcr0, fpu_used;  // fpu_used: components that may hold something
     uint64_t efer;

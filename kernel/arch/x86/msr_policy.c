@@ -5,23 +5,7 @@
 #include "kernel/arch/x86/regs.h"
 
 #define IA32_TIME_STAMP_COUNTER    0x10u
-#define IA32_PLATFORM_ID           0x17u
-#define MSR_EBL_CR_POWERON         0x2au
-#define IA32_SMI_COUNT             0x34u
 #define IA32_TSC_ADJUST            0x3bu
-#define IA32_BIOS_SIGN_ID          0x8bu
-#define MSR_FSB_FREQ               0xcdu
-#define IA32_PLATFORM_INFO         0xceu
-#define IA32_MTRRCAP               0xfeu
-#define IA32_MISC_FEATURES_ENABLES 0x140u
-#define IA32_MCG_CAP               0x179u
-#define IA32_MCG_STATUS            0x17au
-#define IA32_PERF_STATUS           0x198u
-#define IA32_THERM_STATUS          0x19cu
-#define IA32_MISC_ENABLE           0x1a0u
-#define MSR_TEMPERATURE_TARGET     0x1a2u
-#define IA32_DEBUGCTL              0x1d9u
-#define MSR_LASTBRANCH             0x1dbu // from, to; and of the last interrupt
 #define IA32_MTRR_PHYSBASE0        0x200u // base and mask in turn
 #define IA32_MTRR_DEF_TYPE         0x2ffu
 #define IA32_X2APIC_LAST           0x8ffu
@@ -49,37 +33,31 @@ static const struct kept_msr {
     uint8_t written; // enum msr_result; MSR_GP: it cannot be
     uint64_t bits, kept;
 } kept_msrs[] = {
-    { IA32_PLATFORM_ID,           FIELD(zero),            MSR_GP,       0,          0 },
-    // Of what each P6 has, and old systems read without asking: nothing is known.
-    { MSR_EBL_CR_POWERON,         FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_FSB_FREQ,               FIELD(zero),            MSR_GP,       0,          0 },
-    { IA32_PERF_STATUS,           FIELD(zero),            MSR_GP,       0,          0 },
-    { IA32_THERM_STATUS,          FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_TEMPERATURE_TARGET,     FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_LASTBRANCH + 0,         FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_LASTBRANCH + 1,         FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_LASTBRANCH + 2,         FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_LASTBRANCH + 3,         FIELD(zero),            MSR_GP,       0,          0 },
-    { IA32_SMI_COUNT,             FIELD(zero),            MSR_GP,       0,          0 },
-    { MSR_FEATURE_CONTROL,        FIELD(feature_control), MSR_GP,       0,          0 },
-    // Written by tsc_move().
-    { IA32_TSC_ADJUST,            FIELD(tsc_adjust),      MSR_GP,       0,          0 },
-    // Written with 0 before CPUID is to load it.
-    { IA32_BIOS_SIGN_ID,          FIELD(microcode),       MSR_DONE,     ~0ull,      0 },
-    { IA32_PLATFORM_INFO,         FIELD(platform_info),   MSR_GP,       0,          0 },
-    { IA32_MTRRCAP,               FIELD(mtrr_cap),        MSR_GP,       0,          0 },
-    { IA32_MISC_FEATURES_ENABLES, FIELD(zero),            MSR_DONE,     0,          0 },
-    { IA32_MCG_CAP,               FIELD(zero),            MSR_GP,       0,          0 }, // no banks
-    { IA32_MCG_STATUS,            FIELD(zero),            MSR_DONE,     0,          0 },
-    // The other bits are fixed: what they would switch is not there.
-    { IA32_MISC_ENABLE,           FIELD(misc_enable),     MSR_DONE,     ~0ull,      FAST_STRINGS },
-    // LBR and BTF: no CPUID bit says that they are missing.
-    { IA32_DEBUGCTL,              FIELD(zero),            MSR_DONE,     3,          0 },
-    { MSR_PAT,                    FIELD(pat),             MSR_PAT_REG,  ~0ull,      ~0ull },
+    { IA32_TSC_ADJUST,     FIELD(tsc_adjust),      MSR_GP,      0,          0 }, // see tsc_move()
+    { MSR_FEATURE_CONTROL, FIELD(feature_control), MSR_GP,      0,          0 },
+    // BIOS_SIGN_ID: written with 0 before CPUID is to load it.
+    { 0x8b,                FIELD(microcode),       MSR_DONE,    ~0ull,      0 },
+    { 0xce,                FIELD(platform_info),   MSR_GP,      0,          0 },
+    { 0xfe,                FIELD(mtrr_cap),        MSR_GP,      0,          0 },
+    { 0x140,               FIELD(zero),            MSR_DONE,    0,          0 }, // MISC_FEATURES
+    { 0x17a,               FIELD(zero),            MSR_DONE,    0,          0 }, // MCG_STATUS
+    // MISC_ENABLE: the other bits are fixed, for what they would switch is not there.
+    { 0x1a0,               FIELD(misc_enable),     MSR_DONE,    ~0ull,      FAST_STRINGS },
+    // DEBUGCTL: LBR and BTF, for no CPUID bit says that they are missing.
+    { 0x1d9,               FIELD(zero),            MSR_DONE,    3,          0 },
+    { MSR_PAT,             FIELD(pat),             MSR_PAT_REG, ~0ull,      ~0ull },
     // Type, fixed-range enable, enable.
-    { IA32_MTRR_DEF_TYPE,         FIELD(mtrr_def_type),   MSR_DONE,     0xcff,      ~0ull },
-    { MSR_TSC_AUX,                FIELD(tsc_aux),         MSR_AUX_REG,  UINT32_MAX, ~0ull },
+    { IA32_MTRR_DEF_TYPE,  FIELD(mtrr_def_type),   MSR_DONE,    0xcff,      ~0ull },
+    { MSR_TSC_AUX,         FIELD(tsc_aux),         MSR_AUX_REG, UINT32_MAX, ~0ull },
 };
+
+// Read as 0 and not to be written: PLATFORM_ID, SMI_COUNT, MCG_CAP (no banks); and of what each P6
+// has, and old systems read without asking: EBL_CR_POWERON, FSB_FREQ, PERF_STATUS, THERM_STATUS,
+// TEMPERATURE_TARGET, the last branch from and to, and that before the last interrupt.
+static const uint16_t zero_msrs[] = {
+    0x17, 0x34, 0x179, 0x2a, 0xcd, 0x198, 0x19c, 0x1a2, 0x1db, 0x1dc, 0x1dd, 0x1de,
+};
+static const struct kept_msr zero_msr = { 0, FIELD(zero), MSR_GP, 0, 0 };
 
 static const uint16_t mtrr_fixed_index[MSR_MTRR_FIXED] = {
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
@@ -151,6 +129,9 @@ static const struct kept_msr *kept_find(const struct msr_state *s, uint32_t inde
     for (uint32_t i = 0; i < ARRAY_SIZE(kept_msrs); i++)
         if (kept_msrs[i].index == index)
             return &kept_msrs[i];
+    for (uint32_t i = 0; i < ARRAY_SIZE(zero_msrs); i++)
+        if (zero_msrs[i] == index)
+            return &zero_msr;
     return NULL;
 }
 

@@ -169,23 +169,10 @@ bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool
     }
 }
 
-bool vlapic_decode_msi(uint64_t address, uint32_t data, struct vlapic_msi *msi)
-{
-    if (address >> 20 != 0xfee)
-        return false;
-    *msi = (struct vlapic_msi){
-        .dest = (uint8_t)(address >> 12),
-        .vector = (uint8_t)data,
-        .logical = address >> 2 & 1,
-        .delivery = (enum vlapic_delivery)(data >> 8 & 7),
-    };
-    return true;
-}
-
 // This vCPU is its VM's only one: what is not for itself is for nobody.
 void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
 {
-    enum vlapic_delivery delivery = icr >> 8 & 7;
+    uint32_t delivery = icr >> 8 & 7;
     uint32_t shorthand = icr >> 18 & 3; // destination, self, all, all but self
     bool fixed = delivery == VLAPIC_FIXED || delivery == VLAPIC_LOWEST;
 

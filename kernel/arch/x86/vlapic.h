@@ -14,7 +14,8 @@
 #pragma once
 #include "kernel/lib/types.h"
 
-// Offsets into the page. In x2APIC mode MSR 0x800 + n is the register at n * 16.
+// Offsets into the page, and in x2APIC mode the MSR for each.
+#define X2APIC(offset) (MSR_X2APIC + (offset) / 16)
 #define APIC_ID      0x020
 #define APIC_VERSION 0x030
 #define APIC_TPR     0x080
@@ -138,15 +139,5 @@ void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset);
 // modes; else as in this APIC's own ICR (x2APIC: 32 bits).
 bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool msi);
 
-// A message-signalled interrupt ("Message Address Register Format" and "... Data ...").
-enum vlapic_delivery {
-    VLAPIC_FIXED, VLAPIC_LOWEST, VLAPIC_SMI, VLAPIC_RESERVED, VLAPIC_NMI, VLAPIC_INIT, VLAPIC_SIPI,
-    VLAPIC_EXTINT,
-};
-struct vlapic_msi {
-    uint8_t dest, vector;
-    bool logical;
-    enum vlapic_delivery delivery;
-};
-// False: the address is not one of the local APICs'.
-bool vlapic_decode_msi(uint64_t address, uint32_t data, struct vlapic_msi *msi) MUST_CHECK;
+// How an interrupt is delivered: of an ICR, an LVT entry, a message's data.
+enum { VLAPIC_FIXED, VLAPIC_LOWEST, VLAPIC_NMI = 4, VLAPIC_INIT, VLAPIC_SIPI };

@@ -53,22 +53,20 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
     s->halted = v->arch.halted == 2;
 }
 
+// ("Message Address Register Format", "Message Data Register Format")
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {
-    struct vlapic_msi msi;
     struct vcpu *v = object_to(ref_get(vm->target), vcpu);
-    if (!vlapic_decode_msi(address, data, &msi))
+    bool logical = address >> 2 & 1;
+    uint8_t vector = (uint8_t)data;
+    if (address >> 20 != APIC_BASE_ADDRESS >> 20)
         return ERR_RANGE;
-    if (!v || !vlapic_match_dest(&v->arch.vlapic, msi.dest, msi.logical, true))
+    if (!v || !vlapic_match_dest(&v->arch.vlapic, (uint8_t)(address >> 12), logical, true))
         return OK; // nobody listens there: as on a PC, it is lost
-    switch (msi.delivery) {
-    case VLAPIC_FIXED:
-    case VLAPIC_LOWEST:
-        return vcpu_post(v, msi.vector, level) || vlapic_requested(&v->arch.vlapic, msi.vector);
-    case VLAPIC_NMI:
+    uint32_t delivery = data >> 8 & 7;
+    if (delivery == VLAPIC_FIXED || delivery == VLAPIC_LOWEST)
+        return vcpu_post(v, vector, level) || vlapic_requested(&v->arch.vlapic, vector);
+    if (delivery == VLAPIC_NMI)
         vcpu_raise(v, VCPU_WORK_NMI);
-        return OK;
-    default:
-        return OK; // SMI, INIT, ExtINT by message: not on this board
-    }
+    return OK; // SMI, INIT, ExtINT by message: not on this board
 }

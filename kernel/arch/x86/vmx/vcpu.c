@@ -121,7 +121,6 @@ void vmx_set_apic_mode(struct vcpu *v)
         vmx_flush_guest(&v->vm->space); // those of guest-physical addresses too
     }
     vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
-    v->arch.apic_mode = (uint8_t)mode;
 }
 
 enum status vmx_vm_init(struct vm *vm)

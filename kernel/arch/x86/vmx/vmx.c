@@ -143,11 +143,11 @@ static void make_bitmaps(void)
             bitmap_pass(map, msr_passed[k], true, true);
         for (unsigned k = 0; i && k < ARRAY_SIZE(x2apic_reads); k++)
             for (uint32_t r = x2apic_reads[k].first; r <= x2apic_reads[k].last; r++)
-                bitmap_pass(map, MSR_X2APIC + r / 16, true, false);
+                bitmap_pass(map, X2APIC(r), true, false);
         if (i) {
-            bitmap_pass(map, MSR_X2APIC + APIC_TPR / 16, true, true);
-            bitmap_pass(map, MSR_X2APIC + APIC_EOI / 16, false, true);
-            bitmap_pass(map, MSR_X2APIC + APIC_SELF_IPI / 16, false, true);
+            bitmap_pass(map, X2APIC(APIC_TPR), true, true);
+            bitmap_pass(map, X2APIC(APIC_EOI), false, true);
+            bitmap_pass(map, X2APIC(APIC_SELF_IPI), false, true);
         }
     }
 }
