@@ -102,14 +102,6 @@ static void madt_entry(const uint8_t *e)
     }
 }
 
-// FADT: PM_TMR_BLK and PM_TMR_LEN.
-static void find_timer(const struct rsdp *rsdp, uint32_t bytes)
-{
-    const struct sdt *fadt = find_table(rsdp, bytes, "FACP");
-    if (fadt && fadt->length >= 92 && ((const uint8_t *)fadt)[91] == 4)
-        acpi.pm_timer = (uint16_t)get32((const uint8_t *)fadt + 76);
-}
-
 const char *acpi_parse(const void *root, uint32_t bytes)
 {
     const struct rsdp *rsdp = root;
@@ -119,8 +111,10 @@ const char *acpi_parse(const void *root, uint32_t bytes)
     if (!rsdp || bytes < RSDP_OLD_BYTES)
         return "RSDP";
     acpi.emulator = __builtin_memcmp(rsdp->oem, "BOCHS ", 6) == 0;
-    find_timer(rsdp, bytes);
+    const struct sdt *fadt = find_table(rsdp, bytes, "FACP");
     const struct sdt *madt = find_table(rsdp, bytes, "APIC");
+    if (fadt && fadt->length >= 92 && ((const uint8_t *)fadt)[91] == 4) // PM_TMR_LEN, PM_TMR_BLK
+        acpi.pm_timer = (uint16_t)get32((const uint8_t *)fadt + 76);
     if (!madt || madt->length < sizeof(*madt) + 8)
         return "MADT";
     const uint8_t *p = (const uint8_t *)(madt + 1) + 8, *end = (const uint8_t *)madt + madt->length;

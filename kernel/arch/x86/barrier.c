@@ -11,9 +11,14 @@
 // (Intel, "Speculative Execution Side Channel Mitigations".)
 #include "kernel/arch/x86/x86.h"
 
-static __attribute__((noinline)) void separate(void)
+// By id and generation: an address may be a newer process's by now.
+void barrier_enter(struct cpu *cpu, const struct process *p)
 {
     static const uint16_t data_selector = SEL_KERNEL_DATA;
+    uint64_t domain = (uint64_t)p->object.generation << 32 | p->object.id;
+    if (cpu->arch.domain == domain)
+        return;
+    cpu->arch.domain = domain;
     rsb_fill();
     if (mitigations.ibpb)
         wrmsr(MSR_PRED_CMD, 1);
@@ -21,14 +26,4 @@ static __attribute__((noinline)) void separate(void)
         wrmsr(MSR_FLUSH_CMD, 1);
     if (mitigations.verw) // last: it clears the buffers, whatever filled them
         __asm__ volatile("verw %0" : : "m"(data_selector) : "cc");
-}
-
-// By id and generation: an address may be a newer process's by now.
-void barrier_enter(struct cpu *cpu, const struct process *p)
-{
-    uint64_t domain = (uint64_t)p->object.generation << 32 | p->object.id;
-    if (cpu->arch.domain == domain)
-        return;
-    cpu->arch.domain = domain;
-    separate();
 }

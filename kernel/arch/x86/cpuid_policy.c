@@ -21,7 +21,7 @@
 #define L7B_INVPCID B(10)
 #define L7C_PKU     B(3)
 #define L7C_OSPKE   B(4)
-#define X8B_BTC_NO  B(29)
+#define X8B_BTC_NO  B(29) // no branch type confusion
 #define LD1A_KEEP   (BITS(0, 2)) // XSAVEOPT, XSAVEC, XGETBV with ECX = 1; not XSAVES
 #define LD1A_XSAVEC B(1)
 
@@ -158,16 +158,9 @@ static uint64_t xcr0_allowed(const struct cpuid_facts *f)
     return x & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU);
 }
 
-// A CPU that runs at a fraction of the frequency it names is interpreted, and nothing speculates in
-// it. Systems that judge CPUs by their model cannot know: for them, "no branch type confusion".
-static uint32_t speculation_bits(const struct cpuid_facts *f)
-{
-    uint64_t named_hz = (uint16_t)host(f, 0x16, 0).eax * UINT64_C(1000000);
-    return named_hz / 4 > f->tsc_hz ? X8B_BTC_NO : 0;
-}
-
 static void add_leaves(struct cpuid_policy *p, const struct cpuid_facts *f)
 {
+    uint64_t named_hz = (uint16_t)host(f, 0x16, 0).eax * UINT64_C(1000000);
     uint32_t have = (uint32_t)p->xcr0;
     if (host(f, 1, 0).ecx & L1C_PCID && host(f, 7, 0).ebx & L7B_INVPCID)
         have |= NEED_BOTH;
@@ -180,7 +173,9 @@ static void add_leaves(struct cpuid_policy *p, const struct cpuid_facts *f)
         }
         if (leaves[i].leaf == 0x80000008) {
             r.eax = r.eax ? r.eax : 36; // physical-address width, where the host does not say
-            r.ebx = speculation_bits(f);
+            // A CPU that runs at a fraction of the frequency it names is interpreted, and nothing
+            // speculates in it. Systems that judge CPUs by their model cannot know.
+            r.ebx = named_hz / 4 > f->tsc_hz ? X8B_BTC_NO : 0;
         }
         struct cpuid_regs s = leaves[i].set;
         r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };

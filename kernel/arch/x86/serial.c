@@ -14,14 +14,6 @@ void serial_init(void)
         out8((uint16_t)(COM1 + set[i][0]), set[i][1]);
 }
 
-static void put(char c)
-{
-    // A machine without the port reads all ones: "ready", so this ends.
-    for (unsigned tries = 0; !(in8(COM1 + 5) & 0x20) && tries < 1000000; tries++)
-        __builtin_ia32_pause();
-    out8(COM1, (uint8_t)c);
-}
-
 // The FIFO is empty, or takes nothing.
 size_t arch_log_some(const char *text, size_t bytes)
 {
@@ -37,11 +29,13 @@ size_t arch_log_some(const char *text, size_t bytes)
     return done;
 }
 
+// A machine without the port reads all ones, "ready"; one whose port is stuck is not waited for.
 void arch_log(const char *text, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        if (text[i] == '\n')
-            put('\r');
-        put(text[i]);
+    for (unsigned tries = 0; bytes && tries < 1000000; tries++) {
+        size_t done = arch_log_some(text, bytes);
+        tries = done ? 0 : tries;
+        text += done;
+        bytes -= done;
     }
 }

@@ -42,20 +42,16 @@ static bool has_rfds(const struct vuln_facts *f)
     return false;
 }
 
-static bool has_bhi(const struct vuln_facts *f) // without enhanced IBRS retpolines cover it
-{
-    return (f->arch_caps & IBRS_ALL) && !(f->arch_caps & BHI_NO);
-}
-
 static uint32_t affected(const struct vuln_facts *f)
 {
     const uint64_t caps = f->arch_caps;
+    const bool bhi = (caps & IBRS_ALL) && !(caps & BHI_NO); // else retpolines cover it
     return (uint32_t)!(caps & RDCL_NO) << FAULT_meltdown |
            (uint32_t)!(caps & (RDCL_NO | SKIP_L1D_FLUSH)) << FAULT_l1tf |
            (uint32_t)!(caps & MDS_NO) << FAULT_mds |
            (uint32_t)((f->leaf7_ebx & RTM) && !(caps & TAA_NO)) << FAULT_taa |
            (uint32_t)has_rfds(f) << FAULT_rfds | 1u << FAULT_v1 | 1u << FAULT_v2 |
-           (uint32_t)has_bhi(f) << FAULT_bhi | 1u << FAULT_swapgs |
+           (uint32_t)bhi << FAULT_bhi | 1u << FAULT_swapgs |
            (uint32_t)!(caps & PSCHANGE_NO) << FAULT_itlb | 1u << FAULT_buslock |
            (uint32_t)(f->siblings > 1) << FAULT_smt |
            (uint32_t)((f->leaf7_ebx & HLE) != 0) << FAULT_hle;
