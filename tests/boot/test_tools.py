@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import time
+from unittest import mock
 
 import pytest
+
+from machine import Machine
 
 # Connects to the serial port that Bochs or QEMU was told, says SAYS, and does ENDS.
 STAND_IN = """#!/usr/bin/python3
@@ -131,6 +134,17 @@ def test_refused_path(config_dir, tmp_path, name):
                             text=True)
     assert result.returncode == 1, result.stderr
     assert result.stderr.startswith("[bulkhead] error: the path of the cache, "), result.stderr
+
+
+@pytest.mark.parametrize("code, status", (
+    (0x10 << 1 | 1, 0), (0x11 << 1 | 1, 1), (0x12 << 1 | 1, 2), (0x17 << 1 | 1, 3), (1, 3), (3, 3),
+    (0, 2), (-9, 3)))
+def test_said(monkeypatch, code, status):
+    """What QEMU's status alone says. (Without ./bulkhead, which would build first.)"""
+    machine = Machine("some.iso", emulator="qemu")
+    monkeypatch.setattr(machine, "_process", mock.Mock(wait=lambda _: code))
+    machine._ended()  # pylint: disable=protected-access
+    assert machine.status == status, machine.ending
 
 
 @pytest.mark.parametrize("how", sorted(ENDS))

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a core has loaded when it enters a guest: its VMM's tables, for the next exit loads these
+// and believes that they are what cpu->space says; the VM's own tables; and between two protection
+// domains, a VMM's process on its own among them, the barriers.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "kernel/arch/x86/mce.h"
+#include "kernel/arch/x86/vmx/vmx.h"
+
+// this_cpu() is at GS. (The names of <sys/syscall.h> are those of our own calls.)
+#define ARCH_PRCTL  158
+#define ARCH_SET_GS 0x1001
+
+uint64_t fake_vmcs[FAKE_FIELDS], fake_dr6;
+struct mitigations mitigations;
+static struct cpu cpu;
+static struct process owner[2]; // of two VMs, with one vCPU each
+static struct vm vm[2];
+static struct vcpu vcpu[2];
+static struct vcpu_page page;
+static jmp_buf out;
+static unsigned loads, syncs, injects, barriers;
+
+// What the kernel's other files do here.
+void cr3_use(struct cpu *c, struct space *s) { c->space = s; loads++; }
+void space_sync(struct space *s, uint32_t core) { s->seen[core] = s->generation; syncs++; }
+void vmx_load(struct vcpu *v) { (void)v; }
+void vmx_inject_pending(struct vcpu *v) { (void)v; injects++; }
+void fpu_use_vcpu(struct cpu *c, struct vcpu *v) { (void)c; (void)v; }
+void context_load(struct cpu *c, struct vcpu *v) { c->arch.context = v; }
+void context_syscall_msrs(struct cpu *c, const struct vcpu *v) { (void)c; (void)v; }
+void vmx_enter(struct vcpu *v) { (void)v; longjmp(out, 1); }
+void vcpu_return(struct vcpu *v) { (void)v; longjmp(out, 2); }
+void vmx_vcpu_leave(struct vcpu *v) { (void)v; }
+bool vmx_lapic_answer(struct vcpu *v) { (void)v; return true; }
+bool mce_handled(void) { return false; }
+void rsb_fill(void) { barriers++; }
+
+enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+    (void)v;
+    (void)vector;
+    (void)has_error;
+    (void)error;
+    return EXIT_RESUME;
+}
+
+void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
+
+void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *name,
+                        const char *caller)
+{
+    panic("%s of %s (%x) in %s", insn, name, field, caller);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&cpu, 0, sizeof(cpu));
+    memset(owner, 0, sizeof(owner));
+    memset(vm, 0, sizeof(vm));
+    memset(vcpu, 0, sizeof(vcpu));
+    memset(&mitigations, 0, sizeof(mitigations));
+    loads = syncs = injects = barriers = 0;
+    cpu.arch.self = &cpu;
+    for (uint32_t i = 0; i < 2; i++) {
+        owner[i].object.id = i + 1;
+        vcpu[i].object.owner = &owner[i];
+        vcpu[i].vm = &vm[i];
+        vcpu[i].page = &page;
+    }
+    return (int)syscall(ARCH_PRCTL, ARCH_SET_GS, &cpu);
+}
+
+static void enter(struct vcpu *v)
+{
+    int how = setjmp(out);
+    if (how == 0)
+        vmx_resume(v);
+    assert_int_equal(how, 1);
+    assert_ptr_equal(cpu.space, &v->object.owner->space);
+    assert_ptr_equal(cpu.guest_space, &v->vm->space);
+}
+
+// Another process ran last on this core, or none: a flush that is asked for while the guest runs,
+// or in one of its exits, is to find what the exit has loaded.
+static void an_exit_lands_in_the_vmm(void **state)
+{
+    (void)state;
+    enter(&vcpu[0]);
+    assert_int_equal(loads, 1);
+    enter(&vcpu[0]); // its own VMM ran: nothing to do
+    assert_int_equal(loads, 1);
+    cpu.space = &owner[1].space;
+    enter(&vcpu[0]);
+    cpu.space = NULL;
+    enter(&vcpu[0]);
+    assert_int_equal(loads, 3);
+    enter(&vcpu[1]);
+    assert_int_equal(loads, 4);
+}
+
+static void stale_tables_are_flushed(void **state)
+{
+    (void)state;
+    enter(&vcpu[0]);
+    vm[0].space.generation = 7;
+    enter(&vcpu[1]);
+    assert_int_equal(syncs, 0);
+    enter(&vcpu[0]);
+    assert_int_equal(syncs, 1);
+    enter(&vcpu[1]);
+    enter(&vcpu[0]);
+    assert_int_equal(syncs, 1);
+}
+
+static void work_that_waits_is_done(void **state)
+{
+    (void)state;
+    enter(&vcpu[0]);
+    assert_int_equal(injects, 0);
+    vcpu[0].work = VCPU_WORK_NMI;
+    enter(&vcpu[0]);
+    vcpu[0].work = 0;
+    vcpu[0].arch.inject = 1;
+    enter(&vcpu[0]);
+    vcpu[0].arch.inject = 0;
+    vcpu[0].arch.halted = 1;
+    enter(&vcpu[0]);
+    assert_int_equal(injects, 3);
+}
+
+// By process, not by guest: a VMM, or the console, may come between two runs of one guest.
+static void barriers_between_domains(void **state)
+{
+    (void)state;
+    barrier_enter(&cpu, &owner[0]);
+    assert_int_equal(barriers, 1);
+    barrier_enter(&cpu, &owner[0]);
+    assert_int_equal(barriers, 1);
+    barrier_enter(&cpu, &owner[1]);
+    barrier_enter(&cpu, &owner[0]);
+    assert_int_equal(barriers, 3);
+    owner[0].object.generation++; // another process in the same place
+    barrier_enter(&cpu, &owner[0]);
+    assert_int_equal(barriers, 4);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_exit_lands_in_the_vmm), TEST(stale_tables_are_flushed),
+        TEST(work_that_waits_is_done), TEST(barriers_between_domains),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
