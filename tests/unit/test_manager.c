@@ -11,6 +11,8 @@ static void test_two_vms(void **state)
     assert_null(strstr(said, "kernel: 2 cores")); // the serial line has had it
     expect("VM 'one' started: core 1, 8 MB\r\n");
     expect("VM 'two' started: core 0, 16 MB\r\n");
+    expect("core 0: 10% of its time in shares, 90% left\r\n" // manager and console
+           "core 1: 25% of its time in shares, 75% left\r\n");
     expect("isolation audit: 12345 frames, no frame reachable from two VMs\r\n");
     expect("VM 'one' powered off\r\n");
     expect("VM 'two' powered off\r\n");

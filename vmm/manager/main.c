@@ -104,6 +104,7 @@ static void start_vms(struct manager *manager)
         manager->failed++;
         return;
     }
+    moves_report_shares(manager);
     manager->audit_by_tsc = ns_to_tsc(time_host_ns() + AUDIT_WAIT_NS);
 }
 

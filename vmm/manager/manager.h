@@ -171,6 +171,9 @@ void vms_move(struct manager *manager, uint32_t index, uint32_t core);
 // Places all running VMs anew (config/place.c) and sends those that belong elsewhere there. -> how
 // many
 uint32_t vms_balance(struct manager *manager);
+// Says what is promised of each core of which something is. A VM with a list of cores has its share
+// of each of them.
+void moves_report_shares(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);

@@ -106,6 +106,24 @@ static bool may_use(const struct config_vm *config, uint32_t core)
     return config->n_cores == 0;
 }
 
+void moves_report_shares(struct manager *manager)
+{
+    for (uint32_t core = 0; core < manager->boot->cores; core++) {
+        unsigned share = core == 0 ? manager->config.system_share : 0;
+        for (uint32_t i = 0; i < manager->vms; i++) {
+            const struct manager_vm *vm = &manager->vm[i];
+            bool holds = vm->config->n_cores != 0 ? may_use(vm->config, core) : vm->core == core;
+            if (vm->spawned.process != 0 && holds) {
+                share += vm->config->share;
+            }
+        }
+        if (share != 0) {
+            report(manager, "core %u: %u%% of its time in shares, %u%% left\n", (unsigned)core,
+                   share, 100 - share);
+        }
+    }
+}
+
 // A guest would see time jump.
 static bool time_differs(uint32_t from, uint32_t to)
 {
