@@ -21,37 +21,40 @@ static uint32_t *vector_word(const struct vlapic *v, uint32_t map, uint8_t vecto
     return &v->regs[map / 4 + (vector / 32) * 4];
 }
 
-static int map_max(const struct vlapic *v, uint32_t map)
+// 0: none.
+static inline uint32_t map_max(const struct vlapic *v, uint32_t map)
 {
-    const uint32_t *r = &v->regs[map / 4];
+    const uint32_t *first = &v->regs[map / 4], *r = first;
     if (!(r[0] | r[4] | r[8] | r[12] | r[16] | r[20] | r[24] | r[28]))
-        return -1; // mostly
-    for (int word = 7; word >= 0; word--) {
-        uint32_t bits = reg_get(v, map + (uint32_t)word * 16);
-        if (bits)
-            return word * 32 + 31 - __builtin_clz(bits);
-    }
-    return -1;
+        return 0; // mostly
+    for (r += 28; !*r; r -= 4)
+        ;
+    return (uint32_t)(r - first) * 8 + 31 - (uint32_t)__builtin_clz(*r);
 }
 
-int vlapic_irr_max(const struct vlapic *v) { return map_max(v, APIC_IRR); }
+static int vector_or_none(uint32_t vector) { return vector ? (int)vector : -1; }
 
-int vlapic_isr_max(const struct vlapic *v) { return map_max(v, APIC_ISR); }
+int vlapic_irr_max(const struct vlapic *v) { return vector_or_none(map_max(v, APIC_IRR)); }
 
-uint8_t vlapic_ppr(struct vlapic *v)
+int vlapic_isr_max(const struct vlapic *v) { return vector_or_none(map_max(v, APIC_ISR)); }
+
+static uint32_t ppr_set(struct vlapic *v, uint32_t isr)
 {
-    int isr = vlapic_isr_max(v);
-    uint8_t ppr = (uint8_t)reg_get(v, APIC_TPR);
-    if (isr >= 0 && isr >> 4 > ppr >> 4)
-        ppr = (uint8_t)(isr & 0xf0);
+    uint32_t ppr = reg_get(v, APIC_TPR) & 0xff;
+    if (isr >> 4 > ppr >> 4)
+        ppr = isr & 0xf0;
     reg_set(v, APIC_PPR, ppr);
     return ppr;
 }
 
+uint8_t vlapic_ppr(struct vlapic *v) { return (uint8_t)ppr_set(v, map_max(v, APIC_ISR)); }
+
 int vlapic_highest(struct vlapic *v)
 {
-    int irr = v->apic_base & APIC_BASE_ENABLE ? vlapic_irr_max(v) : -1;
-    return irr >= 0 && irr >> 4 > vlapic_ppr(v) >> 4 ? irr : -1;
+    uint32_t irr = map_max(v, APIC_IRR), isr = map_max(v, APIC_ISR);
+    v->status = (uint16_t)(isr << 8 | irr);
+    bool taken = irr >> 4 > ppr_set(v, isr) >> 4 && (v->apic_base & APIC_BASE_ENABLE);
+    return taken ? (int)irr : -1;
 }
 
 uint8_t vlapic_tpr_threshold(const struct vlapic *v)
@@ -108,6 +111,8 @@ static void irr_set(struct vlapic *v, uint8_t vector, bool level)
     }
     *vector_word(v, APIC_IRR, vector) |= bit;
     v->actions |= VLAPIC_ACT_IRR;
+    if (vector > v->accepted)
+        v->accepted = vector;
 }
 
 // NOLINTBEGIN(misc-no-recursion): only the first error since the last write of ESR interrupts, so
@@ -237,12 +242,13 @@ void vlapic_timer_fired(struct vlapic *v, uint64_t now)
             if (vlapic_requested(v, (uint8_t)v->lvt_timer))
                 return;
             v->timer_next += period;
-        } else if (period)
+        } else if (period) {
             v->timer_next += ((ahead - v->timer_next) / period + 1) * period;
-        else
+            v->actions |= VLAPIC_ACT_TIMER;
+        } else {
             v->timer_next = 0;
+        }
     }
-    v->actions |= VLAPIC_ACT_TIMER;
     lvt_deliver(v, v->lvt_timer);
 }
 

@@ -62,6 +62,8 @@ struct vlapic {
     uint32_t actions;      // VLAPIC_ACT_*
     uint8_t eoi_vector;    // with VLAPIC_ACT_EOI
     uint8_t timer_shift;   // log2 of the divider in force
+    uint8_t accepted;      // the highest vector since its owner last set this to 0
+    uint16_t status;       // the highest of ISR << 8, and of IRR, as "guest interrupt status"
     uint32_t id;           // APIC id; below 255
     uint32_t ratio;        // TSC ticks per tick of the timer's crystal, at least 1
     uint32_t lvt_timer;    // LVT timer entry in force (vlapic_written(): the page's is newer)
@@ -109,7 +111,13 @@ static inline bool vlapic_requested(const struct vlapic *v, uint8_t vector)
 int vlapic_irr_max(const struct vlapic *v);  // highest vector there, or -1
 int vlapic_isr_max(const struct vlapic *v);
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
-int vlapic_highest(struct vlapic *v);        // vector the CPU should take now, or -1
+// The vector that the CPU should take now, or -1; sets `status`, too.
+int vlapic_highest(struct vlapic *v);
+// Is IRR's highest of a class above TPR's and ISR's highest?
+static inline bool vlapic_above(const struct vlapic *v, uint64_t status)
+{
+    return (status >> 4 & 15) > max_u64(status >> 12, v->regs[APIC_TPR / 4] >> 4 & 15);
+}
 void vlapic_inject(struct vlapic *v, uint8_t vector); // it is delivered: IRR to ISR
 // EOI without virtual-interrupt delivery: the vector it ended if that was level-triggered, else -1.
 // (vlapic_write() and vlapic_wrmsr() of EOI call it and set VLAPIC_ACT_EOI.)

@@ -17,7 +17,7 @@ static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t
     if (cpu->work)
         sched_run();
     if (v->work | v->arch.inject)
-        vmx_resume(v);
+        vmx_inject_pending(v); // all else that it needs is loaded
     return v->arch.gpr;
 }
 
@@ -185,11 +185,8 @@ static enum exit_action exit_nmi(struct vcpu *v)
 static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
 {
     switch (reason) {
-    case EXIT_REASON_EXTINT:
-        trap_dispatch((uint8_t)vmread(EXIT_INTR_INFO));
-        return EXIT_RESUME;
     case EXIT_REASON_PREEMPTION:
-        vmx_set_timer(this_cpu());
+        vmx_set_timer(this_cpu(), rdtsc());
         return EXIT_RESUME;
     case EXIT_REASON_INIT: // the host's cores are never sent one on purpose
         return EXIT_RESUME;
@@ -245,6 +242,10 @@ static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
 
 static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
 {
+    if (reason == EXIT_REASON_EXTINT) {
+        trap_dispatch((uint8_t)vmread_hot(EXIT_INTR_INFO));
+        return leave(v);
+    }
     if (reason >= EXIT_REASON_COUNT)
         vmx_entry_refused(v, reason);
     enum exit_action action = dispatch(v, reason);

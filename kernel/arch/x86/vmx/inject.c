@@ -79,25 +79,42 @@ static void take_posted(struct vcpu *v)
     }
 }
 
-// Virtual-interrupt delivery: the CPU takes the highest vector by itself when the guest can.
-static void update_rvi(const struct vcpu *v)
+// Virtual-interrupt delivery: the CPU takes the highest vector by itself when the guest can. What
+// that is it keeps in a field; after more than vlapic_accept() it is computed anew. -> as
+// vlapic_highest()
+static int update_status(struct vlapic *a, bool anew)
 {
-    int irr = vlapic_irr_max(&v->arch.vlapic), isr = vlapic_isr_max(&v->arch.vlapic);
-    vmwrite(GUEST_INTR_STATUS, (uint64_t)(isr < 0 ? 0 : isr) << 8 | (uint64_t)(irr < 0 ? 0 : irr));
+    if (anew) {
+        int vector = vlapic_highest(a);
+        vmwrite(GUEST_INTR_STATUS, a->status);
+        return vector;
+    }
+    uint64_t status = vmread_hot(GUEST_INTR_STATUS);
+    if (a->accepted > (uint8_t)status)
+        vmwrite(GUEST_INTR_STATUS, status = (status & 0xff00) | a->accepted);
+    return vlapic_above(a, status) ? (uint8_t)status : -1;
 }
 
 // One pass over NMI, PIC and local APIC in their order of priority; asks for a window when
-// something cannot be taken yet.
-static void inject_interrupts(struct vcpu *v)
+// something cannot be taken yet. anew: see update_status().
+static void inject_interrupts(struct vcpu *v, bool anew)
 {
     struct vlapic *a = &v->arch.vlapic;
-    uint64_t block = vmread(GUEST_INTERRUPTIBILITY);
+    bool virtual = v->arch.secondary & SEC_VINTR;
+    int vector = virtual ? update_status(a, anew) : vlapic_highest(a);
+    a->accepted = 0;
+    if (virtual && !(v->arch.nmi_pending | v->arch.halted | v->intr_line)) {
+        vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW, 0);
+        return;
+    }
+    uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     bool want_nmi = false, want_intr = false;
     // A debug exception that waits comes before all of these, and would be lost if they came first.
     // It ends HLT, too: an instruction that was stepped.
-    bool trap = vmread(GUEST_PENDING_DEBUG) & (PENDING_STEP | PENDING_BREAKPOINT);
-    bool busy = trap || (vmread(ENTRY_INTR_INFO) & INTR_VALID);
-    bool open = !busy && !(block & (BLOCK_STI | BLOCK_SS)) && (vmread(GUEST_RFLAGS) & RFLAGS_IF);
+    bool trap = vmread_hot(GUEST_PENDING_DEBUG) & (PENDING_STEP | PENDING_BREAKPOINT);
+    bool busy = trap || (vmread_hot(ENTRY_INTR_INFO) & INTR_VALID);
+    bool open =
+        !busy && !(block & (BLOCK_STI | BLOCK_SS)) && (vmread_hot(GUEST_RFLAGS) & RFLAGS_IF);
     if (trap)
         v->arch.halted = 0;
     if (v->arch.nmi_pending) {
@@ -118,9 +135,7 @@ static void inject_interrupts(struct vcpu *v)
         }
         want_intr = true;
     }
-    int vector = vlapic_highest(a);
-    if (v->arch.secondary & SEC_VINTR) {
-        update_rvi(v);
+    if (virtual) {
         if (vector >= 0 && open)
             v->arch.halted = 0;
     } else {
@@ -140,17 +155,18 @@ void vmx_inject_pending(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
-    v->arch.inject = 0;
+    bool anew = v->arch.inject;
     if (work & VCPU_WORK_PENDING)
         take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(a, rdtsc());
     if (work & VCPU_WORK_NMI)
         v->arch.nmi_pending = 1;
-    vmx_vlapic_actions(v);
-    v->arch.inject = 0;
+    if (a->actions & ~VLAPIC_ACT_IRR)
+        vmx_vlapic_actions(v);
+    a->actions &= ~VLAPIC_ACT_IRR;
+    v->arch.inject = 1; // until it is done: there are ways to leave in the middle
     if (work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
-        v->arch.inject = 1; // the interrupts accepted above wait for the next entry
         v->page->exit.event.bits = vcpu_take_event(v);
         vmx_return(v, VM_EXIT_EVENT);
     }
@@ -160,12 +176,10 @@ void vmx_inject_pending(struct vcpu *v)
     }
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
-        v->arch.inject = 1;
         v->page->exit.eoi.vector = a->eoi_vector;
         vmx_return(v, VM_EXIT_EOI);
     }
-    v->arch.inject = 1; // until it is done: the acknowledge cycle leaves in the middle
-    inject_interrupts(v);
+    inject_interrupts(v, anew);
     v->arch.inject = 0;
     if (v->arch.halted == 1 && !(vmread(GUEST_RFLAGS) & RFLAGS_IF)) {
         v->arch.halted = 2;
