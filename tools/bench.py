@@ -35,7 +35,7 @@ MAX_TRACED = 64         # pairs of magic breakpoints in one boot
 BARS = {
     "hypercall": 100, "cpuid.1": 140, "cpuid.7": 140, "cpuid.d.1": 140, "out.vmm": 355,
     "out.vmm.linux": 380, "mmio.vmm": 670, "tpr": 6, "eoi": 6, "self-ipi": 400, "vm-switch": 380,
-    "syscall": 60, "hlt-timer": 970, "timer-irq": 705, "lapic.xapic": 280, "lapic.xapic.vmm": 870,
+    "syscall": 60, "hlt-timer": 700, "timer-irq": 443, "lapic.xapic": 280, "lapic.xapic.vmm": 870,
     "ept-map": 900, "boot.hello": 6_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.

@@ -8,7 +8,8 @@
 
 uint64_t arch_now(void);                   // TSC
 uint64_t arch_tsc_hz(void);
-void arch_set_deadline(uint64_t tsc);      // this core's timer interrupt; UINT64_MAX: none
+// This core's timer interrupt; UINT64_MAX: none.
+void arch_set_deadline(uint64_t tsc, uint64_t now);
 void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
 void *arch_ptr(struct hpa a);              // of frames that the kernel owns, and of no others
 void arch_own(struct hpa base, uint64_t frames); // from now on the kernel owns these

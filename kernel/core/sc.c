@@ -64,12 +64,12 @@ static void refill_wake(struct sc *s, uint64_t now)
 {
     if (s->left <= 0)
         refill_next(s);
-    struct sc_refill head = *refill_first(s);
-    if (head.when >= now)
+    const struct sc_refill *head = refill_first(s);
+    if (head->when >= now)
         return;
-    uint64_t used = head.amount - (uint64_t)s->left, usable = (uint64_t)s->left;
+    uint64_t usable = (uint64_t)s->left, used = head->amount - usable;
     if (used)
-        refill_push(s, head.when + s->period, used);
+        refill_push(s, head->when + s->period, used);
     while (s->refills > 1 && refill_at(s, 1)->when <= now) {
         s->first = (s->first + 1u) % SC_REFILLS;
         s->refills--;
@@ -80,7 +80,8 @@ static void refill_wake(struct sc *s, uint64_t now)
 }
 
 // It has ready threads and is in no queue: into that of its level, or to wait for its refill.
-static bool place(struct cpu *cpu, struct sc *s, uint64_t now, bool front)
+static inline __attribute__((always_inline)) bool
+place(struct cpu *cpu, struct sc *s, uint64_t now, bool front)
 {
     bool has_time = s->rate == LEVEL_BEST_EFFORT || refill_first(s)->when <= now;
     if (!has_time && !s->timer.deadline)

@@ -50,15 +50,16 @@ void sched_not_charged(struct cpu *cpu, uint64_t ticks)
 static inline bool alone(const struct list *l) { return l->next == l->prev; }
 
 // The hardware timer is written only when it would come too late: one that comes too early finds
-// nothing to do and is set again then.
+// nothing to do and is set again then. With RESCHED set pick() comes next, and does it.
 static inline void set_deadline(struct cpu *cpu, uint64_t now)
 {
     const struct sc *s = cpu->sc;
     uint64_t limit = UINT64_MAX;
-    // With RESCHED set the limit has passed, and pick() comes next.
-    if (s && cpu->current && !(cpu->work & CPU_WORK_RESCHED)) {
+    if (cpu->work & CPU_WORK_RESCHED)
+        return;
+    if (cpu->current) {
         if (s->level != LEVEL_BEST_EFFORT)
-            limit = cpu->switch_tsc + (s->left > 0 ? (uint64_t)s->left : 0);
+            limit = cpu->switch_tsc + (uint64_t)s->left;
         if (cpu->quantum_end < limit && !(alone(&s->link) && alone(&cpu->current->queue)))
             limit = cpu->quantum_end;
     }
@@ -68,7 +69,7 @@ static inline void set_deadline(struct cpu *cpu, uint64_t now)
     cpu->deadline = limit;
     if (unlikely(limit < cpu->armed || cpu->armed <= now)) {
         cpu->armed = limit;
-        arch_set_deadline(limit);
+        arch_set_deadline(limit, now);
     }
 }
 

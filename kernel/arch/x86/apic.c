@@ -30,7 +30,7 @@ void apic_init_cpu(void)
 
 void apic_quiet(void)
 {
-    arch_set_deadline(UINT64_MAX);
+    wrmsr(MSR_TSC_DEADLINE, 0);
     wrmsr(X2APIC(APIC_SVR), VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
 }
 
@@ -44,11 +44,11 @@ void apic_icr(uint32_t apic_id, uint32_t command)
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }
 
-void arch_set_deadline(uint64_t tsc)
+void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
     wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
     if (this_cpu()->arch.vcpu)
-        hvm->set_timer(this_cpu());
+        hvm->set_timer(this_cpu(), now);
 }
 
 static volatile uint32_t *ioapic_of(uint32_t gsi, uint32_t *pin)

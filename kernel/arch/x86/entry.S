@@ -105,8 +105,23 @@ trap_usual:
     mov %gs:CPU_STACK_TOP, %rsp
     call trap_from_user         // does not return
 1:  lfence
-    call trap_from_kernel
-    POP_REGS; iretq
+    call trap_from_kernel       // does not return
+
+// Interrupts: the kernel is where it lets them in, and needs back what C may change.
+irq_common:
+    testb $3, 24(%rsp)          // CS
+    jnz trap_common
+    lfence
+    .irp reg, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+    push %\reg
+    .endr
+    mov 9 * 8(%rsp), %edi
+    call trap_interrupt
+    .irp reg, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
+    pop %\reg
+    .endr
+    add $16, %rsp
+    iretq
 
 // From the kernel it is a leftover of ring 3's TF, which SYSENTER does not clear: it ends with it.
 trap_debug:
@@ -156,7 +171,11 @@ vector = 0
     push $0
     .endif
     push $vector
+    .if vector < 32
     jmp trap_common
+    .else
+    jmp irq_common
+    .endif
     vector = vector + 1
 .endr
 

@@ -24,7 +24,7 @@ struct hvm_ops {
     // This core forgets its translations of a VM's tables.
     void (*flush)(struct space *s);
     // cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on far beyond.
-    void (*set_timer)(struct cpu *cpu);
+    void (*set_timer)(struct cpu *cpu, uint64_t now);
     // Of each of arch_vcpu.exits: one more than its enum exit_class; 0: EXIT_OTHER.
     const uint8_t *exit_class;
 };

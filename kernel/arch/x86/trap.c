@@ -22,27 +22,27 @@ static __attribute__((noinline)) void tell(struct cpu *cpu)
 // Vectors that are nobody's, leftovers of the firmware, are acknowledged and forgotten.
 void trap_dispatch(uint8_t vector)
 {
+    struct cpu *cpu = this_cpu();
     uint32_t gsi = vector - VECTOR_GSI_BASE;
-    grace_awake(this_cpu());
+    uint64_t now = rdtsc();
     if (vector == VECTOR_SPURIOUS || vector < 32)
         return;
-    irqs_off(this_cpu(), rdtsc());
+    irqs_off(cpu, now);
     if (gsi < VECTOR_GSI_MAX)
         arch_irq_mask(gsi, true);
     apic_eoi();
     if (vector == VECTOR_TIMER) {
-        this_cpu()->armed = UINT64_MAX;
-        cpu_deadline_passed(rdtsc());
+        cpu->armed = UINT64_MAX;
+        cpu_deadline_passed(now);
     } else if (vector == VECTOR_IPI) {
-        struct cpu *cpu = this_cpu();
         if (unlikely(cpu->arch.trouble.nmis | cpu->arch.trouble.checks))
             tell(cpu);
         cpu_ipi();
     } else if (gsi < VECTOR_GSI_MAX) {
         irq_fired(gsi);
     }
-    if (!this_cpu()->work) // else sched_run() comes next
-        irqs_on(this_cpu(), rdtsc());
+    if (!cpu->work) // else sched_run() comes next
+        irqs_on(cpu, rdtsc());
 }
 
 NORETURN static void thread_fault(struct regs *regs)
@@ -79,12 +79,17 @@ static void print_regs(const struct regs *r)
             r->r10, r->r11, r->r12, r->r13, r->r14, r->r15);
 }
 
-void trap_from_kernel(struct regs *regs)
+// In the kernel: where a window is open, or idle.
+void trap_interrupt(uint8_t vector)
 {
-    if (regs->vector >= 32) {
-        trap_dispatch((uint8_t)regs->vector);
-        return;
-    }
+    bool idle = grace_awake(this_cpu());
+    trap_dispatch(vector);
+    if (idle && this_cpu()->work)
+        sched_run(); // there is nothing to go back for
+}
+
+NORETURN void trap_from_kernel(const struct regs *regs)
+{
     print_regs(regs);
     panic("exception %lu in the kernel at %lx", regs->vector, regs->rip);
 }
@@ -108,6 +113,7 @@ void trap_paranoid_c(struct regs *regs)
     trap_tell_later();
 }
 
+// An interrupt has come back: to halt again, or, behind it, there came another one.
 void idle_wakeup(void)
 {
     if (this_cpu()->work)

@@ -16,8 +16,9 @@ void arch_zero(void *p, size_t bytes)
     fake.now += bytes / 8;
 }
 
-void arch_set_deadline(uint64_t tsc)
+void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
+    (void)now;
     fake.deadline[fake.core] = tsc;
     fake.deadline_writes[fake.core]++;
 }

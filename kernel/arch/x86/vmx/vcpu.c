@@ -71,9 +71,9 @@ static void write_fields(struct vcpu *v)
 
 // The safety timer: the guest exits at the latest a millisecond after an entry, or 8 us after the
 // core's own timer should have made it exit. It is written when that one is, not at each entry.
-void vmx_set_timer(struct cpu *cpu)
+void vmx_set_timer(struct cpu *cpu, uint64_t now)
 {
-    uint64_t now = rdtsc(), left = max_u64(cpu->armed, now) - now; // it may have passed already
+    uint64_t left = max_u64(cpu->armed, now) - now; // it may have passed already
     left = min_u64(left, vmx.timer_ms) + (vmx.timer_ms >> 7);
     vmwrite(PREEMPTION_TIMER, left >> vmx.timer_shift);
 }
@@ -82,7 +82,7 @@ static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
 {
     vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
-    vmx_set_timer(cpu);
+    vmx_set_timer(cpu, rdtsc());
     if (!v->arch.fresh)
         return;
     // New on this core: what is the core's own, and what its TLB may hold of an earlier stay.

@@ -120,7 +120,7 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
 // vcpu.c
 void vmx_load(struct vcpu *v);
-void vmx_set_timer(struct cpu *cpu);
+void vmx_set_timer(struct cpu *cpu, uint64_t now);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_leave(struct vcpu *v);
 void vmx_vcpu_free(struct vcpu *v);
