@@ -142,7 +142,7 @@ bool sc_end(struct sc *s)
 {
     struct list *l = s->threads.next;
     for (unsigned i = 0; i < MOVE_BATCH && l != &s->threads; i++, l = l->next)
-        thread_kill(list_entry(l, struct thread, in_sc));
+        process_kill_one(list_entry(l, struct thread, in_sc));
     return !s->users;
 }
 

@@ -249,6 +249,25 @@ static void test_many_threads_end(void **state)
     assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
 }
 
+// The end of a context takes its threads along, and leaves the others of their process to that
+// one's destroyer.
+static void test_ends_with_its_threads(void **state)
+{
+    (void)state;
+    int64_t a = fake_sc(1, 0, 0);
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t t = CALL(0, thread_create, p.handle, a, 0x400000, 0, 0);
+    assert_true(t > 0);
+    fake.core = 0;
+    spin_lock(&kernel_lock);
+    assert_false(sc_end(object_to(fake_object(fake_manager, a), sc)));
+    spin_unlock(&kernel_lock);
+    fake_interrupts(1);
+    assert_int_equal(object_to(fake_object(fake_manager, t), thread)->state, THREAD_DEAD);
+    assert_int_equal(p.thread->state, THREAD_RUNNABLE);
+    assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,7 +276,7 @@ int main(void)
         ON2(test_preempted_keeps_quantum), ON2(test_yield_is_cheap), ON1(test_idle_time),
         ON2(test_kill_running_elsewhere), ON2(test_kill_others), ON2(test_authority),
         ON2(test_process_ends_with_last_thread), ON4(test_fault_ends_all_threads),
-        ON2(test_end_wakes_on_same_core),
+        ON2(test_end_wakes_on_same_core), ON2(test_ends_with_its_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
