@@ -85,6 +85,9 @@ TRACED = re.compile(
     r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] ([0-9a-f]+):([0-9a-f]+) \([^)]*\): (.*?) *;")
 
 
+kernel_args = []  # of --kernel-args, for each boot
+
+
 def say(text):
     print(f"[bulkhead] {text}", file=sys.stderr, flush=True)
 
@@ -92,8 +95,7 @@ def say(text):
 def make_iso(config, directory, options=()):
     iso = os.path.join(directory, os.path.basename(config) + ".iso")
     command = [os.path.join(ROOT, "tools", "iso.sh"), config, "-o", iso]
-    for option in options:
-        command += ["--option", option]
+    command += ["--kernel-args", " ".join((*options, *kernel_args))]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return iso
 
@@ -267,7 +269,12 @@ def main():
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--linux", action="store_true",
                         help="the boot of Linux, as a guest and on the bare machine")
+    parser.add_argument("--kernel-args", metavar="WORDS", default="",
+                        help="words for the kernel, such as assume=mds,taa")
     options = parser.parse_args()
+    if options.linux and options.kernel_args:
+        parser.error("--kernel-args: not with --linux")
+    kernel_args.extend(options.kernel_args.split())
     if options.linux:
         return linux(options.json)
     try:

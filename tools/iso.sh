@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Makes a hybrid BIOS and UEFI ISO: the kernel, the ring-3 programs, one config, and the images that
-# the config names.   iso.sh CONFIG -o FILE [--option NAME]…
+# the config names.   iso.sh CONFIG -o FILE [--kernel-args WORDS]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tree.sh"
@@ -10,13 +10,19 @@ config='' out='' options=()
 while [ $# -gt 0 ]; do
     case $1 in
     -o) out=${2:-}; [ -n "$out" ] || die "-o needs a file name"; shift ;;
-    --option) options+=("${2:?--option needs a name}"); shift ;;
+    --kernel-args)
+        read -ra words <<<"${2?--kernel-args needs words}"
+        options+=(${words[@]+"${words[@]}"})
+        shift ;;
     -*) die "iso: unknown option $1" ;;
     *) [ -z "$config" ] || die "iso: one config only"; config=$1 ;;
     esac
     shift
 done
-[ -n "$config" ] || die "usage: ./bulkhead iso CONFIG [-o FILE]"
+[ -n "$config" ] || die "usage: ./bulkhead iso CONFIG [-o FILE] [--kernel-args WORDS]"
+for word in ${options[@]+"${options[@]}"}; do
+    [[ $word != */* ]] || die "--kernel-args: '$word' cannot be a file's name, as each word is"
+done
 [ -f "$config" ] || die "no such config: $config"
 [ -n "$out" ] || out=$(basename -- "$config" .conf).iso
 take_build_lock "$build" -s

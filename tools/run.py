@@ -70,10 +70,14 @@ def parse_arguments():
     parser.add_argument("--until", metavar="REGEX", help="with --batch: end when a line matches")
     parser.add_argument("--timeout", type=float, metavar="SECONDS",
                         help="with --batch: give up after so long")
+    parser.add_argument("--kernel-args", metavar="WORDS", default="",
+                        help="words for the kernel, such as 'assume=mds,taa'")
     parser.add_argument("--iso", metavar="FILE", help="boot this ISO instead of making one")
     options = parser.parse_args()
     if not options.batch and (options.until or options.timeout):
         parser.error("--until and --timeout need --batch")
+    if options.iso and options.kernel_args:
+        parser.error("--kernel-args are for an ISO that is made, not with --iso")
     if options.until:
         try:
             options.until = re.compile(options.until, re.MULTILINE)
@@ -87,7 +91,8 @@ def make_iso(options, directory):
     if options.iso:
         return options.iso
     iso = os.path.join(directory, "bulkhead.iso")
-    made = ending.run([os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso]) == 0
+    made = ending.run([os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso,
+                       "--kernel-args", options.kernel_args]) == 0
     return iso if made else None
 
 

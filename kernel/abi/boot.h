@@ -49,6 +49,8 @@ struct boot_module {
     uint64_t bytes; // the file's length; the handle's memory is rounded up to pages
 };
 
+#define BOOT_OPTIONS_MAX 256
+
 struct boot_info {
     uint64_t magic;
     uint64_t tsc_hz;      // measured
@@ -58,6 +60,9 @@ struct boot_info {
     struct cpu_faults faults;
     uint32_t cores;
     uint32_t modules;
+    // What the kernel was told: the words of its command line, and WORD of each module
+    // "option:WORD", with blanks between. Cut if there is more.
+    char options[BOOT_OPTIONS_MAX];
     struct boot_module module[BOOT_MODULE_MAX];
 };
 #define BOOT_INFO_SIZE 20480ull

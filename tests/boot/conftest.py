@@ -49,8 +49,7 @@ def build_iso(directory, text, files=None, options=()):
         (directory / name).write_bytes(content)
     iso = directory / "test.iso"
     command = [os.path.join(ROOT, "tools", "iso.sh"), str(config), "-o", str(iso)]
-    for option in options:
-        command += ["--option", option]
+    command += ["--kernel-args", " ".join(options)]
     result = subprocess.run(command, check=False, capture_output=True, text=True,
                             errors="replace")
     assert result.returncode == 0, result.stderr

@@ -24,7 +24,7 @@ NAMES = ("meltdown l1tf mds taa rfds v1 v2 bhi swapgs itlb buslock smt hle").spl
 
 @pytest.mark.parametrize("assume,count", (("all", len(NAMES)), ("mds,v2", 2)))
 def test_assumed(boot, assume, count):
-    machine = boot(CONFIG, options=["batch", "assume=" + assume], cores=2, memory=256)
+    machine = boot(CONFIG, options=["assume=" + assume], cores=2, memory=256)
     assert machine.wait(180) == 0, machine.ending
     lines = re.findall(r"^boot: [^(\n]+\((\w+)\): (not affected|mitigated: .+|NOT mitigated: .+)$",
                        machine.text, re.MULTILINE)
@@ -44,7 +44,7 @@ def test_assumed(boot, assume, count):
 
 def test_quiet(boot):
     """Without being asked the boot does not print the list."""
-    machine = boot(CONFIG, options=["batch"], cores=1, memory=128)
+    machine = boot(CONFIG, cores=1, memory=128)
     assert machine.wait(180) == 0, machine.ending
     assert re.search(r"^boot: \d+ faults of this CPU are not mitigated: see the log$",
                      machine.text, re.MULTILINE), machine.text

@@ -12,13 +12,13 @@ GUESTS = ("test-mmio", "test-cpu", "test-apic", "test-pic")
 PAIRS = (("test-mmio", "test-apic"), ("test-cpu", "test-pic"))
 
 
-def run_guests(boot, guests, model, cores):
+def run_guests(boot, guests, model, cores, options=()):
     """Boots one VM for each guest. Some judge time: so each gets a core of its own, and waits until
     the manager, on core 0, has made its audit."""
     config = "".join(f"[vm {guest}]\nimage = {guest}\nmemory = 16M\ncores = {core}\n"
                      f"cmdline = delay={DELAY_MS}\n"
                      for core, guest in enumerate(guests))
-    machine = boot(config, model=model, cores=cores, memory=256)
+    machine = boot(config, model=model, cores=cores, memory=256, options=options)
     machine.wait(300)
     failures = re.findall(r"^\S+\| (?:FAIL|GUEST-FAIL) .*$", machine.text, re.MULTILINE)
     assert not failures, "\n".join(failures)
@@ -43,6 +43,11 @@ def test_two_cores(boot, guests, model):
 @pytest.mark.parametrize("model", MODELS)
 def test_four_cores(boot, model):
     run_guests(boot, GUESTS, model, 4)
+
+
+def test_without_pcids(boot):
+    """Each load of a process's tables drops what was cached of the last one's."""
+    run_guests(boot, GUESTS, "skylake_x", 4, ["without=pcid"])
 
 
 def test_echo(boot):

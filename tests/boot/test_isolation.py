@@ -92,9 +92,10 @@ YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\n"
                    f"cmdline = peer={name} no-xsave rounds=2000\n" for name in "ab")
 
 
-def test_sse_without_xsave(boot):
+@pytest.mark.parametrize("options", ([], ["without=pcid"]), ids=("pcid", "no-pcid"))
+def test_sse_without_xsave(boot, options):
     """Two guests that never touched XCR0 yield to each other, XMM0 in use: each keeps its own."""
-    machine = boot(YIELDERS, cores=1, memory=256)
+    machine = boot(YIELDERS, options=options, cores=1, memory=256)
     machine.expect(r"^[ab]\| (bench done|.*FPU.*)$", 120)
     assert "the FPU registers changed" not in machine.text, machine.text
     assert re.search(r"^a\| path=vm-switch ", machine.text, re.MULTILINE), machine.text

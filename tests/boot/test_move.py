@@ -126,17 +126,18 @@ cmdline = mode=mmio report=20000
               for i in range(4))
 
 
-@pytest.mark.parametrize("how", ["move", "kill"])
-def test_neighbour_of_moved_goes_on(boot, how):
+@pytest.mark.parametrize("options", ([], ["without=pcid"]), ids=("pcid", "no-pcid"))
+@pytest.mark.parametrize("how", ("move", "kill"))
+def test_neighbour_of_moved_goes_on(boot, how, options):
     """Idle VMs leave the core of one that is in its VMM nearly all the time: it does not notice."""
-    machine = boot(BUSY, cores=2, memory=256)
+    machine = boot(BUSY, options=options, cores=2, memory=256)
     machine.expect(r"isolation audit", 60)
     machine.send(MONITOR)
     machine.expect(r"^bulkhead> $", 30)
     for turn in range(8 if how == "move" else 1):
         for i in range(4):
             machine.send(f"vm move i{i} {(turn + 1) % 2}\r" if how == "move" else f"vm kill i{i}\r")
-            machine.expect(rf"VM 'i{i}' .*", 30)
+            machine.expect(rf"VM 'i{i}' (goes to|is on|killed by) .*", 30)
     assert "killed: its VMM caused" not in machine.text, machine.text
     machine.send(MERGED)
     for _ in range(3):

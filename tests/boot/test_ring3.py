@@ -15,7 +15,7 @@ WAYS = {"df": None, "nt": None, "ac": None, "tf": None, "rip": 14, "rsp": 14, "s
 def test_hostile_entries(boot, monkeypatch):
     monkeypatch.setenv("BULKHEAD_VMM", os.path.join(ROOT, "build", "boot", "hostile"))
     text = "".join(f"[vm {name}]\nimage = hello\nmemory = 4M\n" for name in WAYS)
-    machine = boot(text, options=["batch"], cores=2, memory=256)
+    machine = boot(text, cores=2, memory=256)
     assert machine.wait(120) == 1, machine.text
     for name, exception in WAYS.items():
         end = (f"killed: its VMM caused exception {exception} at rip .*" if exception else

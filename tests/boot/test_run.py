@@ -68,6 +68,17 @@ def test_halted_for_good(run):
     assert halted < off and halted < stuck, result.stdout
 
 
+def test_kernel_args(run):
+    """Words for the kernel: what it knows it does, what nobody knows is said."""
+    result = run(HELLO.replace("hello\n", "hello\ncmdline = count=1\n"), "--kernel-args",
+                 "assume=mds,nothing without=pcid turbo")
+    assert result.returncode == 0, result.stderr
+    assert "boot: MDS (mds): NOT mitigated: " in result.stdout, result.stdout
+    assert "bulkhead| kernel option assume=: there is no 'nothing'; there are " in result.stdout
+    assert ("bulkhead| kernel option 'turbo' is not known, and does nothing; known are "
+            "assume=NAME,..., without=pcid, trace") in result.stdout, result.stdout
+
+
 def test_images_beside_the_config(bulkhead, tmp_path, boot):
     """An ISO of a config elsewhere, with images of its own, found relative to the config."""
     images = os.path.join(os.path.dirname(bulkhead), "build", "images")

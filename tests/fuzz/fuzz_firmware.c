@@ -26,7 +26,7 @@ static void fuzz_multiboot(const uint8_t *data, size_t bytes)
             (m->range[i].base < image.end && m->range[i].end > image.base))
             abort();
     if (facts.info.modules > BOOT_MODULE_MAX || (boot_memory.trampoline & 0xfff) ||
-        boot_memory.trampoline >= 0x9f000 || strlen(boot_memory.command_line) > bytes)
+        boot_memory.trampoline >= 0x9f000 || strlen(facts.info.options) >= BOOT_OPTIONS_MAX)
         abort();
     acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
 }

@@ -310,10 +310,11 @@ static void test_loader(void **state)
     for (unsigned i = 14; i < 14 + 2 * 255; i++)
         longest[i] = i % 2 == 0 ? '\\' : '\'';
     memcpy(tag(3, 8 + sizeof(longest) - 8), longest, sizeof(longest) - 8);
+    memcpy((uint8_t *)tag(3, 16 + 13) + 8, "option:trace", 13);
     tag(0, 8);
     assert_null(boot(&f));
-    assert_string_equal(boot_memory.command_line, "assume=mds");
-    assert_int_equal(f.info.modules, 3);
+    assert_string_equal(f.info.options, "assume=mds trace ");
+    assert_int_equal(f.info.modules, 4);
     assert_string_equal(f.info.module[1].name, "image:it's a \"b\" \\c");
     assert_int_equal(strlen(f.info.module[2].name), 6 + 255);
     assert_string_equal(strchr(f.info.module[2].name, 0) - 2, "\'\'");
@@ -334,6 +335,28 @@ static void test_loader(void **state)
     assert_int_equal(u->top, 1ull << 44);
 }
 
+// More than fits is cut, and ends.
+static void test_many_options(void **state)
+{
+    (void)state;
+    static struct boot_facts f;
+    static const uint64_t map[][3] = { { 0x100000, 0x7f00000, 1 } };
+    char text[201];
+    memset(text, 'x', 200);
+    text[200] = 0;
+    for (unsigned count = 1; count < 4; count++) {
+        memset(&f, 0, sizeof(f));
+        info_start();
+        ranges(map, 1);
+        for (unsigned i = 0; i < count; i++)
+            memcpy(tag(1, 8 + 201), text, 201);
+        tag(0, 8);
+        assert_null(boot(&f));
+        assert_int_equal(strlen(f.info.options), count == 1 ? 201 : BOOT_OPTIONS_MAX - 1);
+        assert_int_equal(f.info.options[200], ' ');
+    }
+}
+
 static void test_damaged_tags(void **state)
 {
     (void)state;
@@ -348,7 +371,7 @@ static void test_damaged_tags(void **state)
     memcpy(m, at, 8);
     assert_null(boot(&f));
     assert_int_equal(f.info.modules, 0);
-    assert_string_equal(boot_memory.command_line, "");
+    assert_string_equal(f.info.options, "");
     put32(INFO + info_bytes - 24 + 4, 0x7fffffff); // a tag beyond the end
     assert_null(boot(&f));
     static const uint32_t totals[] = { 0, 7, 0x200000, UINT32_MAX };
@@ -372,6 +395,7 @@ int main(void)
         cmocka_unit_test_setup(test_timer, setup),
         cmocka_unit_test_setup(test_no_tables, setup),
         cmocka_unit_test_setup(test_loader, setup),
+        cmocka_unit_test_setup(test_many_options, setup),
         cmocka_unit_test_setup(test_damaged_tags, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,24 @@ static void drop_message(void *ctx, const struct config_diag *diag)
 }
 
 // 60 VMs are one more than there are lines.
+// What was handed to the kernel: each word must be known.
+static void test_options(void **state)
+{
+    (void)state;
+    script = script_two_off;
+    snprintf(boot.options, sizeof(boot.options), "assume=mds,nothing,v2  trace turbo assume= ");
+    assert_int_equal(run(two_vms), 0);
+    expect("kernel option assume=: there is no 'nothing'; there are all meltdown l1tf");
+    expect("kernel option 'turbo' is not known, and does nothing; known are assume=NAME");
+    expect("kernel option 'assume=' is not known");
+    assert_null(strstr(said, "'mds'"));
+    assert_null(strstr(said, "'v2'"));
+    assert_null(strstr(said, "'trace'"));
+    assert_null(strstr(said, "''"));
+    assert_true(option_given(&boot, "trace"));
+    assert_false(option_given(&boot, "turb"));
+}
+
 static void test_too_many(void **state)
 {
     (void)state;
@@ -369,7 +387,7 @@ int main(void)
         TEST(test_killed),
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
-        TEST(test_too_many), TEST(test_two_configs), TEST(test_faults),
+        TEST(test_too_many), TEST(test_options), TEST(test_two_configs), TEST(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

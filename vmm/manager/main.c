@@ -168,6 +168,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
         faults_list(&boot->faults); // who asks for something sees what became of it
     }
     read_config(manager);
+    options_check(manager);
     if (manager->config.log == CONFIG_LOG_DEBUG) {
         measure_syscall(manager);
     }

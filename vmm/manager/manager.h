@@ -100,8 +100,12 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot);
 // Takes bits from the manager's event and acts on them. deadline as for kcall_event_wait().
 void manager_serve(struct manager *manager, uint64_t deadline);
 
-// measure.c: says what a null system call costs, in ticks. With the boot module "option:trace", one
-// more runs between two magic breakpoints of Bochs.
+// options.c: the words on the kernel's command line. Says of each that is not known that it is not.
+void options_check(struct manager *manager);
+bool option_given(const struct boot_info *boot, const char *known);
+
+// measure.c: says what a null system call costs, in ticks. With the option `trace` one more runs
+// between two magic breakpoints of Bochs.
 void measure_syscall(struct manager *manager);
 
 // report.c: line 0. Texts have '\n' for line ends.

@@ -40,7 +40,7 @@ void measure_syscall(struct manager *manager)
     qsort(samples, ROUNDS, sizeof(samples[0]), by_value);
     report(manager, "path=syscall rounds=%u min=%u median=%u max=%u\n", (unsigned)ROUNDS,
            (unsigned)samples[0], (unsigned)samples[ROUNDS / 2], (unsigned)samples[ROUNDS - 1]);
-    if (module_find(manager->boot, "option", "trace") < 0) {
+    if (!option_given(manager->boot, "trace")) {
         return;
     }
     report(manager, "trace syscall\n");

@@ -137,7 +137,7 @@ static void read_features(struct features *f)
     f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
     f->xsave1_eax = cpuid_word(13, 1, 0);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
-    f->pcid = f->leaf1_ecx & (1u << 17);
+    f->pcid = (f->leaf1_ecx & (1u << 17)) && !boot_option("without=pcid");
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
 }

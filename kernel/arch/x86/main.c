@@ -48,16 +48,15 @@ static void read_tables(uint32_t magic, uint32_t info)
         panic("the firmware gives no ACPI %s: cores and interrupts cannot be found", wrong);
 }
 
-// `assume=NAMES` of the command line, or a module "option:assume=NAMES".
-static const char *assumed(void)
+const char *boot_option(const char *key)
 {
-    static const char key[] = "assume=", option[] = "option:assume=";
-    for (const char *at = boot_memory.command_line; *at; at++)
-        if (__builtin_memcmp(at, key, sizeof(key) - 1) == 0)
-            return at + sizeof(key) - 1;
-    for (uint32_t i = 0; i < facts.info.modules; i++)
-        if (__builtin_memcmp(facts.info.module[i].name, option, sizeof(option) - 1) == 0)
-            return facts.info.module[i].name + sizeof(option) - 1;
+    for (const char *at = facts.info.options; *at; at++) {
+        size_t n = 0;
+        while (key[n] && at[n] == key[n])
+            n++;
+        if (!key[n] && (at == facts.info.options || at[-1] == ' '))
+            return at + n;
+    }
     return NULL;
 }
 
@@ -69,7 +68,7 @@ static void decide_mitigations(void)
         .arch_caps = features.arch_caps, .siblings = cpuid_word(0xb, 0, 1) & 0xffff,
         .bus_lock_exits = bus_lock_exits,
     };
-    vuln_decide(&f, assumed(), &mitigations, &facts.info.faults);
+    vuln_decide(&f, boot_option("assume="), &mitigations, &facts.info.faults);
     if (!mitigations.retpolines)
         cpu_plain_branches();
     if (mitigations.hle_hole) // XACQUIRE in there can stop a core for good (XSA-282)

@@ -59,6 +59,17 @@ static bool unquote(char *name, uint32_t size, const char *from)
     return !*from || (*from == '"' && !from[1]);
 }
 
+static void add_option(struct boot_info *info, const char *word)
+{
+    uint32_t used = 0;
+    while (info->options[used])
+        used++;
+    for (; *word && used < BOOT_OPTIONS_MAX - 2; word++)
+        info->options[used++] = *word;
+    if (used < BOOT_OPTIONS_MAX - 1)
+        info->options[used] = ' ';
+}
+
 static void read_module(const struct tag_module *t, struct boot_facts *facts)
 {
     if (!ends_in_nul(&t->tag, sizeof(*t)) || t->end < t->start) {
@@ -74,6 +85,8 @@ static void read_module(const struct tag_module *t, struct boot_facts *facts)
     if (!unquote(m->name, sizeof(m->name), t->name))
         log_print("boot: the module name %s is too long\n", t->name);
     m->bytes = t->end - t->start;
+    if (__builtin_memcmp(m->name, "option:", 7) == 0)
+        add_option(&facts->info, m->name + 7);
 }
 
 static void read_tag(const struct tag *t, struct boot_facts *facts)
@@ -87,7 +100,7 @@ static void read_tag(const struct tag *t, struct boot_facts *facts)
         break;
     case TAG_COMMAND_LINE:
         if (ends_in_nul(t, sizeof(*t)))
-            boot_memory.command_line = (const char *)(t + 1);
+            add_option(&facts->info, (const char *)(t + 1));
         break;
     case TAG_OLD_RSDP: // 20 bytes of it
         if (boot_memory.rsdp)
@@ -123,7 +136,6 @@ const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range imag
 {
     struct memmap *m = &boot_memory.usable;
     __builtin_memset(&boot_memory, 0, sizeof(boot_memory));
-    boot_memory.command_line = "";
     if (magic != MULTIBOOT2_MAGIC)
         return "not started by a Multiboot2 loader";
     const uint8_t *base = arch_ptr(HPA(info));

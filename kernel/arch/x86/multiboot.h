@@ -11,7 +11,6 @@ struct boot_memory {
     uint64_t trampoline;           // a free page below 640 KB; 0: none
     const void *rsdp;
     uint32_t rsdp_bytes;
-    const char *command_line;      // ends in NUL; never NULL
 };
 extern struct boot_memory boot_memory;
 

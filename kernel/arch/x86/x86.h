@@ -46,6 +46,10 @@ struct cpu_block {
 _Static_assert(sizeof(struct cpu_block) == CPU_BLOCK_SIZE, "fits its part of the window");
 _Static_assert(CPU_WINDOW + CPU_MAX * CPU_BLOCK_SIZE <= IDT_WINDOW, "the window has all cores");
 
+// main.c
+// What stands behind `key` where a word of the kernel's options begins so; NULL: none does.
+const char *boot_option(const char *key);
+
 // barrier.c
 void barrier_enter(struct cpu *cpu, const struct process *p);
 
