@@ -12,7 +12,7 @@
 static inline int64_t kcall2(uint64_t number, uint64_t a, uint64_t b)
 {
     uint64_t second;
-    return trap3(number, a, b, 0, &second);
+    return trap2(number, a, b, &second);
 }
 
 static inline int64_t kcall3(uint64_t number, uint64_t a, uint64_t b, uint64_t c)
@@ -221,10 +221,11 @@ static inline int64_t kcall_vcpu_create(handle_t vm, uint32_t apic_id, handle_t 
     return trap6(SYS_vcpu_create, vm, apic_id, page, event, 0, 0);
 }
 
-// The hot path: see kernel/abi/vcpu.h. -> OK with the page's `exit` filled
-static inline int64_t kcall_vcpu_run(handle_t vcpu)
+// The hot path: see kernel/abi/vcpu.h. The calling thread runs no other vCPU. -> enum vm_exit_kind,
+// and *word
+static inline int64_t kcall_vcpu_run(handle_t vcpu, uint32_t run, uint64_t *word)
 {
-    return trap1(SYS_vcpu_run, vcpu);
+    return trap2(SYS_vcpu_run | SYSCALL_RUN_ON, vcpu, run, word);
 }
 
 static inline int64_t kcall_vcpu_kick(handle_t vcpu)

@@ -7,7 +7,7 @@
 
 #define START_VA         0x200000ull
 #define START_SIZE       16384ull
-#define START_STACK_TOP  0x7fff00000000ull
+#define START_STACK_TOP  0x7fff0000ull
 #define START_STACK_SIZE 0x20000ull
 #define START_MAGIC      0x7472617473686bull
 #define START_NAME_MAX   16

@@ -15,8 +15,8 @@
 #define TRAP_VECTORS
 #endif
 #define TRAP_CLOBBERS                                                                              \
-    "rbx", "rcx", "r11", "r12", "r13", "r14", "r15", "cc", "memory" TRAP_VECTORS
-#define TRAP "mov %%rsp, %%r11; lea 1f(%%rip), %%rcx; sysenter; 1:"
+    "rbx", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory" TRAP_VECTORS
+#define TRAP "mov %%rsp, %%r12; lea 1f(%%rip), %%rbx; sysenter; 1:"
 
 static inline int64_t trap0(uint64_t number)
 {
@@ -24,7 +24,7 @@ static inline int64_t trap0(uint64_t number)
     __asm__ volatile(TRAP
                      : "=a"(result)
                      : "0"(number)
-                     : "rdi", "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
+                     : "rdi", "rsi", "rdx", "rcx", "r8", "r9", TRAP_CLOBBERS);
     return result;
 }
 
@@ -34,18 +34,29 @@ static inline int64_t trap1(uint64_t number, uint64_t a)
     __asm__ volatile(TRAP
                      : "=a"(result), "+D"(a)
                      : "0"(number)
-                     : "rsi", "rdx", "r8", "r9", "r10", TRAP_CLOBBERS);
+                     : "rsi", "rdx", "rcx", "r8", "r9", TRAP_CLOBBERS);
     return result;
 }
 
 // *second: what the kernel left in RSI.
+static inline int64_t trap2(uint64_t number, uint64_t a, uint64_t b, uint64_t *second)
+{
+    int64_t result;
+    __asm__ volatile(TRAP
+                     : "=a"(result), "+D"(a), "+S"(b)
+                     : "0"(number)
+                     : "rdx", "rcx", "r8", "r9", TRAP_CLOBBERS);
+    *second = b;
+    return result;
+}
+
 static inline int64_t trap3(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t *second)
 {
     int64_t result;
     __asm__ volatile(TRAP
                      : "=a"(result), "+D"(a), "+S"(b), "+d"(c)
                      : "0"(number)
-                     : "r8", "r9", "r10", TRAP_CLOBBERS);
+                     : "rcx", "r8", "r9", TRAP_CLOBBERS);
     *second = b;
     return result;
 }
@@ -53,12 +64,11 @@ static inline int64_t trap3(uint64_t number, uint64_t a, uint64_t b, uint64_t c,
 static inline int64_t trap6(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                             uint64_t e, uint64_t f)
 {
-    register uint64_t r10 __asm__("r10") = d;
     register uint64_t r8 __asm__("r8") = e;
     register uint64_t r9 __asm__("r9") = f;
     int64_t result;
     __asm__ volatile(TRAP
-                     : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+r"(r10), "+r"(r8), "+r"(r9)
+                     : "=a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(r8), "+r"(r9)
                      : "0"(number)
                      : TRAP_CLOBBERS);
     return result;

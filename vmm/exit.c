@@ -47,7 +47,7 @@ static void print_registers(struct vmm *vmm)
            s->idtr_base);
 }
 
-enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
+int exit_kill(struct vmm *vmm, const char *format, ...)
 {
     va_list arguments;
 
@@ -61,26 +61,26 @@ enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
     return EXIT_KILL;
 }
 
-static enum exit_result exit_reset(struct vmm *vmm, const char *why)
+static int exit_reset(struct vmm *vmm, const char *why)
 {
     printf("%s: this is a reset\n", why);
     print_registers(vmm);
     machine_reset(&vmm->machine);
-    return EXIT_ENTER;
+    return 0;
 }
 
 // HLT with interrupts off. Where no NMI can come either, the guest will never go on: said once, and
 // the VM stays as it is, to be looked at.
-static enum exit_result exit_halted(struct vmm *vmm)
+static int exit_halted(struct vmm *vmm)
 {
     if (!ioapic_has_nmi(&vmm->machine.ioapic)) {
         printf("the guest has halted with interrupts off: it will never go on\n");
         kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
     }
-    return EXIT_ENTER;
+    return 0;
 }
 
-enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault)
+int exit_fault(struct vmm *vmm, const struct guest_fault *fault)
 {
     struct vm_entry *entry = &vmm->page->entry;
 
@@ -89,7 +89,7 @@ enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault)
     entry->fault.error = fault->error;
     entry->fault.address = fault->address;
     entry->flags |= VM_ENTRY_FAULT;
-    return EXIT_ENTER;
+    return VM_RUN_PAGE;
 }
 
 void exit_events(struct vmm *vmm, uint64_t bits)
@@ -117,42 +117,52 @@ static inline void pio_in(struct vcpu_page *page, uint32_t value, unsigned size)
         *rax = (*rax & ~0xFFull) | value;
 }
 
-static inline __attribute__((always_inline)) enum exit_result exit_pio(struct vmm *vmm)
+static inline uint32_t pio_out(const struct vcpu_page *page, unsigned size)
 {
-    struct vcpu_page *page = vmm->page;
-    const struct vm_exit_pio *pio = &page->exit.pio;
-    struct bus *bus = &vmm->machine.bus;
+    uint32_t value = (uint32_t)page->gpr[GPR_RAX];
 
-    if (unlikely(pio->string))
-        return exit_pio_string(vmm);
-    if (pio->in)
-        pio_in(page, bus_port_read(bus, pio->port, pio->size), pio->size);
-    else if (unlikely(bus_port_write(bus, pio->port, pio->size, pio->data) != BUS_OK))
-        return EXIT_WAIT;
-    return exit_skip(vmm, page->exit.insn_len);
+    if (size == 4)
+        return value;
+    return size == 2 ? (uint16_t)value : (uint8_t)value;
 }
 
-static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
+static inline __attribute__((always_inline)) int exit_pio(struct vmm *vmm, uint64_t word)
+{
+    struct vcpu_page *page = vmm->page;
+    struct bus *bus = &vmm->machine.bus;
+    uint16_t port = VM_PIO_PORT(word);
+    unsigned size = VM_PIO_SIZE(word);
+
+    if (unlikely(word & VM_PIO_STRING))
+        return exit_pio_string(vmm, word);
+    if (word & VM_PIO_IN)
+        pio_in(page, bus_port_read(bus, port, size), size);
+    else if (unlikely(bus_port_write(bus, port, size, pio_out(page, size)) != BUS_OK))
+        return EXIT_WAIT;
+    return VM_RUN_NEXT;
+}
+
+static __attribute__((noinline)) int exit_other(struct vmm *vmm, int64_t kind)
 {
     struct vcpu_page *page = vmm->page;
     const struct vm_exit_killed *killed = &page->exit.killed;
 
-    switch (page->exit.kind) {
+    switch (kind) {
     case VM_EXIT_EVENT:
         exit_events(vmm, page->exit.event.bits);
-        return EXIT_ENTER;
+        return 0;
     case VM_EXIT_INTR_ACK:
         page->entry.intr_vector = i8259_ack(&vmm->machine.pic);
         page->entry.flags |= VM_ENTRY_INTR;
-        return EXIT_ENTER;
+        return VM_RUN_PAGE;
     case VM_EXIT_EOI:
         ioapic_eoi(&vmm->machine.ioapic, (uint8_t)page->exit.eoi.vector);
-        return EXIT_ENTER;
+        return 0;
     case VM_EXIT_LAPIC_READ:
         return exit_lapic_read(vmm);
     case VM_EXIT_HYPERCALL:
         page->gpr[GPR_RAX] = ~0ull; // the board has none; RIP is behind it already
-        return EXIT_ENTER;
+        return 0;
     case VM_EXIT_SHUTDOWN: // of its only processor: the board pulls the reset line
         return exit_reset(vmm, "triple fault");
     case VM_EXIT_INIT:
@@ -165,58 +175,62 @@ static __attribute__((noinline)) enum exit_result exit_other(struct vmm *vmm)
                          killed->code, killed->reason, killed->detail[0], killed->detail[1],
                          killed->detail[2], killed->detail[3]);
     default:
-        return exit_kill(vmm, "exit of unknown kind %" PRIu32, page->exit.kind);
+        return exit_kill(vmm, "exit of unknown kind %" PRId64, kind);
     }
 }
 
-static inline __attribute__((always_inline)) enum exit_result exit_demand(struct vmm *vmm)
+static inline __attribute__((always_inline)) int exit_demand(struct vmm *vmm)
 {
     uint64_t gpa = vmm->page->exit.mmio.gpa;
     int64_t status = demand_map(&vmm->demand, gpa);
 
     if (likely(status == OK))
-        return EXIT_ENTER;
+        return 0;
     return exit_kill(vmm, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
 }
 
-static inline __attribute__((always_inline)) enum exit_result exit_dispatch(struct vmm *vmm)
+static inline __attribute__((always_inline)) int exit_dispatch(struct vmm *vmm, int64_t kind,
+                                                               uint64_t word)
 {
-    if (likely(vmm->page->exit.kind == VM_EXIT_PIO))
-        return exit_pio(vmm);
-    if (vmm->page->exit.kind == VM_EXIT_MMIO)
+    if (likely(kind == VM_EXIT_PIO))
+        return exit_pio(vmm, word);
+    if (kind == VM_EXIT_MMIO)
         return demand_has(vmm->page->exit.mmio.gpa) ? exit_demand(vmm) : exit_mmio(vmm);
-    return exit_other(vmm);
+    return exit_other(vmm, kind);
 }
 
-enum exit_result exit_handle(struct vmm *vmm)
+int exit_handle(struct vmm *vmm, int64_t kind, uint64_t word)
 {
-    return exit_dispatch(vmm);
+    return exit_dispatch(vmm, kind, word);
 }
 
 // The console has no room: the vCPU stands still, while time goes on for the board.
-static enum exit_result wait_and_retry(struct vmm *vmm)
+static int wait_and_retry(struct vmm *vmm, int64_t kind, uint64_t word)
 {
-    enum exit_result result;
+    int result;
 
     do {
         exit_events(vmm, host_wait(&vmm->host, ~0ull));
-        result = exit_handle(vmm);
+        result = exit_handle(vmm, kind, word);
     } while (result == EXIT_WAIT);
     return result;
 }
 
 enum vmm_end vmm_run(struct vmm *vmm)
 {
+    int result = 0;
+
     for (;;) {
-        int64_t status = kcall_vcpu_run(vmm->host.vcpu);
-        if (unlikely(status != OK)) {
-            exit_kill(vmm, "vcpu_run was refused: status %" PRId64, status);
+        uint64_t word;
+        int64_t kind = kcall_vcpu_run(vmm->host.vcpu, (uint32_t)result, &word);
+        if (unlikely(kind < 0)) {
+            exit_kill(vmm, "vcpu_run was refused: status %" PRId64, kind);
             return VMM_END_KILLED;
         }
-        enum exit_result result = exit_dispatch(vmm); // in line: this is the hot path
-        if (unlikely(result != EXIT_ENTER)) {
+        result = exit_dispatch(vmm, kind, word); // in line: this is the hot path
+        if (unlikely(result < 0)) {
             if (result == EXIT_WAIT)
-                result = wait_and_retry(vmm);
+                result = wait_and_retry(vmm, kind, word);
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }

@@ -19,7 +19,7 @@
 #define PF_RSVD 8u
 #define PF_I    16u
 
-static enum exit_result kill_instruction(struct vmm *vmm)
+static int kill_instruction(struct vmm *vmm)
 {
     const struct insn_code *code = &vmm->insns.code;
     char text[3 * INSN_BYTES + 1] = "";
@@ -38,7 +38,7 @@ static enum exit_result kill_instruction(struct vmm *vmm)
 }
 
 // Accesses that no operand of an instruction made.
-static COLD enum exit_result exit_mmio_indirect(struct vmm *vmm)
+static COLD int exit_mmio_indirect(struct vmm *vmm)
 {
     const struct vm_exit *exit = &vmm->page->exit;
     struct guest_fault fault = { .vector = VECTOR_UD };
@@ -58,7 +58,7 @@ static COLD enum exit_result exit_mmio_indirect(struct vmm *vmm)
                      exit->mmio.gpa);
 }
 
-static COLD enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
+static COLD int exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
@@ -88,12 +88,12 @@ static COLD enum exit_result exit_mmio_two_operands(struct vmm *vmm, const struc
     case INSN_RUN_BLOCKED:
         return EXIT_WAIT;
     default:
-        return EXIT_ENTER;
+        return exit_skip(vmm, 0);
     }
 }
 
 // An access from `gva` on that has parts in two pages: each is translated again.
-static enum exit_result exit_mmio_crossing(struct vmm *vmm, const struct insn *insn, uint64_t gva)
+static int exit_mmio_crossing(struct vmm *vmm, const struct insn *insn, uint64_t gva)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
@@ -123,7 +123,7 @@ static bool lapic_register(uint16_t offset)
     return (offset & 12) == 0;
 }
 
-static enum exit_result lapic_finish(struct vmm *vmm, const struct insn *insn, uint16_t offset,
+static int lapic_finish(struct vmm *vmm, const struct insn *insn, uint16_t offset,
                                      uint32_t value)
 {
     struct vm_entry *entry = &vmm->page->entry;
@@ -141,7 +141,7 @@ static enum exit_result lapic_finish(struct vmm *vmm, const struct insn *insn, u
     return exit_skip(vmm, insn->length);
 }
 
-static COLD enum exit_result exit_lapic(struct vmm *vmm, const struct insn *insn)
+static COLD int exit_lapic(struct vmm *vmm, const struct insn *insn)
 {
     struct vm_entry *entry = &vmm->page->entry;
     uint16_t offset = vmm->page->exit.mmio.gpa & (PAGE_SIZE - 1);
@@ -154,10 +154,10 @@ static COLD enum exit_result exit_lapic(struct vmm *vmm, const struct insn *insn
     vmm->lapic.pending = true;
     vmm->lapic.offset = offset;
     vmm->lapic.insn = *insn;
-    return EXIT_ENTER;
+    return VM_RUN_PAGE;
 }
 
-enum exit_result exit_lapic_read(struct vmm *vmm)
+int exit_lapic_read(struct vmm *vmm)
 {
     if (!vmm->lapic.pending)
         return exit_kill(vmm, "a local APIC read that was not asked for");
@@ -166,7 +166,7 @@ enum exit_result exit_lapic_read(struct vmm *vmm)
 }
 
 // The plain case: the access begins at `gpa` and ends in the same page.
-static inline enum exit_result exit_mmio_access(struct vmm *vmm, struct vcpu_page *page,
+static inline int exit_mmio_access(struct vmm *vmm, struct vcpu_page *page,
                                                 const struct insn *insn, uint64_t gpa)
 {
     struct bus *bus = &vmm->machine.bus;
@@ -187,7 +187,7 @@ static inline enum exit_result exit_mmio_access(struct vmm *vmm, struct vcpu_pag
 }
 
 // An access at the start of a page may have begun in the page before, which is RAM.
-static COLD enum exit_result exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
+static COLD int exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
 
@@ -198,7 +198,7 @@ static COLD enum exit_result exit_mmio_page_start(struct vmm *vmm, const struct 
                                         : exit_mmio_crossing(vmm, insn, start);
 }
 
-enum exit_result exit_mmio(struct vmm *vmm)
+int exit_mmio(struct vmm *vmm)
 {
     struct vcpu_page *page = vmm->page;
     const struct vm_exit *exit = &page->exit;

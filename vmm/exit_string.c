@@ -41,43 +41,46 @@ static const struct vm_segment *string_segment(const struct vcpu_page *page)
     return segment[number < sizeof(segment) / sizeof(segment[0]) ? number : SEGMENT_DS];
 }
 
-static enum gmem_result string_in(struct vmm *vmm, uint64_t gva, struct guest_fault *fault)
+// One element. `word`: of the exit.
+static enum gmem_result string_in(struct vmm *vmm, uint64_t word, struct guest_fault *fault)
 {
     const struct vm_exit *exit = &vmm->page->exit;
-    const struct vm_exit_pio *pio = &exit->pio;
     struct bus *bus = &vmm->machine.bus;
-    uint64_t last = linear_address(exit, gva, pio->size - 1u), gpa;
+    unsigned size = VM_PIO_SIZE(word);
+    uint64_t gva = exit->pio.gva, last = linear_address(exit, gva, size - 1), gpa;
 
     // A read has effects in the device: it must be sure that the value can be stored.
     if (!walk(&vmm->ram, exit, gva, WALK_WRITE, &gpa, fault) ||
         !walk(&vmm->ram, exit, last, WALK_WRITE, &gpa, fault))
         return GMEM_FAULT;
-    return gmem_write(&vmm->ram, bus, exit, gva, pio->size,
-                      bus_port_read(bus, pio->port, pio->size), fault);
+    return gmem_write(&vmm->ram, bus, exit, gva, size, bus_port_read(bus, VM_PIO_PORT(word), size),
+                      fault);
 }
 
-static enum gmem_result string_out(struct vmm *vmm, uint64_t gva, struct guest_fault *fault)
+static enum gmem_result string_out(struct vmm *vmm, uint64_t word, struct guest_fault *fault)
 {
-    const struct vm_exit_pio *pio = &vmm->page->exit.pio;
+    const struct vm_exit *exit = &vmm->page->exit;
     struct bus *bus = &vmm->machine.bus;
+    unsigned size = VM_PIO_SIZE(word);
     enum gmem_result result;
     uint64_t value = 0;
 
-    result = gmem_read(&vmm->ram, bus, &vmm->page->exit, gva, pio->size, &value, fault);
+    result = gmem_read(&vmm->ram, bus, exit, exit->pio.gva, size, &value, fault);
     if (result != GMEM_OK)
         return result;
-    return bus_port_write(bus, pio->port, pio->size, (uint32_t)value) == BUS_OK ? GMEM_OK
-                                                                                : GMEM_BLOCKED;
+    return bus_port_write(bus, VM_PIO_PORT(word), size, (uint32_t)value) == BUS_OK ? GMEM_OK
+                                                                                   : GMEM_BLOCKED;
 }
 
-enum exit_result exit_pio_string(struct vmm *vmm)
+int exit_pio_string(struct vmm *vmm, uint64_t word)
 {
     struct vcpu_page *page = vmm->page;
     struct vm_exit_pio *pio = &page->exit.pio;
-    int64_t step = page->exit.rflags & RFLAGS_DF ? -(int64_t)pio->size : pio->size;
-    unsigned index = pio->in ? GPR_RDI : GPR_RSI;
+    bool in = word & VM_PIO_IN, rep = word & VM_PIO_REP;
+    unsigned size = VM_PIO_SIZE(word), index = in ? GPR_RDI : GPR_RSI;
+    int64_t step = page->exit.rflags & RFLAGS_DF ? -(int64_t)size : size;
     uint64_t offset = string_reg(page, index, pio->addr_size);
-    uint64_t count = pio->rep ? string_reg(page, GPR_RCX, pio->addr_size) : 1;
+    uint64_t count = rep ? string_reg(page, GPR_RCX, pio->addr_size) : 1;
     uint64_t chunk = string_chunk(offset, pio->addr_size, step, count), done;
     enum gmem_result result = GMEM_OK;
     struct guest_fault fault = { 0 };
@@ -87,14 +90,14 @@ enum exit_result exit_pio_string(struct vmm *vmm)
         return exit_kill(vmm, "its segments could not be read");
     for (done = 0; done < chunk; done++) {
         uint64_t at = offset + done * (uint64_t)step; // a chunk does not wrap
-        if (segment != NULL && !segment_allows(segment, pio->in, at, pio->size)) {
+        if (segment != NULL && !segment_allows(segment, in, at, size)) {
             fault = (struct guest_fault){ .has_error = true,
                                           .vector = segment == &page->sregs.ss ? VECTOR_SS
                                                                                : VECTOR_GP };
             result = GMEM_FAULT;
             break;
         }
-        result = pio->in ? string_in(vmm, pio->gva, &fault) : string_out(vmm, pio->gva, &fault);
+        result = in ? string_in(vmm, word, &fault) : string_out(vmm, word, &fault);
         if (result != GMEM_OK)
             break;
         // In the exit's record too: a blocked exit is handled again from where it stopped.
@@ -102,12 +105,12 @@ enum exit_result exit_pio_string(struct vmm *vmm)
     }
     if (done > 0) {
         string_set_reg(page, index, pio->addr_size, offset + done * (uint64_t)step);
-        if (pio->rep)
+        if (rep)
             string_set_reg(page, GPR_RCX, pio->addr_size, count - done);
     }
     if (result == GMEM_FAULT)
         return exit_fault(vmm, &fault);
     if (result == GMEM_BLOCKED)
         return EXIT_WAIT;
-    return done == count ? exit_skip(vmm, page->exit.insn_len) : EXIT_ENTER;
+    return done == count ? VM_RUN_NEXT : 0;
 }

@@ -37,37 +37,34 @@ struct vmm {
     } lapic;
 };
 
-// What one exit came to.
+// What one exit came to: VM_RUN_* to enter the guest with, or one of these.
 enum exit_result {
-    EXIT_ENTER, // enter the guest, with page->entry
-    EXIT_WAIT,  // a device cannot take it now: wait for the console, handle the same exit again
-    EXIT_KILL,  // the VM ends; a record has been printed
+    EXIT_WAIT = -1, // a device cannot take it now: wait for the console, handle the same exit again
+    EXIT_KILL = -2, // the VM ends; a record has been printed
 };
 
-// Handles the exit in vmm->page. Never blocks but for printing.
-enum exit_result exit_handle(struct vmm *vmm);
+// Handles the exit of this kind, with its word and vmm->page. Never blocks but for printing.
+int exit_handle(struct vmm *vmm, int64_t kind, uint64_t word);
 
 // Acts on bits of the VMM's event.
 void exit_events(struct vmm *vmm, uint64_t bits);
 
 // Prints why the VM ends, and its registers. Returns EXIT_KILL.
-enum exit_result exit_kill(struct vmm *vmm, const char *format, ...)
+int exit_kill(struct vmm *vmm, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 // MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
-enum exit_result exit_mmio(struct vmm *vmm);
-enum exit_result exit_lapic_read(struct vmm *vmm);
-enum exit_result exit_pio_string(struct vmm *vmm);
+int exit_mmio(struct vmm *vmm);
+int exit_lapic_read(struct vmm *vmm);
+int exit_pio_string(struct vmm *vmm, uint64_t word);
 
 // Raises a fault in the guest at its present instruction.
-enum exit_result exit_fault(struct vmm *vmm, const struct guest_fault *fault);
+int exit_fault(struct vmm *vmm, const struct guest_fault *fault);
 
-// The instruction is done.
-static inline enum exit_result exit_skip(struct vmm *vmm, unsigned length)
+// The instruction is done, with what page->entry says of it.
+static inline int exit_skip(const struct vmm *vmm, unsigned length)
 {
-    vmm->page->entry.flags |= VM_ENTRY_SKIP;
-    vmm->page->entry.skip_len = (uint8_t)length;
-    return EXIT_ENTER;
+    return (int)(length | (vmm->page->entry.flags ? VM_RUN_PAGE : 0));
 }
 
 // Runs the VM until it ends; -> enum vmm_end

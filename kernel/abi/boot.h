@@ -6,7 +6,7 @@
 #include "kernel/abi/syscall.h"
 
 #define BOOT_INFO_VA    0x200000ull
-#define BOOT_STACK_TOP  0x7fff00000000ull
+#define BOOT_STACK_TOP  0x7fff0000ull
 #define BOOT_STACK_SIZE 0x20000ull
 #define BOOT_MODULE_MAX 64
 #define BOOT_NAME_MAX   264 // a role, its colon, the longest file name, NUL

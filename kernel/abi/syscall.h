@@ -2,10 +2,11 @@
 // The system calls: numbers, status codes, rights. With vcpu.h, boot.h and stats.h this is all that
 // ring 3 may know of the kernel.
 //
-// Calling convention (SYSENTER): number in RAX; arguments in RDI, RSI, RDX, R10, R8, R9; RCX is
-// where to return, R11 the stack pointer to return with. Result: RAX is >= 0 (often a handle) or a
-// negative status; RSI is a second result where one is named below. RBP is kept, all others, flags
-// and vector registers among them, are clobbered.
+// Calling convention (SYSENTER): number in EAX; arguments in RDI, RSI, RDX, RCX, R8, R9; RBX is
+// where to return, R12 the stack pointer to return with. Both are below USER_CALLS_END: only their
+// lower halves count. Result: RAX is >= 0 (often a handle) or a negative status; RSI is a second
+// result where one is named below. RBP is kept, all others, flags and vector registers among them,
+// are clobbered.
 //
 // Every call checks all of its arguments before it changes anything. A call that has much to do
 // (zeroing, freeing) works in pieces and can be preempted between them.
@@ -66,7 +67,7 @@ enum status {
     X(vm_msi, 28)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
     X(vm_cpuid, 29)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
     X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
-    X(vcpu_run, 31)       /* vcpu                          -> 0, see vcpu.h */                     \
+    X(vcpu_run, 31)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
     X(vcpu_kick, 32)      /* vcpu */                                                               \
     X(vcpu_intr, 33)      /* vcpu, level (the INTR line from the PIC) */                           \
     X(vcpu_sregs, 34)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
@@ -76,6 +77,10 @@ enum status {
     X(system_info, 38)    /* system, va of struct system_info */                                   \
     X(system_off, 39)     /* system, status 0..2: powers the machine off */
 #define SYSCALL_COUNT 40
+#define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
+// this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
+// since it returned. It is the one that is named, or this bit is not to be set.
+#define SYSCALL_RUN_ON 0x80000000
 
 #ifndef __ASSEMBLER__
 enum syscall_number {
@@ -112,6 +117,7 @@ enum syscall_number {
 // Process address space: user addresses are below USER_END.
 #define USER_START 0x10000ull
 #define USER_END   0x7ffffffff000ull
+#define USER_CALLS_END 0x100000000ull // of code that makes system calls, and of the stacks there
 
 // Fixed slots of a new process's table: its own process object is put there by the kernel.
 #define HANDLE_SELF 1

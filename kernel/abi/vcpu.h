@@ -8,10 +8,11 @@
 #pragma once
 #include <stdint.h>
 
-// Why vcpu_run() returned.
+// Why vcpu_run() returned: its result. What there is to say of it stands in page->exit; of
+// VM_EXIT_PIO first of all in the second result, VM_PIO_*.
 enum vm_exit_kind {
     VM_EXIT_EVENT = 1,  // the vCPU's event has bits (they are in `event.bits` and were cleared)
-    VM_EXIT_PIO,        // IN, OUT, INS, OUTS
+    VM_EXIT_PIO,        // IN, OUT; with VM_PIO_STRING INS, OUTS, and page->exit.pio
     VM_EXIT_MMIO,       // access to a guest-physical address that is not mapped that way
     VM_EXIT_INTR_ACK,   // the guest takes the INTR line's interrupt: run an acknowledge cycle
     VM_EXIT_EOI,        // end of interrupt for a level-triggered vector
@@ -25,17 +26,19 @@ enum vm_exit_kind {
 
 enum vm_access { VM_ACCESS_READ = 1, VM_ACCESS_WRITE = 2, VM_ACCESS_EXEC = 4 };
 
+// Of VM_EXIT_PIO. OUT's value is in RAX.
+#define VM_PIO_SIZE(word) (((word) & 7) + 1) // 1, 2 or 4 bytes
+#define VM_PIO_IN     8u
+#define VM_PIO_STRING 16u
+#define VM_PIO_REP    32u
+#define VM_PIO_PORT(word) ((uint16_t)((word) >> 16))
+
+// A string's.
 struct vm_exit_pio {
-    uint16_t port;
-    uint8_t size;      // 1, 2 or 4 bytes
-    uint8_t in;        // 1: IN, INS
-    uint8_t string;    // 1: INS, OUTS
-    uint8_t rep;       // 1: with a REP prefix
-    uint8_t addr_size; // string: 2, 4 or 8 bytes of RCX, RSI, RDI are used
-    uint8_t segment;   // string: of the memory operand, as encoded: ES CS SS DS FS GS. The CPU has
-                       // not looked at its type and limit yet
-    uint32_t data;     // OUT: the value, zero-extended
-    uint64_t gva;      // string: linear address of the first element
+    uint8_t addr_size; // 2, 4 or 8 bytes of RCX, RSI, RDI are used
+    uint8_t segment;   // of the memory operand, as encoded: ES CS SS DS FS GS. The CPU has not
+                       // looked at its type and limit yet
+    uint64_t gva;      // linear address of the first element
 };
 
 struct vm_exit_mmio {
@@ -65,8 +68,6 @@ struct vm_exit_cpu {
 };
 
 struct vm_exit {
-    uint32_t kind;     // enum vm_exit_kind
-    uint32_t insn_len; // bytes, 0 when not known (MMIO)
     uint64_t rip, rflags, rsp;
     union {
         struct vm_exit_pio pio;
@@ -80,8 +81,11 @@ struct vm_exit {
     struct vm_exit_cpu cpu;
 };
 
-// What vcpu_run() shall do before it enters the guest again. The kernel clears `flags`.
-#define VM_ENTRY_SKIP   1u  // the instruction is done: advance RIP by skip_len
+// What vcpu_run() shall do before it enters the guest again: its second argument.
+#define VM_RUN_SKIP 15u // the instruction is done: advance RIP by so many bytes, if any
+#define VM_RUN_NEXT 16u // the instruction of VM_EXIT_PIO is done: advance RIP by its length
+#define VM_RUN_PAGE 32u // and what page->entry.flags say; the kernel clears them
+
 #define VM_ENTRY_INTR   2u  // deliver intr_vector: the answer to INTR_ACK
 #define VM_ENTRY_LAPIC  4u  // do this access to the local APIC (see lapic)
 #define VM_ENTRY_FAULT  8u  // raise this exception (see fault); RIP stays
@@ -90,9 +94,8 @@ struct vm_exit {
 
 struct vm_entry {
     uint32_t flags;
-    uint8_t skip_len; // 1..15
     uint8_t intr_vector;
-    uint16_t reserved;
+    uint8_t reserved[3];
     struct {
         uint16_t offset; // from the APIC page's start; 4-byte registers, 16-byte aligned
         uint8_t write;

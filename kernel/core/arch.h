@@ -69,8 +69,9 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void arch_vcpu_leave(struct vcpu *v);
 void arch_vcpu_free(struct vcpu *v);       // it has left; any core
 enum status arch_vcpu_sregs(struct vcpu *v, bool write);
-// Applies page->entry (all checks first); true: enter the guest; false: page->exit is an answer.
-bool arch_vcpu_answer(struct vcpu *v);
+// Does what VM_RUN_* of vcpu_run() say (all checks first). 0: enter the guest; else it returns this
+// kind of exit at once.
+int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run);
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s);
 // MSI address/data as a guest's local APICs decode them: calls vcpu_post and friends.
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
@@ -126,7 +127,7 @@ void log_detach(bool off);                 // a process owns the port, or owns i
 
 // What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The
 // caller's registers are saved before, for a call may not return: then the saved ones hold the
-// result. The entry code checks the number against SYSCALL_COUNT.
+// result. The entry code takes a number modulo SYSCALL_SLOTS.
 struct syscall_result { int64_t status; uint64_t value; };
 typedef struct syscall_result syscall_fn(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
                                          uint64_t a4, uint64_t a5);

@@ -105,7 +105,8 @@ static void stop_here(struct object *o)
         sc_stop(object_as(o, sc));
         break;
     case OBJ_VCPU:
-        vcpu_stop(object_as(o, vcpu));
+        if (!vcpu_stop(object_as(o, vcpu)))
+            return;
         break;
     }
     __atomic_store_n(&o->stop, STOP_DONE, __ATOMIC_RELEASE);
@@ -148,7 +149,7 @@ static bool stopped(struct object *o)
     case OBJ_VCPU:
         v = object_as(o, vcpu);
         vcpu_raise(v, VCPU_WORK_KICK);
-        return !__atomic_load_n(&v->thread, __ATOMIC_ACQUIRE) && stop_on_its_core(o);
+        return stop_on_its_core(o);
     case OBJ_SC:
         return sc_end(object_as(o, sc)) && stop_on_its_core(o);
     case OBJ_TIMER:

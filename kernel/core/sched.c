@@ -145,7 +145,7 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     event_leave(t, ERR_DEAD);
     arch_thread_gone(t);
     if (t->vcpu)
-        vcpu_detach(t->vcpu, t);
+        vcpu_detach(t->vcpu);
     if (cpu->current == t)
         cpu->current = NULL;
     spin_lock(&kernel_lock);

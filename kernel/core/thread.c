@@ -31,7 +31,7 @@ SYSCALL_LOCKED_ON(thread_create, process, RIGHT_USE)
         a1 ? HANDLE(self, a1, sc, RIGHT_USE, &status) : this_cpu()->current->sc;
     if (!sc)
         return status;
-    if (a2 >= USER_END || a3 > USER_END)
+    if (a2 >= USER_CALLS_END || a3 > USER_CALLS_END)
         return ERR_RANGE;
     if (process->status.end != PROCESS_ALIVE)
         return ERR_STATE;

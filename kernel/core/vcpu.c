@@ -44,12 +44,19 @@ void vcpu_halt(struct vcpu *v)
 
 void vcpu_woken(struct vcpu *v) { v->halt_tsc += arch_now() - v->halt_since; }
 
-void vcpu_return(struct vcpu *v)
+void vcpu_detach(struct vcpu *v)
+{
+    v->thread->vcpu = NULL;
+    __atomic_store_n(&v->thread, NULL, __ATOMIC_RELEASE);
+    arch_vcpu_detached();
+}
+
+void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
 {
     struct thread *t = v->thread;
-    vcpu_detach(v, t);
+    vcpu_detach(v);
     t->mode = THREAD_USER;
-    arch_thread_set_result(t, likely(!v->object.dying) ? OK : ERR_DEAD, 0);
+    arch_thread_set_result(t, likely(!v->object.dying) ? kind : ERR_DEAD, word);
     if (unlikely(this_cpu()->work))
         sched_run();
     arch_resume_user(t);
@@ -69,11 +76,18 @@ uint64_t vcpu_take_event(struct vcpu *v)
     return bits;
 }
 
-// Is destroyed; on its core, its thread is out. Its memory stays: others may still look at it.
-void vcpu_stop(struct vcpu *v)
+static bool inside(const struct vcpu *v) { return v->thread && v->thread->mode == THREAD_GUEST; }
+
+// Its memory stays: others may still look at it.
+bool vcpu_stop(struct vcpu *v)
 {
+    if (inside(v))
+        return false;
+    if (v->thread)
+        vcpu_detach(v);
     timer_arm(&v->apic_timer, 0);
     arch_vcpu_leave(v);
+    return true;
 }
 
 // On the core that both are on.
@@ -152,7 +166,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     return slot;
 }
 
-// The hot path. A vCPU runs on its own core and in its owner's address space, out of one thread.
+// A vCPU runs on its own core and in its owner's address space, out of one thread.
 SYSCALL(vcpu_run)
 {
     struct cpu *cpu = this_cpu();
@@ -161,18 +175,25 @@ SYSCALL(vcpu_run)
     struct vcpu *v = HANDLE(t->process, a0, vcpu, RIGHT_USE, &status);
     if (unlikely(!v))
         return result(status);
-    if (unlikely(v->thread))
-        return result(ERR_BUSY);
     if (unlikely(v->core != cpu->id || v->object.owner != t->process))
         return result(ERR_STATE);
+    if (unlikely(inside(v)))
+        return result(ERR_BUSY);
+    if (a1 & ~(uint64_t)(VM_RUN_SKIP | VM_RUN_NEXT | VM_RUN_PAGE))
+        return result(ERR_RANGE);
+    if (v->thread)
+        vcpu_detach(v);
+    if (t->vcpu)
+        vcpu_detach(t->vcpu);
     __atomic_store_n(&v->thread, t, __ATOMIC_SEQ_CST);
     t->vcpu = v;
     t->mode = THREAD_GUEST;
     v->entered = 1;
     if (unlikely(v->home != t))
         go_with(v, t);
-    if (unlikely(!arch_vcpu_answer(v)))
-        vcpu_return(v);
+    int64_t kind = arch_vcpu_answer(v, a1);
+    if (unlikely(kind))
+        vcpu_return(v, kind, 0);
     if (unlikely(cpu->work))
         sched_run();
     arch_resume_guest(v);
@@ -200,7 +221,7 @@ SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
 {
     if (a1 > 1)
         return ERR_RANGE;
-    if (vcpu->thread || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
+    if (inside(vcpu) || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
         return ERR_STATE;
     if (!vcpu->entered)
         vcpu->zeroing = memory_zeroing;

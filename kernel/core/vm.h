@@ -37,7 +37,7 @@ struct vcpu {
     uint64_t pending_edge[4], pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic
-    struct thread *thread;      // inside vcpu_run()
+    struct thread *thread;      // inside vcpu_run(), or (its mode says so) back by the short way
     struct vcpu_page *page;     // kernel's mapping of the shared page
     struct memory *page_memory; // pinned
     uint8_t entered;            // vcpu_run() was called
@@ -62,18 +62,15 @@ bool vcpu_post(struct vcpu *v, uint8_t vector, bool level);
 // On its core, from the arch: the guest halts. Blocks the thread unless there is work; never
 // returns.
 NORETURN void vcpu_halt(struct vcpu *v);
-// On its core: leaves the guest, vcpu_run() returns to the VMM with what stands in page->exit.
-NORETURN void vcpu_return(struct vcpu *v);
+// On its core: leaves the guest, vcpu_run() returns to the VMM: kind is an enum vm_exit_kind, and
+// the rest is in page->exit and `word`.
+NORETURN void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word);
 // On its core, when VCPU_WORK_EVENT or VCPU_WORK_KICK is seen: clears both and takes the bits of
 // its event, for VM_EXIT_EVENT.
 uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
 void vcpu_woken(struct vcpu *v);
-void vcpu_stop(struct vcpu *v); // on its core, it is destroyed
+bool vcpu_stop(struct vcpu *v); // on its core, it is destroyed; false: its guest runs yet
 void vcpu_go_with(struct vcpu *v, struct thread *t); // from now on; NULL: nobody. kernel_lock held
-// On its core: its thread leaves vcpu_run() or dies in it.
-static inline void vcpu_detach(struct vcpu *v, struct thread *t)
-{
-    __atomic_store_n(&v->thread, NULL, __ATOMIC_RELEASE);
-    t->vcpu = NULL;
-}
+// On its core: its thread leaves vcpu_run(), or dies in it or after it.
+void vcpu_detach(struct vcpu *v);

@@ -18,7 +18,7 @@
     static void with_##name(void)                                                                  \
     {                                                                                              \
         uint64_t result;                                                                           \
-        __asm__ volatile("mov %%rsp, %%r11; lea 1f(%%rip), %%rcx; pushf; orq $" flag               \
+        __asm__ volatile("mov %%rsp, %%r12; lea 1f(%%rip), %%rbx; pushf; orq $" flag               \
                          ", (%%rsp); popf; sysenter; 1:"                                           \
                          : "=a"(result)                                                            \
                          : "0"((uint64_t)SYS_null)                                                 \
@@ -34,14 +34,14 @@ WITH_FLAG(tf, TF)
 
 static void with_rip(void)
 {
-    __asm__ volatile("mov %%rsp, %%r11; mov $1, %%ecx; shl $47, %%rcx; sysenter"
-                     : : "a"((uint64_t)SYS_null) : "rcx", "r11", "memory");
+    __asm__ volatile("mov %%rsp, %%r12; mov $1, %%ebx; shl $47, %%rbx; sysenter"
+                     : : "a"((uint64_t)SYS_null) : "rbx", "r12", "memory");
 }
 
 static void with_rsp(void)
 {
-    __asm__ volatile("mov $-16, %%r11; lea 1f(%%rip), %%rcx; sysenter; 1: push %%rax"
-                     : : "a"((uint64_t)SYS_null) : "rcx", "r11", "memory");
+    __asm__ volatile("mov $-16, %%r12; lea 1f(%%rip), %%rbx; sysenter; 1: push %%rax"
+                     : : "a"((uint64_t)SYS_null) : "rbx", "r12", "memory");
 }
 
 static void by_syscall(void)

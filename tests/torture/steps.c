@@ -52,8 +52,11 @@ static void do_call(uint32_t core, void *argument)
     trace_call(core, c, 0);
     figures->calls[c->number]++;
     struct process *p = cpus[core]->current->process;
-    int64_t result =
-        fake_call(core, c->number, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    const struct vcpu *v = cpus[core]->current->vcpu;
+    uint64_t number = c->number;
+    if (number == SYS_vcpu_run && v && fake_object(p, (int64_t)c->a[0]) == &v->object)
+        number |= SYSCALL_RUN_ON;
+    int64_t result = fake_call(core, number, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     figures->good[c->number] += result >= 0;
     if (c->number == SYS_process_create && result > 0)
         fake_grant(object_to(fake_object(p, result), process));
@@ -69,16 +72,12 @@ static void do_fault(uint32_t core, void *unused)
 // Guests
 static void exit_nothing(struct vcpu *v) { (void)v; }
 
-static void exit_to_vmm(struct vcpu *v)
-{
-    v->page->exit.kind = VM_EXIT_PIO;
-    vcpu_return(v);
-}
+static void exit_to_vmm(struct vcpu *v) { vcpu_return(v, VM_EXIT_EOI, 0); }
 
 static void do_exit(uint32_t core, void *argument)
 {
     static void (*const handlers[])(struct vcpu *v) = {
-        exit_nothing, exit_to_vmm, vcpu_halt, fake_exit_yield,
+        exit_nothing, exit_to_vmm, fake_return_fast, vcpu_halt, fake_exit_yield,
     };
     struct act *a = argument;
     uint64_t which = ending ? 1 : random_below(&a->r, ARRAY_SIZE(handlers));

@@ -12,18 +12,19 @@
 struct world *world;
 
 // vcpu_run() gives the next exit of the script; its end is a power-off by the guest.
-static void next_exit(void)
+static int64_t next_exit(uint64_t *word)
 {
-    struct vm_exit *exit = &world->page.exit;
-
     world->runs++;
     world->page.entry.flags = 0;
     if (world->script_at < world->script_length) {
-        *exit = world->script[world->script_at++];
-        return;
+        const struct exit *next = &world->script[world->script_at++];
+        world->page.exit = next->exit;
+        *word = next->word;
+        return next->kind;
     }
-    *exit = (struct vm_exit){ .kind = VM_EXIT_PIO, .insn_len = 1,
-                              .pio = { .port = ACPI_PM1A_CNT, .size = 2, .data = 1 << 13 } };
+    world->page.gpr[GPR_RAX] = 1 << 13;
+    *word = PORT_WORD(ACPI_PM1A_CNT, 2, 0);
+    return VM_EXIT_PIO;
 }
 
 void drain_console(void)
@@ -37,9 +38,8 @@ void drain_console(void)
 int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
 {
     switch (number) {
-    case SYS_vcpu_run:
-        next_exit();
-        return OK;
+    case SYS_vcpu_run | SYSCALL_RUN_ON:
+        return next_exit(second);
     case SYS_vcpu_sregs:
         world->sregs_reads++;
         return OK;

@@ -19,7 +19,10 @@ struct world {
     struct vcpu_page page;
     unsigned runs, waits, own_signals, halt_signals, sregs_reads;
     unsigned script_at, script_length;
-    struct vm_exit script[8];
+    struct exit { int64_t kind; uint64_t word; struct vm_exit exit; } script[8];
+    int64_t kind; // of the exit in the page, and its word
+    uint64_t word;
+    unsigned skipped; // bytes, by the last expect_entry(); the CPU knows 2 of a port instruction
     unsigned maps, unmaps;
     uint64_t arguments[6]; // of the last call that maps or unmaps
     int64_t map_status;
@@ -36,12 +39,21 @@ int world_teardown(void **state);
 // Takes what is on the VM's line, as the console would.
 void drain_console(void);
 
+// The word of an IN or OUT of `size` bytes.
+#define PORT_WORD(port, size, flags) ((uint64_t)(port) << 16 | (flags) | ((size) - 1))
+
+// Beside VM_ENTRY_*: it steps over the instruction.
+#define SKIPS 1u
+
 // Handles one exit; the result must be to enter the guest with these flags.
 static inline void expect_entry(uint32_t flags)
 {
     world->page.entry.flags = 0;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_ENTER);
-    assert_int_equal(world->page.entry.flags, flags);
+    int run = exit_handle(&world->vmm, world->kind, world->word);
+    assert_in_range(run, 0, VM_RUN_SKIP | VM_RUN_NEXT | VM_RUN_PAGE);
+    world->skipped = run & VM_RUN_NEXT ? 2 : run & VM_RUN_SKIP;
+    assert_int_equal(world->page.entry.flags | (world->skipped ? SKIPS : 0), flags);
+    assert_int_equal((run & VM_RUN_PAGE) != 0, world->page.entry.flags != 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)

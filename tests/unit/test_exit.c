@@ -6,27 +6,27 @@
 
 static void port(uint16_t number, uint8_t size, bool in, uint32_t data)
 {
-    world->page.exit.kind = VM_EXIT_PIO;
-    world->page.exit.insn_len = 2;
-    world->page.exit.pio = (struct vm_exit_pio){ .port = number, .size = size, .in = in,
-                                                 .data = data };
+    world->kind = VM_EXIT_PIO;
+    world->word = PORT_WORD(number, size, in ? VM_PIO_IN : 0);
+    if (!in)
+        world->page.gpr[GPR_RAX] = 0xABABABABABABABABull << 8 * size | data;
 }
 
 static void test_port_in_and_out(void **state)
 {
     (void)state;
     port(0xB0F, 1, false, 0xA5);
-    expect_entry(VM_ENTRY_SKIP);
-    assert_int_equal(world->page.entry.skip_len, 2);
+    expect_entry(SKIPS);
+    assert_int_equal(world->skipped, 2);
     world->page.gpr[GPR_RAX] = 0x1122334455667788;
     port(0xB0F, 1, true, 0);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0x11223344556677A5);
     port(0x5000, 2, true, 0);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0x112233445566FFFF);
     port(0x5000, 4, true, 0);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
 
@@ -34,11 +34,10 @@ static void string_port(bool in, bool rep, uint16_t number, uint8_t size, uint64
                         uint64_t count)
 {
     port(number, size, in, 0);
-    world->page.exit.pio.string = 1;
-    world->page.exit.pio.rep = rep;
-    world->page.exit.pio.addr_size = 4;
-    world->page.exit.pio.gva = gva;
-    world->page.exit.pio.segment = in ? SEGMENT_ES : SEGMENT_DS;
+    world->word |= VM_PIO_STRING | (rep ? VM_PIO_REP : 0);
+    world->page.exit.pio = (struct vm_exit_pio){
+        .addr_size = 4, .gva = gva, .segment = in ? SEGMENT_ES : SEGMENT_DS,
+    };
     world->page.exit.cpu = (struct vm_exit_cpu){ .code_size = 4 };
     world->page.sregs.ds = world->page.sregs.es = (struct vm_segment){
         .limit = 0xFFFFFFFF, .access = 0xC093,
@@ -54,13 +53,13 @@ static void test_string_out(void **state)
 
     ram_write(&world->vmm.ram, 0x2000, "hello", 5);
     string_port(false, true, 0xE9, 1, 0x2000, 5);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(line_read(&world->console, text, sizeof(text)), 5);
     assert_string_equal(text, "hello");
     assert_int_equal(world->page.gpr[GPR_RCX], 0);
     assert_int_equal(world->page.gpr[GPR_RSI], 0x2005);
     string_port(false, true, 0xE9, 1, 0x2000, 0); // no repetition at all
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RSI], 0x2000);
 }
 
@@ -72,7 +71,7 @@ static void test_string_in_chunks(void **state)
     assert_int_equal(world->page.gpr[GPR_RCX], 1000 - STRING_CHUNK);
     assert_int_equal(world->page.gpr[GPR_RDI], 0x3000 + 2 * STRING_CHUNK);
     string_port(true, false, 0x5000, 4, 0x7000, 77);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RCX], 77);
     assert_int_equal(guest_get(&world->vmm.ram, 0x7000, 8), 0xFFFFFFFF);
 }
@@ -119,13 +118,13 @@ static void test_string_segments(void **state)
             struct vm_segment segment = { .access = cases[i].access, .limit = cases[i].limit };
             string_port(in, false, 0x5000, 2, cases[i].offset, 1);
             world->page.sregs.ds = world->page.sregs.es = segment;
-            expect_entry(allowed ? VM_ENTRY_SKIP : VM_ENTRY_FAULT);
+            expect_entry(allowed ? SKIPS : VM_ENTRY_FAULT);
             if (!allowed)
                 assert_int_equal(world->page.entry.fault.vector, VECTOR_GP);
             string_port(in, false, 0x5000, 2, cases[i].offset, 1);
             world->page.sregs.ds = world->page.sregs.es = segment;
             world->page.exit.cpu.code_size = 8; // no such checks
-            expect_entry(VM_ENTRY_SKIP);
+            expect_entry(SKIPS);
         }
     }
     string_port(false, true, 0x5000, 2, 0x2000, 4);
@@ -143,17 +142,17 @@ static void test_interrupt_exits(void **state)
     struct vm_exit *exit = &world->page.exit;
     (void)state;
 
-    exit->kind = VM_EXIT_INTR_ACK;
+    world->kind = VM_EXIT_INTR_ACK;
     expect_entry(VM_ENTRY_INTR);
     assert_int_equal(world->page.entry.intr_vector, 0x0F); // nothing there: spurious
-    exit->kind = VM_EXIT_EOI;
+    world->kind = VM_EXIT_EOI;
     exit->eoi.vector = 0x39;
     expect_entry(0);
-    exit->kind = VM_EXIT_EVENT;
+    world->kind = VM_EXIT_EVENT;
     exit->event.bits = VMM_BIT_TIMER | VMM_BIT_CONSOLE | VMM_BIT_STOP;
     expect_entry(0);
     assert_int_equal(world->vmm.machine.pm.status & 0x100, 0x100); // the power button
-    exit->kind = VM_EXIT_HYPERCALL;
+    world->kind = VM_EXIT_HYPERCALL;
     expect_entry(0);
     assert_int_equal(world->page.gpr[GPR_RAX], ~0ull);
 }
@@ -161,11 +160,11 @@ static void test_interrupt_exits(void **state)
 static void test_deaths(void **state)
 {
     (void)state;
-    world->page.exit.kind = VM_EXIT_KILLED;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
-    world->page.exit.kind = 99;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
-    world->script[0] = (struct vm_exit){ .kind = VM_EXIT_KILLED };
+    world->kind = VM_EXIT_KILLED;
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
+    world->kind = 99;
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
+    world->script[0] = (struct exit){ .kind = VM_EXIT_KILLED };
     world->script_length = 1;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_KILLED);
 }
@@ -177,7 +176,7 @@ static void test_resets(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         world->vmm.machine.power_pending = false;
-        world->script[0] = (struct vm_exit){ .kind = kinds[i] };
+        world->script[0] = (struct exit){ .kind = kinds[i] };
         world->script_length = 1;
         world->script_at = 0;
         assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
@@ -189,7 +188,7 @@ static void test_halted_for_good(void **state)
 {
     struct bus *bus = &world->vmm.machine.bus;
     (void)state;
-    world->page.exit.kind = VM_EXIT_HALTED;
+    world->kind = VM_EXIT_HALTED;
     expect_entry(0);
     assert_int_equal(world->halt_signals, 1);
     assert_int_equal(bus_mmio_write(bus, IOAPIC_BASE, 4, 0x10 + 2 * GSI_PIT), BUS_OK);
@@ -204,13 +203,13 @@ static void test_halted_for_good(void **state)
 static void test_run_until_power_off(void **state)
 {
     (void)state;
-    world->script[0] = (struct vm_exit){ .kind = VM_EXIT_HYPERCALL };
+    world->script[0] = (struct exit){ .kind = VM_EXIT_HYPERCALL };
     world->script_length = 1;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(world->runs, 2);
     world->vmm.machine.power_pending = false;
-    world->script[0] = (struct vm_exit){ .kind = VM_EXIT_PIO, .insn_len = 1,
-                                         .pio = { .port = 0xCF9, .size = 1, .data = 6 } };
+    world->page.gpr[GPR_RAX] = 6;
+    world->script[0] = (struct exit){ .kind = VM_EXIT_PIO, .word = PORT_WORD(0xCF9, 1, 0) };
     world->script_at = 0;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
 }
@@ -224,9 +223,9 @@ static void test_full_console(void **state)
 
     assert_int_equal(line_write(&world->vmm.host.line, filler, sizeof(filler)), sizeof(filler));
     port(0x3F8, 1, false, 'x');
-    assert_int_equal(exit_handle(&world->vmm), EXIT_WAIT);
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_WAIT);
     assert_int_equal(world->page.entry.flags, 0);
-    world->script[0] = world->page.exit;
+    world->script[0] = (struct exit){ .kind = world->kind, .word = world->word };
     world->script_length = 1;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(world->waits, 1);
@@ -243,11 +242,11 @@ static void test_full_console_in_a_string(void **state)
     line_write(&world->vmm.host.line, filler, sizeof(filler) - 2);
     ram_write(&world->vmm.ram, 0x2000, "hello", 5);
     string_port(false, true, 0x3F8, 1, 0x2000, 5);
-    assert_int_equal(exit_handle(&world->vmm), EXIT_WAIT);
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_WAIT);
     assert_int_equal(world->page.gpr[GPR_RCX], 3);
     assert_int_equal(world->page.gpr[GPR_RSI], 0x2002);
     drain_console();
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(line_read(&world->console, text, sizeof(text)), 3);
     assert_string_equal(text, "llo");
     assert_int_equal(world->page.gpr[GPR_RCX], 0);
@@ -264,7 +263,7 @@ static void test_messages_start_on_their_own_line(void **state)
     (void)state;
 
     port(0x3F8, 1, false, '$');
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     print("one ");
     print("line\ntwo\n");
     line_read(&world->console, text, sizeof(text) - 1);

@@ -8,8 +8,9 @@
 static void mmio(const char *code, uint64_t gpa, uint8_t access)
 {
     ram_write(&world->vmm.ram, MMIO_CODE, code, 16);
+    world->kind = VM_EXIT_MMIO;
     world->page.exit = (struct vm_exit){
-        .kind = VM_EXIT_MMIO, .rip = MMIO_CODE, .rflags = 2, .rsp = 0x80000,
+        .rip = MMIO_CODE, .rflags = 2, .rsp = 0x80000,
         .mmio = { .gpa = gpa, .gva = gpa, .access = access, .gva_valid = 1 },
         .cpu = { .code_size = 8 },
     };
@@ -20,16 +21,16 @@ static void test_mmio_read_and_write(void **state)
     (void)state;
     world->page.gpr[GPR_RCX] = 0x99887766AABBCCDD;
     mmio("\x89\x0E             ", BENCH_MMIO_BASE + 4, VM_ACCESS_WRITE); // mov [rsi], ecx
-    expect_entry(VM_ENTRY_SKIP);
-    assert_int_equal(world->page.entry.skip_len, 2);
+    expect_entry(SKIPS);
+    assert_int_equal(world->skipped, 2);
     mmio("\x8B\x06             ", BENCH_MMIO_BASE, VM_ACCESS_READ); // mov eax, [rsi]
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xAABBCCDD);
     mmio("\x81\x0E\x00\x00\x01\x00         ", BENCH_MMIO_BASE, 3); // or dword [rsi], 0x10000
-    expect_entry(VM_ENTRY_SKIP | VM_ENTRY_RFLAGS);
+    expect_entry(SKIPS | VM_ENTRY_RFLAGS);
     assert_int_equal(world->vmm.machine.bench_mmio.value, 0xAABBCCDD | 0x10000);
     mmio("\x8B\x06             ", 0xD0000000, VM_ACCESS_READ); // nothing there
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
 
@@ -44,8 +45,8 @@ static void test_cache_lines(void **state)
     for (unsigned i = 0; i < 3; i++) {
         for (unsigned k = 0; k < 4; k++) {
             mmio(code[i], gpa[k], VM_ACCESS_READ);
-            expect_entry(VM_ENTRY_SKIP);
-            assert_int_equal(world->page.entry.skip_len, i == 0 ? 3 : 4);
+            expect_entry(SKIPS);
+            assert_int_equal(world->skipped, i == 0 ? 3 : 4);
         }
     }
 }
@@ -58,30 +59,30 @@ static void test_mmio_from_ram_into_nowhere(void **state)
     guest_put(&world->vmm.ram, end - 4, 4, 0x11223344);
     world->page.gpr[GPR_RSI] = end - 3;
     mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ); // mov rax, [rsi]
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFFFF112233);
     world->page.gpr[GPR_RCX] = 0x99887766AABBCCDD;
     world->page.gpr[GPR_RSI] = end - 12;
     world->page.gpr[GPR_RBX] = 2;
     mmio("\x48\x89\x4C\x9E\x01          ", end, VM_ACCESS_WRITE); // mov [rsi+rbx*4+1], rcx
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(guest_get(&world->vmm.ram, end - 4, 4), 0xBBCCDD44);
     // The same value at the page's start is not the one that begins before.
     world->page.gpr[GPR_RSI] = end;
     mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], ~0ull);
     assert_int_equal(world->sregs_reads, 0);
     world->page.gpr[GPR_RSI] = 0x1000;
     world->page.sregs.fs.base = end - 0x1004;
     mmio("\x64\x48\x8B\x06           ", end, VM_ACCESS_READ); // mov rax, fs:[rsi]
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->sregs_reads, 1);
     assert_int_equal(world->page.gpr[GPR_RAX] >> 32, 0xFFFFFFFF);
     assert_int_equal((uint32_t)world->page.gpr[GPR_RAX], 0xBBCCDD44);
     world->page.gpr[GPR_RSI] = end - 4;
     mmio("\xFF\x36             ", end, VM_ACCESS_READ); // push qword [rsi]
-    expect_entry(VM_ENTRY_SKIP | VM_ENTRY_RSP);
+    expect_entry(SKIPS | VM_ENTRY_RSP);
     assert_int_equal(guest_get(&world->vmm.ram, 0x80000 - 8, 8), 0xFFFFFFFFBBCCDD44);
 }
 
@@ -98,9 +99,9 @@ static void test_mmio_without_operand(void **state)
     assert_int_equal(world->page.entry.fault.error, 9);
     world->page.exit.mmio.page_walk = 0;
     world->page.exit.mmio.gva_valid = 0;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
     mmio("\x0F\x28\x06            ", 0xD0000000, VM_ACCESS_READ); // movaps
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
 }
 
 // Whatever touches a page of the text window gets it, and is tried again.
@@ -127,13 +128,13 @@ static void test_demand(void **state)
         assert_int_equal(world->arguments[5], PROT_READ | PROT_WRITE | PROT_EXEC);
     }
     mmio("\x8B\x06             ", RAM_TEXT - 4, VM_ACCESS_READ);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     mmio("\x8B\x06             ", RAM_TEXT_END, VM_ACCESS_READ);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->maps, 4);
     mmio("\x8B\x06             ", RAM_TEXT_END - 1, VM_ACCESS_READ);
     world->map_status = ERR_QUOTA;
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
 }
 
 static void test_demand_register(void **state)
@@ -160,13 +161,13 @@ static void test_mmio_string(void **state)
     world->page.gpr[GPR_RSI] = BENCH_MMIO_BASE;
     world->page.gpr[GPR_RDI] = 0x5000;
     world->page.gpr[GPR_RCX] = 3;
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(guest_get(&world->vmm.ram, 0x5008, 8), 0x01020304);
     assert_int_equal(world->sregs_reads, 0); // flat segments need no look
     mmio("\x64\xAD             ", BENCH_MMIO_BASE, VM_ACCESS_READ); // lods dword fs:
     world->page.gpr[GPR_RSI] = 0;
     world->page.sregs.fs.base = BENCH_MMIO_BASE;
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->sregs_reads, 1);
     assert_int_equal(world->page.gpr[GPR_RAX], 0x01020304);
 }
@@ -176,7 +177,7 @@ static void test_local_apic(void **state)
     (void)state;
     world->page.gpr[GPR_RCX] = 0x10F;
     mmio("\x89\x0E             ", 0xFEE000F0, VM_ACCESS_WRITE);
-    expect_entry(VM_ENTRY_LAPIC | VM_ENTRY_SKIP);
+    expect_entry(VM_ENTRY_LAPIC | SKIPS);
     assert_int_equal(world->page.entry.lapic.offset, 0xF0);
     assert_int_equal(world->page.entry.lapic.write, 1);
     assert_int_equal(world->page.entry.lapic.value, 0x10F);
@@ -184,25 +185,25 @@ static void test_local_apic(void **state)
     expect_entry(VM_ENTRY_LAPIC);
     assert_int_equal(world->page.entry.lapic.offset, 0x20);
     assert_int_equal(world->page.entry.lapic.write, 0);
-    world->page.exit.kind = VM_EXIT_LAPIC_READ;
+    world->kind = VM_EXIT_LAPIC_READ;
     world->page.exit.lapic.value = 0x03000000;
-    expect_entry(VM_ENTRY_SKIP);
-    assert_int_equal(world->page.entry.skip_len, 2);
+    expect_entry(SKIPS);
+    assert_int_equal(world->skipped, 2);
     assert_int_equal(world->page.gpr[GPR_RAX], 0x03000000);
     // Read, change, write: and dword [rsi], 0xff
     mmio("\x81\x26\xFF\x00\x00\x00         ", 0xFEE00080, 3);
     expect_entry(VM_ENTRY_LAPIC);
-    world->page.exit.kind = VM_EXIT_LAPIC_READ;
+    world->kind = VM_EXIT_LAPIC_READ;
     world->page.exit.lapic.value = 0x1234;
-    expect_entry(VM_ENTRY_LAPIC | VM_ENTRY_SKIP | VM_ENTRY_RFLAGS);
+    expect_entry(VM_ENTRY_LAPIC | SKIPS | VM_ENTRY_RFLAGS);
     assert_int_equal(world->page.entry.lapic.write, 1);
     assert_int_equal(world->page.entry.lapic.value, 0x34);
     // Between registers there is nothing.
     mmio("\x8B\x06             ", 0xFEE00024, VM_ACCESS_READ);
-    expect_entry(VM_ENTRY_SKIP);
+    expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0);
-    world->page.exit.kind = VM_EXIT_LAPIC_READ; // nobody asked
-    assert_int_equal(exit_handle(&world->vmm), EXIT_KILL);
+    world->kind = VM_EXIT_LAPIC_READ; // nobody asked
+    assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
 }
 
 int main(void)

@@ -17,8 +17,13 @@ static void test_running(void **state)
     move(&s, 2, 3);
     assert_int_equal(fake.state[3], FAKE_GUEST);
     move(&s, 3, 1);
-    fake_exit(1, vcpu_return);
-    assert_int_equal(s.p.thread->arch.status, OK);
+    fake_exit(1, fake_return_fast);
+    assert_int_equal(s.p.thread->arch.status, VM_EXIT_PIO);
+    move(&s, 1, 2); // bound to its vCPU, which is not inside
+    assert_true(fake_call(2, SYS_vcpu_run | SYSCALL_RUN_ON, (uint64_t)s.h, 0, 0, 0, 0, 0) ==
+                FAKE_BLOCKED);
+    assert_int_equal(fake.state[2], FAKE_GUEST);
+    assert_int_equal(s.v->arch.host_core, 2);
 }
 
 // It leaves while another process is in ring 3 there, which goes on with what is loaded.

@@ -167,7 +167,7 @@ static void test_random_calls(void **state)
                 if (!cpus[1]->current)
                     fake_advance(1000 * MS);
                 if (fake.state[1] == FAKE_GUEST)
-                    fake_exit(1, vcpu_return);
+                    fake_exit(1, fake_return_fast);
                 if (fake.state[1] != FAKE_USER)
                     break; // waits for ever, or has ended
             }

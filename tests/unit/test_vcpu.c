@@ -50,18 +50,82 @@ static void test_create_checks(void **state)
     assert_int_equal(CALL(0, vcpu_create, 102, 0, mine, 0), ERR_STATE);
 }
 
+static void to_vmm(struct vcpu *v) { vcpu_return(v, VM_EXIT_EOI, 5); }
+
+static int64_t run_on(struct scene *s)
+{
+    return fake_call(1, SYS_vcpu_run | SYSCALL_RUN_ON, (uint64_t)s->h, 0, 0, 0, 0, 0);
+}
+
+static void test_short_way_out_and_in(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, fake_return_fast);
+    assert_int_equal(s.p.thread->arch.status, VM_EXIT_PIO);
+    assert_ptr_equal(s.v->thread, s.p.thread); // yet it is not inside:
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
+    assert_true(run_on(&s) == FAKE_BLOCKED);
+    assert_int_equal(s.v->arch.entries, 2);
+    assert_int_equal(CALL(0, vcpu_kick, 101), OK);
+    fake_interrupts(1);
+    assert_int_equal(s.p.thread->arch.status, VM_EXIT_EVENT);
+    // What comes while the VMM works is seen before the guest runs again.
+    assert_true(run_on(&s) == FAKE_BLOCKED);
+    fake_exit(1, fake_return_fast);
+    CALL(0, event_signal, 100, 8);
+    assert_int_equal(run_on(&s), VM_EXIT_EVENT);
+    assert_int_equal(s.v->page->exit.event.bits, 8);
+}
+
+// Another thread of the VMM takes it over, while the first one is back by the short way.
+static void test_short_way_and_two_threads(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
+    struct thread *other = object_to(fake_object(s.p.process, t), thread);
+    enter(&s);
+    fake_exit(1, fake_return_fast);
+    CALL(1, thread_start, t);
+    fake_advance(10 * MS);
+    assert_ptr_equal(cpus[1]->current, other);
+    assert_true(run_on(&s) == FAKE_BLOCKED);
+    assert_ptr_equal(s.v->thread, other);
+    assert_null(s.p.thread->vcpu);
+    fake_advance(10 * MS);
+    assert_ptr_equal(cpus[1]->current, s.p.thread);
+    assert_int_equal(run_on(&s), ERR_BUSY);
+}
+
+// A vCPU that is destroyed is not entered again, wherever its thread was.
+static void test_short_way_and_destroyed(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    fake_exit(1, fake_return_fast);
+    assert_int_equal(FINISH(0, object_destroy, 101), OK);
+    assert_int_equal(run_on(&s), ERR_HANDLE);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_null(s.p.thread->vcpu);
+}
+
 static void test_run_and_exit(void **state)
 {
     (void)state;
     struct scene s = make_scene();
     enter(&s);
-    fake_exit(1, vcpu_return);
+    fake_exit(1, to_vmm);
     assert_int_equal(fake.state[1], FAKE_USER);
-    assert_int_equal(s.p.thread->arch.status, OK);
+    assert_int_equal(s.p.thread->arch.status, VM_EXIT_EOI);
+    assert_int_equal(s.p.thread->arch.value, 5);
     assert_null(s.v->thread);
     assert_null(s.p.thread->vcpu);
-    fake.refuse_answer = true; // the page holds an answer for the VMM
-    assert_int_equal(CALL(1, vcpu_run, s.h), OK);
+    assert_int_equal(CALL(1, vcpu_run, s.h, VM_RUN_PAGE << 1), ERR_RANGE);
+    fake.answer = VM_EXIT_LAPIC_READ; // the page holds an answer for the VMM
+    assert_int_equal(CALL(1, vcpu_run, s.h), VM_EXIT_LAPIC_READ);
     assert_null(s.v->thread);
 }
 
@@ -91,14 +155,14 @@ static void test_event_ends_run(void **state)
     assert_int_equal(fake.state[1], FAKE_GUEST);
     fake_interrupts(1);
     assert_int_equal(fake.state[1], FAKE_USER);
-    assert_int_equal(s.v->page->exit.kind, VM_EXIT_EVENT);
+    assert_int_equal(s.p.thread->arch.status, VM_EXIT_EVENT);
     assert_int_equal(s.v->page->exit.event.bits, 6);
     assert_int_equal(object_to(fake_object(s.p.process, s.event), event)->bits, 0);
     // Signalled while the VMM works: the next run comes back at once.
     CALL(0, event_signal, 100, 8);
     fake_interrupts(1);
     assert_int_equal(fake.state[1], FAKE_USER);
-    assert_int_equal(CALL(1, vcpu_run, s.h), OK);
+    assert_int_equal(CALL(1, vcpu_run, s.h), VM_EXIT_EVENT);
     assert_int_equal(s.v->page->exit.event.bits, 8);
     enter(&s);
     CALL(0, vcpu_kick, 101);
@@ -300,6 +364,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
+        ON2(test_short_way_out_and_in), ON2(test_short_way_and_two_threads),
+        ON2(test_short_way_and_destroyed),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
         ON2(test_cpuid_is_frozen),
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),

@@ -36,9 +36,15 @@ void fpu_use_vcpu(struct cpu *c, struct vcpu *v) { (void)c; (void)v; }
 void context_load(struct cpu *c, struct vcpu *v) { c->arch.context = v; }
 void context_syscall_msrs(struct cpu *c, const struct vcpu *v) { (void)c; (void)v; }
 void vmx_enter(struct vcpu *v) { (void)v; longjmp(out, 1); }
-void vcpu_return(struct vcpu *v) { (void)v; longjmp(out, 2); }
+void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
+{
+    (void)v;
+    (void)kind;
+    (void)word;
+    longjmp(out, 2);
+}
 void vmx_vcpu_leave(struct vcpu *v) { (void)v; }
-bool vmx_lapic_answer(struct vcpu *v) { (void)v; return true; }
+int64_t vmx_lapic_answer(struct vcpu *v) { (void)v; return 0; }
 bool mce_handled(void) { return false; }
 void rsb_fill(void) { barriers++; }
 

@@ -10,6 +10,9 @@ static inline struct cpu *this_cpu(void)
     return c;
 }
 
+// What of its thread's vCPU is loaded is not to be used without a look any more.
+static inline void arch_vcpu_detached(void) { this_cpu()->arch.ready = NULL; }
+
 // `index`, which is less than `count`; also for a CPU that runs ahead of the check it is inside.
 static inline uint64_t arch_index(uint64_t index, uint64_t count)
 {

@@ -8,7 +8,7 @@
 #include "kernel/lib/types.h"
 
 // A thread's ring-3 registers. TSS.RSP0 points at the end of this, so a trap from ring 3 saves them
-// in place. `vector` is REGS_SYSCALL when a call saved only what it keeps.
+// in place. `vector` is REGS_SYSCALL when a call saved only what it keeps, and in ring 3.
 struct regs {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
     uint64_t vector, error;
@@ -58,6 +58,7 @@ struct arch_cpu {
     struct vcpu *fpu_vcpu;  // whose state is in the FPU registers, see fpu.c
     struct thread *fpu_thread;
     struct thread *user;    // all that ring 3 needs is loaded for this one, see thread.c
+    struct thread *ready;   // and all that its guest needs, see context.c
     uint64_t fpu_xcr0;      // XCR0 now
     uint64_t syscall[4];    // what the SYSCALL MSRs hold; some vCPU's
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded

@@ -7,6 +7,11 @@
 // debug registers are loaded; NULL: nobody's, and ring 3 can read nothing of a guest there. It is
 // NULL or of the running thread's process whenever ring 3 or a guest runs. In: context_load(), and
 // switch_guest() of vmx/ in line; out: context_leave(). Each core on its own.
+//
+// cpu->arch.ready is the thread whose vCPU was entered last, as long as all that its guest needs is
+// loaded: its VMCS and VM's tables, this context, its vector registers and XCR0. The full way into
+// a guest (vmx_resume) sets it; what loads something else, or writes to the vCPU, clears it. Then
+// that thread's vcpu_run() may take the short way (vmx_run_on).
 #include "kernel/arch/x86/x86.h"
 
 static void set_tsc_aux(struct cpu *cpu, uint64_t value)
@@ -20,6 +25,7 @@ static void save(struct cpu *cpu)
     struct vcpu *v = cpu->arch.context;
     if (!v)
         return;
+    cpu->arch.ready = NULL;
     v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
     v->arch.cr2 = read_cr2();
     if (v->arch.dr_armed) {

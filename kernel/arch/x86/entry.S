@@ -16,52 +16,58 @@
     rex.w sysexit               // to RDX, with RSP = RCX
 .endm
 
-// SYSENTER: number RAX, arguments RDI RSI RDX R10 R8 R9; RCX is where to return, R11 the stack.
+// SYSENTER: number EAX, arguments RDI RSI RDX RCX R8 R9; RBX is where to return, R12 the stack.
 // Only what a call keeps is saved, in the thread's own regs. IF is clear, other flags are ring 3's:
 // TF gives #DB in here (trap_debug), AC switches SMAP off.
 .global syscall_entry
 syscall_entry:
     swapgs
     mov %gs:CPU_CURRENT, %rsp
-    mov %rcx, %rbx; or %r11, %rbx; shr $47, %rbx
-    jnz 4f                      // SYSEXIT to there would fault in ring 0
-5:  mov %rcx, REGS_rip(%rsp); mov %r11, REGS_rsp(%rsp); mov %rbp, REGS_rbp(%rsp)
-    movq $-1, REGS_vector(%rsp)
+    mov %ebx, %ebx              // SYSEXIT to an address that is not canonical faults in ring 0
+    mov %r12d, %r12d
+    mov %rbx, REGS_rip(%rsp)
+    mov %r12, REGS_rsp(%rsp)
+    mov %rbp, REGS_rbp(%rsp)
+    test %eax, %eax
+    js vmx_run_on               // SYSCALL_RUN_ON
+.global syscall_usual
+syscall_usual:
     mov %gs:CPU_STACK_TOP, %rsp
-    push $RFLAGS_FIXED; popf
-    mov %r10, %rcx
-    cmp $SYSCALLS_COUNT, %rax
-    jae 2f
-    sbb %r11, %r11              // all ones; a CPU that believes the branch wrongly gets zeros
-    and %r11, %rax
+    push $RFLAGS_FIXED
+    popf
+    and $SYSCALL_MASK, %eax
     mov syscall_table(, %rax, 8), %r11
     call __x86_indirect_thunk_r11
-1:  cmpl $0, %gs:CPU_WORK
-    jne 3f
-    mov %gs:CPU_CURRENT, %rcx
+    cmpl $0, %gs:CPU_WORK
+    jne 1f
     mov %rdx, %rsi              // the second result; callee-saved ones are still ring 3's
-    mov REGS_rip(%rcx), %rdx; mov REGS_rsp(%rcx), %rcx
+    mov %rbx, %rdx
+    mov %r12, %rcx
     .irp reg, edi, r8d, r9d, r10d, r11d
     xor %\reg, %\reg
     .endr
     SYSEXIT sysexit_of_call
-2:  mov $-1, %rax; xor %edx, %edx; jmp 1b // ERR_CALL
-3:  mov %rax, %rdi; mov %rdx, %rsi
+1:  mov %rax, %rdi
+    mov %rdx, %rsi
     call syscall_reschedule     // does not return
-4:  xor %ecx, %ecx              // it faults there when it comes back
-    xor %r11d, %r11d; jmp 5b
 
 // void resume_syscall(struct regs *): back behind a SYSENTER, from regs.
 .global resume_syscall
 resume_syscall:
-    .irp reg, rax, rsi, rbp
-    mov REGS_\reg(%rdi), %\reg
-    .endr
-    mov REGS_rip(%rdi), %rdx; mov REGS_rsp(%rdi), %rcx
+    mov REGS_rax(%rdi), %rax
+    mov REGS_rsi(%rdi), %rsi
+    mov %rdi, %rbx
+    mov REGS_rdi(%rdi), %rdi     // a new thread's argument
+
+// As a system call of the thread RBX returns, with RAX, RSI and RDI.
+.global resume_rbx
+resume_rbx:
+    mov REGS_rip(%rbx), %rdx
+    mov REGS_rsp(%rbx), %rcx
+    mov REGS_rbp(%rbx), %rbp
     .irp reg, ebx, r8d, r9d, r10d, r11d, r12d, r13d, r14d, r15d
     xor %\reg, %\reg
     .endr
-    mov REGS_rdi(%rdi), %rdi     // a new thread's argument
     SYSEXIT sysexit_of_resume
 
 .macro POP_REGS
@@ -74,6 +80,7 @@ resume_syscall:
 // void resume_trap(struct regs *): back to where ring 3 was interrupted, all registers.
 .global resume_trap
 resume_trap:
+    movq $-1, REGS_vector(%rdi) // REGS_SYSCALL, until a trap says otherwise
     mov %rdi, %rsp
     POP_REGS
     swapgs

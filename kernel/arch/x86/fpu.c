@@ -32,6 +32,7 @@ static void set_xcr0(struct cpu *cpu, uint64_t v)
 static void save_loaded(struct cpu *cpu)
 {
     struct thread *t = cpu->arch.fpu_thread;
+    cpu->arch.ready = NULL;
     clts();
     set_xcr0(cpu, features.xcr0);
     if (cpu->arch.fpu_vcpu) {

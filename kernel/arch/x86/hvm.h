@@ -18,8 +18,8 @@ struct hvm_ops {
     void (*vcpu_free)(struct vcpu *v); // any core
     // Does the work that waits for the vCPU and enters its guest.
     NORETURN void (*resume)(struct vcpu *v);
-    // page->entry: checks, then applies. False: page->exit is the answer already.
-    bool (*answer)(struct vcpu *v);
+    // See arch_vcpu_answer().
+    int64_t (*answer)(struct vcpu *v, uint64_t run);
     enum status (*sregs)(struct vcpu *v, bool write);
     // This core forgets its translations of a VM's tables.
     void (*flush)(struct space *s);

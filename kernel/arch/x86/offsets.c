@@ -2,6 +2,7 @@
 // Offsets for the assembly files: compiled to assembly text, from which the build takes the lines
 // that begin with ".set" (symbols, not macros, so that a .irp can put their names together).
 // Never linked.
+#include "kernel/arch/x86/vmx/vmcs.h"
 #include "kernel/core/arch.h"
 
 #define VALUE(name, value) __asm__ volatile("\n.set " #name ", %c0" : : "i"(value))
@@ -13,9 +14,22 @@ void offsets(void)
     OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);
+    OFFSET(CPU_USER, struct cpu, arch.user);
+    OFFSET(CPU_READY, struct cpu, arch.ready);
+    OFFSET(THREAD_MODE, struct thread, mode);
     REG(rax) REG(rsi) REG(rdi) REG(rbp) REG(vector) REG(rip) REG(cs) REG(rflags) REG(rsp)
     OFFSET(VCPU_GPR, struct vcpu, arch.gpr);
     OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
+    OFFSET(VCPU_INJECT, struct vcpu, arch.inject);
+    OFFSET(VCPU_WORK, struct vcpu, work);
     VALUE(REGS_SIZE, sizeof(struct regs));
-    VALUE(SYSCALLS_COUNT, SYSCALL_COUNT);
+    VALUE(MODE_USER, THREAD_USER);
+    VALUE(MODE_GUEST, THREAD_GUEST);
+    VALUE(RUN_SKIP, VM_RUN_SKIP);
+    VALUE(RUN_NEXT, VM_RUN_NEXT);
+    VALUE(SYSCALL_MASK, SYSCALL_SLOTS - 1);
+    VALUE(FIELD_INSN_LEN, EXIT_INSN_LEN);
+    VALUE(FIELD_RIP, GUEST_RIP);
+    VALUE(FIELD_RFLAGS, GUEST_RFLAGS);
+    VALUE(FIELD_INTERRUPTIBILITY, GUEST_INTERRUPTIBILITY);
 }

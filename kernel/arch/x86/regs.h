@@ -43,6 +43,9 @@
 #define RFLAGS_TF    0x100
 #define RFLAGS_IF    0x200
 
+#define BLOCK_STI 1 // of a guest's interruptibility state
+#define BLOCK_SS  2
+
 #define MSR_APIC_BASE       0x1b
 #define MSR_FEATURE_CONTROL 0x3a
 #define MSR_SPEC_CTRL       0x48

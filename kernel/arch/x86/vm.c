@@ -44,7 +44,7 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_
 void arch_vcpu_leave(struct vcpu *v) { hvm->vcpu_leave(v); }
 void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
 enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
-bool arch_vcpu_answer(struct vcpu *v) { return hvm->answer(v); }
+int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run) { return hvm->answer(v, run); }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
 {

@@ -82,8 +82,10 @@ static void load_vcpu(struct vcpu *v)
 {
     if (!v->arch.live || v->core != fake.core)
         panic("core %u touches a vCPU that is not on it", fake.core);
-    if (hw[fake.core].vmcs != v)
+    if (hw[fake.core].vmcs != v) {
         hw_vmptrld(fake.core, v);
+        this_cpu()->arch.ready = NULL;
+    }
     if (!v->arch.fresh)
         return;
     v->arch.fresh = 0;
@@ -113,12 +115,34 @@ void arch_resume_guest(struct vcpu *v)
     if (cpu->guest_space != s && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
     if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
-        v->page->exit.kind = VM_EXIT_EVENT;
         v->page->exit.event.bits = vcpu_take_event(v);
-        vcpu_return(v);
+        vcpu_return(v, VM_EXIT_EVENT, 0);
     }
     __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
                        __ATOMIC_SEQ_CST);
+    cpu->arch.ready = cpu->current;
+    fake_back_to_guest(v);
+}
+
+// As vmx_return_fast() of vmx/entry.S.
+void fake_return_fast(struct vcpu *v)
+{
+    struct thread *t = this_cpu()->current;
+    if (this_cpu()->work)
+        vcpu_return(v, VM_EXIT_PIO, 0);
+    t->mode = THREAD_USER;
+    arch_thread_set_result(t, VM_EXIT_PIO, 0);
+    fake_back_to_user();
+}
+
+// As vmx_run_on() of vmx/entry.S; returns where it is not to be.
+void fake_run_on(void)
+{
+    struct cpu *cpu = this_cpu();
+    struct vcpu *v = hw[fake.core].vmcs;
+    if (cpu->arch.ready != cpu->current || v->work || cpu->work)
+        return;
+    cpu->current->mode = THREAD_GUEST;
     fake_back_to_guest(v);
 }
 
@@ -129,6 +153,7 @@ NORETURN static void switch_guest(struct cpu *cpu, struct vcpu *n)
     if (n->work || n->arch.fresh || !hw_options.pcids)
         arch_resume_guest(n);
     load_vcpu(n);
+    cpu->arch.ready = NULL;
     cr3_leave();
     __atomic_store_n(&cpu->space, own, __ATOMIC_RELAXED);
     if (space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)) {
@@ -205,6 +230,7 @@ void arch_vcpu_leave(struct vcpu *v)
 {
     if (!v->arch.live || v->core != fake.core)
         panic("a vcpu leaves a core that it is not on");
+    this_cpu()->arch.ready = NULL;
     hw_vmclear(fake.core, v);
     v->arch.fresh = 1;
     v->arch.left++;
@@ -226,10 +252,11 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
     return OK;
 }
 
-bool arch_vcpu_answer(struct vcpu *v)
+int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run)
 {
+    (void)run;
     load_vcpu(v);
-    return !fake.refuse_answer;
+    return fake.answer;
 }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s) { s->exits[0] = v->arch.entries; }

@@ -4,4 +4,5 @@
 #include "kernel/core/cpu.h"
 
 struct cpu *this_cpu(void);
+static inline void arch_vcpu_detached(void) { this_cpu()->arch.ready = NULL; }
 static inline uint64_t arch_index(uint64_t index, uint64_t count) { return index % count; }

@@ -8,6 +8,7 @@ struct thread;
 struct arch_cpu {
     uint32_t ipis;       // sent to it and not yet taken
     struct thread *user; // cr3.c clears it
+    struct thread *ready; // its vCPU can be entered as it is
 };
 struct arch_thread {
     uint64_t entry, sp, argument;

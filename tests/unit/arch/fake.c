@@ -118,10 +118,10 @@ static void do_call(void *argument)
 {
     const struct call *c = argument;
     struct thread *t = this_cpu()->current;
-    if (c->number >= SYSCALL_COUNT)
-        panic("no such call");
-    struct syscall_result r =
-        syscall_table[c->number](c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
+    if (c->number & SYSCALL_RUN_ON)
+        fake_run_on();
+    syscall_fn *f = syscall_table[c->number & (SYSCALL_SLOTS - 1)];
+    struct syscall_result r = f(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     arch_thread_set_result(t, r.status, r.value);
     if (this_cpu()->work)
         sched_run();

@@ -28,7 +28,7 @@ struct fake {
     bool irq_masked[IRQ_MAX];
     int off_status;
     void (*map_hook)(struct space *s, uint64_t address); // before each entry is written
-    bool refuse_answer;        // arch_vcpu_answer() says: return to the VMM
+    int64_t answer;            // of arch_vcpu_answer()
     char log[4096];
     size_t log_bytes;
 };
@@ -69,6 +69,10 @@ void fake_advance(uint64_t ticks);
 void fake_exit(uint32_t core, void (*handler)(struct vcpu *v));
 // A handler of an exit: the guest gives way to the next one, if that is in its guest too.
 void fake_exit_yield(struct vcpu *v);
+// One that returns to the VMM by the short way; and a vcpu_run() that looks for the short way back
+// has the number SYS_vcpu_run | SYSCALL_RUN_ON.
+void fake_return_fast(struct vcpu *v);
+void fake_run_on(void);
 // The current thread of the core faults.
 void fake_fault(uint32_t core, uint8_t vector);
 

@@ -87,26 +87,19 @@ void vmx_resume(struct vcpu *v)
     if (v->arch.efer & EFER_SCE)
         context_syscall_msrs(cpu, v);
     cpu->arch.tr_stale = 1; // from the next exit on
+    cpu->arch.ready = cpu->current;
     vmx_enter(v);
 }
 
-// Checks and applies what the VMM wants done. False: page->exit is an answer for it.
-bool vmx_answer(struct vcpu *v)
+// Does what page->entry asks for: see arch_vcpu_answer().
+static int64_t answer_page(struct vcpu *v)
 {
     struct vm_entry *e = &v->page->entry;
     uint32_t flags = __atomic_exchange_n(&e->flags, 0, __ATOMIC_RELAXED);
-    vmx_load(v);
     if (flags & VM_ENTRY_RFLAGS)
         vmwrite(GUEST_RFLAGS, (vmread(GUEST_RFLAGS) & ~0x8d5ull) | (e->rflags & 0x8d5));
     if (flags & VM_ENTRY_RSP)
         vmwrite(GUEST_RSP, e->rsp);
-    if (flags & VM_ENTRY_SKIP) {
-        uint8_t length = e->skip_len;
-        if (length <= 15)
-            vmx_skip(length);
-    }
-    if (likely(!(flags & ~(VM_ENTRY_SKIP | VM_ENTRY_RFLAGS | VM_ENTRY_RSP))))
-        return true;
     if (flags & VM_ENTRY_FAULT) {
         if (e->fault.vector == VECTOR_PF) {
             v->arch.cr2 = e->fault.address;
@@ -121,8 +114,19 @@ bool vmx_answer(struct vcpu *v)
         v->arch.halted = 0;
         v->arch.inject = 1;
     }
+    return flags & VM_ENTRY_LAPIC ? vmx_lapic_answer(v) : 0;
+}
+
+int64_t vmx_answer(struct vcpu *v, uint64_t run)
+{
+    vmx_load(v);
+    if (run & VM_RUN_NEXT)
+        vmx_skip(vmread_hot(EXIT_INSN_LEN) & VM_RUN_SKIP);
+    else if (run & VM_RUN_SKIP)
+        vmx_skip(run & VM_RUN_SKIP);
+    int64_t kind = run & VM_RUN_PAGE ? answer_page(v) : 0;
     v->arch.extint_wait = 0;
-    return (flags & VM_ENTRY_LAPIC) ? vmx_lapic_answer(v) : true;
+    return kind;
 }
 
 const uint8_t vmx_exit_class[EXIT_COUNTERS] = {

@@ -3,6 +3,7 @@
 // straight into the page that the VMM shares, and an entry pops them from there. Nothing else ever
 // uses that "stack": interrupts are off, and NMI, #DF and #MC have stacks of their own.
 #include "offsets.h"
+#include "kernel/arch/x86/regs.h"
 
 .macro POP_GUEST
     // The first RBP is RSP's slot.
@@ -12,6 +13,64 @@
 .endm
 
 .text
+// void vmx_return_fast(struct vcpu *, int64_t kind, uint64_t word): as vcpu_return(), and where
+// nothing else is to be done on this core, at once. The vCPU stays bound to its thread then.
+.global vmx_return_fast
+vmx_return_fast:
+    mov %gs:CPU_CURRENT, %rbx
+    cmpl $0, %gs:CPU_WORK
+    jne vcpu_return
+    cmp %rbx, %gs:CPU_USER
+    jne vcpu_return
+    movb $MODE_USER, THREAD_MODE(%rbx)
+    mov %rsi, %rax
+    mov %rdx, %rsi
+    xor %edi, %edi
+    jmp resume_rbx
+
+// vcpu_run() with SYSCALL_RUN_ON, from syscall_entry with RSP = the thread: in again at once, if
+// its guest is still loaded (cpu->arch.ready), and if RSI asks for no more than to step over an
+// instruction. Else it goes the usual way.
+.global vmx_run_on
+vmx_run_on:
+    cmp %rsp, %gs:CPU_READY
+    jne syscall_usual
+    mov %gs:CPU_VCPU, %rdx
+    movzbl VCPU_INJECT(%rdx), %ecx
+    or VCPU_WORK(%rdx), %ecx
+    or %gs:CPU_WORK, %ecx
+    jnz 4f
+    cmp $RUN_NEXT, %esi
+    jne 2f
+    mov $FIELD_INSN_LEN, %ecx
+    vmread %rcx, %rsi           // which is VM_RUN_SKIP, should it go the usual way yet
+1:  mov $FIELD_INTERRUPTIBILITY, %ecx
+    vmread %rcx, %rcx
+    test $BLOCK_STI | BLOCK_SS, %cl
+    jnz 4f
+    mov $FIELD_RFLAGS, %ecx
+    vmread %rcx, %rcx
+    test $RFLAGS_TF, %ecx
+    jnz 4f
+    mov $FIELD_RIP, %ecx
+    vmread %rcx, %rax
+    add %rsi, %rax
+    vmwrite %rax, %rcx
+3:  movb $MODE_GUEST, THREAD_MODE(%rsp)
+    mov VCPU_GPR(%rdx), %rsp
+    POP_GUEST
+    vmresume
+    jmp vmx_not_entered
+2:  mov %esi, %esi
+    cmp $RUN_SKIP, %esi
+    ja 4f
+    test %esi, %esi
+    jnz 1b
+    jmp 3b
+4:  xor %ecx, %ecx              // a call with other arguments must not find ours
+    xor %edx, %edx
+    jmp syscall_usual
+
 // void vmx_enter(struct vcpu *): does not return; the VMCS is current.
 .global vmx_enter
 .balign 16
@@ -22,9 +81,10 @@ vmx_enter:
     POP_GUEST
     jne 1f
     vmresume
-    jmp 2f
+    jmp vmx_not_entered
 1:  vmlaunch
-2:  mov %gs:CPU_STACK_TOP, %rsp
+vmx_not_entered:
+    mov %gs:CPU_STACK_TOP, %rsp
     mov %gs:CPU_VCPU, %rdi
     call vmx_entry_failed
 
@@ -41,6 +101,6 @@ vmx_exit_entry:
     mov %rax, %rsp
     POP_GUEST
     vmresume
-    jmp 2b
+    jmp vmx_not_entered
 
 .section .note.GNU-stack, "", @progbits

@@ -67,6 +67,7 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
     if (unlikely(space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)))
         switch_slowly(cpu, n);
     cpu->arch.user = NULL;
+    cpu->arch.ready = NULL;
     cpu->arch.fpu_vcpu = n;
     clts();
     fpu_save(v->arch.fpu);
@@ -116,25 +117,17 @@ static enum exit_action exit_hypercall(struct vcpu *v)
 
 NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
 {
-    static const uint32_t mask[8] = { 0xff, 0xffff, 0, 0xffffffff };
-    struct vm_exit *e = &v->page->exit;
-    uint64_t q = vmread_hot(EXIT_QUALIFICATION);
-    e->kind = VM_EXIT_PIO;
-    e->insn_len = (uint32_t)vmread_hot(EXIT_INSN_LEN);
-    e->pio.port = (uint16_t)(q >> 16);
-    e->pio.size = (uint8_t)((q & 7) + 1);
-    e->pio.in = q >> 3 & 1;
-    e->pio.string = q >> 4 & 1;
-    e->pio.rep = q >> 5 & 1;
-    e->pio.data = (uint32_t)v->page->gpr[GPR_RAX] & mask[q & 7];
-    if (unlikely(q & 0x10)) {
-        e->pio.gva = vmread(GUEST_LINEAR);
+    uint64_t word = vmread_hot(EXIT_QUALIFICATION); // which VM_PIO_* are
+    if (unlikely(word & VM_PIO_STRING)) {
         uint64_t info = vmread(EXIT_INSN_INFO);
-        e->pio.addr_size = (uint8_t)(2u << (info >> 7 & 3));
-        e->pio.segment = q >> 3 & 1 ? 0 : info >> 15 & 7; // INS: always ES
+        v->page->exit.pio = (struct vm_exit_pio){
+            .gva = vmread(GUEST_LINEAR),
+            .addr_size = (uint8_t)(2u << (info >> 7 & 3)),
+            .segment = word & VM_PIO_IN ? 0 : info >> 15 & 7, // INS: always ES
+        };
         vmx_fill_facts(v);
     }
-    vcpu_return(v);
+    vmx_return_fast(v, VM_EXIT_PIO, word);
 }
 
 // A fetch from a large page that has yet to be split is no access to a device.
@@ -155,8 +148,6 @@ static enum exit_action exit_mmio(struct vcpu *v)
     uint64_t q = vmread_hot(EXIT_QUALIFICATION);
     bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
     struct vm_exit *e = &v->page->exit;
-    e->kind = VM_EXIT_MMIO;
-    e->insn_len = 0;
     e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
     e->mmio.gva = vmread_hot(GUEST_LINEAR);
     e->mmio.access = q & 7;
@@ -169,7 +160,7 @@ static enum exit_action exit_mmio(struct vcpu *v)
     if (unlikely(q & 4) && may_fetch(v, e->mmio.gpa))
         return EXIT_RESUME;
     vmx_fill_facts(v);
-    vcpu_return(v);
+    vmx_return_fast(v, VM_EXIT_MMIO, 0);
 }
 
 static enum exit_action exit_nmi(struct vcpu *v)

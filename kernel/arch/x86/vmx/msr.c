@@ -111,8 +111,8 @@ void vmx_exit_apic_access(struct vcpu *v)
     vmx_return(v, VM_EXIT_MMIO);
 }
 
-// VM_ENTRY_LAPIC. True: enter the guest; false: page->exit holds the answer to a read.
-bool vmx_lapic_answer(struct vcpu *v)
+// VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.
+int64_t vmx_lapic_answer(struct vcpu *v)
 {
     struct vm_entry e = v->page->entry;
     if (e.lapic.write) {
@@ -120,10 +120,9 @@ bool vmx_lapic_answer(struct vcpu *v)
         if (v->arch.secondary & SEC_VINTR) // the CPU has a copy of the highest vectors
             v->arch.inject = 1;
         vmx_vlapic_actions(v);
-        return true;
+        return 0;
     }
-    v->page->exit.kind = VM_EXIT_LAPIC_READ;
     v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
     vmx_vlapic_actions(v);
-    return false;
+    return VM_EXIT_LAPIC_READ;
 }

@@ -156,6 +156,7 @@ static void read_all(struct vcpu *v, struct vcpu_sregs *s)
 static void write_all(struct vcpu *v, struct vcpu_sregs *s)
 {
     bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
+    this_cpu()->arch.ready = NULL;
     s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
     // Without DR0-3 of its own a breakpoint would be at an address of another guest's.
     s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;

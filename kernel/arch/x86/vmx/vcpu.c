@@ -82,6 +82,7 @@ static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
 {
     vmptrld(&v->arch.vmcs);
     cpu->arch.vcpu = v;
+    cpu->arch.ready = NULL;
     vmx_set_timer(cpu, rdtsc());
     if (!v->arch.fresh)
         return;

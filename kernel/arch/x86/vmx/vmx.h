@@ -82,9 +82,7 @@ enum exit_reason {
 #define SS_DPL  (3u << 5)  // of GUEST_SS_ACCESS: the privilege level
 #define CS_LONG (1u << 13) // of GUEST_CS_ACCESS
 
-#define BLOCK_STI 1u
-#define BLOCK_SS  2u
-#define BLOCK_NMI 8u
+#define BLOCK_NMI 8u // of GUEST_INTERRUPTIBILITY; BLOCK_STI, BLOCK_SS: regs.h
 
 #define PENDING_BREAKPOINT (1u << 12) // of GUEST_PENDING_DEBUG
 #define PENDING_STEP       (1u << 14)
@@ -148,7 +146,7 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v);
 void vmx_vlapic_actions(struct vcpu *v);
 NORETURN void vmx_exit_apic_access(struct vcpu *v);
 enum exit_action vmx_exit_apic_write(struct vcpu *v);
-bool vmx_lapic_answer(struct vcpu *v);
+int64_t vmx_lapic_answer(struct vcpu *v);
 // inject.c
 // Always EXIT_RESUME.
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
@@ -163,8 +161,9 @@ extern const uint8_t vmx_exit_class[];   // by basic exit reason, see hvm.h
 NORETURN void vmx_resume(struct vcpu *v);
 uint64_t *vmx_exit(struct vcpu *v);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
-bool vmx_answer(struct vcpu *v);
+int64_t vmx_answer(struct vcpu *v, uint64_t run);
 // entry.S
+NORETURN void vmx_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
 NORETURN void vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
 NORETURN void vmx_entry_failed(struct vcpu *v);
@@ -176,8 +175,7 @@ static inline enum exit_action vmx_inject_gp(struct vcpu *v)
 
 NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
 {
-    v->page->exit.kind = kind;
-    vcpu_return(v);
+    vcpu_return(v, kind, 0);
 }
 
 // The one place that advances RIP; in line for the exits that come most.

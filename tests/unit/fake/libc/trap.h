@@ -23,6 +23,11 @@ static inline int64_t trap3(uint64_t number, uint64_t a, uint64_t b, uint64_t c,
     return fake_trap(number, arguments, second);
 }
 
+static inline int64_t trap2(uint64_t number, uint64_t a, uint64_t b, uint64_t *second)
+{
+    return trap3(number, a, b, 0, second);
+}
+
 static inline int64_t trap1(uint64_t number, uint64_t a)
 {
     return trap6(number, a, 0, 0, 0, 0, 0);
