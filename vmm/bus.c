@@ -37,6 +37,7 @@ void bus_init(struct bus *bus)
     memset(bus, 0, sizeof(*bus));
     bus->port[0].ops = &nobody_ops;
     bus->nr_ports = 1;
+    bus->last_mmio = &bus->port[0];
 }
 
 const char *bus_error(const struct bus *bus)
@@ -102,6 +103,7 @@ bool bus_add_mmio(struct bus *bus, const struct device_ops *ops, void *dev, uint
     memmove(&bus->mmio[at + 1], &bus->mmio[at], (bus->nr_mmio - at) * sizeof(bus->mmio[0]));
     bus->mmio[at] = range;
     bus->nr_mmio++;
+    bus->last_mmio = &bus->port[0];
     return true;
 }
 
@@ -136,10 +138,6 @@ enum bus_result bus_port_write_split(struct bus *bus, uint16_t port, unsigned si
 
 static const struct bus_range *bus_mmio_find(struct bus *bus, uint64_t addr)
 {
-    const struct bus_range *last = &bus->mmio[bus->last_mmio];
-
-    if (bus->nr_mmio != 0 && addr >= last->base && addr <= last->last)
-        return last;
     unsigned low = 0;
     unsigned high = bus->nr_mmio;
     while (low < high) {
@@ -150,8 +148,7 @@ static const struct bus_range *bus_mmio_find(struct bus *bus, uint64_t addr)
         } else if (addr > r->last) {
             low = mid + 1;
         } else {
-            bus->last_mmio = mid;
-            return r;
+            return bus->last_mmio = r;
         }
     }
     return NULL;
@@ -162,14 +159,13 @@ bool bus_mmio_claimed(struct bus *bus, uint64_t addr)
     return bus_mmio_find(bus, addr) != NULL;
 }
 
-uint64_t bus_mmio_read(struct bus *bus, uint64_t addr, unsigned size)
+uint64_t bus_mmio_read_any(struct bus *bus, uint64_t addr, unsigned size)
 {
     const struct bus_range *r = bus_mmio_find(bus, addr);
     uint64_t value = 0;
 
     if (r != NULL && bus_range_takes(r, addr, size)) {
-        value = r->ops->read(r->dev, addr - r->base, size);
-        return size == 8 ? value : value & ((1ULL << (size * 8)) - 1);
+        return bus_value(r->ops->read(r->dev, addr - r->base, size), size);
     }
     for (unsigned i = 0; i < size; i++) {
         r = bus_mmio_find(bus, addr + i);
@@ -179,7 +175,7 @@ uint64_t bus_mmio_read(struct bus *bus, uint64_t addr, unsigned size)
     return value;
 }
 
-enum bus_result bus_mmio_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
+enum bus_result bus_mmio_write_any(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
     const struct bus_range *r = bus_mmio_find(bus, addr);
 

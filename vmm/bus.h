@@ -52,7 +52,7 @@ struct bus {
     unsigned nr_ports;
     struct bus_range mmio[BUS_MAX_MMIO_RANGES]; // sorted by base
     unsigned nr_mmio;
-    unsigned last_mmio; // the range that the last access met
+    const struct bus_range *last_mmio; // that the last access met
     char error[BUS_ERROR_SIZE];
 };
 
@@ -105,5 +105,34 @@ static inline enum bus_result bus_port_write(struct bus *bus, uint16_t port, uns
 // Accesses of 1 to 8 bytes to guest-physical space that is not RAM. Unclaimed bytes read as all
 // ones. bus_mmio_claimed() tells whether any device decodes the byte at `addr`.
 bool bus_mmio_claimed(struct bus *bus, uint64_t addr);
-uint64_t bus_mmio_read(struct bus *bus, uint64_t addr, unsigned size);
-enum bus_result bus_mmio_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value);
+uint64_t bus_mmio_read_any(struct bus *bus, uint64_t addr, unsigned size);
+enum bus_result bus_mmio_write_any(struct bus *bus, uint64_t addr, unsigned size, uint64_t value);
+
+static inline bool bus_mmio_again(const struct bus_range *r, uint64_t addr, unsigned size)
+{
+    return addr - r->base <= r->last - r->base && bus_range_takes(r, addr, size);
+}
+
+static inline uint64_t bus_value(uint64_t value, unsigned size)
+{
+    return size == 8 ? value : value & ((1ULL << (size * 8)) - 1);
+}
+
+static inline uint64_t bus_mmio_read(struct bus *bus, uint64_t addr, unsigned size)
+{
+    const struct bus_range *r = bus->last_mmio;
+
+    if (bus_mmio_again(r, addr, size))
+        return bus_value(r->ops->read(r->dev, addr - r->base, size), size);
+    return bus_mmio_read_any(bus, addr, size);
+}
+
+static inline enum bus_result bus_mmio_write(struct bus *bus, uint64_t addr, unsigned size,
+                                             uint64_t value)
+{
+    const struct bus_range *r = bus->last_mmio;
+
+    if (bus_mmio_again(r, addr, size))
+        return r->ops->write(r->dev, addr - r->base, size, value);
+    return bus_mmio_write_any(bus, addr, size, value);
+}

@@ -195,7 +195,7 @@ static inline __attribute__((always_inline)) int exit_dispatch(struct vmm *vmm, 
     if (likely(kind == VM_EXIT_PIO))
         return exit_pio(vmm, word);
     if (kind == VM_EXIT_MMIO)
-        return demand_has(vmm->page->exit.mmio.gpa) ? exit_demand(vmm) : exit_mmio(vmm);
+        return demand_has(vmm->page->exit.mmio.gpa) ? exit_demand(vmm) : exit_mmio(vmm, word);
     return exit_other(vmm, kind);
 }
 

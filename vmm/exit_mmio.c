@@ -38,33 +38,33 @@ static int kill_instruction(struct vmm *vmm)
 }
 
 // Accesses that no operand of an instruction made.
-static COLD int exit_mmio_indirect(struct vmm *vmm)
+static COLD int exit_mmio_indirect(struct vmm *vmm, uint64_t word)
 {
     const struct vm_exit *exit = &vmm->page->exit;
     struct guest_fault fault = { .vector = VECTOR_UD };
 
-    if (exit->mmio.page_walk) {
+    if ((word & (VM_MMIO_GVA | VM_MMIO_OPERAND)) == VM_MMIO_GVA) {
         // Page tables where nothing is: all ones, so present, with reserved bits set.
         fault = (struct guest_fault){ VECTOR_PF, true, PF_P | PF_RSVD, exit->mmio.gva };
-        if (exit->mmio.access & VM_ACCESS_EXEC)
+        if (word & VM_MMIO_EXEC)
             fault.error |= PF_I;
         if (exit->cpu.cpl == 3)
             fault.error |= PF_U;
         return exit_fault(vmm, &fault);
     }
-    if (exit->mmio.access & VM_ACCESS_EXEC) // FF FF is not an instruction
+    if (word & VM_MMIO_EXEC) // FF FF is not an instruction
         return exit_fault(vmm, &fault);
     return exit_kill(vmm, "the CPU itself accesses gpa 0x%" PRIx64 ", which is not memory",
                      exit->mmio.gpa);
 }
 
-static COLD int exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
+static COLD int exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn, uint64_t word)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
     struct guest_fault fault = { 0 };
     enum insn_run run;
-    uint8_t access = page->exit.mmio.access;
+    uint64_t access = word & (VM_MMIO_READ | VM_MMIO_WRITE | VM_MMIO_EXEC);
 
     if (insn->op == INSN_FLUSH)
         return exit_skip(vmm, insn->length);
@@ -74,7 +74,7 @@ static COLD int exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn)
         return exit_kill(vmm, "its segments could not be read");
     if (insn->op == INSN_PUSH || insn->op == INSN_POP) {
         // The other direction would be a stack in a device.
-        if (access != (insn->op == INSN_PUSH ? VM_ACCESS_READ : VM_ACCESS_WRITE))
+        if (access != (insn->op == INSN_PUSH ? VM_MMIO_READ : VM_MMIO_WRITE))
             return kill_instruction(vmm);
         run = insn_run_stack(insn, &vmm->ram, bus, page, &fault);
     } else {
@@ -198,22 +198,24 @@ static COLD int exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
                                         : exit_mmio_crossing(vmm, insn, start);
 }
 
-int exit_mmio(struct vmm *vmm)
+int exit_mmio(struct vmm *vmm, uint64_t word)
 {
     struct vcpu_page *page = vmm->page;
     const struct vm_exit *exit = &page->exit;
     uint64_t gpa = exit->mmio.gpa, offset = gpa & (PAGE_SIZE - 1);
     struct guest_fault fault;
     const struct insn *insn;
-    enum insn_status status;
 
-    if (!exit->mmio.gva_valid || exit->mmio.page_walk || (exit->mmio.access & VM_ACCESS_EXEC))
-        return exit_mmio_indirect(vmm);
-    status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
-    if (status != INSN_OK)
-        return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+    if ((word & (VM_MMIO_EXEC | VM_MMIO_GVA | VM_MMIO_OPERAND)) != (VM_MMIO_GVA | VM_MMIO_OPERAND))
+        return exit_mmio_indirect(vmm, word);
+    insn = insn_again(&vmm->insns, &vmm->ram, exit);
+    if (insn == NULL) {
+        enum insn_status status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
+        if (status != INSN_OK)
+            return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+    }
     if (!insn_is_simple(insn))
-        return exit_mmio_two_operands(vmm, insn);
+        return exit_mmio_two_operands(vmm, insn, word);
     if (PAGE_OF(gpa) == LAPIC_BASE)
         return exit_lapic(vmm, insn);
     if (offset == 0) {

@@ -2,14 +2,16 @@
 //
 // Instructions that touch memory which is not RAM: what they are, and what they do.
 //
-// A decoded instruction is a small struct without pointers, kept in a cache whose key is the bytes
-// at RIP and the code size, compared in full: a guest that rewrites its code gets what it wrote.
+// A decoded instruction is a small struct without pointers, kept in a cache with a line for each
+// low part of RIP. The bytes at RIP and the code size are compared in full: a guest that rewrites
+// its code gets what it wrote.
 // Decoding (insn_decode.c, by Zydis) and executing (insn_exec.c, insn_string.c) share this header.
 // Owned by the VMM's only thread.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "kernel/abi/vcpu.h"
 #include "vmm/bus.h"
 #include "vmm/memory.h"
@@ -65,11 +67,11 @@ struct insn_code {
 
 enum { INSN_CACHE_SIZE = 256 };
 struct insn_cache {
-    struct {
-        uint64_t low, high;
-        uint8_t code_size; // 0: empty
+    struct insn_line {
+        uint64_t low;      // bytes 0 to 7
+        uint64_t high;     // code size, and above it bytes 8 to 14; 0: empty
         struct insn insn;
-    } line[INSN_CACHE_SIZE];
+    } __attribute__((aligned(64))) line[INSN_CACHE_SIZE];
     struct insn_code code; // of the last lookup, for messages
 };
 
@@ -80,6 +82,27 @@ enum insn_status {
 };
 
 void insn_cache_init(struct insn_cache *cache);
+
+static inline struct insn_line *insn_line(struct insn_cache *cache, uint64_t rip)
+{
+    return &cache->line[rip % INSN_CACHE_SIZE];
+}
+
+// insn_fetch() for the case that comes most: 64-bit code in one page of RAM, which has been
+// decoded. NULL: it is another case.
+static inline const struct insn *insn_again(struct insn_cache *cache, const struct guest_ram *ram,
+                                            const struct vm_exit *exit)
+{
+    const struct insn_line *line = insn_line(cache, exit->rip);
+    uint64_t gpa, bytes[2];
+
+    if (exit->cpu.code_size != 8 || exit->rip % PAGE_SIZE > PAGE_SIZE - 16 ||
+        !walk_code(ram, &exit->cpu, exit->rip, &gpa) ||
+        gpa - RAM_EXTENDED >= ram->low_end - RAM_EXTENDED) // 16 more are in the same page
+        return NULL;
+    memcpy(bytes, ram->base + gpa, 16);
+    return line->low == bytes[0] && line->high == (bytes[1] << 8 | 8) ? &line->insn : NULL;
+}
 
 // The instruction at RIP of `exit`, from the cache or decoded. *insn stays valid until the next
 // call.

@@ -295,18 +295,16 @@ enum insn_status insn_fetch(struct insn_cache *cache, const struct guest_ram *ra
     code->count = 0;
     if (!code_read(ram, exit, code, fault))
         return INSN_FAULT;
-    uint64_t hash = (code->low ^ code->high * 31) * 0x9E3779B97F4A7C15ull >> 56;
-    __typeof__(&cache->line[0]) line = &cache->line[hash];
-    _Static_assert(INSN_CACHE_SIZE == 256, "the hash has 8 bits");
-    if (line->low != code->low || line->high != code->high || line->code_size != size) {
-        line->code_size = 0;
+    struct insn_line *line = insn_line(cache, exit->rip);
+    uint64_t high = code->high << 8 | size;
+    if (line->low != code->low || line->high != high) {
+        line->high = 0;
         if (!insn_decode(code, size, &line->insn)) {
             // The page behind could not be read, and it is needed: that fault comes first.
             return code->count < INSN_BYTES ? INSN_FAULT : INSN_UNSUPPORTED;
         }
         line->low = code->low;
-        line->high = code->high;
-        line->code_size = size;
+        line->high = high;
     }
     // A line made from more bytes than there are now, of which the missing ones were zero.
     if (line->insn.length > code->count)

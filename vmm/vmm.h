@@ -54,7 +54,7 @@ int exit_kill(struct vmm *vmm, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 // MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
-int exit_mmio(struct vmm *vmm);
+int exit_mmio(struct vmm *vmm, uint64_t word);
 int exit_lapic_read(struct vmm *vmm);
 int exit_pio_string(struct vmm *vmm, uint64_t word);
 

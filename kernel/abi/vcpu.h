@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 // Why vcpu_run() returned: its result. What there is to say of it stands in page->exit; of
-// VM_EXIT_PIO first of all in the second result, VM_PIO_*.
+// VM_EXIT_PIO and VM_EXIT_MMIO first of all in the second result, VM_PIO_* or VM_MMIO_*.
 enum vm_exit_kind {
     VM_EXIT_EVENT = 1,  // the vCPU's event has bits (they are in `event.bits` and were cleared)
     VM_EXIT_PIO,        // IN, OUT; with VM_PIO_STRING INS, OUTS, and page->exit.pio
@@ -24,7 +24,13 @@ enum vm_exit_kind {
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 
-enum vm_access { VM_ACCESS_READ = 1, VM_ACCESS_WRITE = 2, VM_ACCESS_EXEC = 4 };
+// Of VM_EXIT_MMIO, in the second result.
+#define VM_MMIO_READ    1u
+#define VM_MMIO_WRITE   2u
+#define VM_MMIO_EXEC    4u
+#define VM_MMIO_GVA     0x80u  // exit.mmio.gva is valid; else it was no instruction's access
+#define VM_MMIO_OPERAND 0x100u // with GVA: it is the instruction's own; else the guest's page
+                               // tables themselves lie there
 
 // Of VM_EXIT_PIO. OUT's value is in RAX.
 #define VM_PIO_SIZE(word) (((word) & 7) + 1) // 1, 2 or 4 bytes
@@ -43,10 +49,7 @@ struct vm_exit_pio {
 
 struct vm_exit_mmio {
     uint64_t gpa;
-    uint64_t gva;      // linear address, when gva_valid
-    uint8_t access;    // enum vm_access
-    uint8_t gva_valid; // 0: the access came from elsewhere than the instruction's own operand
-    uint8_t page_walk; // 1: the guest's page tables themselves lie there
+    uint64_t gva; // linear address
 };
 
 struct vm_exit_killed {

@@ -110,7 +110,8 @@ static struct cpuid_regs cpuid(uint32_t leaf, uint32_t sub)
     // The upper halves are not looked at, and are cleared.
     uint64_t upper = 0xdeadbeefull << 32;
     uint64_t gpr[4] = { upper | leaf, upper | sub, UINT64_MAX, UINT64_MAX };
-    cpuid_emulate(&p, &c, gpr);
+    if (!cpuid_emulate(&p, &c, gpr))
+        cpuid_no_subleaf(&c, gpr);
     for (int i = 0; i < 4; i++)
         assert_int_equal(gpr[i] >> 32, 0);
     return (struct cpuid_regs){ (uint32_t)gpr[0], (uint32_t)gpr[3], (uint32_t)gpr[1],

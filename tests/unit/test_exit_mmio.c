@@ -9,9 +9,10 @@ static void mmio(const char *code, uint64_t gpa, uint8_t access)
 {
     ram_write(&world->vmm.ram, MMIO_CODE, code, 16);
     world->kind = VM_EXIT_MMIO;
+    world->word = access | VM_MMIO_GVA | VM_MMIO_OPERAND;
     world->page.exit = (struct vm_exit){
         .rip = MMIO_CODE, .rflags = 2, .rsp = 0x80000,
-        .mmio = { .gpa = gpa, .gva = gpa, .access = access, .gva_valid = 1 },
+        .mmio = { .gpa = gpa, .gva = gpa },
         .cpu = { .code_size = 8 },
     };
 }
@@ -20,16 +21,16 @@ static void test_mmio_read_and_write(void **state)
 {
     (void)state;
     world->page.gpr[GPR_RCX] = 0x99887766AABBCCDD;
-    mmio("\x89\x0E             ", BENCH_MMIO_BASE + 4, VM_ACCESS_WRITE); // mov [rsi], ecx
+    mmio("\x89\x0E             ", BENCH_MMIO_BASE + 4, VM_MMIO_WRITE); // mov [rsi], ecx
     expect_entry(SKIPS);
     assert_int_equal(world->skipped, 2);
-    mmio("\x8B\x06             ", BENCH_MMIO_BASE, VM_ACCESS_READ); // mov eax, [rsi]
+    mmio("\x8B\x06             ", BENCH_MMIO_BASE, VM_MMIO_READ); // mov eax, [rsi]
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xAABBCCDD);
     mmio("\x81\x0E\x00\x00\x01\x00         ", BENCH_MMIO_BASE, 3); // or dword [rsi], 0x10000
     expect_entry(SKIPS | VM_ENTRY_RFLAGS);
     assert_int_equal(world->vmm.machine.bench_mmio.value, 0xAABBCCDD | 0x10000);
-    mmio("\x8B\x06             ", 0xD0000000, VM_ACCESS_READ); // nothing there
+    mmio("\x8B\x06             ", 0xD0000000, VM_MMIO_READ); // nothing there
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
@@ -44,7 +45,7 @@ static void test_cache_lines(void **state)
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
         for (unsigned k = 0; k < 4; k++) {
-            mmio(code[i], gpa[k], VM_ACCESS_READ);
+            mmio(code[i], gpa[k], VM_MMIO_READ);
             expect_entry(SKIPS);
             assert_int_equal(world->skipped, i == 0 ? 3 : 4);
         }
@@ -58,30 +59,30 @@ static void test_mmio_from_ram_into_nowhere(void **state)
     (void)state;
     guest_put(&world->vmm.ram, end - 4, 4, 0x11223344);
     world->page.gpr[GPR_RSI] = end - 3;
-    mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ); // mov rax, [rsi]
+    mmio("\x48\x8B\x06            ", end, VM_MMIO_READ); // mov rax, [rsi]
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFFFF112233);
     world->page.gpr[GPR_RCX] = 0x99887766AABBCCDD;
     world->page.gpr[GPR_RSI] = end - 12;
     world->page.gpr[GPR_RBX] = 2;
-    mmio("\x48\x89\x4C\x9E\x01          ", end, VM_ACCESS_WRITE); // mov [rsi+rbx*4+1], rcx
+    mmio("\x48\x89\x4C\x9E\x01          ", end, VM_MMIO_WRITE); // mov [rsi+rbx*4+1], rcx
     expect_entry(SKIPS);
     assert_int_equal(guest_get(&world->vmm.ram, end - 4, 4), 0xBBCCDD44);
     // The same value at the page's start is not the one that begins before.
     world->page.gpr[GPR_RSI] = end;
-    mmio("\x48\x8B\x06            ", end, VM_ACCESS_READ);
+    mmio("\x48\x8B\x06            ", end, VM_MMIO_READ);
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], ~0ull);
     assert_int_equal(world->sregs_reads, 0);
     world->page.gpr[GPR_RSI] = 0x1000;
     world->page.sregs.fs.base = end - 0x1004;
-    mmio("\x64\x48\x8B\x06           ", end, VM_ACCESS_READ); // mov rax, fs:[rsi]
+    mmio("\x64\x48\x8B\x06           ", end, VM_MMIO_READ); // mov rax, fs:[rsi]
     expect_entry(SKIPS);
     assert_int_equal(world->sregs_reads, 1);
     assert_int_equal(world->page.gpr[GPR_RAX] >> 32, 0xFFFFFFFF);
     assert_int_equal((uint32_t)world->page.gpr[GPR_RAX], 0xBBCCDD44);
     world->page.gpr[GPR_RSI] = end - 4;
-    mmio("\xFF\x36             ", end, VM_ACCESS_READ); // push qword [rsi]
+    mmio("\xFF\x36             ", end, VM_MMIO_READ); // push qword [rsi]
     expect_entry(SKIPS | VM_ENTRY_RSP);
     assert_int_equal(guest_get(&world->vmm.ram, 0x80000 - 8, 8), 0xFFFFFFFFBBCCDD44);
 }
@@ -89,35 +90,33 @@ static void test_mmio_from_ram_into_nowhere(void **state)
 static void test_mmio_without_operand(void **state)
 {
     (void)state;
-    mmio("               ", 0xD0000000, VM_ACCESS_EXEC);
+    mmio("               ", 0xD0000000, VM_MMIO_EXEC);
     expect_entry(VM_ENTRY_FAULT);
     assert_int_equal(world->page.entry.fault.vector, VECTOR_UD);
-    mmio("               ", 0xD0000000, VM_ACCESS_READ);
-    world->page.exit.mmio.page_walk = 1;
+    mmio("               ", 0xD0000000, VM_MMIO_READ);
+    world->word &= ~(uint64_t)VM_MMIO_OPERAND;
     expect_entry(VM_ENTRY_FAULT);
     assert_int_equal(world->page.entry.fault.vector, VECTOR_PF);
     assert_int_equal(world->page.entry.fault.error, 9);
-    world->page.exit.mmio.page_walk = 0;
-    world->page.exit.mmio.gva_valid = 0;
+    world->word &= ~(uint64_t)VM_MMIO_GVA;
     assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
-    mmio("\x0F\x28\x06            ", 0xD0000000, VM_ACCESS_READ); // movaps
+    mmio("\x0F\x28\x06            ", 0xD0000000, VM_MMIO_READ); // movaps
     assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
 }
 
 // Whatever touches a page of the text window gets it, and is tried again.
 static void test_demand(void **state)
 {
-    struct vm_exit_mmio *access = &world->page.exit.mmio;
+    // By an instruction, by the delivery of an event, by a page walk, by a fetch.
+    static const uint64_t words[] = {
+        VM_MMIO_READ | VM_MMIO_GVA | VM_MMIO_OPERAND, VM_MMIO_READ, VM_MMIO_READ | VM_MMIO_GVA,
+        VM_MMIO_EXEC | VM_MMIO_GVA | VM_MMIO_OPERAND,
+    };
     (void)state;
 
     for (unsigned i = 0; i < 4; i++) {
-        mmio("\x8B\x06             ", RAM_TEXT + i * PAGE_SIZE + 0xFFC, VM_ACCESS_READ);
-        if (i == 1)
-            access->gva_valid = 0; // by the delivery of an event
-        if (i == 2)
-            access->page_walk = 1;
-        if (i == 3)
-            access->access = VM_ACCESS_EXEC;
+        mmio("\x8B\x06             ", RAM_TEXT + i * PAGE_SIZE + 0xFFC, VM_MMIO_READ);
+        world->word = words[i];
         expect_entry(0);
         assert_int_equal(world->maps, i + 1);
         assert_int_equal(world->arguments[0], VM);
@@ -127,12 +126,12 @@ static void test_demand(void **state)
         assert_int_equal(world->arguments[4], RAM_TEXT + i * PAGE_SIZE);
         assert_int_equal(world->arguments[5], PROT_READ | PROT_WRITE | PROT_EXEC);
     }
-    mmio("\x8B\x06             ", RAM_TEXT - 4, VM_ACCESS_READ);
+    mmio("\x8B\x06             ", RAM_TEXT - 4, VM_MMIO_READ);
     expect_entry(SKIPS);
-    mmio("\x8B\x06             ", RAM_TEXT_END, VM_ACCESS_READ);
+    mmio("\x8B\x06             ", RAM_TEXT_END, VM_MMIO_READ);
     expect_entry(SKIPS);
     assert_int_equal(world->maps, 4);
-    mmio("\x8B\x06             ", RAM_TEXT_END - 1, VM_ACCESS_READ);
+    mmio("\x8B\x06             ", RAM_TEXT_END - 1, VM_MMIO_READ);
     world->map_status = ERR_QUOTA;
     assert_int_equal(exit_handle(&world->vmm, world->kind, world->word), EXIT_KILL);
 }
@@ -156,7 +155,7 @@ static void test_demand_register(void **state)
 static void test_mmio_string(void **state)
 {
     (void)state;
-    mmio("\xF3\xA5             ", BENCH_MMIO_BASE, VM_ACCESS_READ); // rep movsd
+    mmio("\xF3\xA5             ", BENCH_MMIO_BASE, VM_MMIO_READ); // rep movsd
     world->vmm.machine.bench_mmio.value = 0x01020304;
     world->page.gpr[GPR_RSI] = BENCH_MMIO_BASE;
     world->page.gpr[GPR_RDI] = 0x5000;
@@ -164,7 +163,7 @@ static void test_mmio_string(void **state)
     expect_entry(SKIPS);
     assert_int_equal(guest_get(&world->vmm.ram, 0x5008, 8), 0x01020304);
     assert_int_equal(world->sregs_reads, 0); // flat segments need no look
-    mmio("\x64\xAD             ", BENCH_MMIO_BASE, VM_ACCESS_READ); // lods dword fs:
+    mmio("\x64\xAD             ", BENCH_MMIO_BASE, VM_MMIO_READ); // lods dword fs:
     world->page.gpr[GPR_RSI] = 0;
     world->page.sregs.fs.base = BENCH_MMIO_BASE;
     expect_entry(SKIPS);
@@ -176,12 +175,12 @@ static void test_local_apic(void **state)
 {
     (void)state;
     world->page.gpr[GPR_RCX] = 0x10F;
-    mmio("\x89\x0E             ", 0xFEE000F0, VM_ACCESS_WRITE);
+    mmio("\x89\x0E             ", 0xFEE000F0, VM_MMIO_WRITE);
     expect_entry(VM_ENTRY_LAPIC | SKIPS);
     assert_int_equal(world->page.entry.lapic.offset, 0xF0);
     assert_int_equal(world->page.entry.lapic.write, 1);
     assert_int_equal(world->page.entry.lapic.value, 0x10F);
-    mmio("\x8B\x06             ", 0xFEE00020, VM_ACCESS_READ);
+    mmio("\x8B\x06             ", 0xFEE00020, VM_MMIO_READ);
     expect_entry(VM_ENTRY_LAPIC);
     assert_int_equal(world->page.entry.lapic.offset, 0x20);
     assert_int_equal(world->page.entry.lapic.write, 0);
@@ -199,7 +198,7 @@ static void test_local_apic(void **state)
     assert_int_equal(world->page.entry.lapic.write, 1);
     assert_int_equal(world->page.entry.lapic.value, 0x34);
     // Between registers there is nothing.
-    mmio("\x8B\x06             ", 0xFEE00024, VM_ACCESS_READ);
+    mmio("\x8B\x06             ", 0xFEE00024, VM_MMIO_READ);
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0);
     world->kind = VM_EXIT_LAPIC_READ; // nobody asked

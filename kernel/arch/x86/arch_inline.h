@@ -10,6 +10,9 @@ static inline struct cpu *this_cpu(void)
     return c;
 }
 
+// The same, for what reads a field or two: without taking its address first.
+#define THIS_CPU ((const __seg_gs struct cpu *)0)
+
 // What of its thread's vCPU is loaded is not to be used without a look any more.
 static inline void arch_vcpu_detached(void) { this_cpu()->arch.ready = NULL; }
 

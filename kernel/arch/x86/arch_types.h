@@ -113,7 +113,7 @@ struct arch_vcpu {
     uint64_t cr2;
     uint64_t dr[4], dr6;
     uint32_t primary, secondary; // controls, as they stand in the VMCS
-    uint64_t exits[128];    // by basic exit reason
+    uint64_t exits[256];    // by basic exit reason
     struct vlapic vlapic;
     struct msr_state msrs;
     struct cpuid_vcpu cpuid;

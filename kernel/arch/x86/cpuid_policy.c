@@ -111,16 +111,25 @@ static struct cpuid_regs masked(struct cpuid_regs r, struct cpuid_regs m)
     return (struct cpuid_regs){ r.eax & m.eax, r.ebx & m.ebx, r.ecx & m.ecx, r.edx & m.edx };
 }
 
+// The entry of this very leaf, or NULL.
+static struct cpuid_entry *find(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub)
+{
+    const struct cpuid_entry *e = cpuid_entry_for(p, leaf, sub);
+    return e && e->leaf == leaf ? (struct cpuid_entry *)e : NULL;
+}
+
 // Subleaves are added in order, from 0, and nothing else between them.
 static void add(struct cpuid_policy *p, uint32_t leaf, uint32_t sub, struct cpuid_regs regs,
                 enum cpuid_live live)
 {
     struct cpuid_slot *slot = &p->slot[cpuid_slot(leaf)];
     if (sub == 0)
-        slot->first = (uint8_t)p->count;
+        slot->at = (uint16_t)(p->count * sizeof(p->entry[0]));
     if (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd)
-        slot->subs = (uint8_t)(sub + 1);
-    p->entry[p->count++] = (struct cpuid_entry){ regs, leaf, sub, live, 0 };
+        slot->subs = (uint16_t)(sub + 1);
+    p->entry[p->count++] = (struct cpuid_entry){
+        regs, leaf, sub, (uint32_t)live * sizeof(struct cpuid_regs), 0,
+    };
 }
 
 // Where component r of an XSAVE area ends, when those before it end at `end`.
@@ -203,7 +212,7 @@ static uint32_t xsave_size(const struct cpuid_policy *p, uint64_t xcr0, bool com
     if (p->slot[0xd].subs < XCR0_COMPONENTS)
         return 0;
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
-        const struct cpuid_regs *r = &p->entry[p->slot[0xd].first + i].regs;
+        const struct cpuid_regs *r = &cpuid_entry_for(p, 0xd, i)->regs;
         if (xcr0 & p->xcr0 & B(i))
             end = xsave_end(r, end, compacted);
     }
@@ -227,7 +236,7 @@ static void add_xsave(struct cpuid_policy *p, const struct cpuid_facts *f)
         // ECX: alignment; none is a supervisor state.
         add(p, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
     }
-    p->entry[p->slot[0xd].first].regs.ecx = xsave_size(p, p->xcr0, false);
+    find(p, 0xd, 0)->regs.ecx = xsave_size(p, p->xcr0, false);
 }
 
 // "Time Stamp Counter and Nominal Core Crystal Clock", "Processor Frequency". The crystal runs at
@@ -255,14 +264,6 @@ void cpuid_policy_init(struct cpuid_policy *p, const struct cpuid_facts *facts)
     add_clock(p);
     p->slot[CPUID_SLOT_ABOVE] = p->slot[CPUID_BASIC_MAX];
 }
-
-// The entry of this very leaf, or NULL.
-static struct cpuid_entry *find(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub)
-{
-    const struct cpuid_entry *e = cpuid_entry_for(p, leaf, sub);
-    return e && e->leaf == leaf ? (struct cpuid_entry *)e : NULL;
-}
-
 bool cpuid_policy_narrow(struct cpuid_policy *p, uint32_t leaf, uint32_t sub,
                          const uint32_t and_mask[4])
 {

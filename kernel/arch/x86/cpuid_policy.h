@@ -31,7 +31,7 @@ struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
 struct cpuid_entry {
     struct cpuid_regs regs;
     uint32_t leaf, sub;
-    uint32_t live; // enum cpuid_live
+    uint32_t live; // where in struct cpuid_vcpu, in bytes
     uint32_t reserved;
 };
 
@@ -51,9 +51,9 @@ struct cpuid_policy {
     uint64_t xcr0;        // what a guest may set in XCR0; 0: no XSAVE
     uint32_t timer_ratio; // for vlapic_init()
     uint32_t count;       // of entries; entry 0 is all zeroes
-    // Where a leaf's entries begin; subs: how many there are, 0 when ECX does not matter.
-    struct cpuid_slot { uint8_t first, subs; }
-        slot[CPUID_SLOT_ABOVE + 1];
+    // Where in `entry` a leaf's begin, in bytes; subs: how many there are, 0 when ECX does not
+    // matter.
+    struct cpuid_slot { uint16_t at, subs; } slot[CPUID_SLOT_ABOVE + 1];
     struct cpuid_entry entry[CPUID_ENTRIES];
 };
 
@@ -79,7 +79,7 @@ uint8_t cpuid_policy_maxphyaddr(const struct cpuid_policy *p);
 void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_policy *p, uint32_t apic_id,
                        uint64_t cr4, uint64_t apic_base, uint64_t xcr0);
 
-// cpuid_emulate() for subleaves that have no entry.
+// The instruction for subleaves that have no entry.
 void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4]);
 
 static inline uint32_t cpuid_slot(uint32_t leaf)
@@ -98,23 +98,24 @@ static inline const struct cpuid_entry *cpuid_entry_for(const struct cpuid_polic
                                                         uint32_t leaf, uint32_t sub)
 {
     struct cpuid_slot slot = p->slot[cpuid_slot(leaf)];
+    const struct cpuid_entry *first = (const void *)((const char *)p->entry + slot.at);
     if (!slot.subs)
-        return &p->entry[slot.first];
-    return likely(sub < slot.subs) ? &p->entry[slot.first + sub] : NULL;
+        return first;
+    return likely(sub < slot.subs) ? &first[sub] : NULL;
 }
 
-// The instruction: gpr in the CPU's numbering (RAX, RCX, RDX, RBX), as in struct vcpu_page.
-static inline void cpuid_emulate(const struct cpuid_policy *p, const struct cpuid_vcpu *c,
+// The instruction: gpr in the CPU's numbering (RAX, RCX, RDX, RBX), as in struct vcpu_page. False:
+// nothing is done, it is one for cpuid_no_subleaf().
+static inline bool cpuid_emulate(const struct cpuid_policy *p, const struct cpuid_vcpu *c,
                                  uint64_t gpr[4])
 {
     const struct cpuid_entry *e = cpuid_entry_for(p, (uint32_t)gpr[0], (uint32_t)gpr[1]);
-    if (unlikely(!e)) {
-        cpuid_no_subleaf(c, gpr);
-        return;
-    }
-    const struct cpuid_regs *live = &c->live[e->live];
+    if (unlikely(!e))
+        return false;
+    const struct cpuid_regs *live = (const void *)((const char *)c + e->live);
     gpr[0] = e->regs.eax | live->eax;
     gpr[1] = e->regs.ecx | live->ecx;
     gpr[2] = e->regs.edx | live->edx;
     gpr[3] = e->regs.ebx | live->ebx;
+    return true;
 }

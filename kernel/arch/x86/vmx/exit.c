@@ -25,10 +25,9 @@ static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t
 // compares the clock with the core's deadline.
 static inline __attribute__((always_inline)) uint64_t *leave(struct vcpu *v)
 {
-    struct cpu *cpu = this_cpu();
     irq_window();
     uint64_t now = rdtsc();
-    if (unlikely(now >= cpu->deadline || (cpu->work | v->work | v->arch.inject)))
+    if (unlikely(now >= THIS_CPU->deadline || (THIS_CPU->work | v->work | v->arch.inject)))
         return leave_slowly(v, now);
     return v->arch.gpr;
 }
@@ -145,22 +144,21 @@ static __attribute__((noinline)) bool may_fetch(struct vcpu *v, uint64_t gpa)
 
 static enum exit_action exit_mmio(struct vcpu *v)
 {
-    uint64_t q = vmread_hot(EXIT_QUALIFICATION);
+    uint64_t word = vmread_hot(EXIT_QUALIFICATION); // which VM_MMIO_* are
     bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
     struct vm_exit *e = &v->page->exit;
     e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
     e->mmio.gva = vmread_hot(GUEST_LINEAR);
-    e->mmio.access = q & 7;
-    e->mmio.gva_valid = (q >> 7 & 1) && !delivering;
-    e->mmio.page_walk = (q >> 7 & 1) && !(q >> 8 & 1);
-    if (unlikely(q & (1u << 12)) && !delivering) // IRET had unblocked NMIs
+    if (unlikely(word & (1u << 12)) && !delivering) // IRET had unblocked NMIs
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
-    if (unlikely(delivering))
+    if (unlikely(delivering)) {
         vmx_replay();
-    if (unlikely(q & 4) && may_fetch(v, e->mmio.gpa))
+        word &= ~(uint64_t)VM_MMIO_GVA;
+    }
+    if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, e->mmio.gpa))
         return EXIT_RESUME;
     vmx_fill_facts(v);
-    vmx_return_fast(v, VM_EXIT_MMIO, 0);
+    vmx_return_fast(v, VM_EXIT_MMIO, word);
 }
 
 static enum exit_action exit_nmi(struct vcpu *v)
@@ -224,9 +222,17 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     vmx_kill(v, VM_KILLED_UNKNOWN, reason);
 }
 
+static __attribute__((noinline)) uint64_t *exit_cpuid_rare(struct vcpu *v)
+{
+    cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
+    vmx_skip(vmread(EXIT_INSN_LEN));
+    return leave(v);
+}
+
 static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
 {
-    cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr);
+    if (unlikely(!cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+        return exit_cpuid_rare(v);
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
@@ -273,19 +279,18 @@ static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
 // as the last thing it does, so that it needs no stack frame.
 uint64_t *vmx_exit(struct vcpu *v)
 {
-    uint64_t *gpr = v->arch.gpr;
     uint64_t reason = vmread_hot(EXIT_REASON);
     v->arch.exits[reason % EXIT_COUNTERS]++;
-    if (reason != EXIT_REASON_VMCALL || gpr[GPR_RAX] > HYPERCALL_YIELD) {
-        if (reason == EXIT_REASON_CPUID)
-            return exit_cpuid(v);
-        if (reason == EXIT_REASON_IO)
-            exit_pio(v);
-        return exit_general(v, (uint32_t)reason);
+    if (reason == EXIT_REASON_VMCALL) {
+        if (v->arch.gpr[GPR_RAX] > HYPERCALL_NULL)
+            return v->arch.gpr[GPR_RAX] == HYPERCALL_YIELD ? exit_yield(v)
+                                                           : exit_other(v, EXIT_REASON_VMCALL);
+        vmx_skip(vmread_hot(EXIT_INSN_LEN)); // the result is in RAX
+        return leave(v);
     }
-    if (gpr[GPR_RAX] == HYPERCALL_YIELD)
-        return exit_yield(v);
-    gpr[GPR_RAX] = 0;
-    vmx_skip(vmread_hot(EXIT_INSN_LEN));
-    return leave(v);
+    if (reason == EXIT_REASON_CPUID)
+        return exit_cpuid(v);
+    if (reason == EXIT_REASON_IO)
+        exit_pio(v);
+    return exit_general(v, (uint32_t)reason);
 }

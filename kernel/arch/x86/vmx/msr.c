@@ -100,15 +100,15 @@ enum exit_action vmx_exit_apic_write(struct vcpu *v)
 void vmx_exit_apic_access(struct vcpu *v)
 {
     uint64_t q = vmread(EXIT_QUALIFICATION), type = q >> 12 & 15;
-    static const uint8_t access[] = { VM_ACCESS_READ, VM_ACCESS_WRITE, VM_ACCESS_EXEC };
+    static const uint8_t access[] = { VM_MMIO_READ, VM_MMIO_WRITE, VM_MMIO_EXEC };
     if (type >= ARRAY_SIZE(access))
         vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_APIC_ACCESS);
     v->page->exit.mmio = (struct vm_exit_mmio){
-        .gpa = APIC_BASE_ADDRESS + (q & 0xfff), .gva_valid = 1, .access = access[type],
+        .gpa = APIC_BASE_ADDRESS + (q & 0xfff),
     };
     vmx_replay();
     vmx_fill_facts(v);
-    vmx_return(v, VM_EXIT_MMIO);
+    vmx_return_fast(v, VM_EXIT_MMIO, access[type] | VM_MMIO_GVA | VM_MMIO_OPERAND);
 }
 
 // VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.

@@ -65,6 +65,11 @@ static inline uint64_t vmread_hot(enum vmcs_field field)
     return v;
 }
 
+static inline void vmwrite_hot(enum vmcs_field field, uint64_t v)
+{
+    __asm__ volatile("vmwrite %0, %1" : : "r"(v), "r"((uint64_t)field) : "cc");
+}
+
 static inline uint64_t vmcs_read(enum vmcs_field field, const char *name, const char *caller)
 {
     uint64_t v;

@@ -21,7 +21,7 @@ enum exit_reason {
 };
 #define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
 #define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
-#define EXIT_COUNTERS 128u // of arch_vcpu.exits; reasons are smaller, but for bit 31
+#define EXIT_COUNTERS 256u // of arch_vcpu.exits: by what a reason's lowest byte may be
 
 #define PIN_EXTINT      (1u << 0)
 #define PIN_NMI         (1u << 3)
@@ -181,7 +181,7 @@ NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
 // The one place that advances RIP; in line for the exits that come most.
 static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
 {
-    vmwrite(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // EIP's wrap: vmx_entry_refused()
+    vmwrite_hot(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // EIP's wrap: vmx_entry_refused()
     uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
