@@ -14,12 +14,13 @@ void cpu_request(uint32_t core, uint32_t request)
 // then, it is not stopped, and that one is asked.
 bool cpu_stop(struct object *o, uint32_t core)
 {
-    struct object *none = NULL;
+    struct object **request = &cpus[core]->stop_request, *none = NULL;
+    if (__atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) == STOP_DONE)
+        return true;
     if (core == this_cpu()->id)
         destroy_stop_on_core(o);
-    else if (__atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) != STOP_DONE &&
-             __atomic_compare_exchange_n(&cpus[core]->stop_request, &none, o, false,
-                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    else if (__atomic_compare_exchange_n(request, &none, o, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_RELAXED))
         cpu_request(core, CPU_IPI_STOP);
     return __atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) == STOP_DONE;
 }
@@ -64,7 +65,7 @@ void thread_push_again(struct thread *t)
                                         __ATOMIC_RELAXED));
     if (cpu == this_cpu())
         cpu->work |= CPU_WORK_RESCHED;
-    else if (!head)
+    if (!head) // this core too, for what is pushed while it drains waits for the next time
         arch_send_ipi(core);
 }
 

@@ -221,6 +221,8 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
         __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
         if (t->state == THREAD_RUNNABLE)
             sched_ready(cpu, t);
+        else
+            thread_check(cpu, t); // it began to wait just before, and was woken with the request
         return false;
     }
     arch_thread_gone(t);
@@ -258,13 +260,8 @@ void cpu_drain(struct cpu *cpu)
     struct thread *next, *t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
     for (unsigned n = 0; t; t = next) {
         next = t->remote_next;
-        if (unlikely(++n > DRAIN_MAX)) { // the rest has an interrupt of its own
-            thread_push_again(t);
-            arch_send_ipi(cpu->id);
-            continue;
-        }
-        if (unlikely(t->core != cpu->id)) {
-            thread_push_again(t);
+        if (unlikely(++n > DRAIN_MAX || t->core != cpu->id)) {
+            thread_push_again(t); // with an interrupt of its own
             continue;
         }
         __atomic_store_n(&t->remote_pending, 0, __ATOMIC_SEQ_CST); // from here on others push again
