@@ -33,16 +33,18 @@ bool arch_unmap(struct space *s, uint64_t *at, uint64_t end);
 // Where `address` leads and with which PROT_*; *left: bytes to the end of that page. False:
 // nowhere.
 bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot, uint64_t *left);
-// For the audit: the next leaf or table at or after *cursor (0 first; opaque), which moves behind
-// it; false at the end. Of a process only what is below USER_END. kernel_lock held.
+// For the audit: what is next at or after *cursor (0 first; opaque), which moves behind it: a leaf,
+// a table, or some empty entries (no bytes). False at the end. Of a process only what is below
+// USER_END. kernel_lock held.
 struct audit_item {
     struct hpa frame;
     uint64_t bytes;
     bool table;
     uint64_t address; // where the leaf, or what the table covers, begins
+    unsigned empty;   // entries
 };
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item);
-// Likewise the leaves by which the kernel itself reaches memory.
+// Likewise what the kernel itself reaches.
 bool arch_kernel_next(uint64_t *cursor, struct audit_item *item);
 // Drops what this core's TLB holds of the space: of a process (it is loaded) or of a VM.
 void arch_space_flush(struct space *s);

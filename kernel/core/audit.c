@@ -13,10 +13,11 @@
 // What one piece and its steps cost, in instructions, roughly.
 #define PIECE       2000
 #define COST_ENTRY  150
+#define COST_EMPTY  8 // an entry passed over
 #define COST_RECORD 8 // one of a list looked at
 #define COST_FRAME  4
 #define FRAMES_STEP 256u
-#define IDS_PIECE   1024
+#define IDS_PIECE   256
 #define ROUNDS_MAX  16 // over one space that goes on changing
 #define REPORTS_MAX   8
 
@@ -110,10 +111,11 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
 // True: all of it.
 static bool check_item(struct walk *k, const struct audit_item *item)
 {
-    if (k->space && item->table) {
-        if (frames_owner(item->frame) != k->space->owner_id)
+    if (item->table) {
+        uint32_t owner = k->space ? k->space->owner_id : FRAME_KERNEL;
+        if (frames_owner(item->frame) != owner)
             fail(k, "a table not its own", item->address, item->frame);
-        k->w[HERE]++;
+        k->w[HERE] += k->space != NULL;
         return true;
     }
     while (k->w[PART] < item->bytes) {
@@ -180,12 +182,13 @@ enum op_progress audit_piece(struct thread *t)
     enum op_progress progress = OP_AGAIN;
     if (k.w[ID] && !choose(t, &k, &progress))
         return progress;
-    for (; k.left > 0; k.left -= COST_ENTRY) {
+    while (k.left > 0) {
         struct audit_item item;
         uint64_t before = k.w[CURSOR];
         if (next_item(&k, &item)) {
             if (!check_item(&k, &item))
                 k.w[CURSOR] = before;
+            k.left -= COST_ENTRY + (int64_t)item.empty * COST_EMPTY;
             continue;
         }
         if (k.space)

@@ -13,7 +13,7 @@
 #include "kernel/core/grace.h"
 #include "kernel/core/syscall.h"
 
-#define UNMAP_BATCH 64
+#define UNMAP_BATCH 32
 #define BATCH       64
 
 enum step { STEP_GRACE, STEP_STOP, STEP_GRACE_USERS, STEP_APART };
@@ -55,12 +55,12 @@ static enum op_progress descend(struct thread *t, struct object *o)
 // destroyer is at work on them.
 static enum op_progress descend_batch(struct thread *t, struct process *p)
 {
-    struct list *l = p->objects.prev;
+    struct list *l = p->objects.prev, *end = &p->objects;
     struct object *first = list_entry(l, struct object, owned), *last = NULL;
     uint64_t count = 0;
     if (first->dying == OBJECT_DYING)
         return OP_WAIT;
-    for (; l != &p->objects && count < BATCH; l = l->prev, count++) {
+    for (; l != end && count < BATCH; l = l->prev, count++) {
         struct object *o = list_entry(l, struct object, owned);
         if (o->dying == OBJECT_DYING)
             break;
@@ -68,6 +68,8 @@ static enum op_progress descend_batch(struct thread *t, struct process *p)
         if (last)
             last->up = o;
         last = o;
+        if (o->type == OBJ_PROCESS || o->type == OBJ_SC)
+            end = l->prev; // to have its threads stop is work enough for one batch
     }
     begin(t, first, count);
     return OP_AGAIN;
@@ -200,9 +202,11 @@ static enum op_progress space_apart(struct space *s)
 {
     if (!space_drop(s))
         return OP_WAIT;
+    if (list_empty(&s->mappings))
+        return arch_space_free(s) ? OP_DONE : OP_AGAIN;
     for (unsigned i = 0; i < UNMAP_BATCH && !list_empty(&s->mappings); i++)
         mapping_free(list_entry(s->mappings.next, struct mapping, in_space));
-    return list_empty(&s->mappings) && arch_space_free(s) ? OP_DONE : OP_AGAIN;
+    return OP_AGAIN;
 }
 
 static enum op_progress vm_apart(struct thread *t, struct vm *vm)

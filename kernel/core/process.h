@@ -127,7 +127,7 @@ void memory_free(struct memory *m); // its frames, all zero and mapped nowhere; 
 // released meanwhile: nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
-#define MEM_PIECE (1ull << 17)
+#define MEM_PIECE (1ull << 15)
 
 // space.c. Mappings and the shoot-down protocol. kernel_lock held for all but what is inline.
 enum status space_init(struct space *s, uint32_t owner_id, bool is_vm,

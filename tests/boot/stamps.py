@@ -7,6 +7,7 @@ import re
 TIMES = "\x1dt"    # the console's key: stamps on or off
 MONITOR = "\x1dm"
 MERGED = "\x1da"
+OFF_MAX = 20000    # ticks
 ENTRY = r"boot: .* ticks since entry at (\d+),"
 
 
@@ -25,3 +26,15 @@ def check_heartbeats(text, vm, name, least):
     for before, beat in zip(beats, beats[1:]):
         assert abs(beat - before - 1) < 0.01, beats
     assert abs(beats[-1] - beats[0] - (len(beats) - 1)) < 0.01, beats
+
+
+def interrupts_off(machine):
+    """Asks the monitor, which has the screen, for the longest time without interrupts of each core,
+    in ticks, and sees that it is short."""
+    machine.send("stats\r")
+    machine.expect(rf"^core {machine.cores - 1}: idle for .* ticks at most$", 60)
+    longest = [int(ticks) for ticks in re.findall(r"without interrupts for (\d+) ticks at most",
+                                                  machine.text)]
+    print(f"longest time without interrupts, by core: {longest}")
+    assert longest and max(longest) <= OFF_MAX, machine.text
+    return longest

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from stamps import MONITOR, interrupts_off
+
 HOGS = ("cli-spin", "cpuid", "out", "mmio", "hlt")
 BEATS = 3
 GOOD = f"[vm good]\nimage = hello\nmemory = 8M\ncores = 0\ncmdline = count={BEATS}\n"
@@ -94,3 +96,21 @@ def test_guest_reset(boot):
                      re.MULTILINE), machine.text
     assert re.search(r"^triple\| \[vmm\] rip=[0-9a-f]{16} rflags=", machine.text, re.MULTILINE)
     check_beats(machine)
+
+
+def test_interrupts_are_let_in(boot):
+    """VMs of all sorts start on two cores, are moved about, audited and killed, a large one among
+    them: no core goes on for long without taking interrupts."""
+    machine = boot(SHARED + hog("cli-spin") + "[vm out]\nimage = test-hog\nmemory = 8M\n"
+                   "cores = 0 1\ncmdline = mode=out\n[vm flood]\nimage = test-hog\nmemory = 8M\n"
+                   "cores = 1\ncmdline = mode=flood count=300\n"
+                   "[vm big]\nimage = hello\nmemory = 150M\ncores = 0 1\n", memory=256, cores=2)
+    machine.expect(r"^bulkhead\| isolation audit: \d+ frames, no frame", 120)
+    machine.send(MONITOR)
+    machine.expect(r"^bulkhead> $", 60)
+    for command in ("vm move out 0", "audit", "vm move big 0", "vm move out 1", "vm kill hog",
+                    "vm kill big", "audit"):
+        machine.send(command + "\r")
+    machine.expect(r"VM 'big' killed by the monitor", 120)
+    machine.expect(r"isolation audit: \d+ frames, no frame", 120)
+    interrupts_off(machine)

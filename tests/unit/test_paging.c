@@ -233,13 +233,18 @@ static void test_random(void **state)
             map_all(r[i].at, r[i].hpa, r[i].bytes, PROT_READ | PROT_WRITE);
         }
     }
-    uint64_t leaves = 0, want = 0, cursor = 0;
+    uint64_t leaves = 0, want = 0, cursor = 0, entries = 0, tables = 0;
     struct audit_item item;
     for (unsigned i = 0; i < REGIONS; i++)
         want += r[i].bytes;
-    while (arch_space_next(&space, &cursor, &item))
+    while (arch_space_next(&space, &cursor, &item)) {
         leaves += item.table ? 0 : item.bytes;
+        tables += item.table;
+        entries += item.bytes ? 1 : item.empty;
+    }
     assert_int_equal(leaves, want);
+    // None is passed over without being told, so who asks can bound what it costs.
+    assert_int_equal(entries, (tables + 1) * 512);
     for (unsigned i = 0; i < REGIONS && (rand() & 1); i++) // the rest is left to stop()
         if (r[i].bytes)
             unmap_all(r[i].at, r[i].bytes);

@@ -178,6 +178,18 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
     }
 }
 
+static void report_cores(struct manager *manager)
+{
+    struct system_info info;
+    if (kcall_system_info(BOOT_HANDLE_SYSTEM, &info) != OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < info.cores; i++) {
+        report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
+               (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
+    }
+}
+
 static void command_stats(struct manager *manager, const char *argument)
 {
     if (argument[0] != '\0') {
@@ -190,6 +202,7 @@ static void command_stats(struct manager *manager, const char *argument)
     for (uint32_t i = 0; i < manager->vms; i++) {
         monitor_stats(manager, &manager->vm[i]);
     }
+    report_cores(manager);
 }
 
 static void command_audit(struct manager *manager, const char *argument)
@@ -215,11 +228,8 @@ static void command_memory(struct manager *manager, const char *argument)
                (unsigned long long)(info.frames_free * PAGE_SIZE >> 10),
                (unsigned long long)(info.frames_total * PAGE_SIZE >> 10),
                (unsigned long long)info.objects, (unsigned)info.cores);
-        for (uint32_t i = 0; i < info.cores; i++) {
-            report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
-                   (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
-        }
     }
+    report_cores(manager);
     if (kcall_process_status(HANDLE_SELF, &self) == OK) {
         report(manager, "manager: %u KB used, quota %u KB\n", (unsigned)(self.used >> 10),
                (unsigned)(self.quota >> 10));
@@ -250,7 +260,7 @@ static const struct {
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
     {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
-    {"stats", " [NAME]", "exits by kind, injections, time run and halted", command_stats},
+    {"stats", " [NAME]", "exits by kind, injections, time run and halted; cores", command_stats},
     {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},

@@ -11,10 +11,10 @@
 #define EPT_SPLIT (1ull << 52) // ignored by the CPU: executable in small pages, see paging_split()
 
 // What one piece of work on tables may cost, and what its parts do, in instructions.
-#define PIECE      8000u
+#define PIECE      4000u
 #define COST_WALK  80u
 #define COST_ENTRY 8u
-#define COST_TABLE 1200u // made, freed, or looked through
+#define COST_TABLE 1200u // made or freed
 
 struct pt_format {
     uint64_t table;   // bits of an entry that leads to a table
@@ -158,6 +158,13 @@ static uint64_t leaf_at(const struct space *s, unsigned level, uint64_t hpa, uin
     return hpa | bits | (level ? PTE_PS : 0);
 }
 
+// How many small pages, from `at` on, what is left of a piece does in one table.
+static uint64_t in_table(uint64_t at, uint64_t end, unsigned cost)
+{
+    uint64_t most = cost < PIECE ? (PIECE - cost) / COST_ENTRY + 1 : 1;
+    return min_u64(min_u64(512 - index_at(at, 0), (end - at) / PAGE_SIZE), most);
+}
+
 // `bits`: of the leaves. *done: bytes of the range that are mapped; a piece of the rest is.
 static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t bytes,
                        uint64_t bits, uint64_t *done)
@@ -172,8 +179,8 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
         } while (e && level && (*e & format_of(s)->present));
         if (unlikely(!e))
             return status;
-        if (level == 0) // small pages go on to the end of their table
-            n = min_u64(512 - index_at(at, 0), (bytes - *done) / PAGE_SIZE);
+        if (level == 0) // small pages go on to the end of their table, or of the piece
+            n = in_table(at, address + bytes, cost);
         for (uint64_t i = 0; i < n; i++)
             __atomic_store_n(&e[i], leaf_at(s, level, frame + i * PAGE_SIZE, bits),
                              __ATOMIC_RELEASE);
@@ -228,9 +235,7 @@ bool arch_unmap(struct space *s, uint64_t *at, uint64_t end)
     for (unsigned cost = 0, level; *at < end; cost += COST_WALK) {
         if (cost >= PIECE)
             return false;
-        uint64_t *e = entry_find(s, *at, 0, &level), n = 1;
-        if (level == 0) // small pages go on to the end of their table
-            n = min_u64(512 - index_at(*at, 0), (end - *at) / PAGE_SIZE);
+        uint64_t *e = entry_find(s, *at, 0, &level), n = level ? 1 : in_table(*at, end, cost);
         for (uint64_t i = 0; i < n; i++)
             __atomic_store_n(&e[i], 0, __ATOMIC_RELEASE);
         *at = align_down(*at, span(level)) + n * span(level);
@@ -288,49 +293,43 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
 }
 
 // The cursor is an address and, in its low bits, how many tables at that address were already
-// given.
+// given. Empty entries in a row, to the end of their table at most, are one item without bytes.
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
 {
     const struct pt_format *f = format_of(s);
     uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff;
-    while (address < f->limit) {
-        uint64_t *table = arch_ptr(s->arch.root);
-        for (unsigned l = 3, depth = 0;; l--, depth++) {
-            uint64_t e = table[index_at(address, l)];
-            bool used = e & f->present;
-            if (!used || is_leaf(e, l)) {
-                uint64_t next = align_down(address, span(l)) + span(l);
-                *item = (struct audit_item){ HPA(e & PTE_ADDRESS & ~(span(l) - 1)), span(l), false,
-                                              align_down(address, span(l)) };
-                *cursor = next;
-                if (used)
-                    return true;
-                // Empty entries in a row are no steps of their own.
-                while (!is_aligned(next, span(l + 1)) && !table[index_at(next, l)])
-                    next += span(l);
-                address = next;
-                given = 0;
-                break;
-            }
-            if (is_aligned(address, span(l)) && depth >= given) {
-                *item = (struct audit_item){ HPA(e & PTE_ADDRESS), PAGE_SIZE, true, address };
-                *cursor = address | (depth + 1);
-                return true;
-            }
-            table = table_of(e);
+    if (address >= f->limit)
+        return false;
+    uint64_t *table = arch_ptr(s->arch.root), e;
+    unsigned l = 3;
+    for (;; l--, table = table_of(e)) {
+        e = table[index_at(address, l)];
+        if (!(e & f->present) || is_leaf(e, l))
+            break;
+        if (is_aligned(address, span(l)) && 3 - l >= given) {
+            *item = (struct audit_item){ HPA(e & PTE_ADDRESS), PAGE_SIZE, true, address, 0 };
+            *cursor = address | (4 - l);
+            return true;
         }
     }
-    return false;
+    *item = (struct audit_item){ HPA(e & PTE_ADDRESS & ~(span(l) - 1)), span(l), false,
+                                 align_down(address, span(l)), 0 };
+    *cursor = item->address + span(l);
+    if (e & f->present)
+        return true;
+    unsigned first = index_at(address, l), end = first + 1;
+    while (end < 512 && !table[end])
+        end++;
+    item->bytes = 0;
+    item->empty = end - first;
+    *cursor = item->address + item->empty * span(l);
+    return true;
 }
 
 bool arch_kernel_next(uint64_t *cursor, struct audit_item *item)
 {
     *cursor = max_u64(*cursor, DIRECT_MAP);
-    do {
-        if (!arch_space_next(&kernel_space, cursor, item))
-            return false;
-    } while (item->table);
-    return true;
+    return arch_space_next(&kernel_space, cursor, item);
 }
 
 void arch_space_flush(struct space *s)

@@ -7,6 +7,18 @@
 // With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
 #define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
 
+// What this machine's CPUs have for guests: each VM begins with that.
+static struct cpuid_policy host_policy;
+
+void vm_policy_init(void)
+{
+    const struct cpuid_facts facts = {
+        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
+        .xsave_size = { fpu_size[0], fpu_size[1] },
+    };
+    cpuid_policy_init(&host_policy, &facts);
+}
+
 enum status arch_vm_init(struct vm *vm)
 {
     if (!process_charge(vm->space.payer, VM_COST))
@@ -18,11 +30,7 @@ enum status arch_vm_init(struct vm *vm)
     uint8_t *page = arch_ptr(vm->arch.apic_page);
     arch_zero(page, PAGE_SIZE);
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
-    const struct cpuid_facts facts = {
-        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
-        .xsave_size = { fpu_size[0], fpu_size[1] },
-    };
-    cpuid_policy_init(vm->arch.cpuid, &facts);
+    *vm->arch.cpuid = host_policy;
     enum status status = hvm->vm_init(vm);
     if (status != OK)
         arch_vm_free(vm);

@@ -85,6 +85,7 @@ void clock_read_rtc(struct boot_info *info);
 
 // smp.c
 void smp_start(void);
+void vm_policy_init(void); // boot core, when the clock is known
 
 // fpu.c. All components of XCR0, standard format.
 static inline void fpu_save(void *area)

@@ -41,7 +41,8 @@ bool arch_kernel_next(uint64_t *cursor, struct audit_item *item)
     for (uint64_t at = *cursor; at < ram.bytes; at += PAGE_SIZE) {
         if (!ram_allowed(&ram, at))
             continue;
-        *item = (struct audit_item){ HPA(RAM_BASE + at), PAGE_SIZE, false, RAM_BASE + at };
+        *item = (struct audit_item){ HPA(RAM_BASE + at), PAGE_SIZE, false, RAM_BASE + at,
+                                      0 };
         *cursor = at + PAGE_SIZE;
         return true;
     }

@@ -174,31 +174,27 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
 }
 
 // The cursor: an address, and in its low bits how many tables were given for it.
+// Each empty entry is an item of its own.
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
 {
-    uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff;
-    while (address < span(LEVELS)) {
-        uint64_t *table = table_at(s->arch.root.v);
-        unsigned l = LEVELS - 1;
-        uint64_t e = 0;
-        for (;; l--) {
-            e = decode(table[index_of(address, l)], l);
-            if (!e || (e & ENTRY_LEAF))
-                break;
-            if (is_aligned(address, span(l)) && LEVELS - 1 - l >= given) {
-                *item = (struct audit_item){ HPA(address_of(e)), PAGE_SIZE, true, address };
-                *cursor = address | (LEVELS - l);
-                return true;
-            }
-            table = table_at(address_of(e));
-        }
-        address = align_down(address, span(l));
-        *item = (struct audit_item){ HPA(address_of(e)), span(l), false, address };
-        address += span(l);
-        *cursor = address;
-        given = 0;
-        if (e)
+    uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff, e;
+    uint64_t *table = table_at(s->arch.root.v);
+    unsigned l = LEVELS - 1;
+    if (address >= span(LEVELS))
+        return false;
+    for (;; l--) {
+        e = decode(table[index_of(address, l)], l);
+        if (!e || (e & ENTRY_LEAF))
+            break;
+        if (is_aligned(address, span(l)) && LEVELS - 1 - l >= given) {
+            *item = (struct audit_item){ HPA(address_of(e)), PAGE_SIZE, true, address, 0 };
+            *cursor = address | (LEVELS - l);
             return true;
+        }
+        table = table_at(address_of(e));
     }
-    return false;
+    *item = (struct audit_item){ HPA(address_of(e)), e ? span(l) : 0, false,
+                                 align_down(address, span(l)), !e };
+    *cursor = item->address + span(l);
+    return true;
 }
