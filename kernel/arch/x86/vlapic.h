@@ -113,10 +113,12 @@ int vlapic_isr_max(const struct vlapic *v);
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
 // The vector that the CPU should take now, or -1; sets `status`, too.
 int vlapic_highest(struct vlapic *v);
-// Is IRR's highest of a class above TPR's and ISR's highest?
-static inline bool vlapic_above(const struct vlapic *v, uint64_t status)
+// What vlapic_highest() gives, from a `status` that is right.
+static inline int vlapic_of_status(const struct vlapic *v)
 {
-    return (status >> 4 & 15) > max_u64(status >> 12, v->regs[APIC_TPR / 4] >> 4 & 15);
+    uint32_t status = v->status, tpr = v->regs[APIC_TPR / 4];
+    bool taken = (status & 0xf0) > (status >> 8 & 0xf0) && (status & 0xf0) > (tpr & 0xf0);
+    return taken ? (uint8_t)status : -1;
 }
 void vlapic_inject(struct vlapic *v, uint8_t vector); // it is delivered: IRR to ISR
 // EOI without virtual-interrupt delivery: the vector it ended if that was level-triggered, else -1.

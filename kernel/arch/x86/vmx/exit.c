@@ -237,12 +237,20 @@ static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
     return leave(v);
 }
 
+// A deadline that passes meanwhile is another interrupt.
+static __attribute__((noinline)) uint64_t *exit_interrupt(struct vcpu *v)
+{
+    trap_dispatch((uint8_t)vmread_hot(EXIT_INTR_INFO));
+    irq_window();
+    if (this_cpu()->work)
+        sched_run();
+    if (v->work | v->arch.inject)
+        vmx_inject_pending(v);
+    return v->arch.gpr;
+}
+
 static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
 {
-    if (reason == EXIT_REASON_EXTINT) {
-        trap_dispatch((uint8_t)vmread_hot(EXIT_INTR_INFO));
-        return leave(v);
-    }
     if (reason >= EXIT_REASON_COUNT)
         vmx_entry_refused(v, reason);
     enum exit_action action = dispatch(v, reason);
@@ -252,6 +260,8 @@ static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
         vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
+
+static uint64_t *exit_general(struct vcpu *v, uint32_t reason);
 
 // The guest held up memory for all, by a lock across cache lines or on uncached memory. It pays
 // 5 us of its own time, so that the others have the bus for most of theirs.
@@ -265,11 +275,13 @@ static __attribute__((noinline)) uint64_t *exit_bus_lock(struct vcpu *v, uint32_
         return exit_cpuid(v);
     if (reason == EXIT_REASON_IO)
         exit_pio(v);
-    return exit_other(v, reason);
+    return exit_general(v, reason);
 }
 
 static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
 {
+    if (reason == EXIT_REASON_EXTINT)
+        return exit_interrupt(v);
     if (reason == EXIT_REASON_BUS_LOCK || reason >> 26 == 1)
         return exit_bus_lock(v, reason);
     return exit_other(v, reason);

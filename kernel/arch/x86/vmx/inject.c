@@ -80,33 +80,25 @@ static void take_posted(struct vcpu *v)
 }
 
 // Virtual-interrupt delivery: the CPU takes the highest vector by itself when the guest can. What
-// that is it keeps in a field; after more than vlapic_accept() it is computed anew. -> as
-// vlapic_highest()
-static int update_status(struct vlapic *a, bool anew)
+// that is it keeps in a field; after more than vlapic_accept() it is computed anew.
+static void update_status(struct vlapic *a, bool anew)
 {
     if (anew) {
-        int vector = vlapic_highest(a);
-        vmwrite(GUEST_INTR_STATUS, a->status);
-        return vector;
+        (void)vlapic_highest(a);
+    } else {
+        uint64_t status = vmread_hot(GUEST_INTR_STATUS);
+        a->status = (uint16_t)((status & 0xff00) | max_u64(status & 0xff, a->accepted));
     }
-    uint64_t status = vmread_hot(GUEST_INTR_STATUS);
-    if (a->accepted > (uint8_t)status)
-        vmwrite(GUEST_INTR_STATUS, status = (status & 0xff00) | a->accepted);
-    return vlapic_above(a, status) ? (uint8_t)status : -1;
+    vmwrite(GUEST_INTR_STATUS, a->status);
 }
 
 // One pass over NMI, PIC and local APIC in their order of priority; asks for a window when
-// something cannot be taken yet. anew: see update_status().
-static void inject_interrupts(struct vcpu *v, bool anew)
+// something cannot be taken yet.
+static __attribute__((noinline)) void inject_first(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
     bool virtual = v->arch.secondary & SEC_VINTR;
-    int vector = virtual ? update_status(a, anew) : vlapic_highest(a);
-    a->accepted = 0;
-    if (virtual && !(v->arch.nmi_pending | v->arch.halted | v->intr_line)) {
-        vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW, 0);
-        return;
-    }
+    int vector = virtual ? vlapic_of_status(a) : vlapic_highest(a);
     uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     bool want_nmi = false, want_intr = false;
     // A debug exception that waits comes before all of these, and would be lost if they came first.
@@ -149,6 +141,20 @@ static void inject_interrupts(struct vcpu *v, bool anew)
     }
     vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW,
                     (want_nmi ? PRI_NMI_WINDOW : 0) | (want_intr ? PRI_INTR_WINDOW : 0));
+}
+
+// anew: see update_status().
+static void inject_interrupts(struct vcpu *v, bool anew)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    bool virtual = v->arch.secondary & SEC_VINTR;
+    if (virtual)
+        update_status(a, anew);
+    a->accepted = 0;
+    if (virtual && !(v->arch.nmi_pending | v->arch.halted | v->intr_line))
+        vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW, 0);
+    else
+        inject_first(v);
 }
 
 void vmx_inject_pending(struct vcpu *v)
