@@ -21,6 +21,7 @@ enum { LEVEL_BEST_EFFORT, LEVEL_10MS, LEVEL_2MS, LEVEL_1MS, LEVEL_COUNT };
 
 struct thread;
 struct sc;
+struct timer;
 struct space;
 struct object;
 
@@ -40,7 +41,7 @@ struct cpu {
     uint32_t queue_bits;       // levels that are not empty
     uint64_t run_limit;        // TSC when `current` must be looked at: end of quantum or refill
     uint64_t quantum;          // TSC ticks
-    struct list timers;        // sorted by deadline
+    struct timer *timers;      // the first of the heap: that with the next deadline
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     uint32_t ipi_requests;      // atomic: CPU_IPI_*

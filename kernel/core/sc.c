@@ -60,7 +60,7 @@ static void refill_next(struct sc *s)
 
 // It slept: what it has used comes back a period after it began to, and all that it may use now
 // counts from now on.
-static void refill_wake(struct sc *s, uint64_t now)
+static inline __attribute__((always_inline)) void refill_wake(struct sc *s, uint64_t now)
 {
     if (s->left <= 0)
         refill_next(s);
@@ -136,6 +136,22 @@ void sc_refilled(struct sc *s, uint64_t now)
         cpu->work |= CPU_WORK_RESCHED;
     else
         look_again(cpu, s, false, now);
+}
+
+void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks)
+{
+    sched_not_charged(cpu, ticks);
+    if (!s)
+        return;
+    s->ran += (int64_t)ticks;
+    if (s->rate == LEVEL_BEST_EFFORT) {
+        uint64_t turn = s->quantum_left ? s->quantum_left : cpu->quantum;
+        s->quantum_left = turn > ticks ? turn - ticks : 1;
+        return;
+    }
+    if (list_empty(&s->ready)) // asleep still, so its refill counts from now on
+        refill_wake(s, arch_now());
+    s->left -= (int64_t)ticks;
 }
 
 bool sc_end(struct sc *s)

@@ -15,10 +15,10 @@
 
 enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_SC, TIMER_VLAPIC };
 
-struct timer { // in cpu->timers of core `core`; only that core touches it
-    struct list link;
+struct timer { // in the heap cpu->timers of core `core`; only that core touches it
+    struct timer *up, *left, *right;
     uint64_t deadline; // TSC; 0: not armed
-    uint8_t kind;
+    uint8_t rank, kind;
     uint8_t core;      // changes on that core, under kernel_lock, when its thread leaves
 };
 
@@ -66,6 +66,8 @@ void sc_unqueue(struct cpu *cpu, struct sc *s);
 void sc_wake(struct cpu *cpu, struct sc *s);                // its first thread became ready
 void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now); // sc_is_spent(): the next refill
 void sc_refilled(struct sc *s, uint64_t now);               // its timer
+// These ticks, in which another ran, were spent for it; NULL: for nobody.
+void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks);
 void sc_stop(struct sc *s);                                 // is destroyed: its core
 // kernel_lock held:
 bool sc_end(struct sc *s); // is destroyed: its threads die, for they have no time; true: they have

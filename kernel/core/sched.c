@@ -16,7 +16,7 @@ void sched_init_cpu(struct cpu *cpu)
 {
     for (unsigned i = 0; i < LEVEL_COUNT; i++)
         list_init(&cpu->queue[i]);
-    list_init(&cpu->timers);
+    cpu->timers = NULL;
     cpu->queue_bits = 0;
     cpu->current = NULL;
     cpu->deadline = UINT64_MAX;
@@ -64,8 +64,8 @@ static inline void set_deadline(struct cpu *cpu, uint64_t now)
             limit = cpu->quantum_end;
     }
     cpu->run_limit = limit;
-    if (!list_empty(&cpu->timers))
-        limit = min_u64(limit, list_entry(cpu->timers.next, struct timer, link)->deadline);
+    if (cpu->timers)
+        limit = min_u64(limit, cpu->timers->deadline);
     cpu->deadline = limit;
     if (unlikely(limit < cpu->armed || cpu->armed <= now)) {
         cpu->armed = limit;
@@ -130,7 +130,7 @@ static void unready(struct cpu *cpu, struct thread *t)
 static void leave_behind(struct thread *t)
 {
     while (!list_empty(&t->timers))
-        list_remove(t->timers.next);
+        timer_go_with(list_entry(t->timers.next, struct timer_object, in_thread), NULL);
     while (!list_empty(&t->vcpus))
         vcpu_go_with(list_entry(t->vcpus.next, struct vcpu, in_thread), NULL);
 }
@@ -173,7 +173,7 @@ static void timer_move(struct timer *t, uint8_t core)
     if (t->core == core) {
         timer_arm(t, t->deadline);
     } else {
-        list_remove(&t->link);
+        timer_remove(t);
         __atomic_store_n(&t->core, core, __ATOMIC_RELEASE);
     }
 }
@@ -379,7 +379,6 @@ void cpu_deadline_passed(uint64_t now)
     grace_note(cpu); // its callers hold nothing but the current thread
     charge(cpu, now);
     timers_run(cpu, now);
-    sched_not_charged(cpu, arch_now() - now);
     if (cpu->sc && now >= cpu->run_limit && (sc_is_spent(cpu->sc) || now >= cpu->quantum_end))
         cpu->work |= CPU_WORK_RESCHED;
     set_deadline(cpu, now);

@@ -69,13 +69,15 @@ struct event {
     struct ref vcpu;         // signalled: that vCPU returns to its VMM
 };
 
-// Goes where the thread goes that made it; once that is dead, it stays where it is.
+// Is the thread's that made it or has armed it last, which pays for it: goes where that one goes;
+// once it is dead, it stays where it is.
 struct timer_object {
     struct object object;
     struct timer timer;
     struct ref event;
     uint64_t bits;
-    struct list in_thread;   // kernel_lock; in none: dead
+    struct thread *home;     // whose it is, on its core; NULL: of one that has ended. kernel_lock
+    struct list in_thread;   // likewise
 };
 
 struct irq {
@@ -144,6 +146,8 @@ void event_leave(struct thread *t, enum status status); // any core: it waits no
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
 void timer_init(struct timer *t, enum timer_kind kind, uint8_t core);
 void timer_arm(struct timer *t, uint64_t deadline); // on its core; 0 disarms
+void timer_remove(struct timer *t);                 // from the heap of its core, this one
+void timer_go_with(struct timer_object *o, struct thread *t); // t: its core's, or none
 void timers_run(struct cpu *cpu, uint64_t now);     // that are due, some at a time
 void irq_fired(uint32_t gsi);                       // arch: a host interrupt came (and was masked)
 struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status);

@@ -60,18 +60,20 @@ static unsigned check_queues(struct cpu *cpu)
     return queued;
 }
 
+// Each is later than what is above it, and the ways to the right are short.
 static void check_timers(struct cpu *cpu)
 {
-    uint64_t last = 0;
-    list_check(&cpu->timers);
-    list_for_each(l, &cpu->timers) {
-        const struct timer *t = list_entry(l, struct timer, link);
-        CHECK(t->core == cpu->id && t->deadline >= last, "a timer of core %u", cpu->id);
-        last = t->deadline;
+    const struct timer *t = cpu->timers, *from = NULL;
+    CHECK(!t || fake.deadline[cpu->id] <= t->deadline, "core %u will miss a timer", cpu->id);
+    while (t) {
+        const struct timer *last = from, *l = t->left, *r = t->right;
+        CHECK(t->core == cpu->id && t->deadline && t->deadline >= (t->up ? t->up->deadline : 0) &&
+                  (!t->up || t->up->left == t || t->up->right == t) &&
+                  t->rank == (r ? r->rank : 0) + 1 && (l ? l->rank : 0) >= (r ? r->rank : 0),
+              "a timer of core %u", cpu->id);
+        from = t;
+        t = last == t->up && l ? l : last != r && r ? r : t->up; // down, or on
     }
-    if (last)
-        CHECK(fake.deadline[cpu->id] <= list_entry(cpu->timers.next, struct timer, link)->deadline,
-              "core %u will miss a timer", cpu->id);
 }
 
 static bool has_interrupt(const struct cpu *cpu)

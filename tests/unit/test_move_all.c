@@ -33,7 +33,7 @@ static void test_all_of_them(void **state)
     assert_int_equal(CALL(0, sc_move, home[1], home[2]), 0);
     assert_int_equal(FINISH(0, object_destroy, home[1]), OK);
     assert_int_equal(fake.state[1], FAKE_IDLE);
-    assert_true(list_empty(&cpus[1]->timers));
+    assert_null(cpus[1]->timers);
     assert_int_equal(s.v->core, 2);
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(t[i]->core, 2);

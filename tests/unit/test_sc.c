@@ -305,7 +305,7 @@ static void test_destroy(void **state)
     CALL(0, thread_kill, p.thread_h);
     fake_interrupts(1);
     assert_int_equal(FINISH(0, object_destroy, b), OK);
-    assert_true(list_empty(&cpus[1]->timers));
+    assert_null(cpus[1]->timers);
     assert_int_equal(cpus[1]->promised, 0);
 }
 

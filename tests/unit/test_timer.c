@@ -7,6 +7,12 @@ static uint64_t event_bits(int64_t e)
     return object_to(fake_object(fake_manager, e), event)->bits;
 }
 
+static struct timer *timer_of(uint32_t core, int64_t t)
+{
+    struct object *o = fake_object(cpus[core]->current->process, t);
+    return &object_to(o, timer_object)->timer;
+}
+
 static void test_order(void **state)
 {
     (void)state;
@@ -41,7 +47,7 @@ static void test_rearm_and_disarm(void **state)
     CALL(0, timer_arm, t, 0);
     fake_advance(2 * MS);
     assert_int_equal(event_bits(e), 0);
-    assert_true(list_empty(&cpus[0]->timers));
+    assert_null(cpus[0]->timers);
     CALL(0, timer_arm, t, 1); // long past: fires at the next chance
     fake_interrupts(0);
     assert_int_equal(event_bits(e), 1);
@@ -94,7 +100,7 @@ static void test_other_core(void **state)
     // Destroyed from another core, it leaves that core's list first.
     fake_manager->handles[60] = p.process->handles[t];
     assert_int_equal(FINISH(0, object_destroy, 60), OK);
-    assert_true(list_empty(&cpus[1]->timers));
+    assert_null(cpus[1]->timers);
     assert_int_equal(CALL(1, timer_arm, t, fake.now + MS), ERR_HANDLE);
 }
 
@@ -138,14 +144,15 @@ static void test_some_at_a_time(void **state)
         int64_t t = CALL(1, timer_create, e, 1);
         assert_true(t > 0);
         assert_int_equal(CALL(1, timer_arm, t, due - n), OK);
+        h[n] = t;
     }
     fake.now = due;
     unsigned left = 400, entries = 0;
     for (; left; entries++) {
         unsigned armed = 0;
         fake_interrupts(1);
-        list_for_each(l, &cpus[1]->timers)
-            armed++;
+        for (unsigned n = 0; n < ARRAY_SIZE(h); n++)
+            armed += timer_of(1, h[n])->deadline != 0;
         assert_true(left - armed <= 64);
         left = armed;
         assert_true(!left || fake.deadline[1] <= fake.now); // the rest at once
@@ -154,12 +161,116 @@ static void test_some_at_a_time(void **state)
     assert_ptr_equal(cpus[1]->current, p.thread);
 }
 
+// A heap of any shape keeps its order: the first is the one with the least deadline.
+static void test_heap(void **state)
+{
+    (void)state;
+    static struct timer t[512];
+    uint64_t r = 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
+        timer_init(&t[i], TIMER_SC, 0);
+    for (unsigned n = 0; n < 40000; n++) {
+        r = r * 6364136223846793005ull + 1442695040888963407ull;
+        timer_arm(&t[r >> 33 & 511], r >> 42 & 3 ? fake.now + MS + (r >> 45 & 1023) : 0);
+        if (n % 64)
+            continue;
+        uint64_t least = UINT64_MAX;
+        for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
+            least = t[i].deadline && t[i].deadline < least ? t[i].deadline : least;
+        assert_int_equal(cpus[0]->timers->deadline, least);
+        assert_in_range(cpus[0]->timers->rank, 1, 9);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
+        timer_arm(&t[i], 0);
+    assert_null(cpus[0]->timers);
+}
+
+// The least time of many tries that it takes to arm a timer behind n others, and to disarm it.
+static uint64_t cost_behind(unsigned n)
+{
+    static struct timer t[4001];
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i <= n; i++)
+        timer_init(&t[i], TIMER_SC, 0);
+    for (unsigned i = 0; i < n; i++)
+        timer_arm(&t[i], fake.now + MS + i);
+    for (unsigned tries = 0; tries < 1000; tries++) {
+        uint64_t start = __builtin_ia32_rdtsc();
+        timer_arm(&t[n], fake.now + MS + n);
+        timer_arm(&t[n], 0);
+        least = min_u64(least, __builtin_ia32_rdtsc() - start);
+    }
+    for (unsigned i = 0; i < n; i++)
+        timer_arm(&t[i], 0);
+    return least;
+}
+
+// One of 4,000 takes about as long as one of 15: the ways along the heap have 11 steps and not 3.
+static void test_many_cost_little(void **state)
+{
+    (void)state;
+    assert_true(cost_behind(4000) < 12 * cost_behind(15));
+}
+
+// What the end of timers takes is their owner's expense, though another runs.
+static void test_owner_pays(void **state)
+{
+    (void)state;
+    struct fake_process owner = fake_spawn(1, 1 * MB, fake_sc(1, 100, 10000));
+    int64_t e = CALL(1, event_create, 0);
+    uint64_t due = fake.now + 5 * MS;
+    for (unsigned n = 0; n < 8; n++)
+        assert_int_equal(CALL(1, timer_arm, CALL(1, timer_create, e, 2), due), OK);
+    assert_true(CALL(1, event_wait, e, 1, 0) == FAKE_BLOCKED);
+    struct fake_process other = fake_spawn(1, 1 * MB, fake_sc(1, 500, 10000));
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    const struct sc *s = owner.thread->sc, *o = other.thread->sc;
+    fake.now = due;
+    int64_t left = o->left - (int64_t)(due - cpus[1]->switch_tsc), ran = s->ran, had = s->left;
+    uint64_t other_ran = thread_run_tsc(other.thread, fake.now);
+    fake.look = 1000;
+    fake_interrupts(1);
+    fake.look = 0;
+    assert_in_range(fake.now - due, 8000, 40000);
+    assert_in_range(s->ran - ran, 8000, 24000);
+    assert_int_equal(had - s->left, s->ran - ran);
+    assert_int_equal(thread_run_tsc(other.thread, fake.now) - other_ran,
+                     fake.now - due - (uint64_t)(s->ran - ran));
+    int64_t others = fake.now - due - (uint64_t)(s->ran - ran);
+    assert_int_equal(left - (o->left - (int64_t)(fake.now - cpus[1]->switch_tsc)), others);
+}
+
+// A timer is the expense of who has armed it last, and stays behind when that thread ends.
+static void test_goes_with_who_arms_it(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    int64_t e = CALL(1, event_create, 0), t = CALL(1, timer_create, e, 1);
+    int64_t second = CALL(0, thread_create, p.handle, fake_sc(1, 0, 0), 0x400000, 0, 0);
+    const struct thread *other = object_to(fake_object(fake_manager, second), thread);
+    const struct timer_object *o = container_of(timer_of(1, t), struct timer_object, timer);
+    CALL(0, thread_start, second);
+    assert_ptr_equal(o->home, p.thread);
+    assert_true(CALL(1, event_wait, e, 2, 0) == FAKE_BLOCKED);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, other);
+    CALL(1, timer_arm, t, fake.now + MS);
+    assert_ptr_equal(o->home, other);
+    CALL(1, thread_exit, 0);
+    assert_null(o->home);
+    fake_advance(MS);
+    assert_int_equal(o->timer.deadline, 0); // it has fired all the same
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_some_at_a_time),
         ON1(test_order), ON1(test_rearm_and_disarm), ON1(test_hardware_writes),
-        ON1(test_wakes_waiter), ON2(test_other_core), ON1(test_event_gone), ON1(test_many),
+        ON1(test_heap), ON1(test_many_cost_little), ON2(test_owner_pays),
+        ON2(test_goes_with_who_arms_it), ON1(test_wakes_waiter), ON2(test_other_core),
+        ON1(test_event_gone), ON1(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

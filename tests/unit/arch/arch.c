@@ -7,7 +7,7 @@
 #include "tests/unit/arch/hardware.h"
 #include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
 
-uint64_t arch_now(void) { return fake.now; }
+uint64_t arch_now(void) { return fake.now += fake.look; }
 uint64_t arch_tsc_hz(void) { return 1000000000; }
 
 void arch_zero(void *p, size_t bytes)

@@ -14,6 +14,7 @@ enum fake_state { FAKE_KERNEL, FAKE_IDLE, FAKE_USER, FAKE_GUEST, FAKE_OFF, FAKE_
 
 struct fake {
     uint64_t now;              // TSC; 1 GHz
+    uint64_t look;             // ticks that each look at it takes
     uint32_t core;             // the one that runs
     enum fake_state state[CPU_MAX];
     bool hold[CPU_MAX];        // this core takes no interrupts
