@@ -138,7 +138,7 @@ void sc_refilled(struct sc *s, uint64_t now)
         look_again(cpu, s, false, now);
 }
 
-void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks)
+__attribute__((cold, noinline)) void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks)
 {
     sched_not_charged(cpu, ticks);
     if (!s)

@@ -20,26 +20,33 @@ static __attribute__((noinline)) void tell(struct cpu *cpu)
 }
 
 // Vectors that are nobody's, leftovers of the firmware, are acknowledged and forgotten.
-void trap_dispatch(uint8_t vector)
+static __attribute__((noinline)) void other_interrupt(struct cpu *cpu, uint8_t vector)
 {
-    struct cpu *cpu = this_cpu();
     uint32_t gsi = vector - VECTOR_GSI_BASE;
-    uint64_t now = rdtsc();
-    if (vector == VECTOR_SPURIOUS || vector < 32)
-        return;
-    irqs_off(cpu, now);
     if (gsi < VECTOR_GSI_MAX)
         arch_irq_mask(gsi, true);
-    apic_eoi();
-    if (vector == VECTOR_TIMER) {
-        cpu->armed = UINT64_MAX;
-        cpu_deadline_passed(now);
-    } else if (vector == VECTOR_IPI) {
+    if (vector != VECTOR_SPURIOUS && vector >= 32)
+        apic_eoi();
+    if (vector == VECTOR_IPI) {
         if (unlikely(cpu->arch.trouble.nmis | cpu->arch.trouble.checks))
             tell(cpu);
         cpu_ipi();
     } else if (gsi < VECTOR_GSI_MAX) {
         irq_fired(gsi);
+    }
+}
+
+void trap_dispatch(uint8_t vector)
+{
+    struct cpu *cpu = this_cpu();
+    uint64_t now = rdtsc();
+    irqs_off(cpu, now);
+    if (likely(vector == VECTOR_TIMER)) {
+        apic_eoi();
+        cpu->armed = UINT64_MAX;
+        cpu_deadline_passed(now);
+    } else {
+        other_interrupt(cpu, vector);
     }
     if (!cpu->work) // else sched_run() comes next
         irqs_on(cpu, rdtsc());

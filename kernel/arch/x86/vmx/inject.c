@@ -67,7 +67,7 @@ void vmx_replay(void)
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
 }
 
-static void take_posted(struct vcpu *v)
+static __attribute__((noinline)) void take_posted(struct vcpu *v)
 {
     for (unsigned i = 0; i < 4; i++) {
         uint64_t level = __atomic_exchange_n(&v->pending_level[i], 0, __ATOMIC_ACQ_REL);
@@ -143,7 +143,8 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
                     (want_nmi ? PRI_NMI_WINDOW : 0) | (want_intr ? PRI_INTR_WINDOW : 0));
 }
 
-// anew: see update_status().
+// anew: see update_status(). Where the CPU delivers by itself, what is left is to see whether HLT
+// ends: in it no event waits for the next entry, and no shadow holds interrupts off.
 static void inject_interrupts(struct vcpu *v, bool anew)
 {
     struct vlapic *a = &v->arch.vlapic;
@@ -151,10 +152,14 @@ static void inject_interrupts(struct vcpu *v, bool anew)
     if (virtual)
         update_status(a, anew);
     a->accepted = 0;
-    if (virtual && !(v->arch.nmi_pending | v->arch.halted | v->intr_line))
-        vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW, 0);
-    else
+    if (!virtual || (v->arch.nmi_pending | v->intr_line)) {
         inject_first(v);
+        return;
+    }
+    vmx_set_primary(v, PRI_NMI_WINDOW | PRI_INTR_WINDOW, 0);
+    if (v->arch.halted)
+        v->arch.halted = !(vmread_hot(GUEST_PENDING_DEBUG) & (PENDING_STEP | PENDING_BREAKPOINT)) &&
+                         !(vlapic_of_status(a) >= 0 && (vmread_hot(GUEST_RFLAGS) & RFLAGS_IF));
 }
 
 void vmx_inject_pending(struct vcpu *v)
