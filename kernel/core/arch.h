@@ -13,7 +13,6 @@ void arch_set_deadline(uint64_t tsc, uint64_t now);
 void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
 void *arch_ptr(struct hpa a);              // of frames that the kernel owns, and of no others
 void arch_own(struct hpa base, uint64_t frames); // from now on the kernel owns these
-void arch_zero(void *p, size_t bytes);     // multiple of 64
 // Any frames, each mapped for this core alone and only for as long as it takes.
 void arch_clear(struct hpa base, uint64_t bytes); // whole pages; zeros
 void arch_read(void *to, struct hpa from, uint64_t bytes);
@@ -99,7 +98,6 @@ NORETURN void arch_panic_halt(void);       // ends with status 2
 struct frame { uint32_t owner, next, prev, length; };
 // at: of a struct frame for each frame, which the kernel maps; all become FRAME_RESERVED.
 void frames_init(struct hpa at, uint64_t frames);
-struct hpa frames_table(uint64_t *bytes);
 void frames_add(struct hpa base, uint64_t frames);   // usable RAM
 bool frames_alloc(uint64_t frames, uint64_t align, uint32_t owner, struct hpa *out) MUST_CHECK;
 void frames_free(struct hpa base, uint64_t frames);

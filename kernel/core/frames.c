@@ -29,7 +29,6 @@ static const uint32_t marks[] = { FRAME_FREE, FRAME_POOL };
 
 static struct spinlock frames_lock;
 static struct frame *table;
-static struct hpa table_at;
 static uint64_t table_count;
 static uint64_t count_free, count_total, count_pool;
 static uint32_t runs[2][2]; // by kind; small, big: the first run's frame, 0: none
@@ -91,7 +90,6 @@ static void run_free(enum kind kind, uint64_t frame, uint64_t frames)
 void frames_init(struct hpa at, uint64_t frames)
 {
     table = arch_ptr(at);
-    table_at = at;
     table_count = frames;
     count_free = 0;
     count_total = 0;
@@ -100,12 +98,6 @@ void frames_init(struct hpa at, uint64_t frames)
     for (unsigned i = 0; i < 4; i++)
         runs[i / 2][i % 2] = 0;
     set_owners(0, frames, FRAME_RESERVED);
-}
-
-struct hpa frames_table(uint64_t *bytes)
-{
-    *bytes = table_count * sizeof(struct frame);
-    return table_at;
 }
 
 void frames_add(struct hpa base, uint64_t frames)

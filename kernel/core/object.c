@@ -4,6 +4,7 @@
 // A slot of a slab keeps its type, its place and its id for ever, and its generation only grows: so
 // a stale struct ref or handle is tested by reading the slot's generation, whatever became of it.
 #include "kernel/core/arch.h"
+#include "kernel/lib/string.h"
 
 #define SLOT_ALIGN 64u
 #define GENERATION_LAST (UINT32_MAX - 1) // UINT32_MAX is that of the object that no handle names
@@ -50,7 +51,7 @@ static bool id_assign(struct object *object)
         if (!frames_alloc_kernel(1, FRAME_KERNEL, &frame))
             return false;
         *page = arch_ptr(frame);
-        arch_zero(*page, PAGE_SIZE);
+        memset(*page, 0, PAGE_SIZE);
     }
     (*page)[ids_end % OBJECT_ID_PAGE] = object;
     object->id = ids_end++;
@@ -79,7 +80,7 @@ static __attribute__((noinline)) bool slab_grow(enum object_type type)
     if (!frames_alloc_kernel(frames, FRAME_KERNEL, &run))
         return false;
     char *slab = arch_ptr(run);
-    arch_zero(slab, frames * PAGE_SIZE);
+    memset(slab, 0, frames * PAGE_SIZE);
     for (uint64_t at = 0; at + bytes <= frames * PAGE_SIZE; at += bytes) {
         struct object *o = (struct object *)(slab + at + layouts[type].offset);
         if (!id_assign(o)) {
@@ -109,7 +110,7 @@ struct object *object_alloc(enum object_type type, struct process *owner, enum s
     struct object *o = list_entry(free_slots[type].next, struct object, owned);
     list_remove(&o->owned);
     uint32_t id = o->id, generation = o->generation;
-    arch_zero((char *)o - layouts[type].offset, bytes);
+    memset((char *)o - layouts[type].offset, 0, bytes);
     o->id = id;
     o->type = type;
     o->owner = owner;

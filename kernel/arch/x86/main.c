@@ -10,7 +10,7 @@ extern char kernel_start[], kernel_end[];
 #define BOOT_MAP_END (4ull << 30)
 
 // Without room for the owners of all frames, the RAM above is left out, and that is said.
-static void frames_setup(void)
+static struct ram_range frames_setup(void)
 {
     uint64_t base, all = boot_memory.usable.top / PAGE_SIZE;
     uint64_t frames = memmap_take_table(&boot_memory.usable, sizeof(struct frame),
@@ -23,6 +23,7 @@ static void frames_setup(void)
                   "above that, up to %lu MB, is not used\n", frames >> 8, all >> 8);
         memmap_cut(&boot_memory.usable, frames * PAGE_SIZE, all * PAGE_SIZE);
     }
+    return (struct ram_range){ base, align_up(base + frames * sizeof(struct frame), PAGE_SIZE) };
 }
 
 static void frames_add_range(uint64_t from, uint64_t to)
@@ -108,9 +109,9 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
         arch_off(2);
     }
     decide_mitigations();                    // what the CPU's own faults need
-    frames_setup();
+    struct ram_range table = frames_setup();
     frames_add_range(0, BOOT_MAP_END);
-    paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END));
+    paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END), table);
     frames_add_range(BOOT_MAP_END, UINT64_MAX);
     paging_map_cpu(&cpu_blocks[0]);
     cpu_init(&cpu_blocks[0], 0);             // GDT, TSS, IDT, control registers, MSRs

@@ -42,12 +42,6 @@ static const uint8_t zero_page[4096] __attribute__((aligned(4096)));
 
 void *arch_ptr(struct hpa a) { return (void *)(DIRECT_MAP + a.v); }
 
-void arch_zero(void *p, size_t bytes)
-{
-    size_t n = bytes / 8;
-    __asm__ volatile("rep stosq" : "+D"(p), "+c"(n) : "a"(0) : "memory");
-}
-
 static const struct pt_format *format_of(const struct space *s)
 {
     return s->is_vm ? &format_guest : s == &kernel_space ? &format_kernel : &format_process;
@@ -68,7 +62,7 @@ static __attribute__((noinline)) enum status table_new(struct space *s, struct h
             process_uncharge(s->payer, PAGE_SIZE);
         return ERR_MEMORY;
     }
-    arch_zero(arch_ptr(*table), PAGE_SIZE);
+    __builtin_memset(arch_ptr(*table), 0, PAGE_SIZE);
     return OK;
 }
 
@@ -382,11 +376,11 @@ void arch_own(struct hpa base, uint64_t frames)
 
 // The kernel maps its image and what it owns, nothing else. Tables of the second level are made for
 // all of RAM, for each process has a copy of the root.
-void paging_init(uint64_t ram_end)
+void paging_init(uint64_t ram_end, struct ram_range frame_table)
 {
     enum status status = table_new(&kernel_space, &kernel_space.arch.root);
     unsigned cost = 0;
-    uint64_t bytes, *windows = NULL;
+    uint64_t *windows = NULL;
     if (status == OK)
         windows = entry_make(&kernel_space, WINDOWS, 0, &cost, &status);
     for (uint64_t a = 0; status == OK && a < ram_end; a += span(3))
@@ -395,8 +389,7 @@ void paging_init(uint64_t ram_end)
         panic("no memory for the kernel's page tables");
     window_init(windows);
     arch_own(first_chunk, first_chunk_frames);
-    struct hpa table = frames_table(&bytes);
-    arch_own(table, align_up(bytes, PAGE_SIZE) / PAGE_SIZE);
+    arch_own(HPA(frame_table.base), (frame_table.end - frame_table.base) / PAGE_SIZE);
     map_image();
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
     write_cr3(kernel_space.arch.root.v);
@@ -409,7 +402,7 @@ void paging_map_cpu(struct cpu_block *b)
     uint64_t bytes = align_up((uint64_t)(&b->cpu + 1) - (uint64_t)b->stack, PAGE_SIZE);
     if (!frames_alloc_kernel(1 + bytes / PAGE_SIZE, FRAME_KERNEL, &frames))
         panic("no memory for a core");
-    arch_zero(arch_ptr(frames), PAGE_SIZE + bytes);
+    __builtin_memset(arch_ptr(frames), 0, PAGE_SIZE + bytes);
     map_window((uint64_t)b->gdt, frames.v, PTE_W);
     kernel_map((uint64_t)b->stack, frames.v + PAGE_SIZE, bytes, PTE_G | PTE_NX | PTE_W);
 }

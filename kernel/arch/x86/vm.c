@@ -28,7 +28,7 @@ enum status arch_vm_init(struct vm *vm)
         return ERR_MEMORY;
     }
     uint8_t *page = arch_ptr(vm->arch.apic_page);
-    arch_zero(page, PAGE_SIZE);
+    __builtin_memset(page, 0, PAGE_SIZE);
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
     *vm->arch.cpuid = host_policy;
     enum status status = hvm->vm_init(vm);

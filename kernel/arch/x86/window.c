@@ -36,7 +36,7 @@ void arch_clear(struct hpa base, uint64_t bytes)
 {
     for (uint64_t at = 0; at < bytes; at += WINDOW_PAGES * PAGE_SIZE) {
         unsigned pages = (unsigned)min_u64((bytes - at) / PAGE_SIZE, WINDOW_PAGES);
-        arch_zero(window_open(base.v + at, pages), pages * PAGE_SIZE);
+        __builtin_memset(window_open(base.v + at, pages), 0, pages * PAGE_SIZE);
         window_close(pages);
     }
 }

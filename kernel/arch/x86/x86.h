@@ -5,6 +5,7 @@
 #include "kernel/arch/x86/acpi.h"
 #include "kernel/arch/x86/hvm.h"
 #include "kernel/arch/x86/insn.h"
+#include "kernel/arch/x86/memmap.h"
 #include "kernel/arch/x86/mce.h"
 #include "kernel/arch/x86/regs.h"
 #include "kernel/arch/x86/vuln.h"
@@ -62,7 +63,7 @@ const char *cpu_compare_features(void);       // other cores: NULL, or what diff
 void cpu_reload_tr(struct cpu *cpu);
 
 // paging.c
-void paging_init(uint64_t ram_end);
+void paging_init(uint64_t ram_end, struct ram_range frame_table);
 void paging_map_cpu(struct cpu_block *b); // its pages, all zeros
 // A guest has fetched from `gpa`: OK, it may; ERR_RANGE, it may not; ERR_QUOTA, ERR_MEMORY.
 enum status paging_split(struct space *s, uint64_t gpa);

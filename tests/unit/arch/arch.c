@@ -10,12 +10,6 @@
 uint64_t arch_now(void) { return fake.now += fake.look; }
 uint64_t arch_tsc_hz(void) { return 1000000000; }
 
-void arch_zero(void *p, size_t bytes)
-{
-    memset(p, 0, bytes);
-    fake.now += bytes / 8;
-}
-
 void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
     (void)now;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The fake architecture's page tables (see fake.h). Four levels of 512 entries.
+#include <string.h>
 #include "tests/unit/arch/fake.h"
 #include "tests/unit/arch/hardware.h"
 #include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
@@ -32,7 +33,7 @@ static enum status table_new(struct space *s, struct hpa *out)
         process_uncharge(s->payer, PAGE_SIZE);
         return ERR_MEMORY;
     }
-    arch_zero(arch_ptr(*out), PAGE_SIZE);
+    memset(arch_ptr(*out), 0, PAGE_SIZE);
     return OK;
 }
 

@@ -183,7 +183,7 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
         vpid_give_back(v->arch.vpid);
         return ERR_MEMORY;
     }
-    arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     init_soft_state(v, apic_id);
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
     vmclear(v);
@@ -210,7 +210,7 @@ void vmx_vcpu_leave(struct vcpu *v)
 
 void vmx_vcpu_free(struct vcpu *v)
 {
-    arch_zero(arch_ptr(v->arch.vmcs), VCPU_FRAMES * PAGE_SIZE);
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
     vpid_give_back(v->arch.vpid);
 }
