@@ -134,11 +134,6 @@ static inline int64_t kcall_sc_move(handle_t from, handle_t to)
     return kcall2(SYS_sc_move, from, to);
 }
 
-static inline int64_t kcall_sc_status(handle_t sc, struct sc_status *status)
-{
-    return kcall2(SYS_sc_status, sc, kcall_va(status));
-}
-
 static inline int64_t kcall_event_create(void)
 {
     return trap0(SYS_event_create);

@@ -29,13 +29,6 @@ struct vcpu_stats {
     uint64_t halted;   // 1: it is in HLT with interrupts off
 };
 
-struct sc_status {
-    uint32_t core, share; // in 1/1000
-    uint32_t threads;     // that are on it, or on their way to it
-    uint32_t reserved;
-    uint64_t run_tsc;     // TSC ticks it has run
-};
-
 struct system_info {
     uint64_t frames_total; // usable 4 KB frames at boot
     uint64_t frames_free;

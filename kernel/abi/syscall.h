@@ -52,31 +52,30 @@ enum status {
     X(sc_create, 13)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
     X(thread_exit, 14)    /* status (ends the process when it is the last thread) */               \
     X(sc_move, 15)        /* from, to: soon, its threads   -> how many are still there */          \
-    X(sc_status, 16)      /* sc, va of struct sc_status */                                         \
-    X(event_create, 17)   /*                               -> h */                                 \
-    X(event_signal, 18)   /* h, bits */                                                            \
-    X(event_wait, 19)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
-    X(timer_create, 20)   /* event, bits                   -> h; goes where the caller goes */     \
-    X(timer_arm, 21)      /* h, TSC deadline|0 to disarm */                                        \
-    X(irq_bind, 22)       /* irq, event, bits */                                                   \
-    X(irq_ack, 23)        /* irq  (unmasks it again) */                                            \
-    X(ioports_grant, 24)  /* process, ioports */                                                   \
-    X(vm_create, 25)      /* flags (VM_CATCH_UP)           -> h */                                 \
-    X(vm_map, 26)         /* vm, mem, offset, bytes, gpa, prot */                                  \
-    X(vm_unmap, 27)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
-    X(vm_msi, 28)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
-    X(vm_cpuid, 29)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
-    X(vcpu_create, 30)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
-    X(vcpu_run, 31)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
-    X(vcpu_kick, 32)      /* vcpu */                                                               \
-    X(vcpu_intr, 33)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 34)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 35)   /* system                        -> RSI = frames checked */              \
-    X(system_stats, 36)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 37)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 38)    /* system, va of struct system_info */                                   \
-    X(system_off, 39)     /* system, status 0..2: powers the machine off */
-#define SYSCALL_COUNT 40
+    X(event_create, 16)   /*                               -> h */                                 \
+    X(event_signal, 17)   /* h, bits */                                                            \
+    X(event_wait, 18)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
+    X(timer_create, 19)   /* event, bits                   -> h; goes where the caller goes */     \
+    X(timer_arm, 20)      /* h, TSC deadline|0 to disarm */                                        \
+    X(irq_bind, 21)       /* irq, event, bits */                                                   \
+    X(irq_ack, 22)        /* irq  (unmasks it again) */                                            \
+    X(ioports_grant, 23)  /* process, ioports */                                                   \
+    X(vm_create, 24)      /* flags (VM_CATCH_UP)           -> h */                                 \
+    X(vm_map, 25)         /* vm, mem, offset, bytes, gpa, prot */                                  \
+    X(vm_unmap, 26)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
+    X(vm_msi, 27)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
+    X(vm_cpuid, 28)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
+    X(vcpu_create, 29)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
+    X(vcpu_run, 30)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
+    X(vcpu_kick, 31)      /* vcpu */                                                               \
+    X(vcpu_intr, 32)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 33)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 34)   /* system                        -> RSI = frames checked */              \
+    X(system_stats, 35)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 36)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 37)    /* system, va of struct system_info */                                   \
+    X(system_off, 38)     /* system, status 0..2: powers the machine off */
+#define SYSCALL_COUNT 39
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
 // since it returned. It is the one that is named, or this bit is not to be set.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory objects: making them, zeroing in pieces; mem_map, mem_unmap. Guarded by
+// Memory objects: making them, zeroing in pieces; mapping them into processes and VMs. Guarded by
 // kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing releases
 // it meanwhile.
 #include "kernel/core/syscall.h"
@@ -122,8 +122,8 @@ static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t
 _Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
                "a mapping needs these rights");
 
-struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes,
-                               uint64_t address, uint64_t prot)
+static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset,
+                                      uint64_t bytes, uint64_t address, uint64_t prot)
 {
     uint64_t start = s->is_vm ? 0 : USER_START, end = s->is_vm ? GPA_END : USER_END;
     enum status status;
@@ -145,18 +145,16 @@ struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset, uin
     return space_map_call(s, m, offset, bytes, address, (uint8_t)prot);
 }
 
-SYSCALL(mem_map)
-{
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct process *p = HANDLE(caller_process(), a0, process, RIGHT_USE, &status);
-    return p ? map_call(&p->space, a1, a2, a3, a4, a5) : unlock_result(status);
-}
-
-SYSCALL(mem_unmap)
-{
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct process *p = HANDLE(caller_process(), a0, process, RIGHT_USE, &status);
-    return p ? space_unmap_call(&p->space, a1, a2) : unlock_result(status);
-}
+// What is done to an address space, which a process and a VM have.
+#define SPACE_CALL(name, noun, does, ...)                                                          \
+    SYSCALL(name)                                                                                  \
+    {                                                                                              \
+        enum status status;                                                                        \
+        spin_lock(&kernel_lock);                                                                   \
+        struct noun *o = HANDLE(caller_process(), a0, noun, RIGHT_USE, &status);                   \
+        return o ? does(&o->space, __VA_ARGS__) : unlock_result(status);                           \
+    }
+SPACE_CALL(mem_map, process, map_call, a1, a2, a3, a4, a5)
+SPACE_CALL(mem_unmap, process, space_unmap_call, a1, a2)
+SPACE_CALL(vm_map, vm, map_call, a1, a2, a3, a4, a5)
+SPACE_CALL(vm_unmap, vm, space_unmap_call, a1, a2)

@@ -229,15 +229,6 @@ SYSCALL_LOCKED_ON(sc_create, system, RIGHT_CONTROL)
     return slot;
 }
 
-SYSCALL_LOCKED_ON(sc_status, sc, RIGHT_READ)
-{
-    struct sc_status s = {
-        .core = sc->core, .share = sc->share, .threads = sc->users,
-        .run_tsc = sc_run_tsc(sc, arch_now()),
-    };
-    return copy_to_user(caller_process(), a1, &s, sizeof(s)) ? OK : ERR_RANGE;
-}
-
 // Asks those of its threads that were not asked yet; each leaves when its core next looks, and
 // takes its timers and vCPUs along. Who makes a thread meanwhile makes it on the context that he is
 // on: so another call finds it.

@@ -33,9 +33,8 @@ static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t byte
     return l != &s->mappings && address < m->address + m->bytes ? m : NULL;
 }
 
-static inline struct mapping *record(struct space *s, struct memory *m, uint64_t offset,
-                                     uint64_t bytes, uint64_t address, uint8_t prot,
-                                     enum status *status)
+struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
+                          uint64_t address, uint8_t prot, enum status *status)
 {
     struct list *below;
     *status = ERR_BUSY;
@@ -59,12 +58,6 @@ static inline struct mapping *record(struct space *s, struct memory *m, uint64_t
     s->records++;
     m->records++;
     return map;
-}
-
-struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
-                          uint64_t address, uint8_t prot, enum status *status)
-{
-    return record(s, m, offset, bytes, address, prot, status);
 }
 
 enum status mapping_map(struct mapping *m)
@@ -195,7 +188,7 @@ struct syscall_result space_map_call(struct space *s, struct memory *memory, uin
 {
     struct thread *t = this_cpu()->current;
     enum status status;
-    struct mapping *m = record(s, memory, offset, bytes, address, prot, &status);
+    struct mapping *m = space_map(s, memory, offset, bytes, address, prot, &status);
     if (unlikely(!m))
         return unlock_result(status);
     if (likely(!s->still && mapping_map(m) == OK && m->mapped == bytes))

@@ -65,10 +65,8 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
 // held.
 int handle_give(struct object *object, uint8_t rights);
 
-// mem_map and vm_map, mem_unmap and vm_unmap. kernel_lock is held by the caller and released here;
-// they may not return.
-struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset, uint64_t bytes,
-                               uint64_t address, uint64_t prot);
+// mem_map and vm_map, mem_unmap and vm_unmap, when all is checked. kernel_lock is held before, and
+// released here; they may not return.
 struct syscall_result space_map_call(struct space *s, struct memory *memory, uint64_t offset,
                                      uint64_t bytes, uint64_t address, uint8_t prot);
 struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64_t bytes);

@@ -29,22 +29,6 @@ SYSCALL_LOCKED(vm_create)
     return status;
 }
 
-SYSCALL(vm_map)
-{
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct vm *vm = HANDLE(caller_process(), a0, vm, RIGHT_USE, &status);
-    return vm ? map_call(&vm->space, a1, a2, a3, a4, a5) : unlock_result(status);
-}
-
-SYSCALL(vm_unmap)
-{
-    enum status status;
-    spin_lock(&kernel_lock);
-    struct vm *vm = HANDLE(caller_process(), a0, vm, RIGHT_USE, &status);
-    return vm ? space_unmap_call(&vm->space, a1, a2) : unlock_result(status);
-}
-
 SYSCALL_ON(vm_msi, vm, RIGHT_USE)
 {
     if (a2 > UINT32_MAX || a3 > 1)

@@ -33,7 +33,6 @@ static const struct {
     [SYS_sc_create] = { "Scmkf", 1, 8 },
     [SYS_thread_exit] = { "x", 1, 0 },
     [SYS_sc_move] = { "BB", 1, 16 },
-    [SYS_sc_status] = { "Ba", 1, 1 },
     [SYS_event_create] = { "", 4, 3 },
     [SYS_event_signal] = { "Eb", 10, 8 },
     [SYS_event_wait] = { "Ebd", 12, 16 },

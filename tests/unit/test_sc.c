@@ -293,15 +293,12 @@ static void test_destroy(void **state)
     (void)state;
     int64_t b = fake_sc(1, 100, PERIOD_US);
     struct fake_process p = fake_spawn(1, 1 * MB, b);
-    struct sc_status *status = user_page(0);
+    struct sc *sc = object_to(fake_object(fake_manager, b), sc);
     run(PERIOD / 2);
     assert_true(waits(&p));
     assert_int_equal(CALL(0, object_destroy, b), ERR_BUSY);
-    assert_int_equal(CALL(0, sc_status, b, USER_PAGE), OK);
-    assert_int_equal(status->core, 1);
-    assert_int_equal(status->share, 100);
-    assert_int_equal(status->threads, 1);
-    assert_in_range(status->run_tsc, PERIOD / 10, PERIOD / 10 + STEP);
+    assert_int_equal(sc->users, 1);
+    assert_in_range(sc_run_tsc(sc, fake.now), PERIOD / 10, PERIOD / 10 + STEP);
     CALL(0, thread_kill, p.thread_h);
     fake_interrupts(1);
     assert_int_equal(FINISH(0, object_destroy, b), OK);
