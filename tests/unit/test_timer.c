@@ -222,7 +222,7 @@ static void test_owner_pays(void **state)
     for (unsigned n = 0; n < 8; n++)
         assert_int_equal(CALL(1, timer_arm, CALL(1, timer_create, e, 2), due), OK);
     assert_true(CALL(1, event_wait, e, 1, 0) == FAKE_BLOCKED);
-    struct fake_process other = fake_spawn(1, 1 * MB, fake_sc(1, 500, 10000));
+    struct fake_process other = fake_spawn(1, 1 * MB, fake_sc(1, 600, 10000));
     fake_interrupts(1);
     assert_ptr_equal(cpus[1]->current, other.thread);
     const struct sc *s = owner.thread->sc, *o = other.thread->sc;
