@@ -8,6 +8,7 @@
 // SSE and x87 state is saved for the handlers, which are ordinary C.
 
 #include "guests/lib/layout.h"
+#include "guests/lib/registers.h"
 
 #define RED_ZONE        128
 #define FXSAVE_SIZE     512
@@ -32,21 +33,7 @@ trap_entries:
 
     .balign 16
 trap_common:
-    push    %rax
-    push    %rbx
-    push    %rcx
-    push    %rdx
-    push    %rsi
-    push    %rdi
-    push    %rbp
-    push    %r8
-    push    %r9
-    push    %r10
-    push    %r11
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    push_general
     cld
     testb   $3, TRAP_FRAME_CS(%rsp)
     jnz     1f
@@ -75,21 +62,7 @@ trap_common:
     jz      3f
     mov     %r12, %cr0
 3:  mov     %rbx, %rsp
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %r11
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rbp
-    pop     %rdi
-    pop     %rsi
-    pop     %rdx
-    pop     %rcx
-    pop     %rbx
-    pop     %rax
+    pop_general
     add     $16, %rsp
     iretq
 

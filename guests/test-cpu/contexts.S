@@ -3,27 +3,14 @@
 // Contexts that hold vector registers, and the interrupt that changes from one to the next as an
 // operating system does: with the save instruction that CPUID offers.
 
+#include "guests/lib/registers.h"
 #include "guests/test-cpu/contexts.h"
 
     .text
 // The timer's gate; on the stack of the interrupted context, which has nothing in its red zone.
     .globl contexts_interrupt
 contexts_interrupt:
-    push    %rax
-    push    %rbx
-    push    %rcx
-    push    %rdx
-    push    %rsi
-    push    %rdi
-    push    %rbp
-    push    %r8
-    push    %r9
-    push    %r10
-    push    %r11
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    push_general
     mov     %rsp, %rbx
     mov     contexts_area, %rdi
     mov     $-1, %eax
@@ -45,21 +32,7 @@ contexts_interrupt:
     mov     $-1, %eax
     mov     $-1, %edx
     xrstor64 (%rdi)
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %r11
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rbp
-    pop     %rdi
-    pop     %rsi
-    pop     %rdx
-    pop     %rcx
-    pop     %rbx
-    pop     %rax
+    pop_general
     iretq
 
 // void contexts_hold_KIND(const void *in, void *out, uint64_t turns): loads the registers, lets
@@ -68,13 +41,8 @@ contexts_interrupt:
     .macro HOLD kind, move, register, bytes
     .globl contexts_hold_\kind
 contexts_hold_\kind:
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    \move  \bytes * \n(%rdi), %\register\n
-    .endr
+    load_vectors %rdi, \move, \register, \bytes
     .if \bytes == 64
-    .irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    \move  \bytes * \n(%rdi), %\register\n
-    .endr
     .irp n, 1, 2, 3, 4, 5, 6, 7
     kmovw   2048 + 2 * \n(%rdi), %k\n
     .endr
@@ -87,20 +55,12 @@ contexts_hold_\kind:
     dec     %rdx
     jnz     1b
     cli
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    \move  %\register\n, \bytes * \n(%rsi)
-    .endr
     .if \bytes == 64
-    .irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    \move  %\register\n, \bytes * \n(%rsi)
-    .endr
     .irp n, 1, 2, 3, 4, 5, 6, 7
     kmovw   %k\n, 2048 + 2 * \n(%rsi)
     .endr
     .endif
-    .if \bytes > 16
-    vzeroupper
-    .endif
+    store_vectors %rsi, \move, \register, \bytes
     ret
     .endm
 

@@ -4,6 +4,8 @@
 // registers, for so many turns spins and then yields the CPU to the other processes, and stores
 // what is there then. A Linux process; it holds no state but the registers.
 
+#include "guests/lib/registers.h"
+
 #define SYS_SCHED_YIELD 24
 
     .text
@@ -12,14 +14,7 @@
 hold_\kind:
     mov     %rdx, %r8
     mov     %rcx, %r9
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    \move  \bytes * \n(%rdi), %\register\n
-    .endr
-    .if \bytes == 64
-    .irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    \move  \bytes * \n(%rdi), %\register\n
-    .endr
-    .endif
+    load_vectors %rdi, \move, \register, \bytes
 1:  mov     %r9, %rdx
 2:  dec     %rdx
     jnz     2b
@@ -27,17 +22,7 @@ hold_\kind:
     syscall
     dec     %r8
     jnz     1b
-    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    \move  %\register\n, \bytes * \n(%rsi)
-    .endr
-    .if \bytes == 64
-    .irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    \move  %\register\n, \bytes * \n(%rsi)
-    .endr
-    .endif
-    .if \bytes > 16
-    vzeroupper
-    .endif
+    store_vectors %rsi, \move, \register, \bytes
     ret
     .endm
 

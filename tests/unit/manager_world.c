@@ -20,6 +20,9 @@ const char two_vms[] = "[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\ncores
                         "cmdline = a b\nmodule = hello c  d\nmodule = ./hello\n"
                         "[vm two]\nimage = hello\nmemory = 16M\n";
 
+const char two_cores[] = "[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
+                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n";
+
 static void add_module(const char *name, const void *bytes, uint64_t len)
 {
     struct boot_module *module = &boot.module[boot.modules];
@@ -103,6 +106,25 @@ uint32_t run(const char *config)
     uint32_t status = manager_run(&manager, &boot);
     read_line0();
     return status;
+}
+
+void play(bool (*scene)(int step), const char *config, uint32_t status)
+{
+    script = scene;
+    assert_int_equal(run(config), status);
+}
+
+struct vcpu_stats *stats_of(uint32_t vm)
+{
+    uint32_t id = process_of(vm)->status.id, i = 0;
+    while (i < fake.stats_count && fake.stats[i].process != id) {
+        i++;
+    }
+    assert_in_range(i, 0, sizeof(fake.stats) / sizeof(fake.stats[0]) - 1);
+    if (i == fake.stats_count) {
+        fake.stats[fake.stats_count++].process = id;
+    }
+    return &fake.stats[i];
 }
 
 bool script_two_off(int at)

@@ -26,12 +26,17 @@ extern int step;                 // of the script
 extern bool (*script)(int step); // runs when the manager waits; false: the script is over
 
 extern const char two_vms[]; // a config: VM one with a budget on core 1, VM two without
+extern const char two_cores[]; // one with a budget and free to move, two on core 1
 
 int manager_setup(void **state);
 #define TEST(name) cmocka_unit_test_setup(name, manager_setup)
 
 // Boots with this config, until the manager ends; its status.
 uint32_t run(const char *config);
+// The same with a script; the status must be this.
+void play(bool (*scene)(int step), const char *config, uint32_t status);
+// What the kernel's statistics say of a VM's vCPU, from now on.
+struct vcpu_stats *stats_of(uint32_t vm);
 
 // Plays the console: takes what is on line 0.
 void read_line0(void);

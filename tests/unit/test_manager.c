@@ -6,8 +6,7 @@
 static void test_two_vms(void **state)
 {
     (void)state;
-    script = script_two_off;
-    assert_int_equal(run(two_vms), 0);
+    play(script_two_off, two_vms, 0);
     assert_null(strstr(said, "kernel: 2 cores")); // the serial line has had it
     expect("VM 'one' started: core 1, 8 MB\r\n");
     expect("VM 'two' started: core 0, 16 MB\r\n");
@@ -150,14 +149,12 @@ static bool script_halted(int at)
 {
     switch (at) {
     case 0: // a VMM that says so although its guest runs
-        fake.stats_count = 2;
-        fake.stats[0].process = process_of(0)->status.id;
-        fake.stats[1].process = process_of(1)->status.id;
+        stats_of(0)->halted = 0;
         fake_signal(fake_handle(manager.event), 1);
         return true;
     case 1:
     case 2: // said once
-        fake.stats[1].halted = 1;
+        stats_of(1)->halted = 1;
         fake_signal(fake_handle(manager.event), 2);
         return true;
     case 3:
@@ -165,7 +162,7 @@ static bool script_halted(int at)
         assert_int_equal(line_write(&console_side, "vm stop two\rvm list\rstats\r", 26), 26);
         return true;
     case 4:
-        fake.stats[0].halted = 1;
+        stats_of(0)->halted = 1;
         fake_signal(fake_handle(manager.event), 1);
         return true;
     case 5:
@@ -178,8 +175,7 @@ static bool script_halted(int at)
 static void test_halted_for_good(void **state)
 {
     (void)state;
-    script = script_halted;
-    assert_int_equal(run(two_vms), 0);
+    play(script_halted, two_vms, 0);
     const char text[] = "VM 'two' has halted for good (HLT with interrupts off)\r\n";
     expect(text);
     assert_null(strstr(strstr(said, text) + 1, text));
@@ -194,8 +190,7 @@ static void test_halted_for_good(void **state)
 static void test_what_processes_get(void **state)
 {
     (void)state;
-    script = script_inspect;
-    assert_int_equal(run(two_vms), 0);
+    play(script_inspect, two_vms, 0);
 }
 
 static bool script_deaths(int at)
@@ -215,8 +210,7 @@ static bool script_deaths(int at)
 static void test_killed(void **state)
 {
     (void)state;
-    script = script_deaths;
-    assert_int_equal(run(two_vms), 1);
+    play(script_deaths, two_vms, 1);
     expect("kernel: process 7: page fault\r\nVM 'one' killed");
     expect("VM 'one' killed: its VMM caused exception 14 at rip 0x401234, address 0xdead000");
     expect("VM 'two' killed: the reason is on its console\r\n");
@@ -263,8 +257,7 @@ static void test_no_console(void **state)
     (void)state;
     // Without a console what is said goes to the kernel's log.
     strcpy(boot.module[1].name, "bin:other");
-    script = script_two_off;
-    assert_int_equal(run(two_vms), 0);
+    play(script_two_off, two_vms, 0);
     assert_non_null(strstr(fake.log, "bin:console cannot be loaded: there is no such boot module"));
 }
 
@@ -274,8 +267,7 @@ static void test_faults(void **state)
     (void)state;
     boot.faults = (struct cpu_faults){ .there = 1u << FAULT_mds | 1u << FAULT_bhi | 1u << FAULT_v1,
                                        .open = 1u << FAULT_mds, .asked = 1u << FAULT_v1 };
-    script = script_two_off;
-    assert_int_equal(run(two_vms), 0);
+    play(script_two_off, two_vms, 0);
     static const char *const lines[] = {
         "boot: 1 faults of this CPU are not mitigated: see the log\n",
         "boot: Meltdown (meltdown): not affected\n",
@@ -307,8 +299,7 @@ static void test_audit_fails(void **state)
 {
     (void)state;
     fake.audit = ERR_STATE;
-    script = script_two_off;
-    assert_int_equal(run(two_vms), 0);
+    play(script_two_off, two_vms, 0);
     expect("ISOLATION AUDIT FAILED");
     expect("VM 'two' powered off");
 }
@@ -331,8 +322,7 @@ static void test_two_configs(void **state)
     (void)state;
     struct boot_module *copy = &boot.module[boot.modules++];
     strcpy(copy->name, "config:aaa.conf~");
-    script = script_two_off;
-    assert_int_equal(run(two_vms), 0);
+    play(script_two_off, two_vms, 0);
     expect("the config is test.conf; 1 other file in /boot/bulkhead/config: not read\r\n");
 }
 

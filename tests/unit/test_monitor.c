@@ -21,10 +21,8 @@ static bool script_monitor(int at)
         "vm kill two\r", "vm kill two\r",
     };
     if (at == 0) {
-        fake.stats_count = 1;
-        fake.stats[0].process = process_of(0)->status.id;
-        fake.stats[0].core = 1;
-        fake.stats[0].exits[EXIT_CPUID] = 7;
+        stats_of(0)->core = 1;
+        stats_of(0)->exits[EXIT_CPUID] = 7;
     }
     if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
         type(commands[at]);
@@ -37,8 +35,7 @@ static bool script_monitor(int at)
 static void test_monitor(void **state)
 {
     (void)state;
-    script = script_monitor;
-    assert_int_equal(run(two_vms), 1); // one was killed
+    play(script_monitor, two_vms, 1); // one was killed
     expect("bulkhead> help\r\n");
     expect("vm stop NAME          asks the VM");
     expect("one             running     1   25%      8 MB");
@@ -87,9 +84,7 @@ static bool script_move(int at)
 static void test_move(void **state)
 {
     (void)state;
-    script = script_move;
-    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
-                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    play(script_move, two_cores, 0);
     expect("VM 'one' started: core 1");
     expect("VM 'one' goes to core 0\r\n");
     expect("one             running     0   25%");
@@ -131,9 +126,7 @@ static bool script_move_waits(int at)
 static void test_move_waits(void **state)
 {
     (void)state;
-    script = script_move_waits;
-    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
-                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    play(script_move_waits, two_cores, 0);
     expect("VM 'one' goes to core 0\r\n");
     expect("VM 'one' cannot go to core 1: it is still on its way to core 0\r\n");
     expect("VM 'one' is still on its way to core 0: the kernel works for it\r\n");
@@ -159,8 +152,7 @@ static bool script_keys(int at)
 static void test_keys(void **state)
 {
     (void)state;
-    script = script_keys;
-    assert_int_equal(run(two_vms), 0);
+    play(script_keys, two_vms, 0);
     expect("> memory now\r\n'memory' takes no argument\r\n");
     expect("a command of more than 159 characters is not taken\r\n");
 }
@@ -179,9 +171,7 @@ static bool script_apart(int at)
 static void test_clocks_that_differ(void **state)
 {
     (void)state;
-    script = script_apart;
-    assert_int_equal(run("[vm one]\nimage = hello\nmemory = 8M\nshare = 25%\n"
-                         "[vm two]\nimage = hello\nmemory = 8M\ncores = 1\n"), 0);
+    play(script_apart, two_cores, 0);
     expect("VM 'one' cannot go from core 1 to core 0: their clocks differ\r\n");
     expect("VM 'one' goes to core 0\r\n");
 }
@@ -192,8 +182,7 @@ static bool script_sample(int at)
         "sample\r", "sample one 0 3\r", "sample one 1 1001\r", "sample one 1 3x\r",
         "sample one,nobody 1 3\r", "sample one,one,one,one,one 1 3\r", "sample one 1 3\r",
     };
-    fake.stats_count = 1;
-    fake.stats[0].process = process_of(0)->status.id;
+    struct vcpu_stats *stats = stats_of(0);
     if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
         type(commands[at]);
         return true;
@@ -203,7 +192,7 @@ static bool script_sample(int at)
         const struct manager_sample *sample = &manager.sample;
         while (tsc_read() < sample->start_tsc + sample->taken * sample->period_tsc) {
         }
-        fake.stats[0].run_tsc += 100 * sample->taken;
+        stats->run_tsc += 100 * sample->taken;
         return false;
     }
     script = script_two_off;
@@ -214,8 +203,7 @@ static bool script_sample(int at)
 static void test_sample(void **state)
 {
     (void)state;
-    script = script_sample;
-    assert_int_equal(run(two_vms), 0);
+    play(script_sample, two_vms, 0);
     expect("> sample\r\n");
     expect("usage: sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
     expect("no VM is called 'nobody'");
@@ -263,8 +251,7 @@ static bool script_reset(int at)
 static void test_reset(void **state)
 {
     (void)state;
-    script = script_reset;
-    assert_int_equal(run(two_vms), 0);
+    play(script_reset, two_vms, 0);
     expect("VM 'one' asked for a reboot: with restart = never it stays off\r\n");
     expect("one             reset ");
 }
