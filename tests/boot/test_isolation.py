@@ -89,7 +89,7 @@ def test_all(boot):
 
 
 YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\n"
-                   f"cmdline = peer={name} no-xsave rounds=2000\n" for name in "ab")
+                   f"cmdline = peer={name} no-xsave rounds=500\n" for name in "ab")
 
 
 @pytest.mark.parametrize("options", ([], ["without=pcid"]), ids=("pcid", "no-pcid"))
