@@ -34,6 +34,8 @@ static uint64_t slab_frames(enum object_type type)
 }
 
 // What a slot is charged with: its share of its slab, with what is left over there.
+static uint64_t slot_costs[OBJ_TYPE_COUNT];
+
 static uint64_t slot_cost(enum object_type type)
 {
     uint64_t slab = slab_frames(type) * PAGE_SIZE;
@@ -62,8 +64,10 @@ static bool id_assign(struct object *object)
 void objects_init(void)
 {
     static struct object nothing;
-    for (unsigned t = 0; t < OBJ_TYPE_COUNT; t++)
+    for (unsigned t = 0; t < OBJ_TYPE_COUNT; t++) {
         list_init(&free_slots[t]);
+        slot_costs[t] = slot_cost(t);
+    }
     list_init(&vcpus);
     ids_end = 0;
     live = 0;
@@ -98,19 +102,20 @@ static __attribute__((noinline)) bool slab_grow(enum object_type type)
 
 struct object *object_alloc(enum object_type type, struct process *owner, enum status *status)
 {
-    uint32_t bytes = slot_bytes(type);
     if (list_empty(&free_slots[type]) && !slab_grow(type)) {
         *status = ids_end == OBJECT_MAX ? ERR_FULL : ERR_MEMORY;
         return NULL;
     }
     *status = ERR_QUOTA;
-    if (owner && (owner->have[type] >= owner->may[type] || !process_charge(owner, slot_cost(type))))
+    if (owner && owner->have[type] >= owner->may[type])
+        return NULL;
+    if (owner && !process_charge(owner, slot_costs[type]))
         return NULL;
     *status = OK;
     struct object *o = list_entry(free_slots[type].next, struct object, owned);
     list_remove(&o->owned);
     uint32_t id = o->id, generation = o->generation;
-    memset((char *)o - layouts[type].offset, 0, bytes);
+    memset((char *)o - layouts[type].offset, 0, layouts[type].bytes);
     o->id = id;
     o->type = type;
     o->owner = owner;
@@ -134,7 +139,7 @@ void object_free(struct object *o)
     ASSERT(o->dying != OBJECT_FREE);
     list_remove(&o->owned);
     if (o->owner) {
-        process_uncharge(o->owner, slot_cost(o->type));
+        process_uncharge(o->owner, slot_costs[o->type]);
         o->owner->have[o->type]--;
     }
     o->owner = NULL;

@@ -22,6 +22,7 @@ struct space {
     uint64_t generation;      // atomic
     uint64_t seen[CPU_MAX];   // each written by its core
     struct list mappings;     // struct mapping.in_space, by address
+    struct list *near;        // one of these or the list itself: where the last search ended
     uint32_t records;         // how many; at most SPACE_RECORDS_MAX
     struct process *payer;    // page tables are charged to it
 };

@@ -11,6 +11,7 @@
 enum status space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
 {
     list_init(&s->mappings);
+    s->near = &s->mappings;
     s->owner_id = owner_id;
     s->is_vm = is_vm;
     s->payer = payer;
@@ -20,15 +21,18 @@ enum status space_init(struct space *s, uint32_t owner_id, bool is_vm, struct pr
 
 // The last record with an address in this range, or NULL. *below: the last that begins below the
 // range's end, or the list's head. Records are sorted and do not overlap, so no other need be seen;
-// from the back, because most are added in ascending order.
+// from where the last one was, for most are added side by side.
 static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes,
                                 struct list **below)
 {
-    struct list *l = s->mappings.prev;
+    struct list *l = s->near;
     while (l != &s->mappings &&
            list_entry(l, struct mapping, in_space)->address >= address + bytes)
         l = l->prev;
-    *below = l;
+    while (l->next != &s->mappings &&
+           list_entry(l->next, struct mapping, in_space)->address < address + bytes)
+        l = l->next;
+    *below = s->near = l;
     struct mapping *m = list_entry(l, struct mapping, in_space);
     return l != &s->mappings && address < m->address + m->bytes ? m : NULL;
 }
@@ -133,6 +137,8 @@ void mapping_free(struct mapping *m)
     m->space->changes++;
     m->space->records--;
     m->memory->records--;
+    if (m->space->near == &m->in_space)
+        m->space->near = m->in_space.prev;
     list_remove(&m->in_space);
     list_remove(&m->in_memory);
     object_drop(&m->object);
