@@ -123,29 +123,38 @@ static bool lapic_register(uint16_t offset)
     return (offset & 12) == 0;
 }
 
+// "32-bit registers should be accessed using 128-bit aligned 32-bit loads or stores."
+static int lapic_write(struct vmm *vmm, const struct insn *insn, uint16_t offset, uint64_t value)
+{
+    struct vm_entry *entry = &vmm->page->entry;
+
+    if ((offset & 15) != 0 || insn->size < 4)
+        return exit_skip(vmm, insn->length);
+    entry->lapic.offset = offset;
+    entry->lapic.write = 1;
+    entry->lapic.value = (uint32_t)value;
+    entry->flags |= VM_ENTRY_LAPIC;
+    return insn->length | VM_RUN_PAGE;
+}
+
 static int lapic_finish(struct vmm *vmm, const struct insn *insn, uint16_t offset,
                                      uint32_t value)
 {
-    struct vm_entry *entry = &vmm->page->entry;
     struct insn_result result;
 
     insn_compute(insn, vmm->page, value >> (8 * (offset & 3)), &result);
     insn_commit(insn, vmm->page, &result);
-    // "32-bit registers should be accessed using 128-bit aligned 32-bit loads or stores."
-    if (result.write && (offset & 15) == 0 && insn->size >= 4) {
-        entry->lapic.offset = offset;
-        entry->lapic.write = 1;
-        entry->lapic.value = (uint32_t)result.value;
-        entry->flags |= VM_ENTRY_LAPIC;
-    }
-    return exit_skip(vmm, insn->length);
+    return result.write ? lapic_write(vmm, insn, offset, result.value)
+                        : exit_skip(vmm, insn->length);
 }
 
-static COLD int exit_lapic(struct vmm *vmm, const struct insn *insn)
+static int exit_lapic(struct vmm *vmm, const struct insn *insn)
 {
     struct vm_entry *entry = &vmm->page->entry;
     uint16_t offset = vmm->page->exit.mmio.gpa & (PAGE_SIZE - 1);
 
+    if (insn_stores_plainly(insn))
+        return lapic_write(vmm, insn, offset, insn_stored(insn, vmm->page));
     if (!insn_reads(insn) || !lapic_register(offset))
         return lapic_finish(vmm, insn, offset, 0);
     entry->lapic.offset = offset & ~15;
@@ -177,6 +186,12 @@ static inline int exit_mmio_access(struct vmm *vmm, struct vcpu_page *page,
         old = bus_mmio_read(bus, gpa, insn->size);
     if (insn->op == INSN_LOAD) {
         insn_finish_load(insn, page, old);
+        return exit_skip(vmm, insn->length);
+    }
+    if (insn_stores_plainly(insn)) {
+        if (bus_mmio_write(bus, gpa, insn->size, bus_value(insn_stored(insn, page), insn->size)) !=
+            BUS_OK)
+            return EXIT_WAIT;
         return exit_skip(vmm, insn->length);
     }
     insn_compute(insn, page, old, &result);

@@ -157,6 +157,17 @@ static inline void insn_finish_load(const struct insn *insn, struct vcpu_page *p
     }
 }
 
+// What a store, the other thing that guests do to devices, writes; only when insn_stores_plainly().
+static inline bool insn_stores_plainly(const struct insn *insn)
+{
+    return insn->op == INSN_STORE && (insn->flags & ~INSN_IMM) == 0 && insn->reg != GPR_RSP;
+}
+
+static inline uint64_t insn_stored(const struct insn *insn, const struct vcpu_page *page)
+{
+    return insn->flags & INSN_IMM ? insn->imm : page->gpr[insn->reg]; // bits above `size` too
+}
+
 // page->sregs must be current for the rest of this file, unless insn_needs_sregs() says that it is
 // not looked at.
 bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit);

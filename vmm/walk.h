@@ -47,7 +47,8 @@ static inline bool walk_code(const struct guest_ram *ram, const struct vm_exit_c
 
     if ((cpu->efer & 1u << 10) == 0 || (cpu->cr4 & 1u << 12) != 0)
         return false;
-    for (unsigned shift = 39;; shift -= 9) {
+#pragma GCC unroll 4
+    for (unsigned shift = 39; shift >= 12; shift -= 9) {
         // Tables are whole pages, so an entry that starts in RAM lies in it.
         uint64_t at = (table & address) + (gva >> shift << 3 & 0xFF8) - RAM_EXTENDED;
         if (at >= low)
@@ -61,6 +62,7 @@ static inline bool walk_code(const struct guest_ram *ram, const struct vm_exit_c
             return true;
         }
     }
+    return false; // not reached
 }
 
 // Guest-physical access of 1, 2, 4 or 8 bytes: RAM or a device.

@@ -64,7 +64,7 @@ enum vm_killed {
 
 // Facts for decoding the instruction; filled for PIO (string) and MMIO.
 struct vm_exit_cpu {
-    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cr0, cr3, cr4, efer; // as the CPU has them
     uint64_t cs_base;
     uint8_t code_size; // 2, 4 or 8: the default operand width of the code segment (8: 64-bit mode)
     uint8_t cpl;
@@ -88,6 +88,7 @@ struct vm_exit {
 #define VM_RUN_SKIP 15u // the instruction is done: advance RIP by so many bytes, if any
 #define VM_RUN_NEXT 16u // the instruction of VM_EXIT_PIO is done: advance RIP by its length
 #define VM_RUN_PAGE 32u // and what page->entry.flags say; the kernel clears them
+#define VM_RUN_ALL  63u
 
 #define VM_ENTRY_INTR   2u  // deliver intr_vector: the answer to INTR_ACK
 #define VM_ENTRY_LAPIC  4u  // do this access to the local APIC (see lapic)

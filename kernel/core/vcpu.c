@@ -179,7 +179,7 @@ SYSCALL(vcpu_run)
         return result(ERR_STATE);
     if (unlikely(inside(v)))
         return result(ERR_BUSY);
-    if (a1 & ~(uint64_t)(VM_RUN_SKIP | VM_RUN_NEXT | VM_RUN_PAGE))
+    if (a1 > VM_RUN_ALL)
         return result(ERR_RANGE);
     if (v->thread)
         vcpu_detach(v);

@@ -3,21 +3,7 @@
 // into the guest. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-void vmx_fill_facts(struct vcpu *v)
-{
-    struct vm_exit *e = &v->page->exit;
-    uint64_t cs = vmread_hot(GUEST_CS_ACCESS), cr0 = vmread_hot(GUEST_CR0);
-    e->rip = vmread_hot(GUEST_RIP);
-    e->rflags = vmread_hot(GUEST_RFLAGS);
-    e->rsp = vmread_hot(GUEST_RSP);
-    e->cpu.cr0 = cr0;
-    e->cpu.cr3 = vmread_hot(GUEST_CR3);
-    e->cpu.cr4 = vmread_hot(GUEST_CR4) & ~CR4_VMXE;
-    e->cpu.efer = vmread_hot(GUEST_EFER);
-    e->cpu.cs_base = vmread_hot(GUEST_CS_BASE);
-    e->cpu.code_size = (cs & CS_LONG) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
-    e->cpu.cpl = vmread_hot(GUEST_SS_ACCESS) >> 5 & 3;
-}
+void vmx_fill_facts(struct vcpu *v) { vmx_facts(v); }
 
 void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 {
@@ -96,6 +82,8 @@ static int64_t answer_page(struct vcpu *v)
 {
     struct vm_entry *e = &v->page->entry;
     uint32_t flags = __atomic_exchange_n(&e->flags, 0, __ATOMIC_RELAXED);
+    if (flags == VM_ENTRY_LAPIC)
+        return vmx_lapic_answer(v);
     if (flags & VM_ENTRY_RFLAGS)
         vmwrite(GUEST_RFLAGS, (vmread(GUEST_RFLAGS) & ~0x8d5ull) | (e->rflags & 0x8d5));
     if (flags & VM_ENTRY_RSP)

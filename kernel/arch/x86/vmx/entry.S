@@ -29,8 +29,8 @@ vmx_return_fast:
     jmp resume_rbx
 
 // vcpu_run() with SYSCALL_RUN_ON, from syscall_entry with RSP = the thread: in again at once, if
-// its guest is still loaded (cpu->arch.ready), and if RSI asks for no more than to step over an
-// instruction. Else it goes the usual way.
+// its guest is still loaded (cpu->arch.ready). What RSI asks for beyond a step over an instruction,
+// and what waits for the vCPU, is done in C.
 .global vmx_run_on
 vmx_run_on:
     cmp %rsp, %gs:CPU_READY
@@ -67,9 +67,15 @@ vmx_run_on:
     test %esi, %esi
     jnz 1b
     jmp 3b
-4:  xor %ecx, %ecx              // a call with other arguments must not find ours
-    xor %edx, %edx
-    jmp syscall_usual
+4:  mov %rsp, %rdi              // more is to be done
+    mov %gs:CPU_STACK_TOP, %rsp
+    push $RFLAGS_FIXED
+    popf
+    call vmx_run_ready
+    mov %rax, %rsp
+    POP_GUEST
+    vmresume
+    jmp vmx_not_entered
 
 // void vmx_enter(struct vcpu *): does not return; the VMCS is current.
 .global vmx_enter

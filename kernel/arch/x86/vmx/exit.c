@@ -142,7 +142,7 @@ static __attribute__((noinline)) bool may_fetch(struct vcpu *v, uint64_t gpa)
     return status == OK;
 }
 
-static enum exit_action exit_mmio(struct vcpu *v)
+static uint64_t *exit_mmio(struct vcpu *v)
 {
     uint64_t word = vmread_hot(EXIT_QUALIFICATION); // which VM_MMIO_* are
     bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
@@ -156,8 +156,8 @@ static enum exit_action exit_mmio(struct vcpu *v)
         word &= ~(uint64_t)VM_MMIO_GVA;
     }
     if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, e->mmio.gpa))
-        return EXIT_RESUME;
-    vmx_fill_facts(v);
+        return leave(v);
+    vmx_facts(v);
     vmx_return_fast(v, VM_EXIT_MMIO, word);
 }
 
@@ -181,7 +181,6 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         return EXIT_RESUME;
     case EXIT_REASON_NMI: return exit_nmi(v);
     case EXIT_REASON_VMCALL: return exit_hypercall(v);
-    case EXIT_REASON_EPT_VIOLATION: return exit_mmio(v);
     case EXIT_REASON_RDMSR: return vmx_exit_rdmsr(v);
     case EXIT_REASON_WRMSR: return vmx_exit_wrmsr(v);
     case EXIT_REASON_CR: return vmx_exit_cr(v);
@@ -282,9 +281,26 @@ static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
 {
     if (reason == EXIT_REASON_EXTINT)
         return exit_interrupt(v);
+    if (reason == EXIT_REASON_EPT_VIOLATION)
+        return exit_mmio(v);
     if (reason == EXIT_REASON_BUS_LOCK || reason >> 26 == 1)
         return exit_bus_lock(v, reason);
     return exit_other(v, reason);
+}
+
+// vcpu_run() of a thread whose guest is loaded, in entry.S; returning enters the guest.
+uint64_t *vmx_run_ready(struct thread *t, uint32_t run)
+{
+    struct vcpu *v = t->vcpu;
+    t->mode = THREAD_GUEST;
+    int64_t kind = likely(run <= VM_RUN_ALL) ? vmx_answer(v, run) : ERR_RANGE;
+    if (unlikely(kind))
+        vcpu_return(v, kind, 0);
+    if (unlikely(THIS_CPU->work))
+        sched_run();
+    if (v->work | v->arch.inject)
+        vmx_resume(v);
+    return v->arch.gpr;
 }
 
 // Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only

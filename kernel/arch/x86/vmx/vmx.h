@@ -154,12 +154,13 @@ void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowl
 void vmx_debug_shadow(void);   // to be called where #DB is injected
 void vmx_replay(void);         // an event that the exit interrupted
 // answer.c
-void vmx_fill_facts(struct vcpu *v);     // page->exit, but for its kind
+void vmx_fill_facts(struct vcpu *v);     // vmx_facts(), out of line
 NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
 extern const uint8_t vmx_exit_class[];   // by basic exit reason, see hvm.h
 // exit.c
 NORETURN void vmx_resume(struct vcpu *v);
 uint64_t *vmx_exit(struct vcpu *v);
+uint64_t *vmx_run_ready(struct thread *t, uint32_t run);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 int64_t vmx_answer(struct vcpu *v, uint64_t run);
 // entry.S
@@ -176,6 +177,23 @@ static inline enum exit_action vmx_inject_gp(struct vcpu *v)
 NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
 {
     vcpu_return(v, kind, 0);
+}
+
+// page->exit, but for what is of its kind.
+static inline __attribute__((always_inline)) void vmx_facts(struct vcpu *v)
+{
+    struct vm_exit *e = &v->page->exit;
+    uint64_t cs = vmread_hot(GUEST_CS_ACCESS), cr0 = vmread_hot(GUEST_CR0);
+    e->rip = vmread_hot(GUEST_RIP);
+    e->rflags = vmread_hot(GUEST_RFLAGS);
+    e->rsp = vmread_hot(GUEST_RSP);
+    e->cpu.cr0 = cr0;
+    e->cpu.cr3 = vmread_hot(GUEST_CR3);
+    e->cpu.cr4 = vmread_hot(GUEST_CR4);
+    e->cpu.efer = vmread_hot(GUEST_EFER);
+    e->cpu.cs_base = vmread_hot(GUEST_CS_BASE);
+    e->cpu.code_size = (cs & CS_LONG) && (e->cpu.efer & EFER_LMA) ? 8 : cs & (1u << 14) ? 4 : 2;
+    e->cpu.cpl = vmread_hot(GUEST_SS_ACCESS) >> 5 & 3;
 }
 
 // The one place that advances RIP; in line for the exits that come most.
