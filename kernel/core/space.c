@@ -22,8 +22,8 @@ enum status space_init(struct space *s, uint32_t owner_id, bool is_vm, struct pr
 // The last record with an address in this range, or NULL. *below: the last that begins below the
 // range's end, or the list's head. Records are sorted and do not overlap, so no other need be seen;
 // from where the last one was, for most are added side by side.
-static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes,
-                                struct list **below)
+static inline struct mapping *overlaps(struct space *s, uint64_t address, uint64_t bytes,
+                                       struct list **below)
 {
     struct list *l = s->near;
     while (l != &s->mappings &&
@@ -37,6 +37,7 @@ static struct mapping *overlaps(struct space *s, uint64_t address, uint64_t byte
     return l != &s->mappings && address < m->address + m->bytes ? m : NULL;
 }
 
+inline __attribute__((always_inline)) // a VM may wait for a page
 struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, uint64_t bytes,
                           uint64_t address, uint8_t prot, enum status *status)
 {
