@@ -57,7 +57,7 @@ static inline void set_deadline(struct cpu *cpu, uint64_t now)
     uint64_t limit = UINT64_MAX;
     if (cpu->work & CPU_WORK_RESCHED)
         return;
-    if (cpu->current) {
+    if (s && cpu->current) {
         if (s->level != LEVEL_BEST_EFFORT)
             limit = cpu->switch_tsc + (uint64_t)s->left;
         if (cpu->quantum_end < limit && !(alone(&s->link) && alone(&cpu->current->queue)))
