@@ -25,6 +25,7 @@ from typing import NamedTuple
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bench_linux  # noqa: E402  pylint: disable=wrong-import-position
+import ending  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
     ROOT, Expired, Machine, MachineError)
 
@@ -296,4 +297,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))

@@ -10,6 +10,8 @@ import os
 import re
 import sys
 
+import ending
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KERNEL_LIMIT = 10300
 COLUMN_LIMIT = 100
@@ -131,4 +133,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import ending
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATCHES = os.path.join(ROOT, "tests", "mutants")
 TREE = os.path.join(ROOT, "build", "mutants", "tree")
@@ -139,4 +141,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))

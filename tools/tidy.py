@@ -15,6 +15,8 @@ import re
 import subprocess
 import sys
 
+import ending
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "clang")
 CLEAN = os.path.join(ROOT, "build", "tidy")
@@ -107,4 +109,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.call(main))
