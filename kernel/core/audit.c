@@ -135,12 +135,6 @@ static bool check_item(struct walk *k, const struct audit_item *item)
     return true;
 }
 
-static bool next_item(struct walk *k, struct audit_item *item)
-{
-    return k->space ? arch_space_next(k->space, &k->w[CURSOR], item)
-                    : arch_kernel_next(&k->w[CURSOR], item);
-}
-
 // The next process or VM from w[ID] on; NULL: none among the ids of this piece.
 static struct object *next_holder(uint64_t *w)
 {
@@ -185,7 +179,8 @@ enum op_progress audit_piece(struct thread *t)
     while (k.left > 0) {
         struct audit_item item;
         uint64_t before = k.w[CURSOR];
-        if (next_item(&k, &item)) {
+        if (k.space ? arch_space_next(k.space, &k.w[CURSOR], &item)
+                    : arch_kernel_next(&k.w[CURSOR], &item)) {
             if (!check_item(&k, &item))
                 k.w[CURSOR] = before;
             k.left -= COST_ENTRY + (int64_t)item.empty * COST_EMPTY;

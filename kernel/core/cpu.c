@@ -25,15 +25,6 @@ bool cpu_stop(struct object *o, uint32_t core)
     return __atomic_load_n(&o->stop, __ATOMIC_ACQUIRE) == STOP_DONE;
 }
 
-static void flush_requested(struct cpu *cpu)
-{
-    cpu_leave_dead();
-    if (cpu->space)
-        space_sync(cpu->space, cpu->id);
-    if (cpu->guest_space)
-        space_sync(cpu->guest_space, cpu->id);
-}
-
 // The interrupt came from ring 3, a guest, idling or an interrupt window: this core is inside no
 // other kernel function, so it holds no pointer that it found before.
 void cpu_ipi(void)
@@ -43,8 +34,13 @@ void cpu_ipi(void)
     grace_note(cpu);
     uint32_t requests = __atomic_exchange_n(&cpu->ipi_requests, 0, __ATOMIC_SEQ_CST);
     cpu_drain(cpu);
-    if (requests & CPU_IPI_FLUSH)
-        flush_requested(cpu);
+    if (requests & CPU_IPI_FLUSH) {
+        cpu_leave_dead();
+        if (cpu->space)
+            space_sync(cpu->space, cpu->id);
+        if (cpu->guest_space)
+            space_sync(cpu->guest_space, cpu->id);
+    }
     if (requests & CPU_IPI_STOP) {
         spin_lock(&kernel_lock);
         destroy_stop_on_core(cpu->stop_request);

@@ -104,7 +104,7 @@ static void stop_here(struct object *o)
         timer_arm(&object_as(o, timer_object)->timer, 0);
         break;
     case OBJ_SC:
-        sc_stop(object_as(o, sc));
+        timer_arm(&object_as(o, sc)->timer, 0);
         break;
     case OBJ_VCPU:
         if (!vcpu_stop(object_as(o, vcpu)))

@@ -113,12 +113,6 @@ SYSCALL(mem_create)
     op_begin(t, OP_MEM_CREATE);
 }
 
-static enum status decode_part(const struct memory *m, uint64_t offset, uint64_t bytes)
-{
-    bool good = bytes && is_aligned(offset | bytes, PAGE_SIZE) && offset < m->bytes;
-    return good && bytes <= m->bytes - offset ? OK : ERR_RANGE;
-}
-
 _Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
                "a mapping needs these rights");
 
@@ -132,16 +126,13 @@ static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offs
     struct memory *m = HANDLE(caller_process(), h, memory, (uint8_t)prot, &status);
     if (!m)
         return unlock_result(status);
-    status = decode_part(m, offset, bytes);
-    if (status != OK)
-        return unlock_result(status);
+    if (!bytes || !is_aligned(offset | bytes | address, PAGE_SIZE) ||
+        offset >= m->bytes || bytes > m->bytes - offset ||
+        address < start || address >= end || bytes > end - address ||
+        (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC)))
+        return unlock_result(ERR_RANGE);
     if (s->is_vm && (m->flags & MEM_MODULE))
         return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
-    if (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC))
-        return unlock_result(ERR_RANGE);
-    if (address < start || address >= end || !is_aligned(address, PAGE_SIZE) ||
-        bytes > end - address)
-        return unlock_result(ERR_RANGE);
     return space_map_call(s, m, offset, bytes, address, (uint8_t)prot);
 }
 

@@ -37,7 +37,6 @@ static bool give(struct process *from, struct process *to, uint64_t quota,
             return false;
     if (!process_charge(from, quota))
         return false;
-    to->quota = quota;
     for (unsigned i = 0; i < OBJ_COUNTED; i++) {
         from->have[i] += counts[i];
         to->may[i] = counts[i];
@@ -52,14 +51,6 @@ void process_give_back(struct process *p)
         p->parent->have[i] -= p->may[i];
 }
 
-// The first process has all there is.
-static void give_all(struct process *p, uint64_t quota)
-{
-    p->quota = quota;
-    for (unsigned i = 0; i < OBJ_TYPE_COUNT; i++)
-        p->may[i] = OBJECT_MAX;
-}
-
 struct process *process_make(struct process *parent, uint64_t quota,
                              const struct process_counts *counts, enum status *status)
 {
@@ -70,8 +61,9 @@ struct process *process_make(struct process *parent, uint64_t quota,
     list_init(&p->threads);
     p->parent = parent;
     bool given = !parent || give(parent, p, quota, counts);
-    if (!parent)
-        give_all(p, quota);
+    p->quota = given ? quota : 0;
+    for (unsigned i = 0; !parent && i < OBJ_TYPE_COUNT; i++)
+        p->may[i] = OBJECT_MAX; // the first process has all there is
     *status = given ? space_init(&p->space, p->object.id, false, p) : ERR_QUOTA;
     if (*status == OK) {
         handle_fill(p, HANDLE_SELF, &p->object, RIGHT_READ | RIGHT_USE);

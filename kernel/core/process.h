@@ -168,8 +168,3 @@ static inline bool space_enter(struct space **in, struct space *s, uint32_t core
     return space_stale(s, core);
 }
 
-// After a flush that began when the generation was this: tells those who wait.
-static inline void space_synced(struct space *s, uint32_t core, uint64_t generation)
-{
-    __atomic_store_n(&s->seen[core], generation, __ATOMIC_RELEASE);
-}

@@ -162,8 +162,6 @@ bool sc_end(struct sc *s)
     return !s->users;
 }
 
-void sc_stop(struct sc *s) { timer_arm(&s->timer, 0); }
-
 void sc_release(struct sc *s) { cpus[s->core]->promised -= s->share; }
 
 void sc_bind(struct sc *s, struct thread *t)
@@ -180,11 +178,6 @@ void sc_unbind(struct thread *t)
     t->sc = NULL;
 }
 
-static uint8_t level_of(uint64_t period)
-{
-    return period == 1000 ? LEVEL_1MS : period == 2000 ? LEVEL_2MS : LEVEL_10MS;
-}
-
 struct sc *sc_make(struct process *owner, uint32_t core, uint32_t share, uint64_t period,
                    enum status *status)
 {
@@ -192,7 +185,9 @@ struct sc *sc_make(struct process *owner, uint32_t core, uint32_t share, uint64_
     if (!s)
         return NULL;
     s->core = (uint8_t)core;
-    s->level = s->rate = share ? level_of(period) : LEVEL_BEST_EFFORT;
+    s->rate = !share ? LEVEL_BEST_EFFORT : period == 1000 ? LEVEL_1MS
+              : period == 2000 ? LEVEL_2MS : LEVEL_10MS;
+    s->level = s->rate;
     s->share = share;
     s->period = arch_tsc_hz() / 1000000 * period;
     s->amount = s->period * share / SHARE_ALL;

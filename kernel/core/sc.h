@@ -68,7 +68,6 @@ void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now); // sc_is_spent(): th
 void sc_refilled(struct sc *s, uint64_t now);               // its timer
 // These ticks, in which another ran, were spent for it; NULL: for nobody.
 void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks);
-void sc_stop(struct sc *s);                                 // is destroyed: its core
 // kernel_lock held:
 bool sc_end(struct sc *s); // is destroyed: its threads die, for they have no time; true: they have
 void sc_release(struct sc *s);                              // is freed

@@ -106,7 +106,7 @@ void space_sync(struct space *s, uint32_t core)
     if (s->seen[core] == generation)
         return;
     arch_space_flush(s);
-    space_synced(s, core, generation);
+    __atomic_store_n(&s->seen[core], generation, __ATOMIC_RELEASE); // tells those who wait
 }
 
 // Clears a piece of the entries; true: all are cleared, and the cores were told.

@@ -83,12 +83,6 @@ static uint64_t pm_hz(struct reading first)
     return 0;
 }
 
-static uint64_t cpuid_hz(void)
-{
-    uint64_t below = cpuid_word(0x15, 0, 0), above = cpuid_word(0x15, 0, 1);
-    return below ? cpuid_word(0x15, 0, 2) * above / below : 0;
-}
-
 void clock_calibrate(void)
 {
     static const char *const names[CLOCK_SOURCES] = { "PIT", "PM timer", "CPUID 15H", "CPUID 16H" };
@@ -96,7 +90,8 @@ void clock_calibrate(void)
     struct reading first = acpi.pm_timer ? pm_read() : (struct reading){ 0, 0 };
     hz[CLOCK_PIT] = pit_hz();
     hz[CLOCK_PM] = acpi.pm_timer ? pm_hz(first) : 0;
-    hz[CLOCK_CPUID_15] = cpuid_hz();
+    uint64_t below = cpuid_word(0x15, 0, 0), above = cpuid_word(0x15, 0, 1);
+    hz[CLOCK_CPUID_15] = below ? cpuid_word(0x15, 0, 2) * above / below : 0;
     hz[CLOCK_CPUID_16] = (cpuid_word(0x16, 0, 0) & 0xffff) * 1000000ull;
     unsigned best = clock_choose(hz);
     if (best == CLOCK_SOURCES)

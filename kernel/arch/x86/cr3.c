@@ -14,6 +14,7 @@
 // kernel's half is global and the same in all. (SDM, "Process-Context Identifiers (PCIDs)",
 // "Operations that Invalidate TLBs and Paging-Structure Caches".)
 #include "kernel/arch/x86/x86.h"
+#include "kernel/lib/bits.h"
 
 #define PCID_COUNT 4096u
 
@@ -22,18 +23,9 @@ static uint64_t pcids[PCID_COUNT / 64] = { 1 }; // taken ones; kernel_lock. 0 is
 
 enum status cr3_make(struct space *s)
 {
-    s->arch.cr3 = s->arch.root.v;
-    if (!features.pcid)
-        return OK;
-    for (unsigned i = 0; i < ARRAY_SIZE(pcids); i++) {
-        if (!~pcids[i])
-            continue;
-        unsigned bit = (unsigned)__builtin_ctzll(~pcids[i]);
-        pcids[i] |= 1ull << bit;
-        s->arch.cr3 |= CR3_NO_FLUSH | (i * 64 + bit);
-        return OK;
-    }
-    return ERR_FULL;
+    uint32_t pcid = features.pcid ? bits_take(pcids, ARRAY_SIZE(pcids)) : 0;
+    s->arch.cr3 = s->arch.root.v | (pcid ? CR3_NO_FLUSH | pcid : 0);
+    return features.pcid && !pcid ? ERR_FULL : OK;
 }
 
 // No core is in the space any more.
@@ -41,7 +33,7 @@ void cr3_unmake(struct space *s)
 {
     uint64_t pcid = s->arch.cr3 & (PCID_COUNT - 1);
     if (pcid)
-        pcids[pcid / 64] &= ~(1ull << pcid % 64);
+        bits_give_back(pcids, pcid);
     s->arch.cr3 = 0;
 }
 

@@ -2,11 +2,6 @@
 // Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static uint64_t gpr_read(struct vcpu *v, unsigned n)
-{
-    return n == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[n];
-}
-
 static enum exit_action mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
     // In 64-bit mode the whole register counts; elsewhere its lower half.
@@ -25,7 +20,7 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
     unsigned cr = q & 15, gpr = q >> 8 & 15;
     switch (q >> 4 & 3) {
     case 0:
-        return mov_to_cr(v, cr, gpr_read(v, gpr));
+        return mov_to_cr(v, cr, gpr == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[gpr]);
     case 2: // CLTS: TS is the guest's, so only the mask's odd corners come here
         vmwrite(GUEST_CR0, vmread(GUEST_CR0) & ~CR0_TS);
         vmwrite(CR0_SHADOW, vmread(CR0_SHADOW) & ~CR0_TS);

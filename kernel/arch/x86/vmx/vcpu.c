@@ -2,6 +2,7 @@
 // Making and freeing a VM's and a vCPU's VMX parts, and which VMCS is current. (SDM, "Virtual
 // Machine Control Structures".) vmx_load() and all that touches a VMCS runs on the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
+#include "kernel/lib/bits.h"
 
 #define VCPU_FRAMES 3 // VMCS, virtual-APIC page, FPU area
 
@@ -161,26 +162,13 @@ static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v-
 // when that core first loads the new one. kernel_lock.
 static uint64_t vpids[(UINT16_MAX + 1) / 64] = { 1 };
 
-static uint16_t vpid_take(void)
-{
-    for (uint32_t i = 0; i < ARRAY_SIZE(vpids); i++)
-        if (~vpids[i]) {
-            uint32_t bit = (uint32_t)__builtin_ctzll(~vpids[i]);
-            vpids[i] |= 1ull << bit;
-            return (uint16_t)(i * 64 + bit);
-        }
-    return 0;
-}
-
-static void vpid_give_back(uint16_t vpid) { vpids[vpid / 64] &= ~(1ull << vpid % 64); }
-
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
-    v->arch.vpid = vpid_take();
+    v->arch.vpid = (uint16_t)bits_take(vpids, ARRAY_SIZE(vpids));
     if (!v->arch.vpid)
         return ERR_FULL;
     if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs)) {
-        vpid_give_back(v->arch.vpid);
+        bits_give_back(vpids, v->arch.vpid);
         return ERR_MEMORY;
     }
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
@@ -212,5 +200,5 @@ void vmx_vcpu_free(struct vcpu *v)
 {
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
-    vpid_give_back(v->arch.vpid);
+    bits_give_back(vpids, v->arch.vpid);
 }
