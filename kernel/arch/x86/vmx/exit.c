@@ -153,7 +153,8 @@ static uint64_t *exit_mmio(struct vcpu *v)
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
     if (unlikely(delivering)) {
         vmx_replay();
-        word &= ~(uint64_t)VM_MMIO_GVA;
+        if (word & VM_MMIO_OPERAND) // a walk of the page tables is one still
+            word &= ~(uint64_t)VM_MMIO_GVA;
     }
     if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, e->mmio.gpa))
         return leave(v);
