@@ -12,8 +12,12 @@ static void entry_write(struct process *p, uint64_t slot, uint64_t entry)
     __atomic_store_n(&p->handles[slot], entry, __ATOMIC_RELEASE);
 }
 
+// An empty one first: to see that one is stale takes several times as long.
 int handle_find(const struct process *p)
 {
+    for (int slot = 1; slot < HANDLE_MAX; slot++)
+        if (!p->handles[slot])
+            return slot;
     for (int slot = 1; slot < HANDLE_MAX; slot++)
         if (entry_free(p->handles[slot]))
             return slot;

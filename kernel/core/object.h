@@ -110,9 +110,10 @@ static inline struct object *handle_object(uint64_t entry)
     return __atomic_load_n(&o->generation, __ATOMIC_ACQUIRE) == entry >> 32 ? o : NULL;
 }
 
-// slot 0: the lowest free one. Returns the slot or a negative status. kernel_lock held.
+// slot 0: as handle_find(). Returns the slot or a negative status. kernel_lock held.
 int handle_set(struct process *process, uint64_t slot, struct object *object, uint8_t rights);
-// The lowest free slot, or ERR_FULL. kernel_lock held, as long as the slot is not written.
+// The lowest empty slot, else the lowest stale one, or ERR_FULL. kernel_lock held, as long as the
+// slot is not written.
 int handle_find(const struct process *process);
 void handle_reserve(struct process *process, uint64_t slot); // until the object is ready
 void handle_fill(struct process *process, int slot, struct object *object, uint8_t rights);
