@@ -4,7 +4,7 @@
 #include <string.h>
 #include "vmm/manager/manager.h"
 
-#define KNOWN "assume=NAME,..., without=pcid, trace"
+#define KNOWN "assume=NAME,..., without=pcid, trace, many-objects"
 
 static const char *const faults[] = {
     "all",
@@ -59,7 +59,8 @@ void options_check(struct manager *manager)
         size_t length = strcspn(at, " ");
         if (length > head && memcmp(at, assume, head) == 0) {
             check_faults(manager, at + head, length - head);
-        } else if (length != 0 && !is(at, length, "without=pcid") && !is(at, length, "trace")) {
+        } else if (length != 0 && !is(at, length, "without=pcid") && !is(at, length, "trace") &&
+                   !is(at, length, "many-objects")) {
             report(manager, "kernel option '%.*s' is not known, and does nothing; known are " KNOWN
                    "\n", (int)length, at);
         }

@@ -16,8 +16,14 @@ _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
 #define CONSOLE_QUOTA(lines) ((512ull << 10) + (lines) * (76ull << 10))
 // Its own memory, one VM and what that needs; and no processes, so all that a VMM ever makes is on
 // its VM's core and in its VM's name.
-#define VMM_COUNTS {.mappings = 1024, .memories = 256, .threads = 4, .events = 4, .timers = 4, \
-                    .vms = 1, .vcpus = 1}
+static const struct process_counts vmm_counts = {
+    .mappings = 1024, .memories = 256, .threads = 4, .events = 4, .timers = 4, .vms = 1, .vcpus = 1,
+};
+// With the boot module "option:many-objects": for tests of what a VMM could do with more.
+static const struct process_counts vmm_counts_many = {
+    .mappings = 10000, .memories = 1000, .processes = 100, .threads = 2000, .events = 200000,
+    .timers = 10000, .vms = 1, .vcpus = 1,
+};
 
 static struct start_block block; // too large for the stack; filled anew for each process
 
@@ -222,7 +228,8 @@ void vms_start(struct manager *manager, uint32_t index)
     const struct spawn_limits limits = {
         .quota = (vm->config->memory + CONFIG_VMM_OVERHEAD + vm->config->tables) &
                  ~(PAGE_SIZE - 1),
-        .counts = VMM_COUNTS,
+        .counts = module_find(manager->boot, "option", "many-objects") >= 0 ? vmm_counts_many
+                                                                            : vmm_counts,
     };
     int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, &limits, manager->event,
                                   1ull << index);
