@@ -6,6 +6,8 @@ core get what they were promised, and no core is long without interrupts."""
 import os
 import re
 
+import pytest
+
 from conftest import ROOT
 from stamps import MONITOR, interrupts_off
 from test_shares import greatest, hog, percent, sample
@@ -20,6 +22,7 @@ CONFIG = (hog("fair", "spin", 1, SHARE, 4_000_000)  # with lines, for a console 
           + "[vm bad]\nimage = hello\nmemory = 64M\ncores = 1\n")
 
 
+@pytest.mark.long
 def test_mutiny(boot, monkeypatch):
     monkeypatch.setenv("BULKHEAD_VMM", os.path.join(ROOT, "build", "boot", "mutiny"))
     machine = boot(CONFIG, options=["many-objects"], cores=2, memory=256, ips=IPS)
