@@ -32,7 +32,7 @@ static struct memory *place(uint64_t va, uint64_t bytes, uint8_t prot)
     struct memory *m = memory_make(manager, size, PAGE_SIZE, 0, &status);
     must(m, "no memory for a segment");
     while (!memory_zero_piece(m))
-        continue;
+        spin_lock(&kernel_lock);
     struct mapping *map = space_map(&manager->space, m, 0, size, start, prot, &status);
     must(map, "a segment overlaps another");
     while (map->mapped < size)

@@ -193,7 +193,7 @@ static enum op_progress memory_apart(struct thread *t, struct memory *m)
     if (m->pins)
         return OP_WAIT;
     if (!memory_zero_piece(m))
-        return OP_AGAIN;
+        return OP_UNLOCKED;
     memory_free(m);
     return OP_DONE;
 }

@@ -76,6 +76,8 @@ void memory_free(struct memory *m)
 // object are nobody's.
 bool memory_zero_piece(struct memory *m)
 {
+    if (m->zeroed == m->bytes)
+        return true;
     uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
     bool module = m->flags & MEM_MODULE;
     uint32_t owner = m->object.dying ? FRAME_KERNEL : m->object.id;
@@ -85,9 +87,8 @@ bool memory_zero_piece(struct memory *m)
     if (!module)
         arch_clear(at, bytes);
     __atomic_fetch_add(&memory_zeroing, arch_now() - start, __ATOMIC_RELAXED);
-    spin_lock(&kernel_lock);
-    m->zeroed += bytes;
-    return m->zeroed == m->bytes;
+    m->zeroed += bytes; // its operation is one thread's
+    return false;
 }
 
 // An operation of the thread, whose handle appears at its end.

@@ -24,7 +24,7 @@ static enum op_progress create_piece(struct thread *t)
 {
     struct memory *m = object_to(t->op_state.object, memory);
     if (!memory_zero_piece(m))
-        return OP_AGAIN;
+        return OP_UNLOCKED;
     handle_fill(t->process, (int)t->op_state.w[0], &m->object, RIGHT_ALL);
     t->op_state.status = (int64_t)t->op_state.w[0];
     return OP_DONE;
@@ -50,7 +50,8 @@ void op_run(struct thread *t)
 {
     spin_lock(&kernel_lock);
     enum op_progress progress = pieces[t->op](t);
-    spin_unlock(&kernel_lock);
+    if (progress != OP_UNLOCKED)
+        spin_unlock(&kernel_lock);
     if (progress == OP_DONE) {
         t->op = OP_NONE;
         t->mode = THREAD_USER;

@@ -124,8 +124,8 @@ struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t byte
 struct memory *memory_make(struct process *owner, uint64_t bytes, uint64_t align, uint8_t flags,
                            enum status *status);
 void memory_free(struct memory *m); // its frames, all zero and mapped nowhere; kernel_lock held
-// Zeroes at most MEM_PIECE bytes more, but of a module; true: all done. kernel_lock held, and
-// released meanwhile: nobody else can reach the frames.
+// True: it is all zeros. Else at most MEM_PIECE bytes more are zeroed, but of a module, and
+// kernel_lock, which was held, is released: nobody else can reach the frames.
 bool memory_zero_piece(struct memory *m);
 extern uint64_t memory_zeroing; // ticks spent in it, all cores
 #define MEM_PIECE (1ull << 15)

@@ -159,7 +159,9 @@ void op_run(struct thread *t);          // one piece, from sched_run()
 void op_abandon(struct thread *t);      // t dies; kernel_lock held
 // What a piece says: call again, call again after a while (it waits for other cores), or the end.
 // Pieces run with kernel_lock held.
-enum op_progress { OP_AGAIN, OP_WAIT, OP_DONE };
+// UNLOCKED: again, and kernel_lock has been released: the next piece waits for it anew, with
+// interrupts let in between.
+enum op_progress { OP_AGAIN, OP_UNLOCKED, OP_WAIT, OP_DONE };
 enum op_progress destroy_piece(struct thread *t); // destroy.c
 enum op_progress rest_piece(struct thread *t);    // event.c
 enum op_progress map_piece(struct thread *t);     // space.c
