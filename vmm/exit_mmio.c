@@ -134,7 +134,7 @@ static int lapic_write(struct vmm *vmm, const struct insn *insn, uint16_t offset
     entry->lapic.write = 1;
     entry->lapic.value = (uint32_t)value;
     entry->flags |= VM_ENTRY_LAPIC;
-    return insn->length | VM_RUN_PAGE;
+    return (int)(insn->length | VM_RUN_PAGE);
 }
 
 static int lapic_finish(struct vmm *vmm, const struct insn *insn, uint16_t offset,

@@ -51,7 +51,7 @@ bool log_record(uint32_t process, const char *text, size_t bytes)
     while (bytes && (text[bytes - 1] == '\n' || text[bytes - 1] == '\r'))
         bytes--; // the record's own end stands for it
     for (size_t i = 0; i < bytes; i++)
-        clean[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+        clean[i] = (char)(text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?');
     clean[bytes] = 0;
     return log_line(LOG_PROCESS, "process %u: %s\n", process, clean);
 }

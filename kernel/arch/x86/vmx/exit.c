@@ -261,21 +261,19 @@ static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
     return leave(v);
 }
 
-static uint64_t *exit_general(struct vcpu *v, uint32_t reason);
-
 // The guest held up memory for all, by a lock across cache lines or on uncached memory. It pays
 // 5 us of its own time, so that the others have the bus for most of theirs.
 static __attribute__((noinline)) uint64_t *exit_bus_lock(struct vcpu *v, uint32_t reason)
 {
     clock_delay_us(5);
-    reason &= ~EXITED_BUS_LOCK;
-    if (reason == EXIT_REASON_BUS_LOCK)
-        return leave(v);
-    if (reason == EXIT_REASON_CPUID)
-        return exit_cpuid(v);
-    if (reason == EXIT_REASON_IO)
-        exit_pio(v);
-    return exit_general(v, reason);
+    switch (reason & ~EXITED_BUS_LOCK) {
+    case EXIT_REASON_BUS_LOCK: return leave(v);
+    case EXIT_REASON_CPUID: return exit_cpuid(v);
+    case EXIT_REASON_IO: exit_pio(v);
+    case EXIT_REASON_EXTINT: return exit_interrupt(v);
+    case EXIT_REASON_EPT_VIOLATION: return exit_mmio(v);
+    default: return exit_other(v, reason & ~EXITED_BUS_LOCK);
+    }
 }
 
 static uint64_t *exit_general(struct vcpu *v, uint32_t reason)
