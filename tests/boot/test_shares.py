@@ -87,9 +87,10 @@ def check_share(boot, mode, neighbour, model="skylake_x", ips=IPS):
     done, alone = (count_at(of, start + MEASURED) - count_at(of, start) for of in counts.values())
     print(f"{mode} beside {neighbour} on {model}: {100 * done / alone:.2f}% of its count alone, "
           f"ran {percent(pairs):.2f}%, at most {greatest(pairs, SAMPLE_MS):.2f}% of {WINDOW_MS} ms")
-    assert 0.23 <= done / alone <= 0.27, counts
-    assert 23 <= percent(pairs) <= 27, pairs
-    assert greatest(pairs, SAMPLE_MS) <= 30, pairs
+    assert 0.23 <= done / alone <= 0.27, counts # what it is switched for is its own time too
+    assert 24.5 <= percent(pairs) <= 25.5, pairs
+    # Eleven budgets of 2.5 ms fit into a window that begins with the end of a period.
+    assert greatest(pairs, SAMPLE_MS) <= 28, pairs
 
 
 @pytest.mark.parametrize("neighbour", STORMS)
@@ -123,7 +124,7 @@ def test_three(boot, core):
     for name, (share, _) in shares.items():
         got = percent(series[name][int(WARM_UP * 10):])
         print(f"{name} on core {core}: {got:.2f}% of {share}%")
-        assert abs(got - share) <= 2, series
+        assert abs(got - share) <= 0.5, series
 
 
 def check_latency(boot, best_effort, model, core, count):
