@@ -156,27 +156,12 @@ static void test_slots_are_paid(void **state)
     }
 }
 
-// With a context end its threads, of whichever process; the end of that process finds the rest.
-static void test_threads_of_another(void **state)
-{
-    (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, 0), b = fake_spawn(2, 1 * MB, 0);
-    assert_int_equal(CALL(0, handle_copy, a.handle, b.handle, RIGHT_ALL, 300), 300);
-    assert_int_equal(CALL(0, handle_copy, a.handle, BOOT_HANDLE_SYSTEM, RIGHT_ALL, 301), 301);
-    int64_t sc = CALL(1, sc_create, 301, 1, 0, 0, 0);
-    assert_true(CALL(1, thread_create, 300, sc, 0x400000, 0, 0) > 0);
-    assert_int_equal(FINISH(0, object_destroy, a.handle), OK);
-    assert_int_equal(b.process->threads_alive, 1);
-    assert_int_equal(FINISH(0, object_destroy, b.handle), OK);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON1(test_generations_end), ON2(test_slots_are_paid),
         ON1(test_rights), ON1(test_wrong_handles), ON1(test_close), ON1(test_slots),
         ON2(test_revocation), ON2(test_refs), ON1(test_full_table), ON2(test_quota_of_objects),
-        ON4(test_threads_of_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

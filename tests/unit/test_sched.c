@@ -162,21 +162,6 @@ static void test_fault_of_many(void **state)
     assert_int_equal(a.process->threads_alive, 0);
 }
 
-// A process ends whose context others' threads are on: they die, and their process can end too.
-static void test_context_ends_below(void **state)
-{
-    (void)state;
-    struct fake_process a = fake_spawn(1, 1 * MB, 0), b = fake_spawn(2, 1 * MB, 0);
-    CALL(0, handle_copy, a.handle, BOOT_HANDLE_SYSTEM, RIGHT_CONTROL, 40);
-    a.process->may[OBJ_SC] = 1;
-    int64_t sc = CALL(1, sc_create, 40, 2, 0, 0, 0);
-    CALL(0, handle_copy, a.handle, b.handle, RIGHT_USE, 41);
-    assert_true(CALL(1, thread_create, 41, sc, 0x400000, 0, 0) > 0);
-    assert_int_equal(FINISH(0, object_destroy, a.handle), OK);
-    assert_int_equal(b.process->threads_alive, 1);
-    assert_int_equal(FINISH(0, object_destroy, b.handle), OK);
-}
-
 // Time is given out by who has the system object; others pass on what they were given.
 static void test_authority(void **state)
 {
@@ -304,7 +289,7 @@ int main(void)
         ON2(test_alone), ON2(test_priorities), ON2(test_round_robin),
         ON2(test_preempted_keeps_quantum), ON2(test_yield_is_cheap), ON1(test_idle_time),
         ON2(test_kill_running_elsewhere), ON2(test_kill_others), ON2(test_fault_of_many),
-        ON4(test_context_ends_below), ON2(test_authority),
+        ON2(test_authority),
         ON2(test_process_ends_with_last_thread), ON4(test_fault_ends_all_threads),
         ON2(test_end_wakes_on_same_core), ON2(test_ends_with_its_threads),
     };
