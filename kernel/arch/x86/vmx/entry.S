@@ -43,7 +43,7 @@ vmx_run_on:
     cmp $RUN_NEXT, %esi
     jne 2f
     mov $FIELD_INSN_LEN, %ecx
-    vmread %rcx, %rsi           // which is VM_RUN_SKIP, should it go the usual way yet
+    vmread %rcx, %rsi           // which is VM_RUN_SKIP, should C do it yet
 1:  mov $FIELD_INTERRUPTIBILITY, %ecx
     vmread %rcx, %rcx
     test $BLOCK_STI | BLOCK_SS, %cl
@@ -72,10 +72,7 @@ vmx_run_on:
     push $RFLAGS_FIXED
     popf
     call vmx_run_ready
-    mov %rax, %rsp
-    POP_GUEST
-    vmresume
-    jmp vmx_not_entered
+    jmp enter_again
 
 // void vmx_enter(struct vcpu *): does not return; the VMCS is current.
 .global vmx_enter
@@ -103,7 +100,8 @@ vmx_exit_entry:
     .endr
     mov %gs:CPU_STACK_TOP, %rsp
     mov %gs:CPU_VCPU, %rdi
-    call vmx_exit               // returns page->gpr: enter again
+    call vmx_exit
+enter_again:                    // with page->gpr, which C has returned
     mov %rax, %rsp
     POP_GUEST
     vmresume

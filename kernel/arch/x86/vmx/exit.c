@@ -298,7 +298,7 @@ uint64_t *vmx_run_ready(struct thread *t, uint32_t run)
     if (unlikely(THIS_CPU->work))
         sched_run();
     if (v->work | v->arch.inject)
-        vmx_resume(v);
+        vmx_inject_pending(v); // as in leave_slowly()
     return v->arch.gpr;
 }
 
