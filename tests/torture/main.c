@@ -22,6 +22,7 @@
 #define EPISODES_CHILD  32 // in one process, for forking costs time
 
 struct figures *figures;
+static const char *program; // this one, as it was called
 
 static double now(void)
 {
@@ -94,8 +95,8 @@ static void shrink(struct episode e)
                 memcpy(dropped + at, before, n);
         }
     e.trace = true;
-    printf("shrunk: torture -c %u -s %" PRIu64 " -a %" PRIu64 " -v -k ", e.cores, e.seed,
-           e.actions);
+    printf("shrunk: %s -c %u -s %" PRIu64 " -a %" PRIu64 " -v -k ",
+           program, e.cores, e.seed, e.actions);
     for (uint64_t i = 0; i < e.actions; i++)
         if (!dropped[i])
             printf("%" PRIu64 ",", i);
@@ -140,25 +141,28 @@ static void print_calls(void)
 int main(int argc, char **argv)
 {
     struct episode e = { .cores = 2, .seed = 1, .actions = 1500 };
-    double seconds = 10;
+    double seconds = 0;
     const char *keep = NULL;
-    bool one = false, verbose = false;
+    bool verbose = false;
     char why[8192];
+    program = argv[0];
     for (int o; (o = getopt(argc, argv, "c:s:t:a:k:v")) != -1;)
         switch (o) {
         case 'c': e.cores = (uint32_t)atoi(optarg); break;
-        case 's': e.seed = strtoull(optarg, NULL, 0); one = true; break;
+        case 's': e.seed = strtoull(optarg, NULL, 0); break;
         case 't': seconds = atof(optarg); break;
         case 'a': e.actions = strtoull(optarg, NULL, 0); break;
         case 'k': keep = optarg; break;
         case 'v': verbose = true; break;
         default:
-            fprintf(stderr, "usage: torture [-c CORES] [-t SECONDS | -s SEED] [-a ACTIONS] "
-                            "[-k LIST] [-v]\n");
+            fprintf(stderr, "usage: torture [-c CORES] [-s SEED] [-t SECONDS] [-a ACTIONS] "
+                            "[-k LIST] [-v]\n"
+                            "one episode, or with -t all from SEED on for so long\n");
             return 2;
         }
     figures = mmap(NULL, sizeof(*figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                    0);
+    bool one = seconds == 0;
     e.trace = one && verbose;
     if (keep)
         e.dropped = keep_only(keep, e.actions);
