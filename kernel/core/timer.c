@@ -144,8 +144,10 @@ SYSCALL_LOCKED(timer_create)
     timer_init(&t->timer, TIMER_EVENT, (uint8_t)this_cpu()->id);
     t->event = ref_to(&event->object);
     t->bits = a1;
-    timer_go_with(t, this_cpu()->current);
-    return handle_give(&t->object, RIGHT_ALL);
+    int slot = handle_give(&t->object, RIGHT_ALL);
+    if (slot > 0) // else it is gone again
+        timer_go_with(t, this_cpu()->current);
+    return slot;
 }
 
 SYSCALL_ON(timer_arm, timer_object, RIGHT_USE)

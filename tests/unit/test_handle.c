@@ -92,13 +92,16 @@ static void test_full_table(void **state)
     uint32_t objects = object_count();
     uint64_t used = fake_manager->used;
     unsigned made = 0;
-    while (CALL(0, event_create, 0) > 0)
+    int64_t e = 0;
+    for (int64_t h; (h = CALL(0, event_create, 0)) > 0; e = h)
         made++;
     assert_true(made > 400 && made < HANDLE_MAX);
     assert_int_equal(CALL(0, event_create, 0), ERR_FULL);
     assert_int_equal(CALL(0, mem_create, PAGE_SIZE, PAGE_SIZE, 0), ERR_FULL);
     assert_int_equal(CALL(0, process_create, 1 * MB, 0, 0), ERR_FULL);
     assert_int_equal(CALL(0, vm_create, 0), ERR_FULL);
+    assert_int_equal(CALL(0, timer_create, e, 1), ERR_FULL);
+    assert_true(list_empty(&fake_thread->timers));
     assert_int_equal(object_count(), objects + made); // what failed left nothing behind
     assert_int_equal(fake_manager->used, used + made * 128);
 }
