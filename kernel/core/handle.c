@@ -28,6 +28,7 @@ int handle_set(struct process *p, uint64_t slot, struct object *o, uint8_t right
 {
     if (slot >= HANDLE_MAX)
         return ERR_RANGE;
+    slot = arch_index(slot, HANDLE_MAX);
     if (slot && !entry_free(p->handles[slot]))
         return ERR_BUSY;
     int found = slot ? (int)slot : handle_find(p);
@@ -53,10 +54,17 @@ int handle_give(struct object *o, uint8_t rights)
     return slot;
 }
 
+// The bits that a handle may not signal.
+static uint64_t withheld_by(const struct process *p, uint64_t h)
+{
+    h = arch_index(h, HANDLE_MAX);
+    return p->handles[h] >> 24 & HANDLE_NARROW ? p->withheld[h] : 0;
+}
+
 struct event *handle_event(const struct process *p, uint64_t h, uint64_t bits, enum status *status)
 {
     struct event *e = HANDLE(p, h, event, RIGHT_USE, status);
-    if (!e || !(p->handles[h] >> 24 & HANDLE_NARROW) || !(bits & p->withheld[h]))
+    if (!e || !(bits & withheld_by(p, h)))
         return e;
     *status = ERR_RIGHTS;
     return NULL;
@@ -72,7 +80,7 @@ SYSCALL_LOCKED_ON(handle_copy, process, RIGHT_USE)
         return ERR_RANGE;
     if (!(have & RIGHT_COPY) || (a2 & ~(uint64_t)have))
         return ERR_RIGHTS;
-    uint64_t withheld = a4 | (have & HANDLE_NARROW ? caller_process()->withheld[a1] : 0);
+    uint64_t withheld = a4 | withheld_by(caller_process(), a1);
     int slot = handle_set(process, a3, o, (uint8_t)(a2 | (withheld ? HANDLE_NARROW : 0)));
     if (slot > 0)
         process->withheld[slot] = withheld;

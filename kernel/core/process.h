@@ -74,7 +74,8 @@ static inline struct object *handle_any(const struct process *process, uint64_t 
 {
     if (unlikely(h >= HANDLE_MAX))
         return NULL;
-    // Nor does a CPU read behind the table that believes the branch wrongly.
+    // Nor does a CPU read behind the table that takes the branch wrongly: so wherever ring 3 names
+    // the entry.
     h = arch_index(h, HANDLE_MAX);
     uint64_t entry = __atomic_load_n(&process->handles[h], __ATOMIC_RELAXED);
     *rights = (uint8_t)(entry >> 24);

@@ -32,6 +32,24 @@ static void test_wrong_handles(void **state)
     assert_int_equal(CALL(0, handle_close, 400), ERR_HANDLE);
 }
 
+// What a CPU does behind a branch that it takes wrongly leaves traces in its caches only.
+// Here: whoever looks into the table keeps the index inside of it, once for each time.
+static void test_speculation(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0);
+    uint64_t before = fake_indexed;
+    assert_int_equal(CALL(0, handle_close, e), OK);
+    assert_int_equal(fake_indexed, before + 1);
+    e = CALL(0, event_create, 0);
+    before = fake_indexed;
+    assert_int_equal(CALL(0, event_signal, e, 1), OK);
+    assert_int_equal(fake_indexed, before + 2); // the entry, and what it withholds
+    before = fake_indexed;
+    assert_int_equal(CALL(0, handle_copy, HANDLE_SELF, e, RIGHT_USE, 300), 300);
+    assert_int_equal(fake_indexed, before + 4); // the process, the event, what it withholds, 300
+}
+
 static void test_close(void **state)
 {
     (void)state;
@@ -164,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_generations_end), ON2(test_slots_are_paid),
         ON1(test_rights), ON1(test_wrong_handles), ON1(test_close), ON1(test_slots),
+        ON1(test_speculation),
         ON2(test_revocation), ON2(test_refs), ON1(test_full_table), ON2(test_quota_of_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 
 uint64_t arch_now(void) { return fake.now += fake.look; }
 uint64_t arch_tsc_hz(void) { return 1000000000; }
+uint64_t fake_indexed;
 
 void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
