@@ -39,7 +39,7 @@ static int setup(void **state)
     vlapic_init(&vlapic, page, 0, true, policy.timer_ratio, 0);
     vlapic.actions = 0;
     memset(&s, 0xa5, sizeof(s));
-    msr_init(&s, &vlapic, &policy);
+    msr_init(&s, &vlapic, &policy, ~0ull);
     return 0;
 }
 
@@ -87,6 +87,16 @@ static void constants(void **state)
     assert_int_equal(wr(0x1d9, 0x40), MSR_GP);
     assert_int_equal(wr(0x1a0, 0), MSR_DONE);
     assert_int_equal(rd(0x1a0), 0x1800);
+}
+
+// An operating system picks its loops for copying by this bit.
+static void fast_strings_are_the_hosts(void **state)
+{
+    (void)state;
+    msr_init(&s, &vlapic, &policy, ~1ull);
+    assert_int_equal(rd(0x1a0), 0x1800);
+    assert_int_equal(wr(0x1a0, 1), MSR_DONE); // as the firmware's choice can be changed on a CPU
+    assert_int_equal(rd(0x1a0), 0x1801);
 }
 
 static void unknown_is_gp(void **state)
@@ -243,7 +253,8 @@ static void tsc_aux_as_cpuid_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(constants), TEST(unknown_is_gp), TEST(registers_of_the_cpu), TEST(pat_is_checked),
+        TEST(constants), TEST(fast_strings_are_the_hosts), TEST(unknown_is_gp),
+        TEST(registers_of_the_cpu), TEST(pat_is_checked),
         TEST(mtrrs_are_kept_and_checked), TEST(tsc_and_its_adjustment), TEST(apic_is_reached),
         TEST(no_speculation_control), TEST(tsc_aux_as_cpuid_says),
     };

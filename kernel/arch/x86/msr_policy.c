@@ -216,7 +216,8 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     }
 }
 
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid)
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
+              uint64_t misc_enable)
 {
     *s = (struct msr_state){
         .vlapic = vlapic,
@@ -226,7 +227,7 @@ void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_pol
         .platform_info = (cpuid->tsc_hz / 100000000 & 0xff) << 8,
         .mtrr_cap = MTRRCAP_WC | MTRRCAP_FIXED | MSR_MTRR_VARIABLE,
         .pat = PAT_RESET,
-        .misc_enable = FAST_STRINGS | MISC_FIXED,
+        .misc_enable = (misc_enable & FAST_STRINGS) | MISC_FIXED,
         .microcode = MICROCODE,
         .mtrr_def_type = 0xc00 | TYPE_WB, // with that no variable range is needed
     };

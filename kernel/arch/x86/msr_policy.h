@@ -43,8 +43,10 @@ struct msr_state {
 #define MSR_PASSED_COUNT 6
 extern const uint32_t msr_passed[MSR_PASSED_COUNT];
 
-// The state after a PC's reset and BIOS. Both pointers must outlive the state.
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid);
+// The state after a PC's reset and BIOS. Both pointers must outlive the state. misc_enable: the
+// host's register, which says whether its REP MOVS and STOS are fast.
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
+              uint64_t misc_enable);
 // `now`: the host's TSC. *value is set where the results above say so.
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now,
                          uint64_t *value) MUST_CHECK;
