@@ -2,6 +2,7 @@
 //
 // Makes a VM out of what the manager handed over: guest memory, the kernel's VM and vCPU, the
 // board, the firmware's tables, the image. Runs once, on the VMM's only thread.
+#include <cpuid.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,6 +102,16 @@ static bool create_vcpu(struct vmm *vmm)
         return setup_failed("creating the vCPU", vcpu);
     vmm->host.vcpu = (handle_t)vcpu;
     return true;
+}
+
+// As the guest's own CPUID says it.
+static unsigned physical_address_width(void)
+{
+    unsigned a = 0, b, c, d;
+
+    if (__get_cpuid(0x80000008, &a, &b, &c, &d) == 0 || (a & 0xFF) == 0)
+        return 36;
+    return a & 0xFF;
 }
 
 static bool create_board(struct vmm *vmm, const struct start_block *start)
@@ -204,6 +215,7 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     process_output(host_print, &vmm->host);
 
     insn_cache_init(&vmm->insns);
+    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, physical_address_width());
     status = kcall_vm_create(vm->catch_up != 0 ? VM_CATCH_UP : 0);
     if (status < 0)
         return setup_failed("creating the VM", status);

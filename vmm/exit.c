@@ -104,6 +104,24 @@ void exit_events(struct vmm *vmm, uint64_t bits)
         acpi_pm_power_button(&m->pm);
 }
 
+static int exit_msr(struct vmm *vmm, bool write)
+{
+    static const struct guest_fault general_protection = { .vector = 13, .has_error = true };
+    uint64_t *gpr = vmm->page->gpr;
+    uint32_t index = (uint32_t)gpr[GPR_RCX];
+    uint64_t value = (uint32_t)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
+    bool there = write ? msrs_write(&vmm->msrs, index, value)
+                       : msrs_read(&vmm->msrs, index, &value);
+
+    if (!there)
+        return exit_fault(vmm, &general_protection);
+    if (!write) {
+        gpr[GPR_RAX] = (uint32_t)value;
+        gpr[GPR_RDX] = value >> 32;
+    }
+    return VM_RUN_NEXT;
+}
+
 // A byte or word lands in RAX beside what is there; a doubleword clears the upper half.
 static inline void pio_in(struct vcpu_page *page, uint32_t value, unsigned size)
 {
@@ -169,6 +187,9 @@ static __attribute__((noinline)) int exit_other(struct vmm *vmm, int64_t kind)
         return exit_reset(vmm, "INIT");
     case VM_EXIT_HALTED:
         return exit_halted(vmm);
+    case VM_EXIT_RDMSR:
+    case VM_EXIT_WRMSR:
+        return exit_msr(vmm, kind == VM_EXIT_WRMSR);
     case VM_EXIT_KILLED:
         return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,

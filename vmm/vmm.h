@@ -12,6 +12,7 @@
 #include "vmm/insn.h"
 #include "vmm/machine.h"
 #include "vmm/memory.h"
+#include "vmm/msr.h"
 
 // Where things are in this process. The heap is far below (libc/process.h).
 #define CONSOLE_VA   0x080000000000ull
@@ -28,6 +29,7 @@ struct vmm {
     struct guest_ram ram;
     struct demand demand;
     struct machine machine;
+    struct msrs msrs;
     struct insn_cache insns;
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {

@@ -21,6 +21,8 @@ enum vm_exit_kind {
     VM_EXIT_HYPERCALL,  // a hypercall that the kernel does not know; RIP is already behind it
     VM_EXIT_INIT,       // the vCPU has sent itself an INIT: it would begin at the reset vector
     VM_EXIT_HALTED,     // HLT with interrupts off: only an NMI ends that. vcpu_run() waits for one
+    VM_EXIT_RDMSR,      // an MSR that the kernel does not hold; it and its value are in gpr
+    VM_EXIT_WRMSR,
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 
@@ -86,7 +88,7 @@ struct vm_exit {
 
 // What vcpu_run() shall do before it enters the guest again: its second argument.
 #define VM_RUN_SKIP 15u // the instruction is done: advance RIP by so many bytes, if any
-#define VM_RUN_NEXT 16u // the instruction of VM_EXIT_PIO is done: advance RIP by its length
+#define VM_RUN_NEXT 16u // the instruction of VM_EXIT_PIO, RDMSR, WRMSR is done: step over it
 #define VM_RUN_PAGE 32u // and what page->entry.flags say; the kernel clears them
 #define VM_RUN_ALL  63u
 

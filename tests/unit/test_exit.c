@@ -30,6 +30,37 @@ static void test_port_in_and_out(void **state)
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
 }
 
+static void test_msrs(void **state)
+{
+    uint64_t *gpr = world->page.gpr;
+    (void)state;
+
+    msrs_init(&world->vmm.msrs, 2400000000, true, 39);
+    world->kind = VM_EXIT_RDMSR;
+    gpr[GPR_RCX] = 0xFFFFFFFF000000CE; // the upper half does not count
+    gpr[GPR_RAX] = gpr[GPR_RDX] = UINT64_MAX;
+    expect_entry(SKIPS);
+    assert_int_equal(gpr[GPR_RAX], 24 << 8);
+    assert_int_equal(gpr[GPR_RDX], 0);
+    gpr[GPR_RCX] = 0x8B;
+    expect_entry(SKIPS);
+    assert_int_equal(gpr[GPR_RDX], 1);
+    world->kind = VM_EXIT_WRMSR;
+    gpr[GPR_RCX] = 0x201;
+    gpr[GPR_RAX] = 0xFFFFFFFFC0000800;
+    gpr[GPR_RDX] = 0xFFFFFFFF0000007F;
+    expect_entry(SKIPS);
+    assert_int_equal(world->vmm.msrs.mtrr_variable[1], 0x7FC0000800);
+    gpr[GPR_RCX] = 0x345; // PERF_CAPABILITIES
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, 13);
+    assert_true(world->page.entry.fault.has_error);
+    assert_int_equal(world->page.entry.fault.error, 0);
+    world->kind = VM_EXIT_RDMSR;
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(gpr[GPR_RAX], 0xFFFFFFFFC0000800);
+}
+
 static void string_port(bool in, bool rep, uint16_t number, uint8_t size, uint64_t gva,
                         uint64_t count)
 {
@@ -287,7 +318,8 @@ static void test_message_waits_for_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_port_in_and_out),          TEST(test_string_out),
+        TEST(test_port_in_and_out),          TEST(test_msrs),
+        TEST(test_string_out),
         TEST(test_string_in_chunks),         TEST(test_string_fault),
         TEST(test_string_segments),
         TEST(test_interrupt_exits),          TEST(test_deaths),

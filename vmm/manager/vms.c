@@ -32,6 +32,7 @@ static void block_init(const struct boot_info *boot, enum start_role role)
     memset(&block, 0, sizeof(block));
     block.magic = START_MAGIC;
     block.tsc_hz = boot->tsc_hz;
+    block.fast_strings = (uint32_t)boot->fast_strings;
     block.entry_tsc = boot->entry_tsc;
     block.wall_seconds = time_wall_seconds(boot->rtc);
     block.wall_tsc = boot->wall_tsc;

@@ -84,6 +84,8 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     apic_init_io();
     clock_calibrate();                       // TSC against the board's timers
     clock_read_rtc(&facts.info);
+    // Bochs has no such MSR, nor fast strings: each turn of a REP takes an instruction's time.
+    facts.info.fast_strings = is_bochs() ? 0 : rdmsr(MSR_MISC_ENABLE) & 1;
     const char *failed = hvm->enable_core(this_cpu());
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);

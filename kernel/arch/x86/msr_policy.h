@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// RDMSR and WRMSR of a guest ("Model-Specific Registers"): which there are, what they hold, what
-// may be written. Any other MSR is #GP.
+// RDMSR and WRMSR of a guest ("Model-Specific Registers"): those that the CPU or the kernel must
+// hold, and what may be written to them. All others are the VMM's.
 //
 // struct msr_state belongs to its vCPU and is touched on its core only; no lock. Registers that the
 // CPU itself must hold stay with the caller: the result says which, after all checks.
@@ -12,6 +12,7 @@
 enum msr_result {
     MSR_DONE,     // read: *value is it. Write: it is in the state
     MSR_GP,       // #GP(0); nothing changed
+    MSR_VMM,      // not one of the kernel's; nothing changed
     MSR_APIC,     // done by the local APIC: look at vlapic->actions (read: *value)
     MSR_TSC,      // write, done: vlapic->tsc_offset changed, tell the CPU
     MSR_CPU,      // one of msr_passed[]: read or write what the CPU has for the guest
@@ -23,30 +24,20 @@ enum msr_result {
     MSR_AUX_REG,  // write, done: load `tsc_aux`
 };
 
-#define MSR_MTRR_VARIABLE 8
-#define MSR_MTRR_FIXED    11
-
 struct msr_state {
     struct vlapic *vlapic;
     const struct cpuid_policy *cpuid;
-    uint64_t zero, feature_control, platform_info, mtrr_cap, microcode; // constants
     uint64_t pat;
     uint64_t tsc_aux;
     uint64_t tsc_adjust;
-    uint64_t misc_enable;
-    uint64_t mtrr_def_type;
-    uint64_t mtrr_fixed[MSR_MTRR_FIXED];
-    uint64_t mtrr_base[MSR_MTRR_VARIABLE], mtrr_mask[MSR_MTRR_VARIABLE];
 };
 
 // MSRs that the guest reads and writes without an exit; the CPU or the caller switches them.
 #define MSR_PASSED_COUNT 6
 extern const uint32_t msr_passed[MSR_PASSED_COUNT];
 
-// The state after a PC's reset and BIOS. Both pointers must outlive the state. misc_enable: the
-// host's register, which says whether its REP MOVS and STOS are fast.
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid,
-              uint64_t misc_enable);
+// The state after a PC's reset and BIOS. Both pointers must outlive the state.
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid);
 // `now`: the host's TSC. *value is set where the results above say so.
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now,
                          uint64_t *value) MUST_CHECK;

@@ -44,6 +44,8 @@ enum exit_action vmx_exit_rdmsr(struct vcpu *v)
     switch (msr_read(&v->arch.msrs, index, rdtsc(), &value)) {
     case MSR_GP:
         return vmx_inject_gp(v);
+    case MSR_VMM:
+        vmx_return(v, VM_EXIT_RDMSR);
     case MSR_EFER_REG:
         value = vmread(GUEST_EFER);
         break;
@@ -65,6 +67,8 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v)
     switch (msr_write(&v->arch.msrs, index, value, rdtsc())) {
     case MSR_GP:
         return vmx_inject_gp(v);
+    case MSR_VMM:
+        vmx_return(v, VM_EXIT_WRMSR);
     case MSR_EFER_REG:
         return vmx_guest_sets_efer(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
     case MSR_SYSCALL_REG:

@@ -151,9 +151,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 v->vm->arch.cpuid->timer_ratio, 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
-    // Bochs has no such MSR, nor fast strings: each turn of a REP takes an instruction's time.
-    msr_init(&v->arch.msrs, &v->arch.vlapic, v->vm->arch.cpuid,
-             is_bochs() ? 0 : rdmsr(MSR_MISC_ENABLE));
+    msr_init(&v->arch.msrs, &v->arch.vlapic, v->vm->arch.cpuid);
     cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base,
                       v->arch.xcr0);
 }
