@@ -5,6 +5,7 @@
 #pragma once
 #include <stdint.h>
 #include "kernel/abi/boot.h"
+#include "kernel/abi/cpuid.h"
 #include "kernel/abi/stats.h"
 #include "kernel/abi/syscall.h"
 #include "libc/trap.h"
@@ -203,10 +204,9 @@ static inline int64_t kcall_vm_msi(handle_t vm, uint64_t address, uint32_t data,
     return trap6(SYS_vm_msi, vm, address, data, level, 0, 0);
 }
 
-static inline int64_t kcall_vm_cpuid(handle_t vm, uint32_t leaf, uint32_t subleaf,
-                                     const uint32_t and_mask[4])
+static inline int64_t kcall_vm_cpuid(handle_t vm, const struct cpuid_table *table)
 {
-    return trap6(SYS_vm_cpuid, vm, leaf, subleaf, kcall_va(and_mask), 0, 0);
+    return kcall2(SYS_vm_cpuid, vm, kcall_va(table));
 }
 
 // page: a memory object of one page, mapped by the caller as struct vcpu_page

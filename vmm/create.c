@@ -2,7 +2,6 @@
 //
 // Makes a VM out of what the manager handed over: guest memory, the kernel's VM and vCPU, the
 // board, the firmware's tables, the image. Runs once, on the VMM's only thread.
-#include <cpuid.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "libc/process.h"
 #include "libc/time.h"
 #include "vmm/acpi.h"
+#include "vmm/cpuid.h"
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 
@@ -19,6 +19,22 @@ static bool setup_failed(const char *what, int64_t status)
 {
     printf("%s: status %" PRId64 "\n", what, status);
     return false;
+}
+
+// The VM, and what its CPU is.
+static bool create_vm(struct vmm *vmm, const struct start_block *start)
+{
+    struct cpuid_table cpuid;
+    int64_t status = kcall_vm_create(start->vmm.catch_up != 0 ? VM_CATCH_UP : 0);
+
+    if (status < 0)
+        return setup_failed("creating the VM", status);
+    vmm->host.vm = (handle_t)status;
+    cpuid_make_here(&cpuid, start->tsc_hz);
+    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0,
+              cpuid_entry_for(&cpuid, 0x80000008, 0)->regs.eax & 0xFF);
+    status = kcall_vm_cpuid(vmm->host.vm, &cpuid);
+    return status == OK || setup_failed("giving the VM its CPUID", status);
 }
 
 // Large alignments need a free run of frames that fits, so the smaller one is tried too.
@@ -102,16 +118,6 @@ static bool create_vcpu(struct vmm *vmm)
         return setup_failed("creating the vCPU", vcpu);
     vmm->host.vcpu = (handle_t)vcpu;
     return true;
-}
-
-// As the guest's own CPUID says it.
-static unsigned physical_address_width(void)
-{
-    unsigned a = 0, b, c, d;
-
-    if (__get_cpuid(0x80000008, &a, &b, &c, &d) == 0 || (a & 0xFF) == 0)
-        return 36;
-    return a & 0xFF;
 }
 
 static bool create_board(struct vmm *vmm, const struct start_block *start)
@@ -215,11 +221,8 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     process_output(host_print, &vmm->host);
 
     insn_cache_init(&vmm->insns);
-    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, physical_address_width());
-    status = kcall_vm_create(vm->catch_up != 0 ? VM_CATCH_UP : 0);
-    if (status < 0)
-        return setup_failed("creating the VM", status);
-    vmm->host.vm = (handle_t)status;
+    if (!create_vm(vmm, start))
+        return false;
     // The vCPU comes before the board, whose PIC speaks to it as soon as it is wired.
     return create_ram(vmm, vm->memory) && create_vcpu(vmm) && create_board(vmm, start) &&
            load_guest(vmm, vm);

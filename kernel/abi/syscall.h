@@ -64,7 +64,7 @@ enum status {
     X(vm_map, 25)         /* vm, mem, offset, bytes, gpa, prot */                                  \
     X(vm_unmap, 26)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
     X(vm_msi, 27)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
-    X(vm_cpuid, 28)       /* vm, leaf, subleaf, va of uint32_t and_mask[4] (can only narrow) */    \
+    X(vm_cpuid, 28)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
     X(vcpu_create, 29)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
     X(vcpu_run, 30)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
     X(vcpu_kick, 31)      /* vcpu */                                                               \

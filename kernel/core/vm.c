@@ -38,11 +38,7 @@ SYSCALL_ON(vm_msi, vm, RIGHT_USE)
 
 SYSCALL_LOCKED_ON(vm_cpuid, vm, RIGHT_USE)
 {
-    uint32_t mask[4];
-    if (a1 > UINT32_MAX || a2 > UINT32_MAX ||
-        !copy_from_user(caller_process(), mask, a3, sizeof(mask)))
-        return ERR_RANGE;
     if (vm->vcpu) // which stands on what it was
         return ERR_STATE;
-    return arch_vm_cpuid(vm, (uint32_t)a1, (uint32_t)a2, mask);
+    return arch_vm_cpuid(vm, caller_process(), a1);
 }

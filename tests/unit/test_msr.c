@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include "kernel/arch/x86/msr_policy.h"
 #include "kernel/arch/x86/regs.h"
+#include "vmm/cpuid.h"
 
 #define HZ 2400000000ull
 
@@ -36,8 +37,9 @@ static int setup(void **state)
 {
     struct cpuid_facts facts = { .tsc_hz = HZ, .read = host_cpuid };
     (void)state;
-    cpuid_policy_init(&policy, &facts);
-    vlapic_init(&vlapic, page, 0, true, policy.timer_ratio, 0);
+    cpuid_make(&policy.table, &facts);
+    assert_true(cpuid_policy_accept(&policy, 0));
+    vlapic_init(&vlapic, page, 0, true, cpuid_timer_ratio(HZ), 0);
     vlapic.actions = 0;
     memset(&s, 0xa5, sizeof(s));
     msr_init(&s, &vlapic, &policy);
@@ -172,8 +174,8 @@ static void tsc_aux_as_cpuid_says(void **state)
     assert_int_equal(wr(0xc0000103, 0x1234), MSR_AUX_REG);
     assert_int_equal(wr(0xc0000103, 1ull << 32), MSR_GP);
     assert_int_equal(rd(0xc0000103), 0x1234);
-    const uint32_t none[4] = { 0 };
-    assert_true(cpuid_policy_narrow(&policy, 0x80000001, 0, none));
+    struct cpuid_slot slot = policy.table.slot[cpuid_slot(0x80000001)];
+    policy.table.entry[slot.at / sizeof(struct cpuid_entry)].regs.edx = 0;
     assert_int_equal(rd_result(0xc0000103), MSR_GP);
     assert_int_equal(wr(0xc0000103, 0), MSR_GP);
 }

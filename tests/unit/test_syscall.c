@@ -125,14 +125,13 @@ static void test_ports_and_log(void **state)
 static void test_cpuid_and_off(void **state)
 {
     (void)state;
-    uint32_t *mask = user_page(0);
+    uint32_t *table = user_page(0);
     int64_t vm = CALL(0, vm_create, 0);
-    mask[0] = 1;
-    mask[3] = 4;
-    assert_int_equal(CALL(0, vm_cpuid, vm, 1, 0, USER_PAGE), OK);
-    assert_int_equal(object_to(fake_object(fake_manager, vm), vm)->arch.mask[3], 4);
-    assert_int_equal(CALL(0, vm_cpuid, vm, 1, 0, USER_PAGE + PAGE_SIZE - 8), ERR_RANGE);
-    assert_int_equal(CALL(0, vm_cpuid, vm, 1ull << 32, 0, USER_PAGE), ERR_RANGE);
+    table[3] = 4;
+    assert_int_equal(CALL(0, vm_cpuid, vm, USER_PAGE), OK);
+    assert_int_equal(object_to(fake_object(fake_manager, vm), vm)->arch.cpuid[3], 4);
+    assert_int_equal(CALL(0, vm_cpuid, vm, USER_PAGE + PAGE_SIZE - 8), ERR_RANGE);
+    assert_int_equal(CALL(0, vm_cpuid, vm, 1ull << 63), ERR_RANGE);
     assert_int_equal(CALL(0, system_off, BOOT_HANDLE_SYSTEM, 3), ERR_RANGE);
     int64_t weak = CALL(0, handle_copy, HANDLE_SELF, BOOT_HANDLE_SYSTEM, RIGHT_READ, 0);
     assert_int_equal(CALL(0, system_off, weak, 1), ERR_RIGHTS);

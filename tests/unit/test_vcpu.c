@@ -244,8 +244,8 @@ static void test_cpuid_is_frozen(void **state)
     struct scene s = make_scene();
     int64_t other = CALL(1, vm_create, 0);
     user_page(1);
-    assert_int_equal(CALL(1, vm_cpuid, other, 1, 0, USER_PAGE), OK);
-    assert_int_equal(CALL(1, vm_cpuid, s.vm, 1, 0, USER_PAGE), ERR_STATE);
+    assert_int_equal(CALL(1, vm_cpuid, other, USER_PAGE), OK);
+    assert_int_equal(CALL(1, vm_cpuid, s.vm, USER_PAGE), ERR_STATE);
 }
 
 static void test_destroy_in_guest(void **state)

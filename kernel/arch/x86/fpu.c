@@ -45,20 +45,15 @@ static void save_loaded(struct cpu *cpu)
     cpu->arch.fpu_thread = NULL;
 }
 
-uint32_t fpu_size[2];
-
 void fpu_init_cpu(void)
 {
     struct cpu *cpu = this_cpu();
     xsetbv(features.xcr0);
     cpu->arch.fpu_xcr0 = features.xcr0;
-    // CPUID tells the sizes for what XCR0 holds. The offsets of the standard form are the CPU's.
-    if (cpu->id == 0) {
-        fpu_size[0] = cpuid_word(0xd, 0, 1);
-        fpu_size[1] = cpuid_word(0xd, 1, 1);
-    }
-    if (fpu_size[0] > FPU_SIZE)
-        panic("an XSAVE area takes %u bytes, and %u are set aside", fpu_size[0], FPU_SIZE);
+    // CPUID tells the size for what XCR0 holds. The offsets of the standard form are the CPU's.
+    uint32_t size = cpuid_word(0xd, 0, 1);
+    if (size > FPU_SIZE)
+        panic("an XSAVE area takes %u bytes, and %u are set aside", size, FPU_SIZE);
     fpu_restore(&fpu_initial);
 }
 

@@ -90,7 +90,6 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);
     sched_init_cpu(this_cpu());
-    vm_policy_init();                        // what a guest's CPUID may show
     smp_start();                             // all others, each compared with this one
     facts.log_port = 0x3f8;
     facts.log_gsi = acpi.isa[4].gsi;

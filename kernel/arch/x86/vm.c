@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// VMs and vCPUs, the part that is x86 but no vendor's: CPUID policy, MSIs, the seam's callers.
+// VMs and vCPUs, the part that is x86 but no vendor's: CPUID, MSIs, the seam's callers.
 #include "kernel/arch/x86/x86.h"
 
 // The APIC-access page and the CPUID policy.
 #define VM_FRAMES (1 + (sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
 // With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
 #define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
-
-// What this machine's CPUs have for guests: each VM begins with that.
-static struct cpuid_policy host_policy;
-
-void vm_policy_init(void)
-{
-    const struct cpuid_facts facts = {
-        .tsc_hz = clock_tsc_hz, .xcr0 = features.xcr0, .read = cpuid,
-        .xsave_size = { fpu_size[0], fpu_size[1] },
-    };
-    cpuid_policy_init(&host_policy, &facts);
-}
 
 enum status arch_vm_init(struct vm *vm)
 {
@@ -28,9 +16,8 @@ enum status arch_vm_init(struct vm *vm)
         return ERR_MEMORY;
     }
     uint8_t *page = arch_ptr(vm->arch.apic_page);
-    __builtin_memset(page, 0, PAGE_SIZE);
+    __builtin_memset(page, 0, VM_FRAMES * PAGE_SIZE);
     vm->arch.cpuid = (void *)(page + PAGE_SIZE);
-    *vm->arch.cpuid = host_policy;
     enum status status = hvm->vm_init(vm);
     if (status != OK)
         arch_vm_free(vm);
@@ -43,9 +30,14 @@ void arch_vm_free(struct vm *vm)
     process_uncharge(vm->space.payer, VM_COST);
 }
 
-enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
+enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
 {
-    return cpuid_policy_narrow(vm->arch.cpuid, leaf, sub, mask) ? OK : ERR_RANGE;
+    struct cpuid_policy *c = vm->arch.cpuid;
+    if (copy_from_user(p, &c->table, va, sizeof(c->table)) &&
+        cpuid_policy_accept(c, features.xcr0))
+        return OK;
+    __builtin_memset(c, 0, sizeof(*c));
+    return ERR_RANGE;
 }
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_init(v, apic_id); }

@@ -86,7 +86,6 @@ void clock_read_rtc(struct boot_info *info);
 
 // smp.c
 void smp_start(void);
-void vm_policy_init(void); // boot core, when the clock is known
 
 // fpu.c. All components of XCR0, standard format.
 static inline void fpu_save(void *area)
@@ -100,7 +99,6 @@ static inline void fpu_restore(const void *area)
 }
 
 void fpu_init_cpu(void);
-extern uint32_t fpu_size[2]; // of all components of features.xcr0: standard, compacted
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);
 bool fpu_trapped(struct cpu *cpu);

@@ -201,10 +201,9 @@ enum status arch_vm_init(struct vm *vm)
 }
 void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
 
-enum status arch_vm_cpuid(struct vm *vm, uint32_t leaf, uint32_t sub, const uint32_t mask[4])
+enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
 {
-    memcpy(vm->arch.mask, mask, sizeof(vm->arch.mask));
-    return leaf == 1 && sub == 0 ? OK : ERR_RANGE;
+    return copy_from_user(p, vm->arch.cpuid, va, sizeof(vm->arch.cpuid)) ? OK : ERR_RANGE;
 }
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)

@@ -149,7 +149,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
                       (mitigations.any ? SPECIAL_BARRIER : 0);
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
-                v->vm->arch.cpuid->timer_ratio, 0);
+                cpuid_timer_ratio(clock_tsc_hz), 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
     msr_init(&v->arch.msrs, &v->arch.vlapic, v->vm->arch.cpuid);
     cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base,

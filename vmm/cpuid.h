@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What a guest's CPUID says: the host's answers, narrowed to what Bulkhead really gives, and the
+// leaves that are made here. Made once, at the VM's creation.
+#pragma once
+
+#include <stdbool.h>
+#include "kernel/abi/cpuid.h"
+
+struct cpuid_facts {
+    uint64_t tsc_hz;        // as measured
+    uint64_t xcr0;          // state components that the kernel switches
+    uint32_t xsave_size[2]; // of an area of these, standard and compacted, as leaf 0DH says
+    void (*read)(uint32_t leaf, uint32_t sub, uint32_t out[4]); // the host's: EAX, EBX, ECX, EDX
+};
+
+void cpuid_make(struct cpuid_table *table, const struct cpuid_facts *facts);
+
+// The same of this host. Before the process has a vCPU, whose XCR0 might be loaded.
+void cpuid_make_here(struct cpuid_table *table, uint64_t tsc_hz);
