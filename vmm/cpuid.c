@@ -244,6 +244,54 @@ static void add_clock(struct maker *p, uint64_t tsc_hz)
         CPUID_LIVE_NONE);
 }
 
+// The registers of this very leaf; zeroes when it is not there.
+static struct cpuid_regs shown(const struct cpuid_table *t, uint32_t leaf)
+{
+    const struct cpuid_entry *e = cpuid_entry_for(t, leaf, 0);
+    return e != NULL && e->leaf == leaf ? e->regs : (struct cpuid_regs){ 0 };
+}
+
+// The feature that brings each bit of CR4: of leaf 1 EDX, ECX, leaf 7 EBX, ECX.
+static const struct {
+    uint32_t word, bit, cr4;
+} cr4_bits[] = {
+    { 0, B(1), BITS(0, 1) }, // VME and PVI
+    { 0, B(2), B(3) },       // DE
+    { 0, B(3), B(4) },       // PSE
+    { 0, B(4), B(2) },       // TSD
+    { 0, B(6), B(5) },       // PAE
+    { 0, B(7), B(6) },       // MCE
+    { 0, B(13), B(7) },      // PGE
+    { 0, B(24), B(9) },      // OSFXSR
+    { 0, B(25), B(10) },     // OSXMMEXCPT
+    { 1, L1C_PCID, B(17) },  // PCIDE
+    { 1, L1C_XSAVE, B(18) }, // OSXSAVE
+    { 2, B(0), B(16) },      // FSGSBASE
+    { 2, B(7), B(20) },      // SMEP
+    { 2, B(20), B(21) },     // SMAP
+    { 3, B(2), B(11) },      // UMIP
+    { 3, L7C_PKU, B(22) },   // PKE
+};
+#define CR4_PCE  B(8)
+#define EFER_SCE B(0)
+#define EFER_LME B(8)
+#define EFER_LMA B(10)
+#define EFER_NXE B(11)
+
+static void add_register_bits(struct cpuid_table *t)
+{
+    struct cpuid_regs r1 = shown(t, 1), r7 = shown(t, 7), x1 = shown(t, 0x80000001);
+    const uint32_t words[] = { r1.edx, r1.ecx, r7.ebx, r7.ecx };
+
+    t->cr4 = CR4_PCE;
+    for (uint32_t i = 0; i < ARRAY_SIZE(cr4_bits); i++)
+        t->cr4 |= words[cr4_bits[i].word] & cr4_bits[i].bit ? cr4_bits[i].cr4 : 0;
+    t->efer = (x1.edx & B(11) ? EFER_SCE : 0) | (x1.edx & B(20) ? EFER_NXE : 0) |
+              (x1.edx & B(29) ? EFER_LME | EFER_LMA : 0);
+    t->tsc_aux = (r7.ecx & B(22)) || (x1.edx & B(27)); // RDPID, RDTSCP
+    t->address_bits = shown(t, 0x80000008).eax & 0xff;
+}
+
 void cpuid_make(struct cpuid_table *table, const struct cpuid_facts *facts)
 {
     struct maker m = { table, 1, xcr0_allowed(facts) }; // entry 0: for what is not there
@@ -254,6 +302,8 @@ void cpuid_make(struct cpuid_table *table, const struct cpuid_facts *facts)
     add_xsave(&m, facts);
     add_clock(&m, facts->tsc_hz);
     table->slot[CPUID_SLOT_ABOVE] = table->slot[CPUID_BASIC_MAX];
+    table->xcr0 = m.xcr0;
+    add_register_bits(table);
 }
 
 static void read_here(uint32_t leaf, uint32_t sub, uint32_t out[4])

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a guest's CPUID says ("CPUID—CPU Identification"): a table that its VMM makes and gives to
-// the kernel by vm_cpuid(), before the VM has a vCPU. The kernel answers the guest from it, and
-// takes from it which bits of CR4, EFER and XCR0 the guest may set; it isolates nothing, for what a
-// guest believes to have it can use only as far as the CPU and the kernel let it.
+// the kernel by vm_cpuid(), before the VM has a vCPU. The kernel answers the guest from it. It
+// isolates nothing, for what a guest believes to have it can use only as far as the CPU and the
+// kernel let it.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +39,10 @@ struct cpuid_entry {
 #define CPUID_ENTRIES     48u
 
 struct cpuid_table {
+    // What follows from it: bits that the guest may set in these, of those that the kernel lets any
+    // guest set; the width of its physical addresses; whether it has IA32_TSC_AUX.
+    uint64_t cr4, efer, xcr0;
+    uint32_t address_bits, tsc_aux;
     // Where in `entry` a leaf's begin, in bytes; subs: how many there are, 0 when ECX does not
     // matter.
     struct cpuid_slot { uint16_t at, subs; } slot[CPUID_SLOT_ABOVE + 1];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A guest's CPUID: the VMM makes its table from the leaves of a Skylake server, of an older CPU and of
-// a very new one, and the kernel answers from it.
+// A guest's CPUID: the VMM makes its table from the leaves of a Skylake server, of an older CPU and
+// of a very new one, and the kernel answers from it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +14,7 @@
 static uint32_t highest = 0x16;
 static uint32_t components = 0x2ff; // of XCR0, with MPX
 static uint32_t avx_size = 256;
+static uint32_t extended, smep;     // leaf 80000001H EDX; SMEP in leaf 7 EBX
 static uint32_t size_error[2];      // of what is said of an XSAVE area: standard, compacted
 static uint32_t fill;               // what leaves with flags show besides; ~0: all there is
 
@@ -38,7 +39,8 @@ static void skylake(uint32_t leaf, uint32_t sub, uint32_t r[4])
     case 6: r[0] = 0x77; r[2] = 9; break;
     case 7:
         if (sub == 0) {
-            r[0] = 1; r[1] = 0xd39ffffb | fill; r[2] = 0x18 | fill; r[3] = 0x9c000000 | fill;
+            r[0] = 1; r[1] = 0xd39fff7b | smep | fill;
+            r[2] = 0x18 | fill; r[3] = 0x9c000000 | fill;
         } else {
             r[0] = 0xffffffff;
         }
@@ -55,7 +57,7 @@ static void skylake(uint32_t leaf, uint32_t sub, uint32_t r[4])
     case 0x15: r[0] = 2; r[1] = 292; r[2] = 24000000; break;
     case 0x16: r[0] = 3500; r[1] = 4000; r[2] = 100; break; // MHz
     case 0x80000000: r[0] = 0x80000008; break;
-    case 0x80000001: r[2] = 0x121 | fill; r[3] = 0x2c100800 | fill; break;
+    case 0x80000001: r[2] = 0x121 | fill; r[3] = extended | fill; break;
     case 0x80000002 ... 0x80000004: r[0] = leaf; break;
     case 0x80000006: r[2] = 0x01006040; break;
     case 0x80000007: r[3] = 0x100; break;
@@ -64,7 +66,7 @@ static void skylake(uint32_t leaf, uint32_t sub, uint32_t r[4])
     }
 }
 
-static struct cpuid_policy p;
+static struct cpuid_table p;
 static struct cpuid_vcpu c;
 
 // What a CPU says in EBX of 0DH.0 and 0DH.1 with this in XCR0.
@@ -90,8 +92,8 @@ static void make(uint64_t tsc_hz, uint64_t xcr0)
                                  { xsave_area(xcr0, false), xsave_area(xcr0, true) }, skylake };
     memset(&p, 0xa5, sizeof(p));
     memset(&c, 0xa5, sizeof(c));
-    cpuid_make(&p.table, &facts);
-    assert_true(cpuid_policy_accept(&p, xcr0));
+    cpuid_make(&p, &facts);
+    assert_true(cpuid_accept(&p, xcr0));
     cpuid_vcpu_update(&c, &p, 0, 0, 0xfee00900, 1);
 }
 
@@ -102,6 +104,8 @@ static int setup(void **state)
     components = 0x2ff;
     fill = 0;
     avx_size = 256;
+    extended = 0x2c100800;
+    smep = 1u << 7;
     size_error[0] = size_error[1] = 0;
     make(3500000000, 0x2ff);
     return 0;
@@ -225,7 +229,7 @@ static void features_need_their_state(void **state)
     assert_false(cpuid(1, 0).ecx >> 26 & 1);
     assert_regs(cpuid(0xd, 0), 0, 0, 0, 0);
     assert_regs(cpuid(0xd, 1), 0, 0, 0, 0);
-    assert_false(cpuid_policy_cr4(&p) & CR4_OSXSAVE);
+    assert_false(p.cr4 & CR4_OSXSAVE);
     components = 0xa7; // half of AVX-512
     make(3500000000, 0x2ff);
     assert_int_equal(p.xcr0, 7);
@@ -315,9 +319,9 @@ static void xsave_leaves(void **state)
     static const uint64_t good[] = { 1, 3, 7, 0xe7, 0x2e7, 0x201 };
     static const uint64_t bad[] = { 0, 2, 5, 0x27, 0xe3, 0xb, 0x1b, 0x100, 1ull << 63 | 1 };
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-        assert_true(cpuid_policy_xcr0_valid(&p, good[i]));
+        assert_true(cpuid_xcr0_valid(&p, good[i]));
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_false(cpuid_policy_xcr0_valid(&p, bad[i]));
+        assert_false(cpuid_xcr0_valid(&p, bad[i]));
 }
 
 // What a guest is told is made anew, so nothing of the host's error would show in it.
@@ -341,7 +345,7 @@ static void hides_what_the_host_contradicts(void **state)
     assert_false(cpuid(1, 0).ecx >> 28 & 1); // nor AVX
     assert_regs(cpuid(0xd, 0), 0, 0, 0, 0);
     assert_regs(cpuid(0xd, 1), 0, 0, 0, 0);
-    assert_false(cpuid_policy_cr4(&p) & CR4_OSXSAVE);
+    assert_false(p.cr4 & CR4_OSXSAVE);
 }
 
 static void beyond_the_highest(void **state)
@@ -359,55 +363,60 @@ static void beyond_the_highest(void **state)
 
 static struct cpuid_entry *entry(uint32_t leaf)
 {
-    return &p.table.entry[p.table.slot[cpuid_slot(leaf)].at / sizeof(struct cpuid_entry)];
+    return &p.entry[p.slot[cpuid_slot(leaf)].at / sizeof(struct cpuid_entry)];
 }
 
 // What the kernel makes of a table that another VMM than ours gives it.
 static void a_table_is_checked(void **state)
 {
-    struct cpuid_slot *slot = &p.table.slot[5];
+    struct cpuid_slot *slot = &p.slot[5];
     (void)state;
     *slot = (struct cpuid_slot){ 47 * sizeof(struct cpuid_entry), 1 };
-    assert_true(cpuid_policy_accept(&p, 0x2e7));
+    assert_true(cpuid_accept(&p, 0x2e7));
     slot->subs = 2; // the second would be behind the table
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     slot->subs = 0xffff;
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     *slot = (struct cpuid_slot){ 48 * sizeof(struct cpuid_entry), 0 };
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     *slot = (struct cpuid_slot){ 1, 0 };
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     *slot = (struct cpuid_slot){ 0, 0 };
     entry(1)->live = CPUID_LIVE_COUNT * sizeof(struct cpuid_regs);
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     entry(1)->live = 4;
-    assert_false(cpuid_policy_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7));
     entry(1)->live = 0;
-    entry(0xd)->regs.eax = entry(0xd)->regs.edx = ~0u;
-    assert_true(cpuid_policy_accept(&p, 7)); // what the kernel does not switch is not to be had
+    p.cr4 = p.efer = p.xcr0 = ~0ull;
+    assert_true(cpuid_accept(&p, 7)); // what the kernel does not switch is not to be had
     assert_int_equal(p.xcr0, 7);
-    assert_false(cpuid_policy_xcr0_valid(&p, 0xe7));
-    entry(0x80000008)->regs.eax = 0xffffffff;
-    assert_int_equal(cpuid_policy_maxphyaddr(&p), 52);
+    assert_false(cpuid_xcr0_valid(&p, 0xe7));
+    assert_int_equal(p.cr4, 0x770fff); // no LA57, VMXE, SMXE, nor what nobody has heard of
+    assert_int_equal(p.efer, 0xd01);
+    p.address_bits = 53;
+    assert_false(cpuid_accept(&p, 7));
     memset(&p, 0, sizeof(p)); // none was given
-    assert_true(cpuid_policy_accept(&p, 7));
+    assert_true(cpuid_accept(&p, 7));
     cpuid_vcpu_update(&c, &p, 0, 0, 0xfee00900, 1);
     assert_regs(cpuid(1, 0), 0, 0, 0, 0);
     assert_regs(cpuid(0xd, 0), 0, 0, 0, 0);
-    assert_false(cpuid_policy_xcr0_valid(&p, 1));
-    assert_int_equal(cpuid_policy_efer(&p), 0);
+    assert_false(cpuid_xcr0_valid(&p, 1));
+    assert_int_equal(p.efer, 0);
 }
 
 static void register_bits_follow(void **state)
 {
     (void)state;
-    assert_int_equal(cpuid_policy_cr4(&p), 0x7707ff); // no UMIP, LA57, VMXE, SMXE
-    assert_int_equal(cpuid_policy_efer(&p), EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
-    entry(7)->regs.ebx &= ~(1u << 7);           // SMEP
-    entry(0x80000001)->regs.edx &= ~(1u << 20); // NX
-    assert_int_equal(cpuid_policy_cr4(&p), 0x6707ff);
-    assert_int_equal(cpuid_policy_efer(&p), EFER_SCE | EFER_LME | EFER_LMA);
-    assert_int_equal(cpuid_policy_maxphyaddr(&p), 46);
+    assert_int_equal(p.cr4, 0x7707ff); // no UMIP, LA57, VMXE, SMXE
+    assert_int_equal(p.efer, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+    assert_int_equal(p.address_bits, 46);
+    assert_true(p.tsc_aux);
+    extended = 0x24000800; // without NX and RDTSCP
+    smep = 0;
+    make(3500000000, 0x2ff);
+    assert_int_equal(p.cr4, 0x6707ff);
+    assert_int_equal(p.efer, EFER_SCE | EFER_LME | EFER_LMA);
+    assert_false(p.tsc_aux);
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, setup)

@@ -84,7 +84,7 @@ struct arch_space {
 
 struct arch_vm {
     struct hpa apic_page;       // APIC-access page: the first of a run of frames
-    struct cpuid_policy *cpuid; // the others of it
+    struct cpuid_table *cpuid; // the others of it
 };
 
 struct arch_vcpu {

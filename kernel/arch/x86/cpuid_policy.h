@@ -1,36 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A guest's CPUID: answered from the table that its VMM has given, and what follows from that for
-// its registers.
+// A guest's CPUID, answered from the table that its VMM has given.
 //
-// struct cpuid_policy belongs to its VM: written only before the VM has a vCPU (kernel_lock), read
+// struct cpuid_table belongs to its VM: written only before the VM has a vCPU (kernel_lock), read
 // without a lock on every core afterwards. struct cpuid_vcpu belongs to its vCPU, on its core.
 #pragma once
 #include "kernel/abi/cpuid.h"
 #include "kernel/lib/types.h"
 
-struct cpuid_policy {
-    struct cpuid_table table;
-    uint64_t xcr0; // what a guest may set in XCR0; 0: no XSAVE
-};
-
 struct cpuid_vcpu { struct cpuid_regs live[CPUID_LIVE_COUNT]; };
 
-// The table is there; host_xcr0: state components that the kernel switches. False: the table leads
-// out of itself, and must not be used.
-bool cpuid_policy_accept(struct cpuid_policy *p, uint64_t host_xcr0) MUST_CHECK;
-// The registers of a leaf, without live bits; zeroes when it is not there.
-struct cpuid_regs cpuid_policy_get(const struct cpuid_policy *p, uint32_t leaf, uint32_t sub);
-
-// What follows from it. Bits of CR4 and EFER that the guest may set:
-uint64_t cpuid_policy_cr4(const struct cpuid_policy *p);
-uint64_t cpuid_policy_efer(const struct cpuid_policy *p);
+// Takes from a VMM's table the bits of registers that no guest may set; host_xcr0: state components
+// that the kernel switches. False: the table leads out of itself, and must not be used.
+bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0) MUST_CHECK;
 // XSETBV: is this value one that XCR0 may have ("XSAVE-Supported Features and State Components")?
-bool cpuid_policy_xcr0_valid(const struct cpuid_policy *p, uint64_t xcr0);
-// Physical-address width in bits.
-uint8_t cpuid_policy_maxphyaddr(const struct cpuid_policy *p);
+bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t xcr0);
 
 // To be called at creation and whenever guest CR4, IA32_APIC_BASE or XCR0 changed.
-void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_policy *p, uint32_t apic_id,
+void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_table *t, uint32_t apic_id,
                        uint64_t cr4, uint64_t apic_base, uint64_t xcr0);
 
 // The instruction for subleaves that have no entry.
@@ -38,11 +24,10 @@ void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4]);
 
 // The instruction: gpr in the CPU's numbering (RAX, RCX, RDX, RBX), as in struct vcpu_page. False:
 // nothing is done, it is one for cpuid_no_subleaf().
-static inline bool cpuid_emulate(const struct cpuid_policy *p, const struct cpuid_vcpu *c,
+static inline bool cpuid_emulate(const struct cpuid_table *t, const struct cpuid_vcpu *c,
                                  uint64_t gpr[4])
 {
-    const struct cpuid_entry *e = cpuid_entry_for(&p->table, (uint32_t)gpr[0],
-                                                  (uint32_t)gpr[1]);
+    const struct cpuid_entry *e = cpuid_entry_for(t, (uint32_t)gpr[0], (uint32_t)gpr[1]);
     if (unlikely(!e))
         return false;
     const struct cpuid_regs *live = (const void *)((const char *)c + e->live);

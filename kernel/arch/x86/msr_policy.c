@@ -41,12 +41,6 @@ static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
     return MSR_TSC;
 }
 
-static bool shows_tsc_aux(const struct msr_state *s) // RDPID or RDTSCP
-{
-    return (cpuid_policy_get(s->cpuid, 7, 0).ecx >> 22 & 1) ||
-           (cpuid_policy_get(s->cpuid, 0x80000001, 0).edx >> 27 & 1);
-}
-
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint64_t *value)
 {
     switch (index) {
@@ -65,7 +59,7 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
         return MSR_DONE;
     case MSR_TSC_AUX:
         *value = s->tsc_aux;
-        return shows_tsc_aux(s) ? MSR_DONE : MSR_GP;
+        return s->cpuid->tsc_aux ? MSR_DONE : MSR_GP;
     case MSR_EFER:
         return MSR_EFER_REG;
     case MSR_STAR ... MSR_FMASK:
@@ -95,12 +89,12 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
         s->pat = value;
         return MSR_PAT_REG;
     case MSR_TSC_AUX:
-        if (value >> 32 || !shows_tsc_aux(s))
+        if (value >> 32 || !s->cpuid->tsc_aux)
             return MSR_GP;
         s->tsc_aux = value;
         return MSR_AUX_REG;
     case MSR_EFER:
-        return value & ~cpuid_policy_efer(s->cpuid) ? MSR_GP : MSR_EFER_REG;
+        return value & ~s->cpuid->efer ? MSR_GP : MSR_EFER_REG;
     case MSR_STAR:
         return MSR_SYSCALL_REG;
     case MSR_LSTAR:
@@ -119,7 +113,7 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     }
 }
 
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid)
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_table *cpuid)
 {
     *s = (struct msr_state){ .vlapic = vlapic, .cpuid = cpuid, .pat = PAT_RESET };
 }

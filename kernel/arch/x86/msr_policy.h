@@ -26,7 +26,7 @@ enum msr_result {
 
 struct msr_state {
     struct vlapic *vlapic;
-    const struct cpuid_policy *cpuid;
+    const struct cpuid_table *cpuid;
     uint64_t pat;
     uint64_t tsc_aux;
     uint64_t tsc_adjust;
@@ -37,7 +37,7 @@ struct msr_state {
 extern const uint32_t msr_passed[MSR_PASSED_COUNT];
 
 // The state after a PC's reset and BIOS. Both pointers must outlive the state.
-void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_policy *cpuid);
+void msr_init(struct msr_state *s, struct vlapic *vlapic, const struct cpuid_table *cpuid);
 // `now`: the host's TSC. *value is set where the results above say so.
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now,
                          uint64_t *value) MUST_CHECK;

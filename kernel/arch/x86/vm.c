@@ -3,7 +3,7 @@
 #include "kernel/arch/x86/x86.h"
 
 // The APIC-access page and the CPUID policy.
-#define VM_FRAMES (1 + (sizeof(struct cpuid_policy) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define VM_FRAMES (1 + (sizeof(struct cpuid_table) + PAGE_SIZE - 1) / PAGE_SIZE)
 // With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
 #define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
 
@@ -32,11 +32,10 @@ void arch_vm_free(struct vm *vm)
 
 enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
 {
-    struct cpuid_policy *c = vm->arch.cpuid;
-    if (copy_from_user(p, &c->table, va, sizeof(c->table)) &&
-        cpuid_policy_accept(c, features.xcr0))
+    struct cpuid_table *t = vm->arch.cpuid;
+    if (copy_from_user(p, t, va, sizeof(*t)) && cpuid_accept(t, features.xcr0))
         return OK;
-    __builtin_memset(c, 0, sizeof(*c));
+    __builtin_memset(t, 0, sizeof(*t));
     return ERR_RANGE;
 }
 

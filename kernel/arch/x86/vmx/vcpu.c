@@ -27,7 +27,7 @@ void vmx_flush_guest(struct space *s)
 static void write_fields(struct vcpu *v)
 {
     // OSXSAVE and PKE show in CPUID: their changes must be seen.
-    uint64_t cr4_mask = ~cpuid_policy_cr4(v->vm->arch.cpuid) | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
+    uint64_t cr4_mask = ~v->vm->arch.cpuid->cr4 | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
                         CR4_PKE;
     const struct { enum vmcs_field field; uint64_t value; } fields[] = {
         { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
