@@ -11,8 +11,6 @@
 #define XCR0_SSE    2u
 #define XCR0_AVX    4u
 #define XCR0_AVX512 0xe0u
-#define XCR0_COMPONENTS 10u
-#define XSAVE_LEGACY 576u // legacy region and header
 
 // Of CR4 and EFER, what a guest may set if its CPU has it. Who claims what this CPU has not will
 // see its VM entry fail.
@@ -37,29 +35,6 @@ bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0)
     return t->address_bits <= 52;
 }
 
-// Where component r of an XSAVE area ends, when those before it end at `end`.
-static uint32_t xsave_end(const struct cpuid_regs *r, uint32_t end, bool compacted)
-{
-    if (compacted)
-        return (r->ecx & 2 ? (uint32_t)align_up(end, 64) : end) + r->eax;
-    return r->ebx + r->eax > end ? r->ebx + r->eax : end;
-}
-
-// Bytes of an XSAVE area for these components.
-static uint32_t xsave_size(const struct cpuid_table *t, uint64_t xcr0, bool compacted)
-{
-    uint32_t end = XSAVE_LEGACY;
-
-    if (t->slot[0xd].subs < XCR0_COMPONENTS)
-        return 0;
-    for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
-        const struct cpuid_regs *r = &cpuid_entry_for(t, 0xd, i)->regs;
-        if (xcr0 & t->xcr0 & (1u << i))
-            end = xsave_end(r, end, compacted);
-    }
-    return end;
-}
-
 bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t xcr0)
 {
     if (xcr0 & ~t->xcr0 || !(xcr0 & XCR0_X87))
@@ -70,17 +45,13 @@ bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t xcr0)
            ((xcr0 & XCR0_AVX512) == XCR0_AVX512 && xcr0 & XCR0_AVX);
 }
 
-void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_table *t, uint32_t apic_id,
-                       uint64_t cr4, uint64_t apic_base, uint64_t xcr0)
+void cpuid_vcpu_update(struct cpuid_vcpu *c, uint32_t apic_id, uint64_t cr4, uint64_t apic_base)
 {
-    *c = (struct cpuid_vcpu){ 0 };
     c->live[CPUID_LIVE_1].ebx = apic_id << 24;
     c->live[CPUID_LIVE_1].ecx = cr4 & CR4_OSXSAVE ? L1C_OSXSAVE : 0;
     c->live[CPUID_LIVE_1].edx = apic_base & (1u << 11) ? L1D_APIC : 0;
     c->live[CPUID_LIVE_7].ecx = cr4 & CR4_PKE ? L7C_OSPKE : 0;
     c->live[CPUID_LIVE_B].edx = apic_id;
-    c->live[CPUID_LIVE_XSAVE].ebx = xsave_size(t, xcr0, false);
-    c->live[CPUID_LIVE_XSAVEC].ebx = xsave_size(t, xcr0, true);
 }
 
 void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4])

@@ -15,9 +15,14 @@ bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0) MUST_CHECK;
 // XSETBV: is this value one that XCR0 may have ("XSAVE-Supported Features and State Components")?
 bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t xcr0);
 
-// To be called at creation and whenever guest CR4, IA32_APIC_BASE or XCR0 changed.
-void cpuid_vcpu_update(struct cpuid_vcpu *c, const struct cpuid_table *t, uint32_t apic_id,
-                       uint64_t cr4, uint64_t apic_base, uint64_t xcr0);
+// To be called at creation and whenever guest CR4 or IA32_APIC_BASE changed.
+void cpuid_vcpu_update(struct cpuid_vcpu *c, uint32_t apic_id, uint64_t cr4, uint64_t apic_base);
+// Likewise XCR0: the sizes of an XSAVE area with it, standard and compacted.
+static inline void cpuid_vcpu_xsave(struct cpuid_vcpu *c, uint32_t standard, uint32_t compacted)
+{
+    c->live[CPUID_LIVE_XSAVE].ebx = standard;
+    c->live[CPUID_LIVE_XSAVEC].ebx = compacted;
+}
 
 // The instruction for subleaves that have no entry.
 void cpuid_no_subleaf(const struct cpuid_vcpu *c, uint64_t gpr[4]);

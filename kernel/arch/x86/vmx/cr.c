@@ -68,8 +68,7 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
     vmx_fpu_uses(v, value);
     this_cpu()->arch.fpu_xcr0 = value;
     xsetbv(value);
-    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, vmread(CR4_SHADOW),
-                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
     return EXIT_SKIP;
 }
 

@@ -17,8 +17,7 @@ void vmx_vlapic_actions(struct vcpu *v)
         v->arch.nmi_pending = 1;
     if (a->actions & VLAPIC_ACT_MODE) {
         vmx_set_apic_mode(v);
-        cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, a->id, vmread(CR4_SHADOW),
-                          a->apic_base, v->arch.xcr0);
+        cpuid_vcpu_update(&v->arch.cpuid, a->id, vmread(CR4_SHADOW), a->apic_base);
     }
     if ((a->actions & (VLAPIC_ACT_TMR | VLAPIC_ACT_MODE)) && vmx.apicv) {
         uint64_t map[4];

@@ -77,8 +77,7 @@ bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
         !load_pdptes(v, vmread(GUEST_CR3)))
         return false;
     write_cr4_fields(v, value);
-    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, value,
-                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, value, v->arch.vlapic.apic_base);
     vmx_invvpid(v->arch.vpid);
     return true;
 }
@@ -172,8 +171,7 @@ static void write_all(struct vcpu *v, struct vcpu_sregs *s)
     v->arch.cr2 = s->cr2;
     if (this_cpu()->arch.context == v)
         write_cr2(s->cr2);
-    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, v->arch.vlapic.id, cr4,
-                      v->arch.vlapic.apic_base, v->arch.xcr0);
+    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, cr4, v->arch.vlapic.apic_base);
     vmx_invvpid(v->arch.vpid);
 }
 

@@ -152,8 +152,8 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
                 cpuid_timer_ratio(clock_tsc_hz), 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
     msr_init(&v->arch.msrs, &v->arch.vlapic, v->vm->arch.cpuid);
-    cpuid_vcpu_update(&v->arch.cpuid, v->vm->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base,
-                      v->arch.xcr0);
+    cpuid_vcpu_update(&v->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base);
+    cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
 }
 
 static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
