@@ -174,30 +174,35 @@ int exit_lapic_read(struct vmm *vmm)
     return lapic_finish(vmm, &vmm->lapic.insn, vmm->lapic.offset, vmm->page->exit.lapic.value);
 }
 
-// The plain case: the access begins at `gpa` and ends in the same page.
-static inline int exit_mmio_access(struct vmm *vmm, struct vcpu_page *page,
-                                                const struct insn *insn, uint64_t gpa)
+static COLD int exit_mmio_compute(struct vmm *vmm, const struct insn *insn, uint64_t old)
 {
-    struct bus *bus = &vmm->machine.bus;
+    struct vcpu_page *page = vmm->page;
     struct insn_result result;
-    uint64_t old = 0;
 
-    if (insn_reads(insn))
-        old = bus_mmio_read(bus, gpa, insn->size);
-    if (insn->op == INSN_LOAD) {
-        insn_finish_load(insn, page, old);
-        return exit_skip(vmm, insn->length);
-    }
-    if (insn_stores_plainly(insn)) {
-        if (bus_mmio_write(bus, gpa, insn->size, bus_value(insn_stored(insn, page), insn->size)) !=
-            BUS_OK)
-            return EXIT_WAIT;
-        return exit_skip(vmm, insn->length);
-    }
     insn_compute(insn, page, old, &result);
-    if (result.write && bus_mmio_write(bus, gpa, insn->size, result.value) != BUS_OK)
+    if (result.write && bus_mmio_write(&vmm->machine.bus, page->exit.mmio.gpa, insn->size,
+                                       result.value) != BUS_OK)
         return EXIT_WAIT;
     insn_commit(insn, page, &result);
+    return exit_skip(vmm, insn->length);
+}
+
+// The plain case: the access begins at the exit's gpa and ends in the same page.
+static int exit_mmio_access(struct vmm *vmm, const struct insn *insn)
+{
+    struct bus *bus = &vmm->machine.bus;
+    struct vcpu_page *page = vmm->page;
+    uint64_t gpa = page->exit.mmio.gpa, old = 0;
+
+    if (insn_stores_plainly(insn))
+        return bus_mmio_write(bus, gpa, insn->size,
+                              bus_value(insn_stored(insn, page), insn->size)) == BUS_OK
+                   ? exit_skip(vmm, insn->length) : EXIT_WAIT;
+    if (insn_reads(insn))
+        old = bus_mmio_read(bus, gpa, insn->size);
+    if (!insn_loads_plainly(insn))
+        return exit_mmio_compute(vmm, insn, old);
+    page->gpr[insn->reg] = old;
     return exit_skip(vmm, insn->length);
 }
 
@@ -209,26 +214,16 @@ static COLD int exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
     if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
         return exit_kill(vmm, "its segments could not be read");
     uint64_t start = insn_start(insn, page);
-    return start == page->exit.mmio.gva ? exit_mmio_access(vmm, page, insn, page->exit.mmio.gpa)
+    return start == page->exit.mmio.gva ? exit_mmio_access(vmm, insn)
                                         : exit_mmio_crossing(vmm, insn, start);
 }
 
-int exit_mmio(struct vmm *vmm, uint64_t word)
+static inline __attribute__((always_inline)) int exit_mmio_insn(struct vmm *vmm, uint64_t word,
+                                                                const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
-    const struct vm_exit *exit = &page->exit;
-    uint64_t gpa = exit->mmio.gpa, offset = gpa & (PAGE_SIZE - 1);
-    struct guest_fault fault;
-    const struct insn *insn;
+    uint64_t gpa = page->exit.mmio.gpa, offset = gpa & (PAGE_SIZE - 1);
 
-    if ((word & (VM_MMIO_EXEC | VM_MMIO_GVA | VM_MMIO_OPERAND)) != (VM_MMIO_GVA | VM_MMIO_OPERAND))
-        return exit_mmio_indirect(vmm, word);
-    insn = insn_again(&vmm->insns, &vmm->ram, exit);
-    if (insn == NULL) {
-        enum insn_status status = insn_fetch(&vmm->insns, &vmm->ram, exit, &insn, &fault);
-        if (status != INSN_OK)
-            return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
-    }
     if (!insn_is_simple(insn))
         return exit_mmio_two_operands(vmm, insn, word);
     if (PAGE_OF(gpa) == LAPIC_BASE)
@@ -237,7 +232,29 @@ int exit_mmio(struct vmm *vmm, uint64_t word)
         if (!insn_starts_page(insn, page) && insn->size > 1)
             return exit_mmio_page_start(vmm, insn);
     } else if (offset > PAGE_SIZE - insn->size) {
-        return exit_mmio_crossing(vmm, insn, exit->mmio.gva);
+        return exit_mmio_crossing(vmm, insn, page->exit.mmio.gva);
     }
-    return exit_mmio_access(vmm, page, insn, gpa);
+    return exit_mmio_access(vmm, insn);
+}
+
+// Of an instruction that is not in the cache.
+static COLD int exit_mmio_fetch(struct vmm *vmm, uint64_t word)
+{
+    struct guest_fault fault;
+    const struct insn *insn;
+    enum insn_status status = insn_fetch(&vmm->insns, &vmm->ram, &vmm->page->exit, &insn, &fault);
+
+    if (status != INSN_OK)
+        return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+    return exit_mmio_insn(vmm, word, insn);
+}
+
+int exit_mmio(struct vmm *vmm, uint64_t word)
+{
+    const struct insn *insn;
+
+    if ((word & (VM_MMIO_EXEC | VM_MMIO_GVA | VM_MMIO_OPERAND)) != (VM_MMIO_GVA | VM_MMIO_OPERAND))
+        return exit_mmio_indirect(vmm, word);
+    insn = insn_again(&vmm->insns, &vmm->ram, &vmm->page->exit);
+    return insn ? exit_mmio_insn(vmm, word, insn) : exit_mmio_fetch(vmm, word);
 }

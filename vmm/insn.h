@@ -143,18 +143,12 @@ void insn_commit(const struct insn *insn, struct vcpu_page *page,
 uint64_t insn_get_reg(const struct vcpu_page *page, unsigned reg, unsigned size, bool high);
 void insn_set_reg(struct vcpu_page *page, unsigned reg, unsigned size, bool high, uint64_t value);
 
-// Steps two and four of a load, which is what guests do to devices most: `value` was read.
-static inline void insn_finish_load(const struct insn *insn, struct vcpu_page *page,
-                                    uint64_t value)
+// A load, which is what guests do to devices most, of which the value read, as it is, is all of the
+// register: zero-extended, and above `size` it is 0 already.
+static inline bool insn_loads_plainly(const struct insn *insn)
 {
-    if (insn->reg_size >= 4 && insn->flags == INSN_TO_REG && insn->reg != GPR_RSP) {
-        // Zero-extended into the whole register; above `size` the value is 0 already.
-        page->gpr[insn->reg] = value;
-    } else {
-        struct insn_result result;
-        insn_compute(insn, page, value, &result);
-        insn_commit(insn, page, &result);
-    }
+    return insn->op == INSN_LOAD && insn->reg_size >= 4 && insn->flags == INSN_TO_REG &&
+           insn->reg != GPR_RSP;
 }
 
 // What a store, the other thing that guests do to devices, writes; only when insn_stores_plainly().
