@@ -52,6 +52,16 @@ void panic(const char *format, ...)
     abort();
 }
 
+static struct hpa shared; // the kernel's root, of which a process's has the upper half
+
+static void begin(bool is_vm)
+{
+    space = (struct space){ .owner_id = 7, .is_vm = is_vm, .payer = &payer };
+    kernel_space.arch.root = shared;
+    assert_int_equal(arch_space_init(&space), OK);
+    kernel_space.arch.root = HPA(0); // the kernel's map is not made here
+}
+
 static void start(bool is_vm)
 {
     ram = aligned_alloc(PAGE_2M, RAM_BYTES);
@@ -62,13 +72,9 @@ static void start(bool is_vm)
     page_1g = true;
     mitigations.itlb_multihit = false;
     payer = (struct process){ .quota = RAM_BYTES };
-    space = (struct space){ .owner_id = 7, .is_vm = is_vm, .payer = &payer };
-    struct hpa root;
-    assert_int_equal(table_new(&kernel_space, &root), OK);
+    assert_int_equal(table_new(&kernel_space, &shared), OK);
     free_before = frames_count_free();
-    kernel_space.arch.root = root; // of which a process's has the upper half
-    assert_int_equal(arch_space_init(&space), OK);
-    kernel_space.arch.root = HPA(0); // the kernel's map is not made here
+    begin(is_vm);
 }
 static int start_vm(void **state)
 {
@@ -201,6 +207,30 @@ static void test_failed_map(void **state)
     assert_int_equal(done, 0);
 }
 
+// Page by page: some in the table that was used last, and some not; with all rights.
+static void test_single_pages(void **state)
+{
+    (void)state;
+    struct hpa where;
+    uint64_t left;
+    uint8_t prot;
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t at = (i / 5 % 3) * PAGE_2M + i * PAGE_SIZE;
+        uint8_t want = (uint8_t)(PROT_READ | (i & 6));
+        assert_int_equal(map_all(at, HPA_FAR + i * PAGE_2M, PAGE_SIZE, want), 1);
+        assert_true(arch_walk(&space, at, &where, &prot, &left));
+        assert_int_equal(where.v, HPA_FAR + i * PAGE_2M);
+        assert_int_equal(prot, want);
+    }
+    assert_int_equal(payer.used, (1 + 2 + 3) * PAGE_SIZE);
+    // Nothing of a space that has ended is used for the next one.
+    while (!arch_space_free(&space))
+        continue;
+    begin(space.is_vm);
+    map_all(0, HPA_FAR, PAGE_SIZE, PROT_READ);
+    assert_int_equal(payer.used, 4 * PAGE_SIZE);
+}
+
 // Against a model: regions of 4 MB, each mapped somehow or not at all.
 #define REGIONS 300u
 static void test_random(void **state)
@@ -254,7 +284,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VM(test_guest_entries), VM(test_split), VM(test_pieces), VM(test_failed_map),
-        VM(test_random), PROCESS(test_pieces), PROCESS(test_failed_map), PROCESS(test_random),
+        VM(test_single_pages), VM(test_random), PROCESS(test_single_pages), PROCESS(test_pieces),
+        PROCESS(test_failed_map), PROCESS(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

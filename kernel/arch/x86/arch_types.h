@@ -76,6 +76,8 @@ struct arch_cpu {
 
 struct arch_space {
     struct hpa root;
+    uint64_t *table;        // of small pages that was used last, and which 2 MB it is for
+    uint64_t table_at;
     uint64_t freed;         // its end: below this address no table is left
     uint64_t cr3; // of a process: root, PCID, and CR3_NO_FLUSH where there are PCIDs
     struct io_range { uint16_t first, count; } io[4]; // a process's ports

@@ -20,17 +20,19 @@ struct pt_format {
     uint64_t table;   // bits of an entry that leads to a table
     uint64_t present; // any of these: the entry is in use
     uint64_t leaf;    // bits that every leaf has
-    uint64_t read, write, exec, no_exec;
+    uint64_t no_exec; // of a leaf where PROT_EXEC's bit says nothing
     uint64_t limit;   // first address that is not translated
 };
 
-static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U, 0,
-                                                 PTE_W, 0, PTE_NX, 1ull << 47 };
-static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 1, 2, EPT_EXEC, 0,
-                                               1ull << 48 };
+// The low bits of an entry are PROT_* as they are, but of a process's its bit for PROT_EXEC.
+static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U,
+                                                 PTE_NX, 1ull << 47 };
+static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 0, 1ull << 48 };
 static const struct pt_format format_kernel = {
     .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P, .limit = WINDOWS,
 };
+_Static_assert(PROT_READ == PTE_P && PROT_WRITE == PTE_W && PROT_EXEC == PTE_U, "of a process");
+_Static_assert(PROT_EXEC == EPT_EXEC, "of a guest");
 
 // The kernel's own tables, made at boot: the root's upper half is in every process's.
 static struct space kernel_space = { .owner_id = FRAME_KERNEL };
@@ -81,6 +83,7 @@ void paging_share_kernel(uint64_t *root)
 enum status arch_space_init(struct space *s)
 {
     enum status status = table_new(s, &s->arch.root);
+    s->arch.table_at = UINT64_MAX; // none
     if (status != OK || s->is_vm)
         return status;
     paging_share_kernel(arch_ptr(s->arch.root));
@@ -88,31 +91,6 @@ enum status arch_space_init(struct space *s)
     if (status != OK)
         table_free(s, arch_ptr(s->arch.root));
     return status;
-}
-
-// The entry for `address` at `level`, tables made on the way; NULL when there is no room for one.
-static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level, unsigned *cost,
-                            enum status *status)
-{
-    const struct pt_format *f = format_of(s);
-    uint64_t *table = arch_ptr(s->arch.root);
-    *cost += COST_WALK;
-    for (unsigned l = 3; l > level; l--) {
-        uint64_t *e = &table[index_at(address, l)];
-        if (unlikely(!(*e & f->present))) {
-            struct hpa frame;
-            *cost += COST_TABLE;
-            *status = table_new(s, &frame);
-            if (*status != OK)
-                return NULL;
-            if (*e & f->present) // the kernel's pool grew for it, and needed a table here itself
-                table_free(s, arch_ptr(frame));
-            else
-                __atomic_store_n(e, frame.v | f->table, __ATOMIC_RELEASE);
-        }
-        table = table_of(*e);
-    }
-    return &table[index_at(address, level)];
 }
 
 // The entry that ends the walk for `address`: a leaf, one that leads nowhere, or the one at level
@@ -130,10 +108,29 @@ static uint64_t *entry_find(struct space *s, uint64_t address, unsigned lowest, 
     }
 }
 
+// The entry for `address` at `level`, tables made on the way; NULL when there is no room for one.
+static uint64_t *entry_make(struct space *s, uint64_t address, unsigned level, unsigned *cost,
+                            enum status *status)
+{
+    uint64_t *e;
+    *cost += COST_WALK;
+    for (unsigned l; e = entry_find(s, address, level, &l), l > level;) {
+        struct hpa frame;
+        *cost += COST_TABLE;
+        *status = table_new(s, &frame);
+        if (*status != OK)
+            return NULL;
+        if (*e & format_of(s)->present) // the kernel's pool grew for it, and needed one here itself
+            table_free(s, arch_ptr(frame));
+        else
+            __atomic_store_n(e, frame.v | format_of(s)->table, __ATOMIC_RELEASE);
+    }
+    return e;
+}
+
 static uint64_t leaf_bits(const struct pt_format *f, uint8_t prot)
 {
-    return f->leaf | ((prot & PROT_READ) ? f->read : 0) | ((prot & PROT_WRITE) ? f->write : 0) |
-           ((prot & PROT_EXEC) ? f->exec : f->no_exec);
+    return f->leaf | prot | ((prot & PROT_EXEC) ? 0 : f->no_exec);
 }
 
 static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
@@ -173,8 +170,11 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
         } while (e && level && (*e & format_of(s)->present));
         if (unlikely(!e))
             return status;
-        if (level == 0) // small pages go on to the end of their table, or of the piece
+        if (level == 0) { // small pages go on to the end of their table, or of the piece
             n = in_table(at, address + bytes, cost);
+            s->arch.table = e - index_at(at, 0);
+            s->arch.table_at = at / span(1);
+        }
         for (uint64_t i = 0; i < n; i++)
             __atomic_store_n(&e[i], leaf_at(s, level, frame + i * PAGE_SIZE, bits),
                              __ATOMIC_RELEASE);
@@ -187,15 +187,11 @@ static enum status map(struct space *s, uint64_t address, uint64_t hpa, uint64_t
 enum status arch_map(struct space *s, uint64_t address, struct hpa hpa, uint64_t bytes,
                      uint8_t prot, uint64_t *done)
 {
-    const struct pt_format *f = format_of(s);
-    uint64_t bits = leaf_bits(f, prot), *table = arch_ptr(s->arch.root), e;
-    if (unlikely(bytes != PAGE_SIZE))
+    uint64_t bits = leaf_bits(format_of(s), prot);
+    // A page on demand, for which a VM waits, is mostly near the one before.
+    if (unlikely(bytes != PAGE_SIZE || address / span(1) != s->arch.table_at))
         return map(s, address, hpa.v, bytes, bits, done);
-#pragma GCC unroll 3 // a page on demand: a VM waits for it, and its tables are mostly there
-    for (unsigned l = 3; l; l--, table = table_of(e))
-        if (unlikely(!((e = table[index_at(address, l)]) & f->present)))
-            return map(s, address, hpa.v, bytes, bits, done);
-    __atomic_store_n(&table[index_at(address, 0)], hpa.v | bits, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->arch.table[index_at(address, 0)], hpa.v | bits, __ATOMIC_RELEASE);
     *done = PAGE_SIZE;
     return OK;
 }
@@ -281,8 +277,8 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
         return false;
     hpa->v = (e & PTE_ADDRESS & ~(span(level) - 1)) + offset;
     *left = span(level) - offset;
-    *prot = (!f->read || (e & f->read) ? PROT_READ : 0) | ((e & f->write) ? PROT_WRITE : 0) |
-            ((f->exec ? e & f->exec : !(e & PTE_NX)) ? PROT_EXEC : 0);
+    *prot = (e & (PROT_READ | PROT_WRITE)) |
+            ((f->no_exec ? !(e & f->no_exec) : e & EPT_EXEC) ? PROT_EXEC : 0);
     return true;
 }
 
