@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Memory objects: making them, zeroing in pieces; mapping them into processes and VMs. Guarded by
-// kernel_lock; the frames of an object that is being zeroed are nobody else's, so zeroing releases
-// it meanwhile.
+// Memory objects: making them, zeroing in pieces. Guarded by kernel_lock; the frames of an object
+// that is being zeroed are nobody else's, so zeroing releases it meanwhile.
 #include "kernel/core/syscall.h"
 
 #define MEMORY_MAX (1ull << 46)
-#define GPA_END    (1ull << 46)
 
 uint64_t memory_zeroing;
 
@@ -113,40 +111,3 @@ SYSCALL(mem_create)
     t->op_state.w[0] = (uint64_t)slot;
     op_begin(t, OP_MEM_CREATE);
 }
-
-_Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
-               "a mapping needs these rights");
-
-static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset,
-                                      uint64_t bytes, uint64_t address, uint64_t prot)
-{
-    uint64_t start = s->is_vm ? 0 : USER_START, end = s->is_vm ? GPA_END : USER_END;
-    enum status status;
-    if (!(prot & PROT_READ) || prot > (PROT_READ | PROT_WRITE | PROT_EXEC))
-        return unlock_result(ERR_RANGE);
-    struct memory *m = HANDLE(caller_process(), h, memory, (uint8_t)prot, &status);
-    if (!m)
-        return unlock_result(status);
-    if (!bytes || !is_aligned(offset | bytes | address, PAGE_SIZE) ||
-        offset >= m->bytes || bytes > m->bytes - offset ||
-        address < start || address >= end || bytes > end - address ||
-        (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC)))
-        return unlock_result(ERR_RANGE);
-    if (s->is_vm && (m->flags & MEM_MODULE))
-        return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
-    return space_map_call(s, m, offset, bytes, address, (uint8_t)prot);
-}
-
-// What is done to an address space, which a process and a VM have.
-#define SPACE_CALL(name, noun, does, ...)                                                          \
-    SYSCALL(name)                                                                                  \
-    {                                                                                              \
-        enum status status;                                                                        \
-        spin_lock(&kernel_lock);                                                                   \
-        struct noun *o = HANDLE(caller_process(), a0, noun, RIGHT_USE, &status);                   \
-        return o ? does(&o->space, __VA_ARGS__) : unlock_result(status);                           \
-    }
-SPACE_CALL(mem_map, process, map_call, a1, a2, a3, a4, a5)
-SPACE_CALL(mem_unmap, process, space_unmap_call, a1, a2)
-SPACE_CALL(vm_map, vm, map_call, a1, a2, a3, a4, a5)
-SPACE_CALL(vm_unmap, vm, space_unmap_call, a1, a2)

@@ -8,6 +8,8 @@
 // core that comes in later compares generations before it uses the tables.
 #include "kernel/core/syscall.h"
 
+#define GPA_END (1ull << 46)
+
 enum status space_init(struct space *s, uint32_t owner_id, bool is_vm, struct process *payer)
 {
     list_init(&s->mappings);
@@ -188,18 +190,34 @@ void cpu_leave_dead(void)
     leave_if_dead(&this_cpu()->guest_space);
 }
 
+_Static_assert(PROT_READ == RIGHT_READ && PROT_WRITE == RIGHT_WRITE && PROT_EXEC == RIGHT_EXEC,
+               "a mapping needs these rights");
+
 // Where one piece maps all, the call ends here. Else the rest is an operation; so is what a map
 // that fails must take back, for a core may have used what was mapped already.
-struct syscall_result space_map_call(struct space *s, struct memory *memory, uint64_t offset,
-                                     uint64_t bytes, uint64_t address, uint8_t prot)
+static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offset,
+                                      uint64_t bytes, uint64_t address, uint64_t prot)
 {
-    struct thread *t = this_cpu()->current;
+    uint64_t start = s->is_vm ? 0 : USER_START, end = s->is_vm ? GPA_END : USER_END;
     enum status status;
-    struct mapping *m = space_map(s, memory, offset, bytes, address, prot, &status);
+    if (!(prot & PROT_READ) || prot > (PROT_READ | PROT_WRITE | PROT_EXEC))
+        return unlock_result(ERR_RANGE);
+    struct memory *memory = HANDLE(caller_process(), h, memory, (uint8_t)prot, &status);
+    if (!memory)
+        return unlock_result(status);
+    if (!bytes || !is_aligned(offset | bytes | address, PAGE_SIZE) ||
+        offset >= memory->bytes || bytes > memory->bytes - offset ||
+        address < start || address >= end || bytes > end - address ||
+        (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC)))
+        return unlock_result(ERR_RANGE);
+    if (s->is_vm && (memory->flags & MEM_MODULE))
+        return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
+    struct mapping *m = space_map(s, memory, offset, bytes, address, (uint8_t)prot, &status);
     if (unlikely(!m))
         return unlock_result(status);
     if (likely(!s->still && mapping_map(m) == OK && m->mapped == bytes))
         return unlock_result(OK);
+    struct thread *t = this_cpu()->current;
     t->op_state.ref = ref_to(&m->object);
     t->op_state.w[0] = 0;
     spin_unlock(&kernel_lock);
@@ -222,7 +240,7 @@ enum op_progress map_piece(struct thread *t)
 }
 
 // Where all is acknowledged at once, as with one core, the call ends here.
-struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64_t bytes)
+static struct syscall_result unmap_call(struct space *s, uint64_t address, uint64_t bytes)
 {
     struct thread *t = this_cpu()->current;
     struct mapping *m = space_find(s, address, bytes);
@@ -239,3 +257,17 @@ struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64
     spin_unlock(&kernel_lock);
     op_begin(t, OP_UNMAP);
 }
+
+// What is done to an address space, which a process and a VM have.
+#define SPACE_CALL(name, noun, does, ...)                                                          \
+    SYSCALL(name)                                                                                  \
+    {                                                                                              \
+        enum status status;                                                                        \
+        spin_lock(&kernel_lock);                                                                   \
+        struct noun *o = HANDLE(caller_process(), a0, noun, RIGHT_USE, &status);                   \
+        return o ? does(&o->space, __VA_ARGS__) : unlock_result(status);                           \
+    }
+SPACE_CALL(mem_map, process, map_call, a1, a2, a3, a4, a5)
+SPACE_CALL(mem_unmap, process, unmap_call, a1, a2)
+SPACE_CALL(vm_map, vm, map_call, a1, a2, a3, a4, a5)
+SPACE_CALL(vm_unmap, vm, unmap_call, a1, a2)

@@ -64,9 +64,3 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
 // A new object's handle for the caller; ends the object again if the table is full. kernel_lock
 // held.
 int handle_give(struct object *object, uint8_t rights);
-
-// mem_map and vm_map, mem_unmap and vm_unmap, when all is checked. kernel_lock is held before, and
-// released here; they may not return.
-struct syscall_result space_map_call(struct space *s, struct memory *memory, uint64_t offset,
-                                     uint64_t bytes, uint64_t address, uint8_t prot);
-struct syscall_result space_unmap_call(struct space *s, uint64_t address, uint64_t bytes);
