@@ -12,35 +12,20 @@
 struct spinlock kernel_lock;
 struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 
-static struct list free_slots[OBJ_TYPE_COUNT];
 static uint32_t ids_end;  // first id never used
 static uint32_t live;
 
-// Where in each type's struct the header is.
-static const struct { uint32_t bytes, offset; } layouts[OBJ_TYPE_COUNT] = {
-#define X(type, noun) { sizeof(struct noun), offsetof(struct noun, object) },
+// The struct's size and where in it the header is; the rest is from these: bytes of a slot, and
+// what one is charged with: its share of its slab, with what is left over there.
+static struct slab {
+    uint32_t bytes, offset, slot, frames;
+    uint64_t cost;
+    struct list free;
+} slabs[OBJ_TYPE_COUNT] = {
+#define X(type, noun) { .bytes = sizeof(struct noun), .offset = offsetof(struct noun, object) },
     OBJECTS(X)
 #undef X
 };
-
-static uint32_t slot_bytes(enum object_type type)
-{
-    return (uint32_t)align_up(layouts[type].bytes, SLOT_ALIGN);
-}
-
-static uint64_t slab_frames(enum object_type type)
-{
-    return align_up(slot_bytes(type), PAGE_SIZE) / PAGE_SIZE;
-}
-
-// What a slot is charged with: its share of its slab, with what is left over there.
-static uint64_t slot_costs[OBJ_TYPE_COUNT];
-
-static uint64_t slot_cost(enum object_type type)
-{
-    uint64_t slab = slab_frames(type) * PAGE_SIZE;
-    return slab / (slab / slot_bytes(type));
-}
 
 // Gives `object` the next id; false: no memory for the table of ids, or no ids left.
 static bool id_assign(struct object *object)
@@ -64,9 +49,11 @@ static bool id_assign(struct object *object)
 void objects_init(void)
 {
     static struct object nothing;
-    for (unsigned t = 0; t < OBJ_TYPE_COUNT; t++) {
-        list_init(&free_slots[t]);
-        slot_costs[t] = slot_cost(t);
+    for (struct slab *s = slabs; s < slabs + OBJ_TYPE_COUNT; s++) {
+        s->slot = (uint32_t)align_up(s->bytes, SLOT_ALIGN);
+        s->frames = (uint32_t)(align_up(s->slot, PAGE_SIZE) / PAGE_SIZE);
+        s->cost = s->frames * PAGE_SIZE / (s->frames * PAGE_SIZE / s->slot);
+        list_init(&s->free);
     }
     list_init(&vcpus);
     ids_end = 0;
@@ -78,54 +65,60 @@ void objects_init(void)
 
 static __attribute__((noinline)) bool slab_grow(enum object_type type)
 {
-    uint32_t bytes = slot_bytes(type);
-    uint64_t frames = slab_frames(type);
+    struct slab *s = &slabs[type];
     struct hpa run;
-    if (!frames_alloc_kernel(frames, FRAME_KERNEL, &run))
+    if (!frames_alloc_kernel(s->frames, FRAME_KERNEL, &run))
         return false;
     char *slab = arch_ptr(run);
-    memset(slab, 0, frames * PAGE_SIZE);
-    for (uint64_t at = 0; at + bytes <= frames * PAGE_SIZE; at += bytes) {
-        struct object *o = (struct object *)(slab + at + layouts[type].offset);
+    memset(slab, 0, s->frames * PAGE_SIZE);
+    for (uint64_t at = 0; at + s->slot <= s->frames * PAGE_SIZE; at += s->slot) {
+        struct object *o = (struct object *)(slab + at + s->offset);
         if (!id_assign(o)) {
             if (at == 0)
-                frames_free_kernel(run, frames);
+                frames_free_kernel(run, s->frames);
             return at > 0;
         }
-        o->type = type;
+        o->type = (uint8_t)type;
         o->generation = 1;
         o->dying = OBJECT_FREE;
-        list_push_back(&free_slots[type], &o->owned);
+        list_push_back(&s->free, &o->owned);
     }
     return true;
 }
 
-struct object *object_alloc(enum object_type type, struct process *owner, enum status *status)
+inline __attribute__((always_inline)) // a VM may wait for a page, whose record this is
+struct object *object_take(enum object_type type, struct process *owner, enum status *status)
 {
-    if (list_empty(&free_slots[type]) && !slab_grow(type)) {
+    struct slab *s = &slabs[type];
+    if (unlikely(list_empty(&s->free)) && !slab_grow(type)) {
         *status = ids_end == OBJECT_MAX ? ERR_FULL : ERR_MEMORY;
         return NULL;
     }
     *status = ERR_QUOTA;
-    if (owner && owner->have[type] >= owner->may[type])
-        return NULL;
-    if (owner && !process_charge(owner, slot_costs[type]))
+    if (owner && (owner->have[type] >= owner->may[type] || !process_charge(owner, s->cost)))
         return NULL;
     *status = OK;
-    struct object *o = list_entry(free_slots[type].next, struct object, owned);
-    list_remove(&o->owned);
-    uint32_t id = o->id, generation = o->generation;
-    memset((char *)o - layouts[type].offset, 0, layouts[type].bytes);
-    o->id = id;
-    o->type = type;
-    o->owner = owner;
-    list_init(&o->owned);
     if (owner)
         owner->have[type]++;
-    if (owner && type != OBJ_NONE) // a mapping goes with its space
-        list_push_back(&owner->objects, &o->owned);
-    __atomic_store_n(&o->generation, generation, __ATOMIC_RELEASE);
     live++;
+    struct object *o = list_entry(s->free.next, struct object, owned);
+    list_remove(&o->owned);
+    o->dying = OBJECT_ALIVE;
+    o->owner = owner;
+    return o;
+}
+
+struct object *object_alloc(enum object_type type, struct process *owner, enum status *status)
+{
+    struct object *o = object_take(type, owner, status);
+    if (!o)
+        return NULL;
+    struct object header = *o;
+    memset((char *)o - slabs[type].offset, 0, slabs[type].bytes);
+    *o = header;
+    list_init(&o->owned);
+    if (owner)
+        list_push_back(&owner->objects, &o->owned);
     return o;
 }
 
@@ -139,14 +132,16 @@ void object_free(struct object *o)
     ASSERT(o->dying != OBJECT_FREE);
     list_remove(&o->owned);
     if (o->owner) {
-        process_uncharge(o->owner, slot_costs[o->type]);
+        process_uncharge(o->owner, slabs[o->type].cost);
         o->owner->have[o->type]--;
     }
     o->owner = NULL;
+    o->up = NULL;
     o->dying = OBJECT_FREE;
+    o->stop = STOP_NOT;
     live--;
     if (o->generation < GENERATION_LAST) // else a handle of long ago would fit again: it rests
-        list_push_front(&free_slots[o->type], &o->owned);
+        list_push_front(&slabs[o->type].free, &o->owned);
 }
 
 void object_drop(struct object *o)

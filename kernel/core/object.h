@@ -56,9 +56,11 @@ extern struct spinlock kernel_lock;
 
 void objects_init(void); // boot core, once
 // Makes an object of the type's size, zeroed but for its header, charged to `owner` (NULL: the
-// kernel's own). OBJ_NONE makes a struct mapping. Returns NULL and sets *status to ERR_QUOTA,
-// ERR_MEMORY or ERR_FULL. kernel_lock held.
+// kernel's own). Returns NULL and sets *status to ERR_QUOTA, ERR_MEMORY or ERR_FULL. kernel_lock
+// held.
 struct object *object_alloc(enum object_type type, struct process *owner, enum status *status);
+// The same, only that it is in nobody's list, and all behind the header as those before it left it.
+struct object *object_take(enum object_type type, struct process *owner, enum status *status);
 // Ends all handles and refs at once; the memory stays until object_free(). kernel_lock held.
 void object_retire(struct object *object);
 // After the grace period. kernel_lock held.

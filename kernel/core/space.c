@@ -50,7 +50,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
     *status = ERR_FULL;
     if (s->records == SPACE_RECORDS_MAX || m->records == SPACE_RECORDS_MAX)
         return NULL;
-    struct mapping *map = object_new(mapping, s->payer, status);
+    struct mapping *map = object_to(object_take(OBJ_OF_mapping, s->payer, status), mapping);
     if (!map)
         return NULL;
     map->memory = m;
@@ -58,6 +58,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
     map->address = address;
     map->offset = offset;
     map->bytes = bytes;
+    map->mapped = 0;
     map->prot = prot;
     map->clear = address;
     list_push_front(below, &map->in_space);

@@ -104,6 +104,25 @@ static void test_refs(void **state)
     assert_null(ref_get(r));
 }
 
+// An object is new, whatever the one before it in the same memory had come to.
+static void test_used_again(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0), t = CALL(0, timer_create, e, 1);
+    struct timer_object *o = object_as(fake_object(fake_manager, t), timer_object);
+    assert_int_equal(CALL(0, timer_arm, t, 1ull << 62), OK);
+    assert_int_equal(FINISH(0, object_destroy, t), OK); // its core was asked to stop it
+    uint32_t generation = o->object.generation;
+    t = CALL(0, timer_create, e, 2);
+    assert_ptr_equal(fake_object(fake_manager, t), &o->object);
+    assert_int_equal(o->object.generation, generation);
+    assert_int_equal(o->object.stop, STOP_NOT);
+    assert_int_equal(o->object.dying, OBJECT_ALIVE);
+    assert_null(o->object.up);
+    assert_int_equal(o->timer.deadline, 0);
+    assert_ptr_equal(o->object.owner, fake_manager);
+}
+
 static void test_full_table(void **state)
 {
     (void)state;
@@ -182,8 +201,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_generations_end), ON2(test_slots_are_paid),
         ON1(test_rights), ON1(test_wrong_handles), ON1(test_close), ON1(test_slots),
-        ON1(test_speculation),
-        ON2(test_revocation), ON2(test_refs), ON1(test_full_table), ON2(test_quota_of_objects),
+        ON1(test_speculation), ON2(test_revocation), ON2(test_refs), ON1(test_used_again),
+        ON1(test_full_table), ON2(test_quota_of_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
