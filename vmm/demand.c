@@ -5,14 +5,6 @@
 
 #include "libc/kcall.h"
 
-int64_t demand_map(const struct demand *demand, uint64_t gpa)
-{
-    uint64_t page = gpa & ~(PAGE_SIZE - 1);
-
-    return kcall_vm_map(demand->vm, demand->memory, page, PAGE_SIZE, page,
-                        PROT_READ | PROT_WRITE | PROT_EXEC);
-}
-
 static uint64_t demand_read(void *dev, uint64_t offset, unsigned size)
 {
     (void)dev;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include "kernel/abi/syscall.h"
+#include "libc/kcall.h"
 #include "vmm/bus.h"
 #include "vmm/memory.h"
 
@@ -27,4 +28,10 @@ static inline bool demand_has(uint64_t gpa)
 }
 
 // Maps the page at `gpa`, which must be in the window. -> enum status
-int64_t demand_map(const struct demand *demand, uint64_t gpa);
+static inline int64_t demand_map(const struct demand *demand, uint64_t gpa)
+{
+    uint64_t page = gpa & ~(PAGE_SIZE - 1);
+
+    return kcall_vm_map(demand->vm, demand->memory, page, PAGE_SIZE, page,
+                        PROT_READ | PROT_WRITE | PROT_EXEC);
+}
