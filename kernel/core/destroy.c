@@ -331,6 +331,7 @@ SYSCALL(object_destroy)
     enum status status = (rights & RIGHT_CONTROL) ? check(t, o) : ERR_RIGHTS;
     if (status != OK)
         return unlock_result(status);
+    handle_clear(t->process, a0);
     retire(o, NULL);
     begin(t, o, 1);
     spin_unlock(&kernel_lock);

@@ -100,7 +100,8 @@ static inline struct object *ref_get(struct ref r)
 extern struct object **object_ids[OBJECT_MAX / OBJECT_ID_PAGE];
 
 // An entry of a process's handle table is one word: id 0-23, rights 24-31, generation 32-63. Read
-// without a lock, written under kernel_lock. An entry whose object is gone counts as free.
+// without a lock, written under kernel_lock. One whose object is gone stays taken until it is
+// closed.
 #define HANDLE_RESERVED (1ull << 32) // taken, but leads nowhere yet
 #define HANDLE_NARROW   0x80u // beside the rights: process->withheld[] counts
 
@@ -114,8 +115,7 @@ static inline struct object *handle_object(uint64_t entry)
 
 // slot 0: as handle_find(). Returns the slot or a negative status. kernel_lock held.
 int handle_set(struct process *process, uint64_t slot, struct object *object, uint8_t rights);
-// The lowest empty slot, else the lowest stale one, or ERR_FULL. kernel_lock held, as long as the
-// slot is not written.
+// The lowest empty slot, or ERR_FULL. kernel_lock held, as long as the slot is not written.
 int handle_find(const struct process *process);
 void handle_reserve(struct process *process, uint64_t slot); // until the object is ready
 void handle_fill(struct process *process, int slot, struct object *object, uint8_t rights);

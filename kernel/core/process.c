@@ -59,6 +59,7 @@ struct process *process_make(struct process *parent, uint64_t quota,
         return NULL;
     list_init(&p->objects);
     list_init(&p->threads);
+    p->taken[0] = 1;
     p->parent = parent;
     bool given = !parent || give(parent, p, quota, counts);
     p->quota = given ? quota : 0;

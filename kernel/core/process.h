@@ -56,6 +56,7 @@ struct process {
     uint64_t withheld[HANDLE_MAX]; // where HANDLE_NARROW is set: bits of the event not to signal
     struct object object;
     struct space space;
+    uint64_t taken[HANDLE_MAX / 64]; // a bit for each slot of handles[], and that of 0
     struct list objects;     // struct object.owned
     struct list threads;     // struct thread.in_process
     uint32_t threads_alive;

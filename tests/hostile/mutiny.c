@@ -34,7 +34,6 @@ static void end(int64_t handle)
 {
     if (handle > 0) {
         kcall_object_destroy((handle_t)handle);
-        kcall_handle_close((handle_t)handle);
     }
 }
 

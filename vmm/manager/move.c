@@ -20,7 +20,6 @@ static void context_end(handle_t *sc)
 {
     if (*sc != 0) {
         kcall_object_destroy(*sc);
-        kcall_handle_close(*sc);
     }
     *sc = 0;
 }

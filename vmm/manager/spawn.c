@@ -127,14 +127,12 @@ void spawn_destroy(struct spawned *spawned)
     // The process first: afterwards nothing uses its memory any more.
     if (spawned->process != 0) {
         kcall_object_destroy(spawned->process);
-        kcall_handle_close(spawned->process);
     }
     if (spawned->thread != 0) {
         kcall_handle_close(spawned->thread);
     }
     if (spawned->memory != 0) {
         kcall_object_destroy(spawned->memory);
-        kcall_handle_close(spawned->memory);
     }
     *spawned = (struct spawned){0};
 }

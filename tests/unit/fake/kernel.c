@@ -91,8 +91,7 @@ void fake_module(handle_t h, const void *bytes, uint64_t len)
 static int64_t handle_new(int object)
 {
     for (int64_t h = 100; h < FAKE_SLOTS; h++) {
-        int old = fake.handle[h].object;
-        if (old == 0 || fake.object[old].type == FAKE_FREE) {
+        if (fake.handle[h].object == 0) {
             fake.handle[h].object = object;
             fake.handle[h].rights = RIGHT_ALL;
             return h;
@@ -105,7 +104,7 @@ static int64_t handle_new(int object)
 static struct fake_object *get(uint64_t h, enum fake_type type, uint32_t rights, int64_t *status)
 {
     *status = ERR_HANDLE;
-    if (h == 0 || h >= FAKE_SLOTS || fake.handle[h].object == 0) {
+    if (h >= FAKE_SLOTS || fake.handle[h].object == 0) {
         return NULL;
     }
     struct fake_object *object = &fake.object[fake.handle[h].object];
@@ -209,6 +208,7 @@ static int64_t call_destroy(uint64_t h)
         }
     }
     object_free(object);
+    fake.handle[h].object = 0;
     return OK;
 }
 
@@ -464,15 +464,13 @@ static int64_t call_log_write(const uint64_t a[6])
 
 int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
 {
-    int64_t status;
     switch (number) {
     case SYS_log_write: return call_log_write(a);
     case SYS_handle_copy: return call_handle_copy(a);
-    case SYS_handle_close:
-        if (get(a[0], FAKE_FREE, 0, &status) != NULL) {
-            fake.handle[a[0]].object = 0;
-        }
-        return status;
+    case SYS_handle_close: // stale or not; slot 0 is always empty
+        assert(a[0] < FAKE_SLOTS && fake.handle[a[0]].object != 0);
+        fake.handle[a[0]].object = 0;
+        return OK;
     case SYS_object_destroy: return call_destroy(a[0]);
     case SYS_mem_create: return call_mem_create(a);
     case SYS_mem_map: return call_mem_map(a);

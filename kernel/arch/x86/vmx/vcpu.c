@@ -5,6 +5,7 @@
 #include "kernel/lib/bits.h"
 
 #define VCPU_FRAMES 3 // VMCS, virtual-APIC page, FPU area
+#define VPID_COUNT  1024u // of 65,536, so that the search for a free one is short
 
 void vmx_invvpid(uint16_t vpid)
 {
@@ -160,7 +161,7 @@ static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v-
 
 // The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
 // when that core first loads the new one. kernel_lock.
-static uint64_t vpids[(UINT16_MAX + 1) / 64] = { 1 };
+static uint64_t vpids[VPID_COUNT / 64] = { 1 };
 
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
