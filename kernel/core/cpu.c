@@ -30,7 +30,8 @@ bool cpu_stop(struct object *o, uint32_t core)
 void cpu_ipi(void)
 {
     struct cpu *cpu = this_cpu();
-    uint64_t start = arch_now();
+    uint64_t start = arch_now(), end;
+    cpu->irqs_off = start; // until now they were on
     grace_note(cpu);
     uint32_t requests = __atomic_exchange_n(&cpu->ipi_requests, 0, __ATOMIC_SEQ_CST);
     cpu_drain(cpu);
@@ -47,7 +48,9 @@ void cpu_ipi(void)
         spin_unlock(&kernel_lock);
         __atomic_store_n(&cpu->stop_request, NULL, __ATOMIC_RELEASE);
     }
-    sched_not_charged(cpu, arch_now() - start); // all of it is others' wish
+    end = arch_now();
+    sched_not_charged(cpu, end - start); // all of it is others' wish
+    irqs_still_off(cpu, end);
 }
 
 void thread_push_again(struct thread *t)

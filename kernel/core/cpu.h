@@ -44,6 +44,7 @@ struct cpu {
     struct timer *timers;      // the first of the heap: that with the next deadline
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
+    struct thread *woken;       // taken from there, and not looked at yet
     uint32_t ipi_requests;      // atomic: CPU_IPI_*
     uint64_t irqs_off;          // TSC since when, if that is being measured; else 0
     uint64_t irqs_off_longest;  // ticks, of all that was measured

@@ -15,6 +15,7 @@
 
 #define UNMAP_BATCH 32
 #define BATCH       64
+#define STOP_PIECE  16 // of a batch, that are told to stop in one go
 
 enum step { STEP_GRACE, STEP_STOP, STEP_GRACE_USERS, STEP_APART };
 
@@ -30,8 +31,8 @@ static void retire(struct object *o, struct object *up)
 }
 
 // op_state: object: the victim; step; w[0]: grace period; w[1]: how many, from the victim on by
-// `up`, go through the steps together; ref: the mapping that is being removed; w[2], w[3]: see
-// mapping_piece().
+// `up`, go through the steps together; w[2]: how many of them have stopped. Then, of the victim
+// alone, ref: the mapping that is being removed; w[2], w[3]: see mapping_piece().
 static void begin(struct thread *t, struct object *first, uint64_t count)
 {
     t->op_state.object = first;
@@ -39,6 +40,7 @@ static void begin(struct thread *t, struct object *first, uint64_t count)
     t->op_state.step = STEP_GRACE;
     t->op_state.w[0] = grace_begin();
     t->op_state.w[1] = count;
+    t->op_state.w[2] = 0;
 }
 
 // Another destroyer may be at work on the same object: then wait for its end.
@@ -116,7 +118,7 @@ static void stop_here(struct object *o)
 
 void destroy_stop_on_core(struct object *o)
 {
-    for (unsigned i = 0; i < BATCH && o; i++, o = o->up)
+    for (unsigned i = 0; i < STOP_PIECE && o; i++, o = o->up)
         stop_here(o);
 }
 
@@ -161,17 +163,25 @@ static bool stopped(struct object *o)
     }
 }
 
-// The wish is made known of all before a core is asked, so that one request serves.
-static bool all_stopped(struct object *first, uint64_t count)
+// Some at a time. The wish is made known of these before a core is asked, so that one request
+// serves.
+static enum op_progress stop_piece(uint64_t *w, struct object *first)
 {
-    struct object *o = first;
+    uint64_t count = min_u64(w[1] - w[2], STOP_PIECE);
     bool all = true;
+    for (uint64_t i = 0; i < w[2]; i++)
+        first = first->up;
+    struct object *o = first;
     for (uint64_t i = 0; i < count; i++, o = o->up)
         if (o->stop == STOP_NOT && (o->type == OBJ_TIMER || o->type == OBJ_SC))
             o->stop = STOP_WANTED;
-    for (o = first; count--; o = o->up)
+    o = first;
+    for (uint64_t i = 0; i < count; i++, o = o->up)
         all &= stopped(o);
-    return all;
+    if (!all)
+        return OP_WAIT;
+    w[2] += count;
+    return w[2] < w[1] ? OP_AGAIN : OP_DONE;
 }
 
 static enum op_progress memory_unmap(struct thread *t, struct memory *m)
@@ -255,6 +265,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
             t->op_state.step = STEP_STOP; // somebody tried to wake it while it died
             t->op_state.w[1] = 1;
+            t->op_state.w[2] = 0;
             return OP_WAIT;
         }
         list_remove(&object_as(o, thread)->in_process);
@@ -270,8 +281,9 @@ enum op_progress destroy_piece(struct thread *t)
     enum op_progress progress;
     switch (t->op_state.step) {
     case STEP_STOP:
-        if (!all_stopped(o, t->op_state.w[1]))
-            return OP_WAIT;
+        progress = stop_piece(t->op_state.w, o);
+        if (progress != OP_DONE)
+            return progress;
         t->op_state.w[0] = grace_begin();
         break;
     case STEP_APART:

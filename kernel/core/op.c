@@ -58,17 +58,12 @@ void op_run(struct thread *t)
         arch_thread_set_result(t, t->op_state.status, t->op_state.value);
         return;
     }
-    uint64_t now = arch_now();
     if (progress == OP_WAIT) {
         t->state = THREAD_BLOCKED;
-        timer_arm(&t->wait_timer, now + arch_tsc_hz() / 1000000 * POLL_US);
+        timer_arm(&t->wait_timer, arch_now() + arch_tsc_hz() / 1000000 * POLL_US);
         return;
     }
-    irqs_on(this_cpu(), now);
-    arch_interrupt_window();
-    now = arch_now();
-    if (now >= this_cpu()->deadline)
-        cpu_deadline_passed(now);
+    sched_window(this_cpu());
 }
 
 void op_abandon(struct thread *t)

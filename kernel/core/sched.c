@@ -10,7 +10,7 @@
 #include "kernel/core/arch.h"
 #include "kernel/core/grace.h"
 
-#define DRAIN_MAX 16 // threads looked at in one go
+#define DRAIN_MAX 16 // threads looked at in one go, as long as no lock is needed for one
 
 void sched_init_cpu(struct cpu *cpu)
 {
@@ -255,26 +255,40 @@ static bool thread_go(struct cpu *cpu, struct thread *t)
     return true;
 }
 
+// What to do with a thread of this core that others, or it itself, have pushed; true: that took
+// kernel_lock.
+static bool thread_look(struct cpu *cpu, struct thread *t)
+{
+    bool arrives = t->state == THREAD_MOVING;
+    __atomic_store_n(&t->remote_pending, 0, __ATOMIC_SEQ_CST); // from here on others push again
+    if (t->state == THREAD_DEAD)
+        return false;
+    if (arrives)
+        thread_arrive(cpu, t);
+    bool asked = __atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) != 0;
+    if (asked && t == cpu->current)
+        cpu->work |= CPU_WORK_RESCHED;
+    else if (!asked || !thread_go(cpu, t))
+        thread_check(cpu, t);
+    return asked || arrives;
+}
+
+// What is left over has an interrupt of its own.
 void cpu_drain(struct cpu *cpu)
 {
-    struct thread *next, *t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
-    for (unsigned n = 0; t; t = next) {
-        next = t->remote_next;
-        if (unlikely(++n > DRAIN_MAX || t->core != cpu->id)) {
-            thread_push_again(t); // with an interrupt of its own
-            continue;
-        }
-        __atomic_store_n(&t->remote_pending, 0, __ATOMIC_SEQ_CST); // from here on others push again
-        if (t->state == THREAD_DEAD)
-            continue;
-        if (t->state == THREAD_MOVING)
-            thread_arrive(cpu, t);
-        bool asked = __atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) != 0;
-        if (asked && t == cpu->current)
-            cpu->work |= CPU_WORK_RESCHED;
-        else if (!asked || !thread_go(cpu, t))
-            thread_check(cpu, t);
+    for (unsigned n = 0; n < DRAIN_MAX; n++) {
+        struct thread *t = cpu->woken;
+        if (!t)
+            t = __atomic_exchange_n(&cpu->remote_wake, NULL, __ATOMIC_SEQ_CST);
+        if (!t)
+            return;
+        cpu->woken = t->remote_next;
+        if (unlikely(t->core != cpu->id))
+            thread_push_again(t); // it has left
+        else if (thread_look(cpu, t))
+            break;
     }
+    arch_send_ipi(cpu->id);
 }
 
 void sched_yield_current(void)
@@ -344,6 +358,17 @@ static inline struct thread *pick(struct cpu *cpu)
     return cpu->current;
 }
 
+void sched_window(struct cpu *cpu)
+{
+    irqs_on(cpu, arch_now());
+    arch_interrupt_window();
+    uint64_t now = arch_now();
+    irqs_on(cpu, now); // an interrupt may have left that to its end
+    irqs_off(cpu, now);
+    if (now >= cpu->deadline)
+        cpu_deadline_passed(now);
+}
+
 void sched_run(void)
 {
     struct cpu *cpu = this_cpu();
@@ -354,22 +379,29 @@ void sched_run(void)
         struct thread *t = cpu->current;
         if (!t || cpu->work || t->state != THREAD_RUNNABLE || t->asked)
             t = pick(cpu);
-        if (unlikely(cpu->work))
-            continue; // the end of another one woke somebody while the choice was made
-        irqs_on(cpu, cpu->irqs_off ? arch_now() : 0);
+        if (t != loaded)
+            loaded = NULL; // its memory may become another's by the time that t is loaded
+        if (unlikely(cpu->work)) { // the end of one woke somebody while the choice was made
+            sched_window(cpu);
+            continue;
+        }
         if (!t) {
+            irqs_on(cpu, cpu->irqs_off ? arch_now() : 0);
             grace_idle(cpu);
             arch_idle();
         }
         if (t != loaded)
             arch_switch_to(t);
         loaded = t;
+        if (t->mode == THREAD_OP) {
+            irqs_off(cpu, arch_now());
+            op_run(t);
+            continue;
+        }
+        irqs_on(cpu, cpu->irqs_off ? arch_now() : 0);
         if (t->mode == THREAD_USER)
             arch_resume_user(t);
-        if (t->mode == THREAD_GUEST)
-            arch_resume_guest(t->vcpu);
-        irqs_off(cpu, arch_now());
-        op_run(t);
+        arch_resume_guest(t->vcpu);
     }
 }
 

@@ -101,10 +101,14 @@ static inline void irqs_off(struct cpu *cpu, uint64_t now)
     if (!cpu->irqs_off)
         cpu->irqs_off = now;
 }
-static inline void irqs_on(struct cpu *cpu, uint64_t now)
+static inline void irqs_still_off(struct cpu *cpu, uint64_t now)
 {
     if (cpu->irqs_off && now - cpu->irqs_off > cpu->irqs_off_longest)
         cpu->irqs_off_longest = now - cpu->irqs_off;
+}
+static inline void irqs_on(struct cpu *cpu, uint64_t now)
+{
+    irqs_still_off(cpu, now);
     cpu->irqs_off = 0;
 }
 
@@ -118,6 +122,7 @@ static inline bool thread_is_of_system(const struct thread *t)
 // sched.c
 void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
+void sched_window(struct cpu *cpu);     // lets interrupts in; the caller holds nothing
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
 // Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
 void sched_yield_current(void);

@@ -86,7 +86,8 @@ static void check_cpu(struct cpu *cpu)
     const struct thread *t = cpu->current;
     unsigned queued = check_queues(cpu);
     check_timers(cpu);
-    CHECK(!cpu->remote_wake || cpu->arch.ipis, "core %u was not told of a thread", cpu->id);
+    CHECK((!cpu->remote_wake && !cpu->woken) || cpu->arch.ipis,
+          "core %u was not told of a thread", cpu->id);
     CHECK(!cpu->ipi_requests || cpu->arch.ipis, "core %u was not told of a request", cpu->id);
     CHECK(!cpu->work, "core %u left the kernel with work %u", cpu->id, cpu->work);
     CHECK((fake.state[cpu->id] == FAKE_IDLE) == !t, "core %u", cpu->id);
@@ -110,10 +111,12 @@ static void check_cpu(struct cpu *cpu)
 // Does it stand on the list of a core that will look? It may be one that the thread has left.
 static bool will_be_seen(const struct thread *t)
 {
-    for (uint32_t i = 0; i < cpu_count; i++)
-        for (const struct thread *p = cpus[i]->remote_wake; p; p = p->remote_next)
+    for (uint32_t i = 0; i < 2 * cpu_count; i++) {
+        const struct cpu *cpu = cpus[i / 2];
+        for (const struct thread *p = i % 2 ? cpu->woken : cpu->remote_wake; p; p = p->remote_next)
             if (p == t)
-                return cpus[i]->arch.ipis;
+                return cpu->arch.ipis;
+    }
     return false;
 }
 
