@@ -17,7 +17,7 @@
 #define COST_RECORD 8 // one of a list looked at
 #define COST_FRAME  4
 #define FRAMES_STEP 256u
-#define IDS_PIECE   256
+#define IDS_PIECE   128
 #define ROUNDS_MAX  16 // over one space that goes on changing
 #define REPORTS_MAX   8
 
@@ -146,7 +146,8 @@ static struct object *next_holder(uint64_t *w)
     return NULL;
 }
 
-// Finds the next space to walk, or begins it again; false: `*progress` is the end of this piece.
+// Finds the next space to walk, which is a piece of its own, or begins it again; false: `*progress`
+// is the end of this piece.
 static bool choose(struct thread *t, struct walk *k, enum op_progress *progress)
 {
     uint64_t *w = k->w;
@@ -155,11 +156,10 @@ static bool choose(struct thread *t, struct walk *k, enum op_progress *progress)
         k->holder = next_holder(w);
         *progress = k->holder || w[ID] < object_id_end() ? OP_AGAIN : OP_DONE;
         t->op_state.status = w[FAILURES] ? ERR_STATE : OK;
-        if (!k->holder)
-            return false;
         t->op_state.ref = ref_to(k->holder);
         w[CHANGES] = UINT64_MAX; // unlike any
         w[ROUNDS] = 0;
+        return false;
     }
     k->space = space_of(k->holder);
     if (w[CHANGES] != k->space->changes) {

@@ -61,6 +61,7 @@ struct process *process_make(struct process *parent, uint64_t quota,
     list_init(&p->threads);
     p->taken[0] = 1;
     p->parent = parent;
+    p->depth = parent ? parent->depth + 1 : 0;
     bool given = !parent || give(parent, p, quota, counts);
     p->quota = given ? quota : 0;
     for (unsigned i = 0; !parent && i < OBJ_TYPE_COUNT; i++)
@@ -147,6 +148,8 @@ SYSCALL_LOCKED(process_create)
     struct event *event = a1 ? handle_event(self, a1, a2, &status) : NULL;
     if (a1 && !event)
         return status;
+    if (self->depth == PROCESS_DEPTH_MAX)
+        return ERR_STATE;
     int slot = handle_find(self);
     if (slot < 0)
         return slot;

@@ -182,11 +182,25 @@ static void test_log(void **state)
     assert_int_equal(CALL(1, log_write, USER_PAGE, 10), 10); // it has been read: there is room
 }
 
+// However long a chain of makers is, ways up along it are short.
+static void test_depth(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, 0);
+    fake_grant(p.process);
+    assert_int_equal(p.process->depth, 1);
+    p.process->depth = PROCESS_DEPTH_MAX - 1;
+    int64_t h = CALL(1, process_create, 64 << 10, 0, 0, 0);
+    assert_int_equal(object_to(fake_object(p.process, h), process)->depth, PROCESS_DEPTH_MAX);
+    p.process->depth = PROCESS_DEPTH_MAX;
+    assert_int_equal(CALL(1, process_create, 64 << 10, 0, 0, 0), ERR_STATE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_counts), ON2(test_counts_are_taken), ON2(test_bits), ON4(test_wakes_are_paid),
-        ON2(test_log),
+        ON2(test_log), ON2(test_depth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
