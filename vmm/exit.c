@@ -178,9 +178,6 @@ static __attribute__((noinline)) int exit_other(struct vmm *vmm, int64_t kind)
         return 0;
     case VM_EXIT_LAPIC_READ:
         return exit_lapic_read(vmm);
-    case VM_EXIT_HYPERCALL:
-        page->gpr[GPR_RAX] = ~0ull; // the board has none; RIP is behind it already
-        return 0;
     case VM_EXIT_SHUTDOWN: // of its only processor: the board pulls the reset line
         return exit_reset(vmm, "triple fault");
     case VM_EXIT_INIT:

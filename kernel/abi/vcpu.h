@@ -18,7 +18,6 @@ enum vm_exit_kind {
     VM_EXIT_EOI,        // end of interrupt for a level-triggered vector
     VM_EXIT_LAPIC_READ, // the answer to VM_ENTRY_LAPIC with a read
     VM_EXIT_SHUTDOWN,   // triple fault: a PC resets itself then
-    VM_EXIT_HYPERCALL,  // a hypercall that the kernel does not know; RIP is already behind it
     VM_EXIT_INIT,       // the vCPU has sent itself an INIT: it would begin at the reset vector
     VM_EXIT_HALTED,     // HLT with interrupts off: only an NMI ends that. vcpu_run() waits for one
     VM_EXIT_RDMSR,      // an MSR that the kernel does not hold; it and its value are in gpr
@@ -81,7 +80,6 @@ struct vm_exit {
         struct { uint64_t bits; } event;
         struct { uint32_t vector; } eoi;
         struct { uint32_t value; } lapic;
-        struct { uint64_t number; } hypercall; // arguments: gpr
     };
     struct vm_exit_cpu cpu;
 };
@@ -149,8 +147,7 @@ struct vcpu_page {
 };
 _Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");
 
-// Hypercalls (VMCALL/VMMCALL): number in RAX, result in RAX; outside of 64-bit mode in EAX.
+// Hypercalls (VMCALL/VMMCALL): number in RAX, result in RAX; outside of 64-bit mode in EAX. Others
+// give -1.
 #define HYPERCALL_NULL  0 // result 0
 #define HYPERCALL_YIELD 1 // let another vCPU of equal priority run; result 0; not from user mode
-// Numbers from HYPERCALL_VMM on go to the VMM; others give -1.
-#define HYPERCALL_VMM   0x1000

@@ -183,9 +183,6 @@ static void test_interrupt_exits(void **state)
     exit->event.bits = VMM_BIT_TIMER | VMM_BIT_CONSOLE | VMM_BIT_STOP;
     expect_entry(0);
     assert_int_equal(world->vmm.machine.pm.status & 0x100, 0x100); // the power button
-    world->kind = VM_EXIT_HYPERCALL;
-    expect_entry(0);
-    assert_int_equal(world->page.gpr[GPR_RAX], ~0ull);
 }
 
 static void test_deaths(void **state)
@@ -234,7 +231,7 @@ static void test_halted_for_good(void **state)
 static void test_run_until_power_off(void **state)
 {
     (void)state;
-    world->script[0] = (struct exit){ .kind = VM_EXIT_HYPERCALL };
+    world->script[0] = (struct exit){ .kind = VM_EXIT_EVENT };
     world->script_length = 1;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(world->runs, 2);

@@ -105,13 +105,8 @@ static enum exit_action exit_hypercall(struct vcpu *v)
         v->arch.gpr[GPR_RAX] = (uint32_t)number; // the upper half is nobody's there: once more
         return EXIT_RESUME;
     }
-    if (number < HYPERCALL_VMM) {
-        v->arch.gpr[GPR_RAX] = ~0ull;
-        return EXIT_SKIP;
-    }
-    vmx_skip(vmread(EXIT_INSN_LEN));
-    v->page->exit.hypercall.number = number;
-    vmx_return(v, VM_EXIT_HYPERCALL);
+    v->arch.gpr[GPR_RAX] = ~0ull;
+    return EXIT_SKIP;
 }
 
 NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
