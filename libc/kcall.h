@@ -223,11 +223,6 @@ static inline int64_t kcall_vcpu_run(handle_t vcpu, uint32_t run, uint64_t *word
     return trap2(SYS_vcpu_run | SYSCALL_RUN_ON, vcpu, run, word);
 }
 
-static inline int64_t kcall_vcpu_kick(handle_t vcpu)
-{
-    return trap1(SYS_vcpu_kick, vcpu);
-}
-
 static inline int64_t kcall_vcpu_intr(handle_t vcpu, uint32_t level)
 {
     return kcall2(SYS_vcpu_intr, vcpu, level);

@@ -67,15 +67,14 @@ enum status {
     X(vm_cpuid, 28)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
     X(vcpu_create, 29)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
     X(vcpu_run, 30)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
-    X(vcpu_kick, 31)      /* vcpu */                                                               \
-    X(vcpu_intr, 32)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 33)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 34)   /* system                        -> RSI = frames checked */              \
-    X(system_stats, 35)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 36)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 37)    /* system, va of struct system_info */                                   \
-    X(system_off, 38)     /* system, status 0..2: powers the machine off */
-#define SYSCALL_COUNT 39
+    X(vcpu_intr, 31)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 32)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 33)   /* system                        -> RSI = frames checked */              \
+    X(system_stats, 34)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 35)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 36)    /* system, va of struct system_info */                                   \
+    X(system_off, 37)     /* system, status 0..2: powers the machine off */
+#define SYSCALL_COUNT 38
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
 // since it returned. It is the one that is named, or this bit is not to be set.

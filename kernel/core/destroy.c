@@ -152,7 +152,7 @@ static bool stopped(struct object *o)
         return true;
     case OBJ_VCPU:
         v = object_as(o, vcpu);
-        vcpu_raise(v, VCPU_WORK_KICK);
+        vcpu_raise(v, VCPU_WORK_EVENT);
         return stop_on_its_core(o);
     case OBJ_SC:
         return sc_end(object_as(o, sc)) && stop_on_its_core(o);

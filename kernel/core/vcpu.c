@@ -65,7 +65,7 @@ void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
 uint64_t vcpu_take_event(struct vcpu *v)
 {
     uint64_t bits = 0;
-    __atomic_fetch_and(&v->work, ~(VCPU_WORK_EVENT | VCPU_WORK_KICK), __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&v->work, ~VCPU_WORK_EVENT, __ATOMIC_SEQ_CST);
     struct event *e = object_to(ref_get(v->event), event);
     if (e) {
         spin_lock(&e->lock);
@@ -197,12 +197,6 @@ SYSCALL(vcpu_run)
     if (unlikely(cpu->work))
         sched_run();
     arch_resume_guest(v);
-}
-
-SYSCALL_ON(vcpu_kick, vcpu, RIGHT_USE)
-{
-    vcpu_raise(vcpu, VCPU_WORK_KICK);
-    return OK;
 }
 
 SYSCALL_ON(vcpu_intr, vcpu, RIGHT_USE)

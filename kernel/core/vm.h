@@ -21,10 +21,9 @@ struct vm {
 // vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
 // keep vcpu_halt() from blocking.
 #define VCPU_WORK_PENDING 1u  // pending_edge or pending_level has new vectors
-#define VCPU_WORK_EVENT   2u  // its event has bits
+#define VCPU_WORK_EVENT   2u  // return to the VMM: its event has bits, or it is being destroyed
 #define VCPU_WORK_INTR    4u  // the INTR line is up
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
-#define VCPU_WORK_KICK    32u // return to the VMM (VM_EXIT_EVENT with no bits)
 #define VCPU_WORK_NMI     64u // an NMI for the guest
 
 struct vcpu {
@@ -65,8 +64,8 @@ NORETURN void vcpu_halt(struct vcpu *v);
 // On its core: leaves the guest, vcpu_run() returns to the VMM: kind is an enum vm_exit_kind, and
 // the rest is in page->exit and `word`.
 NORETURN void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word);
-// On its core, when VCPU_WORK_EVENT or VCPU_WORK_KICK is seen: clears both and takes the bits of
-// its event, for VM_EXIT_EVENT.
+// On its core, when VCPU_WORK_EVENT is seen: clears it and takes the bits of its event, for
+// VM_EXIT_EVENT.
 uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
 void vcpu_woken(struct vcpu *v);

@@ -45,7 +45,6 @@ static const struct {
     [SYS_vm_cpuid] = { "Va", 1, 0 },
     [SYS_vcpu_create] = { "VxMe", 8, 0 },
     [SYS_vcpu_run] = { "v", 40, 0 },
-    [SYS_vcpu_kick] = { "v", 4, 2 },
     [SYS_vcpu_intr] = { "vf", 3, 1 },
     [SYS_vcpu_sregs] = { "vf", 4, 0 },
     [SYS_system_audit] = { "S", 0, 2 },

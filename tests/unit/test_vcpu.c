@@ -68,7 +68,7 @@ static void test_short_way_out_and_in(void **state)
     assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
     assert_true(run_on(&s) == FAKE_BLOCKED);
     assert_int_equal(s.v->arch.entries, 2);
-    assert_int_equal(CALL(0, vcpu_kick, 101), OK);
+    assert_int_equal(CALL(0, event_signal, 100, 2), OK);
     fake_interrupts(1);
     assert_int_equal(s.p.thread->arch.status, VM_EXIT_EVENT);
     // What comes while the VMM works is seen before the guest runs again.
@@ -164,11 +164,6 @@ static void test_event_ends_run(void **state)
     assert_int_equal(fake.state[1], FAKE_USER);
     assert_int_equal(CALL(1, vcpu_run, s.h), VM_EXIT_EVENT);
     assert_int_equal(s.v->page->exit.event.bits, 8);
-    enter(&s);
-    CALL(0, vcpu_kick, 101);
-    fake_interrupts(1);
-    assert_int_equal(fake.state[1], FAKE_USER);
-    assert_int_equal(s.v->page->exit.event.bits, 0);
 }
 
 static void test_halt(void **state)
@@ -338,7 +333,7 @@ static void test_stats(void **state)
     struct vcpu_stats *stats = user_page(0);
     enter(&s);
     fake_advance(3 * MS);
-    CALL(0, vcpu_kick, 101);
+    CALL(0, event_signal, 100, 2);
     fake_interrupts(1);
     fake_advance(MS);
     fake_yield(1);

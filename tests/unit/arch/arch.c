@@ -109,7 +109,7 @@ void arch_resume_guest(struct vcpu *v)
         cr3_use(cpu, &v->object.owner->space);
     if (cpu->guest_space != s && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
-    if (v->work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
+    if (v->work & VCPU_WORK_EVENT) {
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_return(v, VM_EXIT_EVENT, 0);
     }

@@ -177,7 +177,7 @@ void vmx_inject_pending(struct vcpu *v)
         vmx_vlapic_actions(v);
     a->actions &= ~VLAPIC_ACT_IRR;
     v->arch.inject = 1; // until it is done: there are ways to leave in the middle
-    if (work & (VCPU_WORK_EVENT | VCPU_WORK_KICK)) {
+    if (work & VCPU_WORK_EVENT) {
         v->page->exit.event.bits = vcpu_take_event(v);
         vmx_return(v, VM_EXIT_EVENT);
     }
