@@ -64,9 +64,6 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
         return MSR_EFER_REG;
     case MSR_STAR ... MSR_FMASK:
         return MSR_SYSCALL_REG;
-    case MSR_SYSENTER_CS ... MSR_SYSENTER_EIP:
-    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
-        return MSR_CPU;
     default:
         return MSR_VMM;
     }
@@ -102,12 +99,6 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
         return canonical(value) ? MSR_SYSCALL_REG : MSR_GP;
     case MSR_FMASK:
         return value >> 32 ? MSR_GP : MSR_SYSCALL_REG;
-    case MSR_SYSENTER_CS:
-        return MSR_CPU;
-    case MSR_SYSENTER_ESP:
-    case MSR_SYSENTER_EIP:
-    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
-        return canonical(value) ? MSR_CPU : MSR_GP;
     default:
         return MSR_VMM;
     }

@@ -15,7 +15,6 @@ enum msr_result {
     MSR_VMM,      // not one of the kernel's; nothing changed
     MSR_APIC,     // done by the local APIC: look at vlapic->actions (read: *value)
     MSR_TSC,      // write, done: vlapic->tsc_offset changed, tell the CPU
-    MSR_CPU,      // one of msr_passed[]: read or write what the CPU has for the guest
     MSR_SYSCALL_REG, // STAR, LSTAR, CSTAR, FMASK: kept by the caller. Write: the value is good
     // EFER: kept by the caller. Write: no reserved bit is set; the caller still refuses (#GP) a
     // change of LME while CR0.PG is set, and keeps LMA as it is.
@@ -32,7 +31,8 @@ struct msr_state {
     uint64_t tsc_adjust;
 };
 
-// MSRs that the guest reads and writes without an exit; the CPU or the caller switches them.
+// MSRs that the guest reads and writes without an exit, so that they come to nobody here; the CPU
+// or the caller switches them.
 #define MSR_PASSED_COUNT 6
 extern const uint32_t msr_passed[MSR_PASSED_COUNT];
 
