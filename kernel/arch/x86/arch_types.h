@@ -85,8 +85,8 @@ struct arch_space {
 };
 
 struct arch_vm {
-    struct hpa apic_page;       // APIC-access page: the first of a run of frames
-    struct cpuid_table *cpuid; // the others of it
+    struct hpa apic_page; // APIC-access page
+    struct cpuid_table cpuid;
 };
 
 struct arch_vcpu {

@@ -2,22 +2,18 @@
 // VMs and vCPUs, the part that is x86 but no vendor's: CPUID, MSIs, the seam's callers.
 #include "kernel/arch/x86/x86.h"
 
-// The APIC-access page and the CPUID policy.
-#define VM_FRAMES (1 + (sizeof(struct cpuid_table) + PAGE_SIZE - 1) / PAGE_SIZE)
-// With them the frames of its one vCPU are paid for: VMCS, virtual-APIC page, FPU.
-#define VM_COST ((VM_FRAMES + 3) * PAGE_SIZE)
+// The APIC-access page; and the frames of its one vCPU: VMCS, virtual-APIC page, FPU.
+#define VM_COST (4 * PAGE_SIZE)
 
 enum status arch_vm_init(struct vm *vm)
 {
     if (!process_charge(vm->space.payer, VM_COST))
         return ERR_QUOTA;
-    if (!frames_alloc_kernel(VM_FRAMES, vm->object.id, &vm->arch.apic_page)) {
+    if (!frames_alloc_kernel(1, vm->object.id, &vm->arch.apic_page)) {
         process_uncharge(vm->space.payer, VM_COST);
         return ERR_MEMORY;
     }
-    uint8_t *page = arch_ptr(vm->arch.apic_page);
-    __builtin_memset(page, 0, VM_FRAMES * PAGE_SIZE);
-    vm->arch.cpuid = (void *)(page + PAGE_SIZE);
+    __builtin_memset(arch_ptr(vm->arch.apic_page), 0, PAGE_SIZE);
     enum status status = hvm->vm_init(vm);
     if (status != OK)
         arch_vm_free(vm);
@@ -26,13 +22,13 @@ enum status arch_vm_init(struct vm *vm)
 
 void arch_vm_free(struct vm *vm)
 {
-    frames_free_kernel(vm->arch.apic_page, VM_FRAMES);
+    frames_free_kernel(vm->arch.apic_page, 1);
     process_uncharge(vm->space.payer, VM_COST);
 }
 
 enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
 {
-    struct cpuid_table *t = vm->arch.cpuid;
+    struct cpuid_table *t = &vm->arch.cpuid;
     if (copy_from_user(p, t, va, sizeof(*t)) && cpuid_accept(t, features.xcr0))
         return OK;
     __builtin_memset(t, 0, sizeof(*t));

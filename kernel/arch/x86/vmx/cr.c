@@ -62,7 +62,7 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
 {
     uint64_t value = (v->page->gpr[GPR_RAX] & 0xffffffff) | v->page->gpr[GPR_RDX] << 32;
     if ((uint32_t)v->page->gpr[GPR_RCX] != 0 ||
-        !cpuid_xcr0_valid(v->vm->arch.cpuid, value))
+        !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
         return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
     v->arch.xcr0 = value;
     vmx_fpu_uses(v, value);

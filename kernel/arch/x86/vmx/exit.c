@@ -226,7 +226,7 @@ static __attribute__((noinline)) uint64_t *exit_cpuid_rare(struct vcpu *v)
 
 static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
 {
-    if (unlikely(!cpuid_emulate(v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
         return exit_cpuid_rare(v);
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);

@@ -24,7 +24,7 @@ static void write_cr4_fields(struct vcpu *v, uint64_t cr4)
 static bool load_pdptes(struct vcpu *v, uint64_t cr3)
 {
     uint64_t at = cr3 & 0xffffffe0, left, pdpte[4];
-    uint64_t reserved = ~0ull << v->vm->arch.cpuid->address_bits | 0x1e6;
+    uint64_t reserved = ~0ull << v->vm->arch.cpuid.address_bits | 0x1e6;
     struct hpa hpa;
     uint8_t prot;
     if (!arch_walk(&v->vm->space, at, &hpa, &prot, &left))
@@ -64,7 +64,7 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vmread(GUEST_CR4), cr0 = vmread(GUEST_CR0), efer = vmread(GUEST_EFER);
-    uint64_t allowed = v->vm->arch.cpuid->cr4;
+    uint64_t allowed = v->vm->arch.cpuid.cr4;
     const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
     if (value & ~(allowed & ~CR4_VMXE))
         return false;
@@ -85,7 +85,7 @@ bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vmread(GUEST_EFER);
-    if (value & ~(v->vm->arch.cpuid->efer | EFER_LMA))
+    if (value & ~(v->vm->arch.cpuid.efer | EFER_LMA))
         return false;
     if (((value ^ old) & EFER_LME) && (vmread(GUEST_CR0) & CR0_PG))
         return false;
@@ -161,10 +161,10 @@ static void write_all(struct vcpu *v, struct vcpu_sregs *s)
     s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;
-    s->efer = (s->efer & v->vm->arch.cpuid->efer) | (lma ? EFER_LMA : 0);
+    s->efer = (s->efer & v->vm->arch.cpuid.efer) | (lma ? EFER_LMA : 0);
     move_plain(s, true);
     write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
-    uint64_t cr4 = s->cr4 & v->vm->arch.cpuid->cr4 & ~CR4_VMXE;
+    uint64_t cr4 = s->cr4 & v->vm->arch.cpuid.cr4 & ~CR4_VMXE;
     write_cr4_fields(v, cr4);
     vmwrite(GUEST_CR0, ((s->cr0 & 0xffffffff & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET));
     vmwrite(CR0_SHADOW, s->cr0 | CR0_ET);

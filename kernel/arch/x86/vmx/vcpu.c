@@ -28,7 +28,7 @@ void vmx_flush_guest(struct space *s)
 static void write_fields(struct vcpu *v)
 {
     // OSXSAVE and PKE show in CPUID: their changes must be seen.
-    uint64_t cr4_mask = ~v->vm->arch.cpuid->cr4 | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
+    uint64_t cr4_mask = ~v->vm->arch.cpuid.cr4 | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
                         CR4_PKE;
     const struct { enum vmcs_field field; uint64_t value; } fields[] = {
         { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
@@ -152,7 +152,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 cpuid_timer_ratio(clock_tsc_hz), 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
-    msr_init(&v->arch.msrs, &v->arch.vlapic, v->vm->arch.cpuid);
+    msr_init(&v->arch.msrs, &v->arch.vlapic, &v->vm->arch.cpuid);
     cpuid_vcpu_update(&v->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base);
     cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
 }
