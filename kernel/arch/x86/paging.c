@@ -287,32 +287,24 @@ bool arch_walk(struct space *s, uint64_t address, struct hpa *hpa, uint8_t *prot
 bool arch_space_next(struct space *s, uint64_t *cursor, struct audit_item *item)
 {
     const struct pt_format *f = format_of(s);
-    uint64_t address = align_down(*cursor, PAGE_SIZE), given = *cursor & 0xfff;
+    uint64_t address = align_down(*cursor, PAGE_SIZE);
+    unsigned l = 3 - (unsigned)(*cursor - address);
     if (address >= f->limit)
         return false;
-    uint64_t *table = arch_ptr(s->arch.root), e;
-    unsigned l = 3;
-    for (;; l--, table = table_of(e)) {
-        e = table[index_at(address, l)];
-        if (!(e & f->present) || is_leaf(e, l))
-            break;
-        if (is_aligned(address, span(l)) && 3 - l >= given) {
-            *item = (struct audit_item){ HPA(e & PTE_ADDRESS), PAGE_SIZE, true, address, 0 };
-            *cursor = address | (4 - l);
-            return true;
-        }
-    }
-    *item = (struct audit_item){ HPA(e & PTE_ADDRESS & ~(span(l) - 1)), span(l), false,
-                                 align_down(address, span(l)), 0 };
-    *cursor = item->address + span(l);
-    if (e & f->present)
+    while (l && !is_aligned(address, span(l))) // those above begin before: they were given
+        l--;
+    const uint64_t *e = entry_find(s, address, l, &l);
+    bool used = *e & f->present, table = used && !is_leaf(*e, l);
+    address = align_down(address, span(l));
+    *item = (struct audit_item){ HPA(*e & PTE_ADDRESS), PAGE_SIZE, table, address, 0 };
+    *cursor = address | (4 - l);
+    if (table)
         return true;
-    unsigned first = index_at(address, l), end = first + 1;
-    while (end < 512 && !table[end])
-        end++;
-    item->bytes = 0;
-    item->empty = end - first;
-    *cursor = item->address + item->empty * span(l);
+    item->frame.v &= ~(span(l) - 1);
+    item->bytes = used ? span(l) : 0;
+    while (!used && index_at(address, l) + item->empty < 512 && !e[item->empty])
+        item->empty++;
+    *cursor = address + (used ? 1 : item->empty) * span(l);
     return true;
 }
 
