@@ -71,6 +71,9 @@ static void registers_of_the_cpu(void **state)
     assert_int_equal(wr(0xc0000082, 0xffffffff81000000), MSR_SYSCALL_REG);
     assert_int_equal(wr(0xc0000082, 1ull << 63), MSR_GP);
     assert_int_equal(wr(0xc0000083, 1ull << 47), MSR_GP);
+    assert_int_equal(wr(0xc0000083, 0xffff800000000000), MSR_SYSCALL_REG);
+    assert_int_equal(wr(0xc0000083, 0x7fffffffffff), MSR_SYSCALL_REG);
+    assert_int_equal(wr(0xc0000083, 0xfffe800000000000), MSR_GP);
     assert_int_equal(wr(0xc0000084, 0x257fd5), MSR_SYSCALL_REG);
     assert_int_equal(wr(0xc0000084, 1ull << 32), MSR_GP);
     assert_int_equal(rd_result(0xc0000081), MSR_SYSCALL_REG);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // RDMSR and WRMSR of a guest ("Model-Specific Registers"): those that the CPU or the kernel must
-// hold, and what may be written to them. All others are the VMM's.
+// hold, and what may be written to them; those of msr_passed[] never come here. All others are the
+// VMM's.
 //
 // struct msr_state belongs to its vCPU and is touched on its core only; no lock. Registers that the
 // CPU itself must hold stay with the caller: the result says which, after all checks.
