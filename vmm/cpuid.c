@@ -119,15 +119,15 @@ struct maker {
 };
 
 // Subleaves are added in order, from 0, and nothing else between them.
-static void add(struct maker *p, uint32_t leaf, uint32_t sub, struct cpuid_regs regs,
+static void add(struct maker *m, uint32_t leaf, uint32_t sub, struct cpuid_regs regs,
                 enum cpuid_live live)
 {
-    struct cpuid_slot *slot = &p->table->slot[cpuid_slot(leaf)];
+    struct cpuid_slot *slot = &m->table->slot[cpuid_slot(leaf)];
     if (sub == 0)
-        slot->at = (uint16_t)(p->count * sizeof(p->table->entry[0]));
+        slot->at = (uint16_t)(m->count * sizeof(m->table->entry[0]));
     if (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd)
         slot->subs = (uint16_t)(sub + 1);
-    p->table->entry[p->count++] = (struct cpuid_entry){
+    m->table->entry[m->count++] = (struct cpuid_entry){
         regs, leaf, sub, (uint32_t)live * sizeof(struct cpuid_regs), 0,
     };
 }
@@ -174,10 +174,10 @@ static uint64_t xcr0_allowed(const struct cpuid_facts *f)
     return x & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU);
 }
 
-static void add_leaves(struct maker *p, const struct cpuid_facts *f)
+static void add_leaves(struct maker *m, const struct cpuid_facts *f)
 {
     uint64_t named_hz = (uint16_t)host(f, 0x16, 0).eax * UINT64_C(1000000);
-    uint32_t have = (uint32_t)p->xcr0;
+    uint32_t have = (uint32_t)m->xcr0;
     if (host(f, 1, 0).ecx & L1C_PCID && host(f, 7, 0).ebx & L7B_INVPCID)
         have |= NEED_BOTH;
     for (uint32_t i = 0; i < ARRAY_SIZE(leaves); i++) {
@@ -195,52 +195,52 @@ static void add_leaves(struct maker *p, const struct cpuid_facts *f)
         }
         struct cpuid_regs s = leaves[i].set;
         r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };
-        add(p, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
+        add(m, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
     }
 }
 
 // "Deterministic Cache Parameters".
-static void add_caches(struct maker *p, const struct cpuid_facts *f)
+static void add_caches(struct maker *m, const struct cpuid_facts *f)
 {
     for (uint32_t sub = 0; sub < 6; sub++) {
         struct cpuid_regs r = host(f, 4, sub);
         if (!(r.eax & 0x1f))
             return;
         r.eax &= 0x3fff; // shared with nobody
-        add(p, 4, sub, r, CPUID_LIVE_NONE);
+        add(m, 4, sub, r, CPUID_LIVE_NONE);
     }
 }
 
-static void add_xsave(struct maker *p, const struct cpuid_facts *f)
+static void add_xsave(struct maker *m, const struct cpuid_facts *f)
 {
-    if (!p->xcr0)
+    if (!m->xcr0)
         return;
-    struct cpuid_regs r = { (uint32_t)p->xcr0, 0, xsave_size(f, p->xcr0, false),
-                            (uint32_t)(p->xcr0 >> 32) };
-    add(p, 0xd, 0, r, CPUID_LIVE_XSAVE);
+    struct cpuid_regs r = { (uint32_t)m->xcr0, 0, xsave_size(f, m->xcr0, false),
+                            (uint32_t)(m->xcr0 >> 32) };
+    add(m, 0xd, 0, r, CPUID_LIVE_XSAVE);
     r = (struct cpuid_regs){ host(f, 0xd, 1).eax & LD1A_KEEP, 0, 0, 0 };
     if (!xsave_sound(f, true))
         r.eax &= ~LD1A_XSAVEC;
-    add(p, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
+    add(m, 0xd, 1, r, r.eax & LD1A_XSAVEC ? CPUID_LIVE_XSAVEC : CPUID_LIVE_NONE);
     for (uint32_t i = 2; i < XCR0_COMPONENTS; i++) {
         r = host(f, 0xd, i);
-        if (!(p->xcr0 & B(i)))
+        if (!(m->xcr0 & B(i)))
             r = (struct cpuid_regs){ 0 };
         // ECX: alignment; none is a supervisor state.
-        add(p, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
+        add(m, 0xd, i, masked(r, (struct cpuid_regs){ ALL, ALL, 2, 0 }), CPUID_LIVE_NONE);
     }
 }
 
 // "Time Stamp Counter and Nominal Core Crystal Clock", "Processor Frequency". The crystal runs at
 // the TSC's own frequency (halved only where that does not fit 32 bits): crystal times ratio is
 // then the TSC exactly, also for those who compute in kHz, and so is the APIC timer's arithmetic.
-static void add_clock(struct maker *p, uint64_t tsc_hz)
+static void add_clock(struct maker *m, uint64_t tsc_hz)
 {
     uint64_t mhz = (tsc_hz + 500000) / 1000000;
     uint32_t ratio = cpuid_timer_ratio(tsc_hz), crystal = (uint32_t)((tsc_hz + ratio / 2) / ratio);
 
-    add(p, 0x15, 0, (struct cpuid_regs){ 1, ratio, crystal, 0 }, CPUID_LIVE_NONE);
-    add(p, 0x16, 0, (struct cpuid_regs){ (uint16_t)mhz, (uint16_t)mhz, 100, 0 },
+    add(m, 0x15, 0, (struct cpuid_regs){ 1, ratio, crystal, 0 }, CPUID_LIVE_NONE);
+    add(m, 0x16, 0, (struct cpuid_regs){ (uint16_t)mhz, (uint16_t)mhz, 100, 0 },
         CPUID_LIVE_NONE);
 }
 
