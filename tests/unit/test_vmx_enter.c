@@ -20,6 +20,7 @@
 uint64_t fake_vmcs[FAKE_FIELDS], fake_dr6;
 struct mitigations mitigations;
 static struct cpu cpu;
+static struct thread thread[2]; // of each
 static struct process owner[2]; // of two VMs, with one vCPU each
 static struct vm vm[2];
 static struct vcpu vcpu[2];
@@ -87,6 +88,7 @@ static int setup(void **state)
 static void enter(struct vcpu *v)
 {
     int how = setjmp(out);
+    cpu.current = &thread[v - vcpu];
     if (how == 0)
         vmx_resume(v);
     assert_int_equal(how, 1);
@@ -104,8 +106,10 @@ static void an_exit_lands_in_the_vmm(void **state)
     enter(&vcpu[0]); // its own VMM ran: nothing to do
     assert_int_equal(loads, 1);
     cpu.space = &owner[1].space;
+    cpu.arch.ready = NULL; // as context_leave() does
     enter(&vcpu[0]);
     cpu.space = NULL;
+    cpu.arch.ready = NULL;
     enter(&vcpu[0]);
     assert_int_equal(loads, 3);
     enter(&vcpu[1]);

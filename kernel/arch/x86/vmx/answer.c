@@ -57,23 +57,29 @@ void vmx_entry_failed(struct vcpu *v)
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }
 
-void vmx_resume(struct vcpu *v)
+static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 {
-    struct cpu *cpu = this_cpu();
     struct space *s = &v->vm->space;
     vmx_load(v);
     if (unlikely(cpu->space != &v->object.owner->space))
         cr3_use(cpu, &v->object.owner->space); // what the next exit loads
     if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
         space_sync(s, cpu->id);
-    if (v->work | v->arch.inject | v->arch.halted)
-        vmx_inject_pending(v);
     fpu_use_vcpu(cpu, v);
     context_load(cpu, v);
     if (v->arch.efer & EFER_SCE)
         context_syscall_msrs(cpu, v);
     cpu->arch.tr_stale = 1; // from the next exit on
     cpu->arch.ready = cpu->current;
+}
+
+void vmx_resume(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    if (unlikely(cpu->arch.ready != cpu->current))
+        load_all(cpu, v);
+    if (v->work | v->arch.inject | v->arch.halted)
+        vmx_inject_pending(v);
     vmx_enter(v);
 }
 
