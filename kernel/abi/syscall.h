@@ -121,6 +121,9 @@ enum syscall_number {
 #define HANDLE_SELF 1
 #define HANDLE_MAX  512
 
+// So many timers may be a thread's.
+#define THREAD_TIMERS 32
+
 // sc_create: when its share is used up, it goes on as best effort.
 #define SC_SOFT 1
 

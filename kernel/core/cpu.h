@@ -31,7 +31,8 @@ struct cpu {
     struct sc *sc;             // that of `current`, which is charged; NULL while idle
     uint32_t id;               // 0 is the boot core
     uint32_t work;             // CPU_WORK_*
-    uint64_t deadline;         // TSC: first of timers, quantum and refill; every exit compares it
+    uint64_t deadline;         // TSC: first of alarms, `sc`'s timers, quantum and refill; every
+                               // exit compares it
     uint64_t armed;            // TSC the hardware timer is set to; never later than `deadline`
     uint64_t switch_tsc;       // when `sc` was last charged
     uint64_t quantum_end;      // of `sc`
@@ -39,9 +40,8 @@ struct cpu {
 
     struct list queue[LEVEL_COUNT]; // struct sc.link; the one that runs is the first of its level
     uint32_t queue_bits;       // levels that are not empty
-    uint64_t run_limit;        // TSC when `current` must be looked at: end of quantum or refill
     uint64_t quantum;          // TSC ticks
-    struct timer *timers;      // the first of the heap: that with the next deadline
+    struct timer *alarms;      // the first of the heap of its contexts'
 
     struct thread *remote_wake; // atomic: pushed by other cores, linked by thread->remote_next
     struct thread *woken;       // taken from there, and not looked at yet

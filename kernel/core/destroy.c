@@ -86,9 +86,11 @@ void destroy_abandon(struct thread *t)
 // The core that its use is on; only that core can change it.
 static uint32_t core_of(struct object *o)
 {
+    const struct thread *home;
     switch (o->type) {
     case OBJ_TIMER:
-        return __atomic_load_n(&object_as(o, timer_object)->timer.core, __ATOMIC_ACQUIRE);
+        home = object_as(o, timer_object)->home;
+        return home ? __atomic_load_n(&home->core, __ATOMIC_ACQUIRE) : this_cpu()->id;
     case OBJ_SC:
         return object_as(o, sc)->core;
     default:
@@ -103,10 +105,12 @@ static void stop_here(struct object *o)
         return;
     switch (o->type) {
     case OBJ_TIMER:
-        timer_arm(&object_as(o, timer_object)->timer, 0);
+        if (object_as(o, timer_object)->home)
+            timer_leave(object_as(o, timer_object));
         break;
     case OBJ_SC:
-        timer_arm(&object_as(o, sc)->timer, 0);
+        if (!sc_stop(this_cpu(), object_as(o, sc)))
+            return;
         break;
     case OBJ_VCPU:
         if (!vcpu_stop(object_as(o, vcpu)))
@@ -254,9 +258,6 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         list_remove(&object_as(o, vcpu)->all);
         object_as(o, vcpu)->page_memory->pins--;
         object_as(o, vcpu)->vm->vcpu = NULL;
-        return OP_DONE;
-    case OBJ_TIMER:
-        list_remove(&object_as(o, timer_object)->in_thread);
         return OP_DONE;
     case OBJ_SC:
         sc_release(object_as(o, sc));

@@ -138,6 +138,6 @@ SYSCALL(event_wait)
     t->state = THREAD_BLOCKED;
     spin_unlock(&e->lock);
     if (a2)
-        timer_arm(&t->wait_timer, a2);
+        timer_arm(&t->wait_timer, t->sc, a2);
     sched_run();
 }

@@ -41,8 +41,8 @@ static inline void grace_idle(struct cpu *cpu)
     __atomic_store_n(&cpu->outside, 1, __ATOMIC_RELEASE);
 }
 
-// First thing in an interrupt from the kernel. Had the core halted?
-static inline bool grace_awake(struct cpu *cpu)
+// First thing in an interrupt that ends that.
+static inline void grace_awake(struct cpu *cpu)
 {
-    return cpu->outside && __atomic_exchange_n(&cpu->outside, 0, __ATOMIC_SEQ_CST);
+    (void)__atomic_exchange_n(&cpu->outside, 0, __ATOMIC_SEQ_CST);
 }

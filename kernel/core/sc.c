@@ -19,6 +19,15 @@ void sc_unqueue(struct cpu *cpu, struct sc *s)
         cpu->queue_bits &= ~(1u << s->level);
 }
 
+static void alarm_set(struct cpu *cpu, struct sc *s, uint64_t deadline)
+{
+    if (s->alarm.deadline)
+        heap_remove(&cpu->alarms, &s->alarm);
+    s->alarm.deadline = deadline;
+    if (deadline)
+        heap_insert(&cpu->alarms, &s->alarm);
+}
+
 static struct sc_refill *refill_at(struct sc *s, unsigned i)
 {
     return &s->refill[(s->first + i) % SC_REFILLS];
@@ -60,13 +69,9 @@ static void refill_next(struct sc *s)
 
 // It slept: what it has used comes back a period after it began to, and all that it may use now
 // counts from now on.
-static inline __attribute__((always_inline)) void refill_wake(struct sc *s, uint64_t now)
+static __attribute__((noinline)) void refill_wake_anew(struct sc *s, uint64_t now)
 {
-    if (s->left <= 0)
-        refill_next(s);
     const struct sc_refill *head = refill_first(s);
-    if (head->when >= now)
-        return;
     uint64_t usable = (uint64_t)s->left, used = head->amount - usable;
     if (used)
         refill_push(s, head->when + s->period, used);
@@ -79,39 +84,68 @@ static inline __attribute__((always_inline)) void refill_wake(struct sc *s, uint
     s->left = (int64_t)usable;
 }
 
-// It has ready threads and is in no queue: into that of its level, or to wait for its refill.
-static inline __attribute__((always_inline)) bool
+// Of one that has slept but a moment, what it has used and what it has not would come back as one,
+// at the later time: then it stays one.
+static inline __attribute__((always_inline)) void refill_wake(struct sc *s, uint64_t now)
+{
+    if (unlikely(s->left <= 0))
+        refill_next(s);
+    struct sc_refill *head = refill_first(s);
+    if (head->when >= now)
+        return;
+    if (unlikely((head->when ^ now) >> s->grain) ||
+        (s->refills > 1 && refill_at(s, 1)->when <= now))
+        refill_wake_anew(s, now);
+    else
+        head->when = now;
+}
+
+// It is awake and in no queue: into that of its level, or to wait for its refill.
+static inline __attribute__((always_inline)) void
 place(struct cpu *cpu, struct sc *s, uint64_t now, bool front)
 {
     bool has_time = s->rate == LEVEL_BEST_EFFORT || refill_first(s)->when <= now;
-    if (!has_time && !s->timer.deadline)
-        timer_arm(&s->timer, refill_first(s)->when);
+    if (!has_time && !s->alarm.deadline)
+        alarm_set(cpu, s, refill_first(s)->when);
     if (!has_time && !s->soft)
-        return false;
+        return;
     s->level = has_time ? s->rate : LEVEL_BEST_EFFORT;
     sc_queue(cpu, s, front && s->level != LEVEL_BEST_EFFORT);
-    return true;
 }
 
-// Does it run before the one that runs, or limit its turn?
-static void look_again(struct cpu *cpu, struct sc *s, bool front, uint64_t now)
+// Does it run before the one that runs? Else its alarm, or the end of that one's turn, may be next.
+static inline __attribute__((always_inline)) void
+look_again(struct cpu *cpu, struct sc *s, bool front, uint64_t now)
 {
-    if (!cpu->sc || s->level > cpu->sc->level ||
-        (front && s->level == cpu->sc->level && s->level != LEVEL_BEST_EFFORT))
+    const struct sc *runs = cpu->sc;
+    if (!list_empty(&s->link) &&
+        (!runs || s == runs || s->level > runs->level ||
+         (front && s->level == runs->level && s->level != LEVEL_BEST_EFFORT)))
         cpu->work |= CPU_WORK_RESCHED;
-    else if (s->level == cpu->sc->level)
+    else
         sched_refresh_deadline(cpu, now);
 }
 
 // One with a share that slept goes before its equals: it demands no more by that, and they were
 // promised no more than what it leaves.
-void sc_wake(struct cpu *cpu, struct sc *s)
+inline void sc_wake(struct cpu *cpu, struct sc *s, uint64_t now)
 {
-    uint64_t now = arch_now();
+    s->awake = 1;
+    if (s->alarm.deadline)
+        alarm_set(cpu, s, 0);
     if (s->rate != LEVEL_BEST_EFFORT)
         refill_wake(s, now);
-    if (place(cpu, s, now, true))
-        look_again(cpu, s, true, now);
+    place(cpu, s, now, true);
+    look_again(cpu, s, true, now);
+}
+
+void sc_sleep(struct cpu *cpu, struct sc *s)
+{
+    s->awake = 0;
+    s->quantum_left = 0;
+    sc_unqueue(cpu, s);
+    if (s->timers || s->alarm.deadline)
+        alarm_set(cpu, s, s->timers ? s->timers->deadline : 0);
 }
 
 void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now)
@@ -123,35 +157,23 @@ void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now)
     place(cpu, s, now, false);
 }
 
-void sc_refilled(struct sc *s, uint64_t now)
+void sc_refilled(struct cpu *cpu, struct sc *s, uint64_t now)
 {
-    struct cpu *cpu = this_cpu();
-    if (list_empty(&s->ready))
-        return; // see sc_wake()
     if (!list_empty(&s->link))
         sc_unqueue(cpu, s); // it ran as best effort
-    if (!place(cpu, s, now, false))
-        return;
-    if (s == cpu->sc)
-        cpu->work |= CPU_WORK_RESCHED;
-    else
-        look_again(cpu, s, false, now);
+    place(cpu, s, now, false);
+    look_again(cpu, s, false, now);
 }
 
-__attribute__((cold, noinline)) void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks)
+bool sc_stop(struct cpu *cpu, struct sc *s)
 {
-    sched_not_charged(cpu, ticks);
-    if (!s)
-        return;
-    s->ran += (int64_t)ticks;
-    if (s->rate == LEVEL_BEST_EFFORT) {
-        uint64_t turn = s->quantum_left ? s->quantum_left : cpu->quantum;
-        s->quantum_left = turn > ticks ? turn - ticks : 1;
-        return;
-    }
-    if (list_empty(&s->ready)) // asleep still, so its refill counts from now on
-        refill_wake(s, arch_now());
-    s->left -= (int64_t)ticks;
+    if (s == cpu->sc)
+        return false;
+    if (!list_empty(&s->link))
+        sc_unqueue(cpu, s);
+    alarm_set(cpu, s, 0);
+    s->awake = 0;
+    return true;
 }
 
 bool sc_end(struct sc *s)
@@ -199,7 +221,6 @@ struct sc *sc_make(struct process *owner, uint32_t core, uint32_t share, uint64_
     list_init(&s->link);
     list_init(&s->ready);
     list_init(&s->threads);
-    timer_init(&s->timer, TIMER_SC, s->core);
     cpus[core]->promised += share;
     return s;
 }

@@ -13,13 +13,15 @@
 #include "kernel/core/cpu.h"
 #include "kernel/core/object.h"
 
-enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_SC, TIMER_VLAPIC };
+enum timer_kind { TIMER_EVENT, TIMER_WAIT, TIMER_VLAPIC };
 
-struct timer { // in the heap cpu->timers of core `core`; only that core touches it
+// A context's are in its heap, which its core alone touches. It looks there when the context runs;
+// for one that sleeps, its `alarm` is in the core's heap.
+struct timer {
     struct timer *up, *left, *right;
+    struct sc *sc;     // in whose heap it is; NULL: in none
     uint64_t deadline; // TSC; 0: not armed
     uint8_t rank, kind;
-    uint8_t core;      // changes on that core, under kernel_lock, when its thread leaves
 };
 
 #define SC_REFILLS 16u // a power of two, and more than sc.c can need
@@ -32,7 +34,8 @@ struct sc {
     uint8_t rate;          // the level of its share; LEVEL_BEST_EFFORT: it has none
     uint8_t level;         // at which it runs now
     uint8_t soft;          // without time it goes on as best effort
-    struct list link;      // in cpu->queue[level]: it has ready threads, and time
+    uint8_t awake;         // it has ready threads, or timers that are due; else nobody looks at it
+    struct list link;      // in cpu->queue[level]: it is awake, and has time
     struct list ready;     // struct thread.queue; while the context runs, `current` is the first
     int64_t left;          // of the first refill
     uint64_t quantum_left; // after it was preempted; 0: a whole one
@@ -41,7 +44,8 @@ struct sc {
     uint8_t grain;         // refills within 1 << grain ticks become one
     uint8_t first, refills;
     struct sc_refill refill[SC_REFILLS]; // a ring, sorted; the last at most a period later
-    struct timer timer;    // when the first refill comes, while threads wait for it
+    struct timer *timers;  // its threads'; the one with the next deadline
+    struct timer alarm;    // in cpu->alarms: awake, when its refill comes; asleep, its next timer
     uint32_t share;        // in 1/1000 of the core
     uint32_t users;        // live threads that are on it or on the way to it
     struct list threads;   // struct thread.in_sc
@@ -60,14 +64,19 @@ static inline bool sc_is_spent(const struct sc *s)
     return s->level != LEVEL_BEST_EFFORT && s->left <= 0;
 }
 
+static inline bool timers_due(const struct sc *s, uint64_t now)
+{
+    return s->timers && s->timers->deadline <= now;
+}
+
 // sc.c, on its core
 void sc_queue(struct cpu *cpu, struct sc *s, bool front);   // at its level
 void sc_unqueue(struct cpu *cpu, struct sc *s);
-void sc_wake(struct cpu *cpu, struct sc *s);                // its first thread became ready
+void sc_wake(struct cpu *cpu, struct sc *s, uint64_t now);  // it slept: let it run when it can
+void sc_sleep(struct cpu *cpu, struct sc *s);               // nothing is ready
 void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now); // sc_is_spent(): the next refill
-void sc_refilled(struct sc *s, uint64_t now);               // its timer
-// These ticks, in which another ran, were spent for it; NULL: for nobody.
-void sc_pays(struct cpu *cpu, struct sc *s, uint64_t ticks);
+void sc_refilled(struct cpu *cpu, struct sc *s, uint64_t now); // awake, its alarm
+bool sc_stop(struct cpu *cpu, struct sc *s); // its threads are gone; false: it is being left yet
 // kernel_lock held:
 bool sc_end(struct sc *s); // is destroyed: its threads die, for they have no time; true: they have
 void sc_release(struct sc *s);                              // is freed

@@ -2,26 +2,28 @@
 // The scheduler of one core; each core runs it on its own queues and needs no lock.
 //
 // A thread is RUNNABLE (ready in its scheduling context), BLOCKED until thread_ready() says
-// otherwise, MOVING between two contexts, NEW or DEAD. A context with ready threads and with time
-// is in the queue of its level, else in none; it waits for its refill with all its threads, as one.
-// The context that runs stays first in its level, and `current` first in its context, until pick()
-// looks again. Whatever may change the choice sets CPU_WORK_RESCHED, and the way out of the kernel
-// comes here. No step depends on how many threads or contexts there are.
+// otherwise, MOVING between two contexts, NEW or DEAD. A context that is awake and has time is in
+// the queue of its level, else in none; it waits for its refill with all its threads, as one. Its
+// timers that are due are its first work when it runs. The context that runs stays first in its
+// level, and `current` first in its context, until pick() looks again. Whatever may change the
+// choice sets CPU_WORK_RESCHED, and the way out of the kernel comes here. No step depends on how
+// many threads or contexts there are.
 #include "kernel/core/arch.h"
 #include "kernel/core/grace.h"
 
 #define DRAIN_MAX 16 // threads looked at in one go, as long as no lock is needed for one
+#define ALARM_MAX 16 // contexts woken in one go
+#define TIMER_MAX 8  // timers that end in one go
 
 void sched_init_cpu(struct cpu *cpu)
 {
     for (unsigned i = 0; i < LEVEL_COUNT; i++)
         list_init(&cpu->queue[i]);
-    cpu->timers = NULL;
+    cpu->alarms = NULL;
     cpu->queue_bits = 0;
     cpu->current = NULL;
     cpu->deadline = UINT64_MAX;
     cpu->armed = UINT64_MAX;
-    cpu->run_limit = UINT64_MAX;
     cpu->quantum = arch_tsc_hz() / 1000000 * QUANTUM_US;
     cpu->switch_tsc = arch_now();
 }
@@ -49,23 +51,24 @@ void sched_not_charged(struct cpu *cpu, uint64_t ticks)
 // Is it alone in its list? (Then both its links are the list's head.)
 static inline bool alone(const struct list *l) { return l->next == l->prev; }
 
+// Does another wait for the end of its quantum, or of its thread's?
+static inline bool has_peers(const struct sc *s) { return !(alone(&s->link) && alone(&s->ready)); }
+
 // The hardware timer is written only when it would come too late: one that comes too early finds
-// nothing to do and is set again then. With RESCHED set pick() comes next, and does it.
-static inline void set_deadline(struct cpu *cpu, uint64_t now)
+// nothing to do and is set again then.
+static inline void set_deadline(struct cpu *cpu, const struct sc *s, uint64_t now)
 {
-    const struct sc *s = cpu->sc;
     uint64_t limit = UINT64_MAX;
-    if (cpu->work & CPU_WORK_RESCHED)
-        return;
-    if (s && cpu->current) {
+    if (s) {
         if (s->level != LEVEL_BEST_EFFORT)
             limit = cpu->switch_tsc + (uint64_t)s->left;
-        if (cpu->quantum_end < limit && !(alone(&s->link) && alone(&cpu->current->queue)))
+        if (cpu->quantum_end < limit && has_peers(s))
             limit = cpu->quantum_end;
+        if (s->timers)
+            limit = min_u64(limit, s->timers->deadline);
     }
-    cpu->run_limit = limit;
-    if (cpu->timers)
-        limit = min_u64(limit, cpu->timers->deadline);
+    if (cpu->alarms)
+        limit = min_u64(limit, cpu->alarms->deadline);
     cpu->deadline = limit;
     if (unlikely(limit < cpu->armed || cpu->armed <= now)) {
         cpu->armed = limit;
@@ -73,24 +76,24 @@ static inline void set_deadline(struct cpu *cpu, uint64_t now)
     }
 }
 
-void sched_refresh_deadline(struct cpu *cpu, uint64_t now) { set_deadline(cpu, now); }
+// With RESCHED set pick() comes next, and does it.
+void sched_refresh_deadline(struct cpu *cpu, uint64_t now)
+{
+    if (!(cpu->work & CPU_WORK_RESCHED))
+        set_deadline(cpu, cpu->sc, now);
+}
 
 void sched_ready(struct cpu *cpu, struct thread *t)
 {
     struct sc *s = t->sc;
-    bool slept = list_empty(&s->ready);
     t->state = THREAD_RUNNABLE;
     if (!list_empty(&t->queue))
         return; // `current`, which was about to wait
     list_push_back(&s->ready, &t->queue);
-    if (s != cpu->sc) {
-        if (slept)
-            sc_wake(cpu, s);
-    } else if (cpu->current) {
-        set_deadline(cpu, arch_now()); // now its quantum counts
-    } else {
-        cpu->work |= CPU_WORK_RESCHED;
-    }
+    if (!s->awake)
+        sc_wake(cpu, s, arch_now());
+    else if (s == cpu->sc && cpu->current)
+        sched_refresh_deadline(cpu, arch_now()); // now its quantum counts
 }
 
 // Does what t waits for hold? Others may say so in vain.
@@ -112,25 +115,57 @@ void thread_check(struct cpu *cpu, struct thread *t)
     if (!thread_ready(t))
         return;
     if (t->wait_timer.deadline)
-        timer_arm(&t->wait_timer, 0);
+        timer_disarm(&t->wait_timer);
     if (t->mode == THREAD_GUEST)
-        vcpu_woken(t->vcpu);
+        vcpu_woken(t->vcpu, arch_now());
     sched_ready(cpu, t);
 }
 
-// t is not ready any more. The context that runs is pick()'s.
-static void unready(struct cpu *cpu, struct thread *t)
+// The end of a timer of s, which runs. A guest that halted is the commonest that waits for one.
+static inline __attribute__((always_inline)) void
+timer_expired(struct cpu *cpu, struct sc *s, struct timer *t, uint64_t now)
 {
-    list_remove(&t->queue);
-    if (list_empty(&t->sc->ready) && !list_empty(&t->sc->link) && t->sc != cpu->sc)
-        sc_unqueue(cpu, t->sc);
+    struct timer_object *o;
+    struct thread *waiter;
+    struct vcpu *v;
+    if (likely(t->kind == TIMER_VLAPIC)) {
+        v = container_of(t, struct vcpu, apic_timer);
+        __atomic_fetch_or(&v->work, VCPU_WORK_TIMER, __ATOMIC_SEQ_CST);
+        waiter = v->thread;
+        if (waiter && waiter->state == THREAD_BLOCKED && waiter->mode == THREAD_GUEST) {
+            vcpu_woken(v, now);
+            waiter->state = THREAD_RUNNABLE;
+            if (list_empty(&waiter->queue))
+                list_push_back(&s->ready, &waiter->queue);
+        }
+    } else if (t->kind == TIMER_EVENT) {
+        o = container_of(t, struct timer_object, timer);
+        event_signal_ref(o->event, o->bits);
+    } else {
+        waiter = container_of(t, struct thread, wait_timer);
+        event_leave(waiter, ERR_TIMEOUT);
+        thread_check(cpu, waiter);
+    }
 }
 
-// What t made stays on this core without it. kernel_lock held.
+// Some of those that are due of s, which runs, at its expense. What is left is due still when it
+// runs on: an interrupt comes at once.
+static inline __attribute__((always_inline)) void
+timers_run(struct cpu *cpu, struct sc *s, uint64_t now)
+{
+    unsigned left = TIMER_MAX;
+    do {
+        struct timer *t = heap_pop(&s->timers);
+        t->sc = NULL;
+        timer_expired(cpu, s, t, now);
+    } while (timers_due(s, now) && --left);
+}
+
+// What t made is nobody's from now on. kernel_lock held.
 static void leave_behind(struct thread *t)
 {
     while (!list_empty(&t->timers))
-        timer_go_with(list_entry(t->timers.next, struct timer_object, in_thread), NULL);
+        timer_leave(list_entry(t->timers.next, struct timer_object, in_thread));
     while (!list_empty(&t->vcpus))
         vcpu_go_with(list_entry(t->vcpus.next, struct vcpu, in_thread), NULL);
 }
@@ -140,8 +175,8 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 {
     struct event *e = NULL;
     uint64_t bits = 0;
-    unready(cpu, t);
-    timer_arm(&t->wait_timer, 0);
+    list_remove(&t->queue); // pick() sees to its context
+    timer_disarm(&t->wait_timer);
     event_leave(t, ERR_DEAD);
     arch_thread_gone(t);
     if (t->vcpu)
@@ -168,33 +203,25 @@ static void thread_end(struct cpu *cpu, struct thread *t)
 }
 
 // One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
-static void timer_move(struct timer *t, uint8_t core)
+static void timer_go(struct timer *t, struct sc *to)
 {
-    if (t->core == core) {
-        timer_arm(t, t->deadline);
-    } else {
-        timer_remove(t);
-        __atomic_store_n(&t->core, core, __ATOMIC_RELEASE);
-    }
+    if (to)
+        timer_arm(t, to, t->deadline);
+    else
+        timer_rest(t);
 }
 
-// The timers and the vCPUs that go with t: called by the old core and then by the new one. They are
-// t's core's at any time, and only that core gives them away, under kernel_lock: a destroyer asks
-// the core that they are on, and asks again if they have gone. kernel_lock held.
-static void hand_over(struct thread *t, uint8_t core)
+// The timers that go with t, at most THREAD_TIMERS and one for each vCPU: to no context, and then
+// to that where it has come. They are t's core's at any time, as the vCPUs are, and only that core
+// gives them away, under kernel_lock: a destroyer asks the core that they are on, and asks again if
+// they have gone. kernel_lock held.
+static void hand_over(struct thread *t, struct sc *to)
 {
-    timer_move(&t->wait_timer, core);
+    timer_go(&t->wait_timer, to);
     list_for_each(l, &t->timers)
-        timer_move(&list_entry(l, struct timer_object, in_thread)->timer, core);
-    list_for_each(l, &t->vcpus) {
-        struct vcpu *v = list_entry(l, struct vcpu, in_thread);
-        timer_move(&v->apic_timer, core);
-        if (v->core == core)
-            continue;
-        if (v->object.stop != STOP_DONE) // else it has left, for good
-            arch_vcpu_leave(v);
-        __atomic_store_n(&v->core, core, __ATOMIC_RELEASE);
-    }
+        timer_go(&list_entry(l, struct timer_object, in_thread)->timer, to);
+    list_for_each(l, &t->vcpus)
+        timer_go(&list_entry(l, struct vcpu, in_thread)->apic_timer, to);
 }
 
 // t goes to the context that sc_move() named, and to its core. False: it is on this core, for that
@@ -206,16 +233,23 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
     uint64_t now = arch_now();
     if (t->mode == THREAD_OP)
         return false;
-    unready(cpu, t);
+    list_remove(&t->queue);
     spin_lock(&kernel_lock);
-    if (!stays)
-        hand_over(t, to->core);
-    list_for_each(l, &t->vcpus)
-        list_entry(l, struct vcpu, in_thread)->run_before +=
-            sc_run_tsc(t->sc, now) - sc_run_tsc(to, now);
+    hand_over(t, NULL);
+    list_for_each(l, &t->vcpus) {
+        struct vcpu *v = list_entry(l, struct vcpu, in_thread);
+        v->run_before += sc_run_tsc(t->sc, now) - sc_run_tsc(to, now);
+        if (stays)
+            continue;
+        if (v->object.stop != STOP_DONE) // else it has left, for good
+            arch_vcpu_leave(v);
+        __atomic_store_n(&v->core, to->core, __ATOMIC_RELEASE);
+    }
     sc_unbind(t);
     to->users--; // what sc_move() counted for it
     sc_bind(to, t);
+    if (stays)
+        hand_over(t, to);
     spin_unlock(&kernel_lock);
     if (stays) {
         __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
@@ -239,7 +273,7 @@ static void thread_arrive(struct cpu *cpu, struct thread *t)
 {
     t->state = t->move.state;
     spin_lock(&kernel_lock);
-    hand_over(t, (uint8_t)cpu->id);
+    hand_over(t, t->sc);
     spin_unlock(&kernel_lock);
     __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
     if (t->state == THREAD_RUNNABLE)
@@ -294,7 +328,7 @@ void cpu_drain(struct cpu *cpu)
 void sched_yield_current(void)
 {
     struct cpu *cpu = this_cpu();
-    if (alone(&cpu->sc->link) && alone(&cpu->current->queue))
+    if (!has_peers(cpu->sc))
         return;
     cpu->quantum_end = 0;
     cpu->work |= CPU_WORK_RESCHED;
@@ -313,16 +347,31 @@ static void put_back(struct cpu *cpu, struct sc *s, uint64_t now)
         if (t->state == THREAD_RUNNABLE && over)
             list_push_back(&s->ready, &t->queue);
     }
-    bool sleeps = list_empty(&s->ready);
-    if (sleeps || over)
+    if (list_empty(&s->ready) && !timers_due(s, now)) {
+        sc_sleep(cpu, s);
+    } else if (over) {
         sc_unqueue(cpu, s);
-    if (sleeps)
-        s->quantum_left = 0;
-    else if (over)
         sc_queue(cpu, s, false);
+    }
 }
 
-// Chooses the core's next thread; NULL: none.
+// Contexts that slept and whose timers are due, and those whose refill comes. False: none.
+static inline __attribute__((always_inline)) bool alarms_run(struct cpu *cpu, uint64_t now)
+{
+    unsigned left = ALARM_MAX;
+    if (!cpu->alarms || cpu->alarms->deadline > now)
+        return false;
+    do {
+        struct sc *s = container_of(heap_pop(&cpu->alarms), struct sc, alarm);
+        if (likely(!s->awake))
+            sc_wake(cpu, s, now);
+        else
+            sc_refilled(cpu, s, now);
+    } while (cpu->alarms && cpu->alarms->deadline <= now && --left);
+    return true;
+}
+
+// Chooses the core's next thread; NULL: none, or its context has ended timers in vain.
 static inline struct thread *pick(struct cpu *cpu)
 {
     uint64_t now = arch_now();
@@ -330,6 +379,7 @@ static inline struct thread *pick(struct cpu *cpu)
     grace_note(cpu);
     irqs_off(cpu, now);
     charge(cpu, now);
+    (void)alarms_run(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
     if (prev)
         put_back(cpu, prev, now);
@@ -352,9 +402,12 @@ static inline struct thread *pick(struct cpu *cpu)
     if (s) {
         cpu->quantum_end = now + (s->quantum_left ? s->quantum_left : cpu->quantum);
         s->quantum_left = 0;
-        cpu->current = list_entry(s->ready.next, struct thread, queue);
+        if (unlikely(timers_due(s, now)))
+            timers_run(cpu, s, now);
+        if (likely(!list_empty(&s->ready)))
+            cpu->current = list_entry(s->ready.next, struct thread, queue);
     }
-    set_deadline(cpu, now);
+    set_deadline(cpu, s, now);
     return cpu->current;
 }
 
@@ -381,11 +434,12 @@ void sched_run(void)
             t = pick(cpu);
         if (t != loaded)
             loaded = NULL; // its memory may become another's by the time that t is loaded
-        if (unlikely(cpu->work)) { // the end of one woke somebody while the choice was made
+        // The end of one woke somebody while the choice was made, or that of timers nobody.
+        if (unlikely(cpu->work || (!t && cpu->sc))) {
             sched_window(cpu);
             continue;
         }
-        if (!t) {
+        if (unlikely(!t)) {
             irqs_on(cpu, cpu->irqs_off ? arch_now() : 0);
             grace_idle(cpu);
             arch_idle();
@@ -410,8 +464,12 @@ void cpu_deadline_passed(uint64_t now)
     struct cpu *cpu = this_cpu();
     grace_note(cpu); // its callers hold nothing but the current thread
     charge(cpu, now);
-    timers_run(cpu, now);
-    if (cpu->sc && now >= cpu->run_limit && (sc_is_spent(cpu->sc) || now >= cpu->quantum_end))
+    struct sc *s = cpu->sc;
+    if (alarms_run(cpu, now))
+        sched_not_charged(cpu, arch_now() - now);
+    if (s && (sc_is_spent(s) || (now >= cpu->quantum_end && has_peers(s))))
         cpu->work |= CPU_WORK_RESCHED;
-    set_deadline(cpu, now);
+    if (s && !cpu->work && timers_due(s, now)) // else when its turn comes again
+        timers_run(cpu, s, now);
+    sched_refresh_deadline(cpu, now);
 }

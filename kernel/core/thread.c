@@ -16,7 +16,7 @@ struct thread *thread_make(struct process *p, struct sc *sc, enum status *status
     list_init(&t->queue);
     list_init(&t->timers);
     list_init(&t->vcpus);
-    timer_init(&t->wait_timer, TIMER_WAIT, t->core);
+    t->wait_timer.kind = TIMER_WAIT;
     list_push_front(&p->threads, &t->in_process);
     p->threads_alive++;
     sc_bind(sc, t);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Threads, events, timers and the per-core scheduler.
 //
-// A core's run queue, its threads' states and its timers are touched by that core alone; other
+// A core's run queue, its threads' states and their timers are touched by that core alone; other
 // cores push onto cpu->remote_wake or raise cpu->ipi_requests and send an IPI. The kernel has one
 // stack per core and never switches it: a thread is either in ring 3, in its guest, or waiting;
 // what is left to do for it in the kernel is its `op`.
@@ -41,6 +41,7 @@ struct thread {
     uint8_t op;               // enum thread_op
     uint8_t asked;            // atomic: THREAD_KILL, THREAD_MOVE
     uint8_t started;          // atomic: thread_start() came
+    uint8_t timers_held;      // how many are in `timers`; kernel_lock
     struct vcpu *vcpu;        // mode THREAD_GUEST
     struct thread *remote_next;
     uint32_t remote_pending;  // atomic: is on a remote_wake list
@@ -69,14 +70,14 @@ struct event {
     struct ref vcpu;         // signalled: that vCPU returns to its VMM
 };
 
-// Is the thread's that made it or has armed it last, which pays for it: goes where that one goes;
-// once it is dead, it stays where it is.
+// Is the thread's that has armed it last, which pays for it: goes where that one goes, and is
+// nobody's, and not armed, once it is dead.
 struct timer_object {
     struct object object;
     struct timer timer;
     struct ref event;
     uint64_t bits;
-    struct thread *home;     // whose it is, on its core; NULL: of one that has ended. kernel_lock
+    struct thread *home;     // whose it is, on its core; NULL: nobody's. kernel_lock
     struct list in_thread;   // likewise
 };
 
@@ -149,11 +150,13 @@ bool event_signal(struct event *e, uint64_t bits);
 void event_signal_ref(struct ref r, uint64_t bits); // likewise, if that event still is
 void event_leave(struct thread *t, enum status status); // any core: it waits no longer
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
-void timer_init(struct timer *t, enum timer_kind kind, uint8_t core);
-void timer_arm(struct timer *t, uint64_t deadline); // on its core; 0 disarms
-void timer_remove(struct timer *t);                 // from the heap of its core, this one
-void timer_go_with(struct timer_object *o, struct thread *t); // t: its core's, or none
-void timers_run(struct cpu *cpu, uint64_t now);     // that are due, some at a time
+void timer_arm(struct timer *t, struct sc *s, uint64_t deadline); // s: this core's; 0 disarms
+void timer_disarm(struct timer *t);                 // on its core
+void timer_rest(struct timer *t);                   // likewise; its deadline stays
+void timer_leave(struct timer_object *o);           // its thread, on its core. kernel_lock held
+void heap_insert(struct timer **heap, struct timer *t);
+void heap_remove(struct timer **heap, struct timer *t);
+struct timer *heap_pop(struct timer **heap);        // the first, which is not armed then
 void irq_fired(uint32_t gsi);                       // arch: a host interrupt came (and was masked)
 struct irq *irq_make(struct process *owner, uint32_t gsi, enum status *status);
 #define IRQ_MAX 256

@@ -42,7 +42,7 @@ void vcpu_halt(struct vcpu *v)
     arch_resume_guest(v);
 }
 
-void vcpu_woken(struct vcpu *v) { v->halt_tsc += arch_now() - v->halt_since; }
+void vcpu_woken(struct vcpu *v, uint64_t now) { v->halt_tsc += now - v->halt_since; }
 
 void vcpu_detach(struct vcpu *v)
 {
@@ -85,7 +85,7 @@ bool vcpu_stop(struct vcpu *v)
         return false;
     if (v->thread)
         vcpu_detach(v);
-    timer_arm(&v->apic_timer, 0);
+    timer_disarm(&v->apic_timer);
     arch_vcpu_leave(v);
     return true;
 }
@@ -97,8 +97,10 @@ void vcpu_go_with(struct vcpu *v, struct thread *t)
     if (v->home)
         v->run_before += sc_run_tsc(v->home->sc, arch_now());
     v->home = t;
+    timer_rest(&v->apic_timer);
     if (!t)
         return;
+    timer_arm(&v->apic_timer, t->sc, v->apic_timer.deadline);
     v->run_before -= sc_run_tsc(t->sc, arch_now());
     list_push_back(&t->vcpus, &v->in_thread);
 }
@@ -148,7 +150,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     v->core = (uint8_t)this_cpu()->id;
     v->page_memory = page;
     v->page = arch_ptr(page->base);
-    timer_init(&v->apic_timer, TIMER_VLAPIC, v->core);
+    v->apic_timer.kind = TIMER_VLAPIC;
     status = arch_vcpu_init(v, (uint32_t)a1);
     if (status != OK) {
         object_drop(&v->object);

@@ -68,7 +68,7 @@ NORETURN void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word);
 // VM_EXIT_EVENT.
 uint64_t vcpu_take_event(struct vcpu *v);
 // On its core: its thread was woken from vcpu_halt().
-void vcpu_woken(struct vcpu *v);
+void vcpu_woken(struct vcpu *v, uint64_t now);
 bool vcpu_stop(struct vcpu *v); // on its core, it is destroyed; false: its guest runs yet
 void vcpu_go_with(struct vcpu *v, struct thread *t); // from now on; NULL: nobody. kernel_lock held
 // On its core: its thread leaves vcpu_run(), or dies in it or after it.

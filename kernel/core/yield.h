@@ -22,6 +22,8 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
         return NULL; // or s has more threads, which take turns too
     if (unlikely(end < cpu->deadline)) // one that is too early would do no harm
         return NULL;
+    if (unlikely(next->timers && next->timers->deadline < cpu->deadline))
+        return NULL;
     if (s->level != LEVEL_BEST_EFFORT) {
         if (unlikely(next->left <= 0 || now + (uint64_t)next->left < cpu->deadline))
             return NULL;

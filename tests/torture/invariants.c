@@ -52,28 +52,37 @@ static unsigned check_queues(struct cpu *cpu)
         CHECK(!n == !(cpu->queue_bits >> level & 1), "queue %u of core %u", level, cpu->id);
         list_for_each(l, &cpu->queue[level]) {
             const struct sc *s = list_entry(l, struct sc, link);
-            CHECK(s->core == cpu->id && s->level == level && !list_empty(&s->ready),
-                  "context %u in a queue", s->object.id);
+            CHECK(s->core == cpu->id && s->level == level && s->awake, "context %u in a queue",
+                  s->object.id);
+            queued += !list_empty(&s->ready);
         }
-        queued += n;
     }
     return queued;
 }
 
 // Each is later than what is above it, and the ways to the right are short.
-static void check_timers(struct cpu *cpu)
+static void check_heap(const struct timer *t, const struct sc *s)
 {
-    const struct timer *t = cpu->timers, *from = NULL;
-    CHECK(!t || fake.deadline[cpu->id] <= t->deadline, "core %u will miss a timer", cpu->id);
+    const struct timer *from = NULL;
     while (t) {
         const struct timer *last = from, *l = t->left, *r = t->right;
-        CHECK(t->core == cpu->id && t->deadline && t->deadline >= (t->up ? t->up->deadline : 0) &&
+        CHECK(t->sc == s && t->deadline &&
+                  t->deadline >= (t->up ? t->up->deadline : 0) &&
                   (!t->up || t->up->left == t || t->up->right == t) &&
                   t->rank == (r ? r->rank : 0) + 1 && (l ? l->rank : 0) >= (r ? r->rank : 0),
-              "a timer of core %u", cpu->id);
+              "a timer of context %u", s ? s->object.id : 0);
         from = t;
         t = last == t->up && l ? l : last != r && r ? r : t->up; // down, or on
     }
+}
+
+static void check_alarms(const struct cpu *cpu)
+{
+    uint64_t next = fake.deadline[cpu->id];
+    check_heap(cpu->alarms, NULL);
+    CHECK(!cpu->alarms || next <= cpu->alarms->deadline, "core %u will miss an alarm", cpu->id);
+    CHECK(!cpu->sc || !cpu->sc->timers || next <= cpu->sc->timers->deadline,
+          "core %u will miss a timer", cpu->id);
 }
 
 static bool has_interrupt(const struct cpu *cpu)
@@ -85,7 +94,7 @@ static void check_cpu(struct cpu *cpu)
 {
     const struct thread *t = cpu->current;
     unsigned queued = check_queues(cpu);
-    check_timers(cpu);
+    check_alarms(cpu);
     CHECK((!cpu->remote_wake && !cpu->woken) || cpu->arch.ipis,
           "core %u was not told of a thread", cpu->id);
     CHECK(!cpu->ipi_requests || cpu->arch.ipis, "core %u was not told of a request", cpu->id);
@@ -212,8 +221,13 @@ static void check_sc(const struct sc *s)
     list_check(&s->ready);
     list_for_each(l, &s->ready)
         CHECK(list_entry(l, struct thread, queue)->sc == s, "a thread of context %u", s->object.id);
-    CHECK(list_empty(&s->ready) || !list_empty(&s->link) || s->timer.deadline,
-          "context %u forgets its threads", s->object.id);
+    check_heap(s->timers, s);
+    CHECK(!s->awake || !list_empty(&s->link) || s->alarm.deadline, "context %u is forgotten",
+          s->object.id);
+    CHECK(s->awake || (list_empty(&s->ready) && list_empty(&s->link)), "context %u sleeps",
+          s->object.id);
+    CHECK(s->awake || !s->timers || (s->alarm.deadline && s->alarm.deadline <= s->timers->deadline),
+          "context %u sleeps through a timer", s->object.id);
     CHECK(s->users == list_check(&s->threads) + expected(s), "context %u has %u threads",
           s->object.id, s->users);
 }

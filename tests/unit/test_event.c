@@ -72,7 +72,7 @@ static void test_deadline(void **state)
     CALL(0, event_signal, e, 1);
     fake_interrupts(1);
     assert_int_equal(p.thread->arch.status, OK);
-    assert_null(cpus[1]->timers);
+    assert_null(cpus[1]->alarms);
     fake_advance(10 * MS);
     assert_int_equal(p.thread->arch.status, OK);
 }
@@ -104,7 +104,7 @@ static void test_destroy_wakes(void **state)
     assert_int_equal(FINISH(0, object_destroy, e), OK);
     assert_int_equal(p.thread->arch.status, ERR_DEAD);
     assert_int_equal(fake.state[1], FAKE_USER);
-    assert_null(cpus[1]->timers);
+    assert_null(cpus[1]->alarms);
 }
 
 // A waiter that is killed leaves the event usable.

@@ -113,7 +113,7 @@ static void test_many_objects(void **state)
     for (; n < 2000; n++) {
         int64_t h = n % 2 ? CALL(1, timer_create, e, 1) : CALL(1, event_create, 0);
         assert_true(h > 0);
-        if (n % 2)
+        if (n % 2 && n < 2 * THREAD_TIMERS)
             assert_int_equal(CALL(1, timer_arm, h, fake.now + 1000 * MS), OK);
         assert_int_equal(CALL(1, handle_close, h), OK);
     }
@@ -129,7 +129,7 @@ static void test_many_objects(void **state)
     assert_true(frames_count_free() <= frames);
     assert_in_range(sent, 1, 2 * (n / 64 + 3));
     assert_in_range(end - start, 1, 10 * MS); // 100,000 of them: half a second
-    assert_null(cpus[1]->timers);
+    assert_null(cpus[1]->alarms);
 }
 
 int main(void)

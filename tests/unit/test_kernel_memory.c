@@ -266,7 +266,7 @@ static void test_destroy_process(void **state)
         assert_int_equal(fake.state[1], FAKE_GUEST);
         assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
         assert_int_equal(fake.state[1], FAKE_IDLE);
-        assert_null(cpus[1]->timers);
+        assert_null(cpus[1]->alarms);
         assert_int_equal(FINISH(0, object_destroy, ring), OK);
         assert_int_equal(FINISH(0, object_destroy, p.sc), OK);
         free[turn] = frames_count_free();

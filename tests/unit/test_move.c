@@ -41,7 +41,8 @@ static void test_beside_ring3(void **state)
     assert_ptr_equal(cpus[1]->space, &a.process->space);
 }
 
-// A timer of its process that a thread made on the core where it goes.
+// A timer of its process that a thread armed on the core where it goes, and that is nobody's when
+// that has ended.
 static void test_timer_ahead(void **state)
 {
     (void)state;
@@ -49,16 +50,17 @@ static void test_timer_ahead(void **state)
     int64_t second = CALL(0, thread_create, s.p.handle, home[2], 0x400000, 0, 0);
     assert_int_equal(CALL(0, thread_start, second), OK);
     fake_interrupts(2);
-    uint64_t deadline = fake.now + 5 * MS;
     int64_t timer = CALL(2, timer_create, s.event, 1);
-    assert_int_equal(CALL(2, timer_arm, timer, deadline), OK);
-    CALL(2, thread_exit, 0);
-    move(&s, 1, 2);
+    assert_int_equal(CALL(2, timer_arm, timer, fake.now + 5 * MS), OK);
     const struct timer_object *t = object_to(fake_object(s.p.process, timer), timer_object);
-    assert_int_equal(t->timer.core, 2);
-    assert_int_equal(t->timer.deadline, deadline);
-    assert_ptr_equal(cpus[2]->timers, &t->timer);
-    assert_true(!t->timer.left && !t->timer.right);
+    assert_int_equal(CALL(1, timer_arm, timer, fake.now + 3 * MS), ERR_STATE);
+    CALL(2, thread_exit, 0);
+    assert_true(!t->home && !t->timer.deadline);
+    assert_int_equal(CALL(1, timer_arm, timer, fake.now + 3 * MS), OK);
+    move(&s, 1, 2);
+    assert_ptr_equal(t->home, s.p.thread);
+    assert_ptr_equal(s.p.thread->sc->timers, &t->timer);
+    assert_int_equal(fake.deadline[2], fake.now + 3 * MS);
 }
 
 static void test_refused(void **state)
@@ -126,7 +128,7 @@ static void test_deadlines(void **state)
     assert_true(CALL(1, event_wait, s.event, 2, start + 3 * MS) == FAKE_BLOCKED);
     move(&s, 1, 2);
     assert_null(cpus[2]->current);
-    assert_null(cpus[1]->timers);
+    assert_null(sc_of(home[1])->timers);
     fake_advance(2 * MS);
     assert_null(cpus[2]->current);
     fake_advance(MS);
@@ -140,7 +142,7 @@ static void test_deadlines(void **state)
 
 static void arm_and_halt(struct vcpu *v)
 {
-    timer_arm(&v->apic_timer, fake.now + 4 * MS);
+    timer_arm(&v->apic_timer, v->home->sc, fake.now + 4 * MS);
     vcpu_halt(v);
 }
 
@@ -226,8 +228,8 @@ static void test_killed_in_between(void **state)
     fake_interrupts(2);
     assert_int_equal(s.p.thread->state, THREAD_DEAD);
     assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
-    assert_null(cpus[1]->timers);
-    assert_null(cpus[2]->timers);
+    assert_null(sc_of(home[1])->timers);
+    assert_null(sc_of(home[2])->timers);
     // Asked for both at once: it ends where it is.
     s = best_effort();
     fake.hold[1] = true;
@@ -276,7 +278,7 @@ static void destroy_while_moving(unsigned step, bool vcpu, bool back)
     assert_int_equal(FINISH(0, object_destroy, other.sc), OK);
     for (uint32_t core = 0; core < 4; core++) {
         assert_int_equal(FINISH(0, object_destroy, home[core]), OK);
-        assert_null(cpus[core]->timers);
+        assert_null(cpus[core]->alarms);
     }
 }
 

@@ -142,8 +142,6 @@ static void test_wakes_with_share(void **state)
     assert_true(thread_run_tsc(p.thread, fake.now) - before <= PERIOD / 2 + 2 * STEP);
 }
 
-static struct sc *sc_of(int64_t h) { return object_to(fake_object(fake_manager, h), sc); }
-
 static bool waits(const struct fake_process *p)
 {
     return p->thread->state == THREAD_RUNNABLE && list_empty(&p->thread->sc->link);
@@ -176,7 +174,7 @@ static void test_debt(void **state)
     assert_true(waits(&p));
     assert_int_equal(fake.state[1], FAKE_IDLE);
     uint64_t before = thread_run_tsc(p.thread, fake.now);
-    fake_advance(s->timer.deadline - fake.now);
+    fake_advance(s->alarm.deadline - fake.now);
     assert_ptr_equal(cpus[1]->current, p.thread);
     run(PERIOD - STEP);
     assert_in_range(thread_run_tsc(p.thread, fake.now) - before, PERIOD / 20 - 2 * STEP,
@@ -302,7 +300,7 @@ static void test_destroy(void **state)
     CALL(0, thread_kill, p.thread_h);
     fake_interrupts(1);
     assert_int_equal(FINISH(0, object_destroy, b), OK);
-    assert_null(cpus[1]->timers);
+    assert_null(cpus[1]->alarms);
     assert_int_equal(cpus[1]->promised, 0);
 }
 

@@ -233,7 +233,7 @@ static void test_end_wakes_on_same_core(void **state)
     CALL(1, thread_exit, 0);
     assert_int_equal(cpus[1]->work, 0);
     assert_true(p.thread->arch.status == OK && p.thread->arch.value == 1);
-    assert_true(cpus[1]->run_limit <= fake.now + QUANTUM); // two are ready, so there is a quantum
+    assert_true(cpus[1]->deadline <= fake.now + QUANTUM); // two are ready, so there is a quantum
 }
 
 // A process with many threads ends some at a time, and its core takes interrupts in between.

@@ -47,7 +47,7 @@ static void test_rearm_and_disarm(void **state)
     CALL(0, timer_arm, t, 0);
     fake_advance(2 * MS);
     assert_int_equal(event_bits(e), 0);
-    assert_null(cpus[0]->timers);
+    assert_null(cpus[0]->current->sc->timers);
     CALL(0, timer_arm, t, 1); // long past: fires at the next chance
     fake_interrupts(0);
     assert_int_equal(event_bits(e), 1);
@@ -100,7 +100,7 @@ static void test_other_core(void **state)
     // Destroyed from another core, it leaves that core's list first.
     fake_manager->handles[60] = p.process->handles[t];
     assert_int_equal(FINISH(0, object_destroy, 60), OK);
-    assert_null(cpus[1]->timers);
+    assert_null(p.thread->sc->timers);
     assert_int_equal(CALL(1, timer_arm, t, fake.now + MS), ERR_HANDLE);
 }
 
@@ -122,14 +122,30 @@ static void test_many(void **state)
     (void)state;
     int64_t e = CALL(0, event_create, 0);
     uint64_t start = fake.now;
-    for (unsigned i = 0; i < 64; i++) {
+    for (unsigned i = 0; i < THREAD_TIMERS; i++) {
         int64_t t = CALL(0, timer_create, e, 1ull << i);
-        CALL(0, timer_arm, t, start + MS + (i * 37 % 64) * 1000);
+        CALL(0, timer_arm, t, start + MS + (i * 37 % THREAD_TIMERS) * 1000);
     }
-    for (unsigned step = 0; step < 64; step++) {
+    for (unsigned step = 0; step < THREAD_TIMERS; step++) {
         fake_advance(start + MS + step * 1000 - fake.now);
         assert_int_equal(__builtin_popcountll(event_bits(e)), step + 1);
     }
+}
+
+// A thread has so many; arming one that is another's makes it its own.
+static void test_count(void **state)
+{
+    (void)state;
+    int64_t e = CALL(0, event_create, 0), t[THREAD_TIMERS + 1];
+    for (unsigned n = 0; n <= THREAD_TIMERS; n++) {
+        t[n] = CALL(0, timer_create, e, 1);
+        int64_t status = CALL(0, timer_arm, t[n], fake.now + MS);
+        assert_int_equal(status, n < THREAD_TIMERS ? OK : ERR_FULL);
+    }
+    assert_int_equal(CALL(0, timer_arm, t[0], 0), OK);
+    assert_int_equal(CALL(0, timer_arm, t[THREAD_TIMERS], fake.now + MS), ERR_FULL);
+    assert_int_equal(FINISH(0, object_destroy, t[0]), OK);
+    assert_int_equal(CALL(0, timer_arm, t[THREAD_TIMERS], fake.now + MS), OK);
 }
 
 // However many are due at once, the core takes other interrupts after some of them.
@@ -143,8 +159,10 @@ static void test_some_at_a_time(void **state)
     for (unsigned n = 0; n < ARRAY_SIZE(h); n++) {
         int64_t t = CALL(1, timer_create, e, 1);
         assert_true(t > 0);
-        assert_int_equal(CALL(1, timer_arm, t, due - n), OK);
         h[n] = t;
+        fake.core = 1; // as of many threads
+        timer_arm(timer_of(1, t), p.thread->sc, due - n);
+        fake.core = 0;
     }
     fake.now = due;
     unsigned left = 400, entries = 0;
@@ -167,22 +185,21 @@ static void test_heap(void **state)
     (void)state;
     static struct timer t[512];
     uint64_t r = 1;
-    for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
-        timer_init(&t[i], TIMER_SC, 0);
+    struct sc *s = cpus[0]->sc;
     for (unsigned n = 0; n < 40000; n++) {
         r = r * 6364136223846793005ull + 1442695040888963407ull;
-        timer_arm(&t[r >> 33 & 511], r >> 42 & 3 ? fake.now + MS + (r >> 45 & 1023) : 0);
+        timer_arm(&t[r >> 33 & 511], s, r >> 42 & 3 ? fake.now + MS + (r >> 45 & 1023) : 0);
         if (n % 64)
             continue;
         uint64_t least = UINT64_MAX;
         for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
             least = t[i].deadline && t[i].deadline < least ? t[i].deadline : least;
-        assert_int_equal(cpus[0]->timers->deadline, least);
-        assert_in_range(cpus[0]->timers->rank, 1, 9);
+        assert_int_equal(s->timers->deadline, least);
+        assert_in_range(s->timers->rank, 1, 9);
     }
     for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
-        timer_arm(&t[i], 0);
-    assert_null(cpus[0]->timers);
+        timer_disarm(&t[i]);
+    assert_null(s->timers);
 }
 
 // The least time of many tries that it takes to arm a timer behind n others, and to disarm it.
@@ -190,18 +207,17 @@ static uint64_t cost_behind(unsigned n)
 {
     static struct timer t[4001];
     uint64_t least = UINT64_MAX;
-    for (unsigned i = 0; i <= n; i++)
-        timer_init(&t[i], TIMER_SC, 0);
+    struct sc *s = cpus[0]->sc;
     for (unsigned i = 0; i < n; i++)
-        timer_arm(&t[i], fake.now + MS + i);
+        timer_arm(&t[i], s, fake.now + MS + i);
     for (unsigned tries = 0; tries < 1000; tries++) {
         uint64_t start = __builtin_ia32_rdtsc();
-        timer_arm(&t[n], fake.now + MS + n);
-        timer_arm(&t[n], 0);
+        timer_arm(&t[n], s, fake.now + MS + n);
+        timer_disarm(&t[n]);
         least = min_u64(least, __builtin_ia32_rdtsc() - start);
     }
     for (unsigned i = 0; i < n; i++)
-        timer_arm(&t[i], 0);
+        timer_disarm(&t[i]);
     return least;
 }
 
@@ -227,21 +243,71 @@ static void test_owner_pays(void **state)
     assert_ptr_equal(cpus[1]->current, other.thread);
     const struct sc *s = owner.thread->sc, *o = other.thread->sc;
     fake.now = due;
-    int64_t left = o->left - (int64_t)(due - cpus[1]->switch_tsc), ran = s->ran, had = s->left;
-    uint64_t other_ran = thread_run_tsc(other.thread, fake.now);
+    int64_t left = o->left - (int64_t)(due - cpus[1]->switch_tsc), had = s->left;
+    uint64_t ran = sc_run_tsc(s, due), other_ran = sc_run_tsc(o, due);
     fake.look = 1000;
     fake_interrupts(1);
     fake.look = 0;
-    assert_in_range(fake.now - due, 8000, 40000);
-    assert_in_range(s->ran - ran, 8000, 24000);
-    assert_int_equal(had - s->left, s->ran - ran);
-    assert_int_equal(thread_run_tsc(other.thread, fake.now) - other_ran,
-                     fake.now - due - (uint64_t)(s->ran - ran));
-    int64_t others = fake.now - due - (uint64_t)(s->ran - ran);
+    assert_ptr_equal(cpus[1]->current, other.thread);
+    assert_null(s->timers);
+    uint64_t all = fake.now - due, owners = sc_run_tsc(s, fake.now) - ran;
+    assert_in_range(all, 3000, 10000);
+    assert_in_range(owners, 1000, all);
+    assert_int_equal(had - s->left, owners);
+    uint64_t others = sc_run_tsc(o, fake.now) - other_ran;
+    assert_in_range(others, 0, 3000); // looking at the clock before the owner, and behind it
     assert_int_equal(left - (o->left - (int64_t)(fake.now - cpus[1]->switch_tsc)), others);
 }
 
-// A timer is the expense of who has armed it last, and stays behind when that thread ends.
+// Of many that are due at once none is in the way of a higher context, and of an equal one only
+// some are, however late that one's comes: the others end when their owner runs.
+static void behind_others(uint64_t others_share, uint64_t others_period, unsigned most)
+{
+    static int64_t h[400];
+    int64_t others = others_share ? fake_sc(1, others_share, others_period) : 0;
+    struct fake_process many = fake_spawn(1, 8 * MB, others);
+    struct sc *s = many.thread->sc;
+    int64_t e = CALL(1, event_create, 0);
+    uint64_t due = fake.now + 50 * MS;
+    for (unsigned n = 0; n < ARRAY_SIZE(h); n++) {
+        h[n] = CALL(1, timer_create, e, 1);
+        fake.core = 1; // as of many threads
+        timer_arm(timer_of(1, h[n]), s, due);
+        fake.core = 0;
+    }
+    assert_true(CALL(1, event_wait, e, 2, 0) == FAKE_BLOCKED);
+    struct fake_process p = fake_spawn(1, 1 * MB, fake_sc(1, 100, 1000));
+    int64_t mine = CALL(1, event_create, 0);
+    assert_true(CALL(1, event_wait, mine, 1, due + 1) == FAKE_BLOCKED);
+    fake.now = due + 1;
+    unsigned left = 0;
+    for (unsigned entries = 0; cpus[1]->current != p.thread; entries++) {
+        assert_in_range(entries, 0, 2);
+        fake_interrupts(1);
+    }
+    for (unsigned n = 0; n < ARRAY_SIZE(h); n++)
+        left += object_to(fake_object(many.process, h[n]), timer_object)->timer.deadline != 0;
+    assert_in_range(ARRAY_SIZE(h) - left, 0, most);
+    assert_true(CALL(1, event_wait, mine, 2, 0) == FAKE_BLOCKED); // nobody else is there
+    for (unsigned entries = 0; s->timers; entries++) {
+        assert_in_range(entries, 0, 400);
+        fake_advance(1000);
+    }
+    assert_int_equal(FINISH(0, object_destroy, many.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
+    assert_int_equal(FINISH(0, object_destroy, (int64_t)many.sc), OK);
+    assert_int_equal(FINISH(0, object_destroy, (int64_t)p.sc), OK);
+}
+
+static void test_behind_others(void **state)
+{
+    (void)state;
+    behind_others(0, 0, 0);
+    behind_others(500, 10000, 0);
+    behind_others(500, 1000, 8);
+}
+
+// A timer is his who has armed it last, and nobody's when that thread ends: any core may have it.
 static void test_goes_with_who_arms_it(void **state)
 {
     (void)state;
@@ -251,16 +317,21 @@ static void test_goes_with_who_arms_it(void **state)
     const struct thread *other = object_to(fake_object(fake_manager, second), thread);
     const struct timer_object *o = container_of(timer_of(1, t), struct timer_object, timer);
     CALL(0, thread_start, second);
+    assert_null(o->home);
+    CALL(1, timer_arm, t, fake.now + MS);
     assert_ptr_equal(o->home, p.thread);
     assert_true(CALL(1, event_wait, e, 2, 0) == FAKE_BLOCKED);
     fake_interrupts(1);
     assert_ptr_equal(cpus[1]->current, other);
     CALL(1, timer_arm, t, fake.now + MS);
     assert_ptr_equal(o->home, other);
+    assert_null(p.thread->sc->timers);
     CALL(1, thread_exit, 0);
     assert_null(o->home);
-    fake_advance(MS);
-    assert_int_equal(o->timer.deadline, 0); // it has fired all the same
+    assert_int_equal(o->timer.deadline, 0);
+    memcpy(&fake_manager->handles[60], &p.process->handles[t], 8);
+    assert_int_equal(CALL(0, timer_arm, 60, fake.now + MS), OK);
+    assert_ptr_equal(o->home, fake_thread);
 }
 
 int main(void)
@@ -270,7 +341,7 @@ int main(void)
         ON1(test_order), ON1(test_rearm_and_disarm), ON1(test_hardware_writes),
         ON1(test_heap), ON1(test_many_cost_little), ON2(test_owner_pays),
         ON2(test_goes_with_who_arms_it), ON1(test_wakes_waiter), ON2(test_other_core),
-        ON1(test_event_gone), ON1(test_many),
+        ON1(test_event_gone), ON1(test_many), ON1(test_count), ON2(test_behind_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

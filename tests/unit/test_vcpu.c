@@ -166,6 +166,12 @@ static void test_event_ends_run(void **state)
     assert_int_equal(s.v->page->exit.event.bits, 8);
 }
 
+static void arm_and_halt(struct vcpu *v)
+{
+    timer_arm(&v->apic_timer, v->home->sc, fake.now + MS);
+    vcpu_halt(v);
+}
+
 static void test_halt(void **state)
 {
     (void)state;
@@ -186,11 +192,8 @@ static void test_halt(void **state)
     assert_int_equal(fake.state[1], FAKE_GUEST);
     fake_interrupts(1);
     // Its own timer wakes it.
-    fake_exit(1, vcpu_halt);
+    fake_exit(1, arm_and_halt);
     assert_int_equal(fake.state[1], FAKE_IDLE);
-    fake.core = 1;
-    timer_arm(&s.v->apic_timer, fake.now + MS);
-    fake.core = 0;
     fake_advance(MS);
     assert_int_equal(fake.state[1], FAKE_GUEST);
 }

@@ -119,16 +119,21 @@ irq_common:
     testb $3, 24(%rsp)          // CS
     jnz trap_common
     lfence
+    cmpl $0, %gs:CPU_OUTSIDE
+    jne 1f
     .irp reg, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
     push %\reg
     .endr
     mov 9 * 8(%rsp), %edi
-    call trap_interrupt
+    call trap_dispatch
     .irp reg, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
     pop %\reg
     .endr
     add $16, %rsp
     iretq
+1:  mov (%rsp), %edi
+    mov %gs:CPU_STACK_TOP, %rsp
+    call trap_idle              // does not return
 
 // From the kernel it is a leftover of ring 3's TF, which SYSENTER does not clear: it ends with it.
 trap_debug:
@@ -186,15 +191,13 @@ vector = 0
     vector = vector + 1
 .endr
 
-// void cpu_idle(uint64_t stack_top): waits for an interrupt on a fresh stack; the handler's return
-// comes back here, and idle_wakeup looks what to do.
+// void cpu_idle(uint64_t stack_top): waits for an interrupt on a fresh stack. Only an NMI comes
+// back.
 .global cpu_idle
 cpu_idle:
     mov %rdi, %rsp
 1:  sti
     hlt
-    cli
-    call idle_wakeup
     jmp 1b
 
 // The kernel's indirect branches go through here: the compilers call these by name. A RET that the

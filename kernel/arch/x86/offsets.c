@@ -14,6 +14,7 @@ void offsets(void)
     OFFSET(CPU_CURRENT, struct cpu, current); // its registers come first
     OFFSET(CPU_VCPU, struct cpu, arch.vcpu);
     OFFSET(CPU_WORK, struct cpu, work);
+    OFFSET(CPU_OUTSIDE, struct cpu, outside);
     OFFSET(CPU_USER, struct cpu, arch.user);
     OFFSET(CPU_READY, struct cpu, arch.ready);
     OFFSET(THREAD_MODE, struct thread, mode);

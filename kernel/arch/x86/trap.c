@@ -36,14 +36,19 @@ static __attribute__((noinline)) void other_interrupt(struct cpu *cpu, uint8_t v
     }
 }
 
+static inline void timer_fired(struct cpu *cpu)
+{
+    apic_eoi();
+    cpu->armed = UINT64_MAX;
+}
+
 void trap_dispatch(uint8_t vector)
 {
     struct cpu *cpu = this_cpu();
     uint64_t now = rdtsc();
     irqs_off(cpu, now);
     if (likely(vector == VECTOR_TIMER)) {
-        apic_eoi();
-        cpu->armed = UINT64_MAX;
+        timer_fired(cpu);
         cpu_deadline_passed(now);
     } else {
         other_interrupt(cpu, vector);
@@ -86,13 +91,16 @@ static void print_regs(const struct regs *r)
             r->r10, r->r11, r->r12, r->r13, r->r14, r->r15);
 }
 
-// In the kernel: where a window is open, or idle.
-void trap_interrupt(uint8_t vector)
+// The core had halted: there is nothing to go back for, and the scheduler looks at the time itself.
+NORETURN void trap_idle(uint8_t vector)
 {
-    bool idle = grace_awake(this_cpu());
-    trap_dispatch(vector);
-    if (idle && this_cpu()->work)
-        sched_run(); // there is nothing to go back for
+    struct cpu *cpu = this_cpu();
+    grace_awake(cpu);
+    if (likely(vector == VECTOR_TIMER))
+        timer_fired(cpu);
+    else
+        trap_dispatch(vector);
+    sched_run();
 }
 
 NORETURN void trap_from_kernel(const struct regs *regs)
@@ -118,14 +126,6 @@ void trap_paranoid_c(struct regs *regs)
     t->nmi_port = in8(0x61);
     t->nmis++;
     trap_tell_later();
-}
-
-// An interrupt has come back: to halt again, or, behind it, there came another one.
-void idle_wakeup(void)
-{
-    if (this_cpu()->work)
-        sched_run();
-    grace_idle(this_cpu());
 }
 
 NORETURN void syscall_reschedule(int64_t rax, uint64_t rdx)

@@ -111,3 +111,5 @@ static inline uint64_t thread_run_tsc(const struct thread *t, uint64_t now)
 void fake_grant(struct process *p);
 // The object behind a handle of that process.
 struct object *fake_object(struct process *p, int64_t h);
+// The scheduling context behind a handle of the manager's.
+static inline struct sc *sc_of(int64_t h) { return object_to(fake_object(fake_manager, h), sc); }

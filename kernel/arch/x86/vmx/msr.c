@@ -12,7 +12,7 @@ void vmx_vlapic_actions(struct vcpu *v)
     if (likely(!a->actions))
         return;
     if (a->actions & VLAPIC_ACT_TIMER)
-        timer_arm(&v->apic_timer, vlapic_timer_deadline(a));
+        timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
     if (a->actions & VLAPIC_ACT_NMI)
         v->arch.nmi_pending = 1;
     if (a->actions & VLAPIC_ACT_MODE) {
