@@ -38,8 +38,7 @@ struct cpu {
     uint64_t quantum_end;      // of `sc`
     uint64_t idle_tsc;         // total
 
-    struct list queue[LEVEL_COUNT]; // struct sc.link; the one that runs is the first of its level
-    uint32_t queue_bits;       // levels that are not empty
+    struct sc *queue[LEVEL_COUNT]; // the first in turn, in a ring; the one that runs is its level's
     uint64_t quantum;          // TSC ticks
     struct timer *alarms;      // the first of the heap of its contexts'
 

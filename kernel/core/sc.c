@@ -7,16 +7,21 @@
 
 void sc_queue(struct cpu *cpu, struct sc *s, bool front)
 {
-    struct list *queue = &cpu->queue[s->level];
-    list_insert_before(front ? queue->next : queue, &s->link);
-    cpu->queue_bits |= 1u << s->level;
+    struct sc **first = &cpu->queue[s->level];
+    s->queued = 1;
+    if (*first)
+        list_insert_before(&(*first)->link, &s->link);
+    if (front || !*first)
+        *first = s;
 }
 
 void sc_unqueue(struct cpu *cpu, struct sc *s)
 {
+    struct sc **first = &cpu->queue[s->level], *next = list_entry(s->link.next, struct sc, link);
+    s->queued = 0;
+    if (*first == s)
+        *first = next == s ? NULL : next;
     list_remove(&s->link);
-    if (list_empty(&cpu->queue[s->level]))
-        cpu->queue_bits &= ~(1u << s->level);
 }
 
 static void alarm_set(struct cpu *cpu, struct sc *s, uint64_t deadline)
@@ -118,7 +123,7 @@ static inline __attribute__((always_inline)) void
 look_again(struct cpu *cpu, struct sc *s, bool front, uint64_t now)
 {
     const struct sc *runs = cpu->sc;
-    if (!list_empty(&s->link) &&
+    if (s->queued &&
         (!runs || s == runs || s->level > runs->level ||
          (front && s->level == runs->level && s->level != LEVEL_BEST_EFFORT)))
         cpu->work |= CPU_WORK_RESCHED;
@@ -159,7 +164,7 @@ void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now)
 
 void sc_refilled(struct cpu *cpu, struct sc *s, uint64_t now)
 {
-    if (!list_empty(&s->link))
+    if (s->queued)
         sc_unqueue(cpu, s); // it ran as best effort
     place(cpu, s, now, false);
     look_again(cpu, s, false, now);
@@ -169,7 +174,7 @@ bool sc_stop(struct cpu *cpu, struct sc *s)
 {
     if (s == cpu->sc)
         return false;
-    if (!list_empty(&s->link))
+    if (s->queued)
         sc_unqueue(cpu, s);
     alarm_set(cpu, s, 0);
     s->awake = 0;

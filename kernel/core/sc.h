@@ -35,7 +35,8 @@ struct sc {
     uint8_t level;         // at which it runs now
     uint8_t soft;          // without time it goes on as best effort
     uint8_t awake;         // it has ready threads, or timers that are due; else nobody looks at it
-    struct list link;      // in cpu->queue[level]: it is awake, and has time
+    uint8_t queued;        // it is awake, and has time
+    struct list link;      // then: the ring of which cpu->queue[level] is the first
     struct list ready;     // struct thread.queue; while the context runs, `current` is the first
     int64_t left;          // of the first refill
     uint64_t quantum_left; // after it was preempted; 0: a whole one

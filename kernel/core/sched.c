@@ -17,10 +17,6 @@
 
 void sched_init_cpu(struct cpu *cpu)
 {
-    for (unsigned i = 0; i < LEVEL_COUNT; i++)
-        list_init(&cpu->queue[i]);
-    cpu->alarms = NULL;
-    cpu->queue_bits = 0;
     cpu->current = NULL;
     cpu->deadline = UINT64_MAX;
     cpu->armed = UINT64_MAX;
@@ -48,11 +44,11 @@ void sched_not_charged(struct cpu *cpu, uint64_t ticks)
     cpu->sc->ran -= (int64_t)ticks;
 }
 
-// Is it alone in its list? (Then both its links are the list's head.)
-static inline bool alone(const struct list *l) { return l->next == l->prev; }
-
 // Does another wait for the end of its quantum, or of its thread's?
-static inline bool has_peers(const struct sc *s) { return !(alone(&s->link) && alone(&s->ready)); }
+static inline bool has_peers(const struct sc *s)
+{
+    return s->link.next != &s->link || s->ready.next != s->ready.prev;
+}
 
 // The hardware timer is written only when it would come too late: one that comes too early finds
 // nothing to do and is set again then.
@@ -371,11 +367,20 @@ static inline __attribute__((always_inline)) bool alarms_run(struct cpu *cpu, ui
     return true;
 }
 
+// Of the highest level that has one.
+static inline struct sc *first(const struct cpu *cpu)
+{
+    unsigned level = LEVEL_COUNT - 1;
+    while (level && !cpu->queue[level])
+        level--;
+    return cpu->queue[level];
+}
+
 // Chooses the core's next thread; NULL: none, or its context has ended timers in vain.
 static inline struct thread *pick(struct cpu *cpu)
 {
     uint64_t now = arch_now();
-    struct sc *prev = cpu->sc, *s = NULL;
+    struct sc *prev = cpu->sc, *s;
     grace_note(cpu);
     irqs_off(cpu, now);
     charge(cpu, now);
@@ -384,14 +389,8 @@ static inline struct thread *pick(struct cpu *cpu)
     if (prev)
         put_back(cpu, prev, now);
     cpu->current = NULL;
-    while (cpu->queue_bits) {
-        unsigned level = 31u ^ (unsigned)__builtin_clz(cpu->queue_bits);
-        s = list_entry(cpu->queue[level].next, struct sc, link);
-        if (likely(!sc_is_spent(s)))
-            break;
+    while ((s = first(cpu)) && unlikely(sc_is_spent(s)))
         sc_spent(cpu, s, now);
-        s = NULL;
-    }
     if (s != prev) {
         if (prev)
             prev->ran += (int64_t)now;

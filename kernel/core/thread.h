@@ -37,9 +37,10 @@ struct thread {
     struct list in_sc;        // kernel_lock
     struct list queue;        // sc->ready, while it is RUNNABLE, `current` too
     struct list timers, vcpus; // what it made and goes where it goes; kernel_lock
-    uint8_t state, mode, core;
-    uint8_t op;               // enum thread_op
+    uint8_t state, mode;
     uint8_t asked;            // atomic: THREAD_KILL, THREAD_MOVE
+    uint8_t core;
+    uint8_t op;               // enum thread_op
     uint8_t started;          // atomic: thread_start() came
     uint8_t timers_held;      // how many are in `timers`; kernel_lock
     struct vcpu *vcpu;        // mode THREAD_GUEST

@@ -11,11 +11,9 @@
 static inline __attribute__((always_inline)) struct thread *
 sched_yield_to_guest(struct cpu *cpu, uint64_t now)
 {
-    struct sc *s = cpu->sc;
-    struct list *first = s->link.next, *queue = s->link.prev;
-    struct sc *next = list_entry(first, struct sc, link);
+    struct sc *s = cpu->sc, *next = list_entry(s->link.next, struct sc, link);
     uint64_t end = now + cpu->quantum;
-    if (first == queue)
+    if (next == s)
         return NULL; // nobody else
     struct thread *t = list_entry(next->ready.next, struct thread, queue);
     if (t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
@@ -33,9 +31,7 @@ sched_yield_to_guest(struct cpu *cpu, uint64_t now)
     cpu->quantum_end = end;
     s->ran += (int64_t)now;
     next->ran -= (int64_t)now;
-    queue->next = first; // the first goes behind the last
-    first->prev = queue;
-    list_push_back(queue, &s->link);
+    cpu->queue[s->level] = next; // and s, which was the first, is behind the last
     cpu->sc = next;
     cpu->current = t;
     return t;

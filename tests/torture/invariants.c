@@ -48,13 +48,14 @@ static unsigned check_queues(struct cpu *cpu)
 {
     unsigned queued = 0;
     for (unsigned level = 0; level < LEVEL_COUNT; level++) {
-        unsigned n = list_check(&cpu->queue[level]);
-        CHECK(!n == !(cpu->queue_bits >> level & 1), "queue %u of core %u", level, cpu->id);
-        list_for_each(l, &cpu->queue[level]) {
-            const struct sc *s = list_entry(l, struct sc, link);
-            CHECK(s->core == cpu->id && s->level == level && s->awake, "context %u in a queue",
-                  s->object.id);
+        const struct sc *first = cpu->queue[level], *s = first;
+        if (first)
+            (void)list_check(&first->link);
+        for (unsigned n = 0; s && (s != first || !n); n++) {
+            CHECK(s->core == cpu->id && s->level == level && s->awake && s->queued,
+                  "context %u in a queue", s->object.id);
             queued += !list_empty(&s->ready);
+            s = list_entry(s->link.next, struct sc, link);
         }
     }
     return queued;
@@ -105,12 +106,14 @@ static void check_cpu(struct cpu *cpu)
         return;
     CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id, "thread %u runs", t->object.id);
     const struct sc *s = t->sc;
-    CHECK(cpu->sc == s && !list_empty(&s->link), "core %u charges another", cpu->id);
+    CHECK(cpu->sc == s && s->queued, "core %u charges another", cpu->id);
     if (has_interrupt(cpu))
         return;
-    CHECK(cpu->queue[s->level].next == &s->link && s->ready.next == &t->queue &&
-          !(cpu->queue_bits >> (s->level + 1)), "core %u runs what is not the best", cpu->id);
-    CHECK((s->link.next == s->link.prev && t->queue.next == t->queue.prev) ||
+    for (unsigned level = s->level + 1u; level < LEVEL_COUNT; level++)
+        CHECK(!cpu->queue[level], "core %u runs what is not the best", cpu->id);
+    CHECK(cpu->queue[s->level] == s && s->ready.next == &t->queue, "core %u: whose turn is it?",
+          cpu->id);
+    CHECK((s->link.next == &s->link && t->queue.next == t->queue.prev) ||
           fake.deadline[cpu->id] <= cpu->quantum_end, "core %u: a quantum without an end", cpu->id);
     CHECK(s->level == LEVEL_BEST_EFFORT ||
           fake.deadline[cpu->id] <= cpu->switch_tsc + (uint64_t)s->left,
@@ -222,9 +225,9 @@ static void check_sc(const struct sc *s)
     list_for_each(l, &s->ready)
         CHECK(list_entry(l, struct thread, queue)->sc == s, "a thread of context %u", s->object.id);
     check_heap(s->timers, s);
-    CHECK(!s->awake || !list_empty(&s->link) || s->alarm.deadline, "context %u is forgotten",
+    CHECK(!s->awake || s->queued || s->alarm.deadline, "context %u is forgotten",
           s->object.id);
-    CHECK(s->awake || (list_empty(&s->ready) && list_empty(&s->link)), "context %u sleeps",
+    CHECK(s->awake || (list_empty(&s->ready) && !s->queued), "context %u sleeps",
           s->object.id);
     CHECK(s->awake || !s->timers || (s->alarm.deadline && s->alarm.deadline <= s->timers->deadline),
           "context %u sleeps through a timer", s->object.id);

@@ -144,7 +144,7 @@ static void test_wakes_with_share(void **state)
 
 static bool waits(const struct fake_process *p)
 {
-    return p->thread->state == THREAD_RUNNABLE && list_empty(&p->thread->sc->link);
+    return p->thread->state == THREAD_RUNNABLE && !p->thread->sc->queued;
 }
 
 // The refills of a context always add up to its capacity, are in order, and none is a period behind
@@ -261,7 +261,7 @@ static void test_short_yield(void **state)
         assert_ptr_equal(next, p[(i + 1) % 2].thread); // never the one without a share
         assert_ptr_equal(cpus[1]->current, next);
         assert_ptr_equal(cpus[1]->sc, next->sc);
-        assert_ptr_equal(cpus[1]->queue[LEVEL_10MS].next, &next->sc->link);
+        assert_ptr_equal(cpus[1]->queue[LEVEL_10MS], next->sc);
     }
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(thread_run_tsc(p[i].thread, fake.now) - before[i], 50 * 1000);

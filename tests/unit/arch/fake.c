@@ -369,6 +369,9 @@ void fake_boot(const struct boot_facts *facts)
     struct boot_facts copy = *facts;
     struct cpu *cpu = cpus[0];
     cpu->space = NULL;
+    cpu->sc = NULL; // and none waits, as in memory that is zero
+    cpu->alarms = NULL;
+    memset(cpu->queue, 0, sizeof(cpu->queue));
     sched_init_cpu(cpu);
     fake_manager = NULL;
     enter(0, do_boot, &copy);
