@@ -36,7 +36,8 @@ MAX_TRACED = 64         # pairs of magic breakpoints in one boot
 BARS = {
     "hypercall": 80, "cpuid.1": 110, "cpuid.7": 115, "cpuid.d.1": 115, "out.vmm": 185,
     "out.vmm.linux": 185, "mmio.vmm": 395, "tpr": 5, "eoi": 5, "self-ipi": 14,
-    "vm-switch": 352, "syscall": 40, "hlt-timer": 490, "timer-irq": 373, "lapic.xapic": 232,
+    "vm-switch": 352, "vm-switch.barriers": 1233, "syscall": 40, "hlt-timer": 490,
+    "timer-irq": 373, "lapic.xapic": 232,
     "lapic.xapic.vmm": 541, "ept-map": 495, "boot.hello": 6_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
@@ -62,17 +63,19 @@ OPERATIONS = {name: re.compile(pattern) for name, pattern in OPERATIONS.items()}
 
 class Run(NamedTuple):
     """A config to boot, the VM in it that measures, on which model; `only` one path of it, which
-    then is named `name`."""
+    then is named `name`; words for the kernel."""
     config: str
     vm: str
     model: str = "skylake_x"
     only: str = ""
     name: str = ""
+    words: str = ""
 
 
 RUNS = (
     Run("bench.conf", "bench"),
     Run("bench-switch.conf", "a"),
+    Run("bench-switch.conf", "a", only="vm-switch", name="vm-switch.barriers", words="assume=all"),
     Run("bench.conf", "bench", "ivy_bridge", "lapic.xapic", "lapic.xapic.vmm"),
 )
 BOOT_CONFIG = "bench-boot.conf"
@@ -171,23 +174,24 @@ def only_wanted(run, found):
 
 def measure_run(run, directory, options=""):
     """{path: {"min", "median", "max"}} of one boot; `options` are for the VM that measures."""
-    say(f"measuring {run.config} on {run.model}")
+    say(f"measuring {run.config} on {run.model} {run.words}".rstrip())
     if run.only:
         options += f" only={run.only}"
     path = os.path.join(CONFIGS, run.config)
     if options:
         path = with_options(path, run.vm, options, directory)
-    text, _ = boot(make_iso(path, directory), run.model, rf"^{run.vm}\| bench done")
+    iso = make_iso(path, directory, run.words.split())
+    text, _ = boot(iso, run.model, rf"^{run.vm}\| bench done")
     return only_wanted(run, results_of(text))
 
 
 def trace_run(run, directory):
     """{path: traced_round()} of one boot."""
-    say(f"tracing {run.config} on {run.model}")
+    say(f"tracing {run.config} on {run.model} {run.words}".rstrip())
     options = "trace rounds=10" + (f" only={run.only}" if run.only else "")
     path = with_options(os.path.join(CONFIGS, run.config), run.vm, options, directory)
     breaks = ["c"] + ["trace on", "c", "trace off", "c"] * MAX_TRACED
-    iso = make_iso(path, directory, ["trace"])
+    iso = make_iso(path, directory, ["trace", *run.words.split()])
     text, output = boot(iso, run.model, rf"^{run.vm}\| bench done", breaks)
     return only_wanted(run, traced_rounds(text, output))
 
@@ -240,14 +244,14 @@ def verdict(path):
 
 
 def print_table(paths):
-    print(f"{'path':15} {'min':>9} {'median':>9} {'max':>9} {'at most':>9}       "
+    print(f"{'path':18} {'min':>9} {'median':>9} {'max':>9} {'at most':>9}       "
           "est. cycles  privileged operations")
     for path in paths:
         bar = BARS.get(path["name"], "-")
         counted = ", ".join(f"{count} {name}" for name, count in path["ops"].items() if count)
         extra = ", ".join(f"{path[part]} {part}" for part in ("calibration", "zeroing")
                           if part in path)
-        print(f"{path['name']:15} {path['min']:9} {path['median']:9} {path['max']:9} {bar:>9}  "
+        print(f"{path['name']:18} {path['min']:9} {path['median']:9} {path['max']:9} {bar:>9}  "
               f"{verdict(path):4} {path['cycles'] or '-':>11}  {counted or extra or '-'}")
 
 
