@@ -8,6 +8,8 @@
 
 uint64_t arch_now(void);                   // TSC
 uint64_t arch_tsc_hz(void);
+// At full precision: with the frequency rounded to MHz a period of 10 ms may be 9.5 ms.
+static inline uint64_t us_to_tsc(uint64_t us) { return arch_tsc_hz() * us / 1000000; }
 // This core's timer interrupt; UINT64_MAX: none.
 void arch_set_deadline(uint64_t tsc, uint64_t now);
 void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()

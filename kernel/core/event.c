@@ -100,13 +100,13 @@ SYSCALL(event_signal)
         return result(status);
     if (likely(!event_signal(e, a1)) || thread_is_of_system(t))
         return result(OK);
-    uint64_t us = arch_tsc_hz() / 1000000, now = arch_now();
+    uint64_t now = arch_now(), free = us_to_tsc(WAKE_US * WAKE_BURST);
     uint64_t paid = max_u64(__atomic_load_n(&t->process->wakes_paid, __ATOMIC_RELAXED), now);
-    paid += us * WAKE_US; // of two threads at once one may go free
+    paid += us_to_tsc(WAKE_US); // of two threads at once one may go free
     __atomic_store_n(&t->process->wakes_paid, paid, __ATOMIC_RELAXED);
-    if (paid - now <= us * WAKE_US * WAKE_BURST)
+    if (paid - now <= free)
         return result(OK);
-    t->op_state.w[0] = paid - us * WAKE_US * WAKE_BURST;
+    t->op_state.w[0] = paid - free;
     op_begin(t, OP_REST);
 }
 

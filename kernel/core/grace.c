@@ -11,7 +11,7 @@ uint64_t grace_begin(void) { return __atomic_add_fetch(&grace_number, 1, __ATOMI
 static void ask(struct cpu *cpu)
 {
     uint64_t now = arch_now(), last = __atomic_load_n(&cpu->grace_asked, __ATOMIC_RELAXED);
-    if (now - last >= arch_tsc_hz() / 1000000 * GRACE_IPI_US &&
+    if (now - last >= us_to_tsc(GRACE_IPI_US) &&
         __atomic_compare_exchange_n(&cpu->grace_asked, &last, now, false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_RELAXED))
         arch_send_ipi(cpu->id);

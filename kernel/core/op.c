@@ -60,7 +60,7 @@ void op_run(struct thread *t)
     }
     if (progress == OP_WAIT) {
         t->state = THREAD_BLOCKED;
-        timer_arm(&t->wait_timer, t->sc, arch_now() + arch_tsc_hz() / 1000000 * POLL_US);
+        timer_arm(&t->wait_timer, t->sc, arch_now() + us_to_tsc(POLL_US));
         return;
     }
     sched_window(this_cpu());

@@ -216,7 +216,7 @@ struct sc *sc_make(struct process *owner, uint32_t core, uint32_t share, uint64_
               : period == 2000 ? LEVEL_2MS : LEVEL_10MS;
     s->level = s->rate;
     s->share = share;
-    s->period = arch_tsc_hz() / 1000000 * period;
+    s->period = us_to_tsc(period);
     s->amount = s->period * share / SHARE_ALL;
     while (4ull << s->grain < s->period)
         s->grain++; // an eighth to a quarter of the period

@@ -20,7 +20,7 @@ void sched_init_cpu(struct cpu *cpu)
     cpu->current = NULL;
     cpu->deadline = UINT64_MAX;
     cpu->armed = UINT64_MAX;
-    cpu->quantum = arch_tsc_hz() / 1000000 * QUANTUM_US;
+    cpu->quantum = us_to_tsc(QUANTUM_US);
     cpu->switch_tsc = arch_now();
 }
 

@@ -89,8 +89,8 @@ def check_share(boot, mode, neighbour, model="skylake_x", ips=IPS):
           f"ran {percent(pairs):.2f}%, at most {greatest(pairs, SAMPLE_MS):.2f}% of {WINDOW_MS} ms")
     assert 0.23 <= done / alone <= 0.27, counts # what it is switched for is its own time too
     assert 24.5 <= percent(pairs) <= 25.5, pairs
-    # Eleven budgets of 2.5 ms fit into a window that begins with the end of a period.
-    assert greatest(pairs, SAMPLE_MS) <= 28, pairs
+    # No equal neighbour holds it up for long, so no window has as much as eleven budgets in it.
+    assert greatest(pairs, SAMPLE_MS) <= 27, pairs
 
 
 @pytest.mark.parametrize("neighbour", STORMS)

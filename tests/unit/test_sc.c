@@ -472,6 +472,18 @@ static void test_not_charged(void **state)
     check_refills(s);
 }
 
+// Of a frequency that is not a whole number of MHz nothing is lost: a period that is too short has
+// more capacities come into a window than were promised.
+static void test_period(void **state)
+{
+    (void)state;
+    fake.tsc_hz = 19999999;
+    int64_t h = fake_sc(1, 250, 10000);
+    const struct sc *s = object_to(fake_object(fake_manager, h), sc);
+    assert_int_equal(s->period, 199999);
+    assert_int_equal(s->amount, 49999);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,7 +493,7 @@ int main(void)
         ON2(test_refused_yield_is_charged_once), ON2(test_admission), ON2(test_destroy),
         ON2(test_kill_while_it_waits), ON2(test_short_yield), ON2(test_rates),
         ON2(test_back_to_back), ON2(test_sleeper), ON2(test_many_threads), ON2(test_soft),
-        ON2(test_not_charged),
+        ON2(test_not_charged), ON2(test_period),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

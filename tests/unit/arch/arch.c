@@ -8,7 +8,7 @@
 #include "tests/unit/fake_x86/kernel/arch/x86/x86.h"
 
 uint64_t arch_now(void) { return fake.now += fake.look; }
-uint64_t arch_tsc_hz(void) { return 1000000000; }
+uint64_t arch_tsc_hz(void) { return fake.tsc_hz; }
 uint64_t fake_indexed;
 
 void arch_set_deadline(uint64_t tsc, uint64_t now)

@@ -337,6 +337,7 @@ void fake_start(uint32_t cores, uint32_t megabytes)
 {
     fake_stop();
     memset(&fake, 0, sizeof(fake));
+    fake.tsc_hz = 1000000000;
     hw_options = (struct hw_options){ .pcids = getenv("FAKE_PCIDS"), .fills = 1, .seed = 1 };
     hw_reset();
     cr3_kernel = HW_KERNEL_ROOT | (hw_options.pcids ? HW_CR3_KEEP : 0);

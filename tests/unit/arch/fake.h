@@ -13,7 +13,8 @@
 enum fake_state { FAKE_KERNEL, FAKE_IDLE, FAKE_USER, FAKE_GUEST, FAKE_OFF, FAKE_PANIC };
 
 struct fake {
-    uint64_t now;              // TSC; 1 GHz
+    uint64_t now;              // TSC
+    uint64_t tsc_hz;           // 1 GHz, if the test does not say otherwise
     uint64_t look;             // ticks that each look at it takes
     uint32_t core;             // the one that runs
     enum fake_state state[CPU_MAX];
