@@ -6,12 +6,21 @@
 #include "kernel/abi/syscall.h"
 
 #define BOOT_INFO_VA    0x200000ull
+#define BOOT_IMAGE_VA   0x400000ull
 #define BOOT_STACK_TOP  0x7fff0000ull
 #define BOOT_STACK_SIZE 0x20000ull
 #define BOOT_MODULE_MAX 64
 #define BOOT_NAME_MAX   264 // a role, its colon, the longest file name, NUL
 #define RTC_BYTES       7
 #define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
+
+// The manager's file is what its memory holds from BOOT_IMAGE_VA on, without the zeros at the end,
+// and begins with this (vmm/manager/manager.ld).
+struct boot_image {
+    uint64_t magic;  // BOOT_MAGIC
+    uint64_t entry;
+    uint64_t end[3]; // where its code, read-only data and data end, in whole pages
+};
 
 // Slots of the manager's handle table that the kernel fills. Modules follow from
 // BOOT_HANDLE_MODULE.

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The boot core's last steps: the manager is made from its module and started. Nothing else runs
 // yet, so locks are taken for the assertions' sake only; every failure is the end, with a message.
-#include "kernel/abi/elf.h"
 #include "kernel/core/syscall.h"
 #include "kernel/lib/string.h"
 
 #define MANAGER_MODULE "bin:manager"
-#define SEGMENTS_MAX   16
 
 static struct process *manager;
 
@@ -24,23 +22,22 @@ static uint32_t find_module(const struct boot_info *info)
     panic("no boot module is named %s: is grub.cfg's list of modules complete?", MANAGER_MODULE);
 }
 
-// A memory object with zeros, mapped into the manager. Returns it; `va` lies in its first page.
+// A memory object with zeros, mapped into the manager; all in whole pages.
 static struct memory *place(uint64_t va, uint64_t bytes, uint8_t prot)
 {
     enum status status;
-    uint64_t start = align_down(va, PAGE_SIZE), size = align_up(va + bytes, PAGE_SIZE) - start;
-    struct memory *m = memory_make(manager, size, PAGE_SIZE, 0, &status);
-    must(m, "no memory for a segment");
+    struct memory *m = memory_make(manager, bytes, PAGE_SIZE, 0, &status);
+    must(m, "no memory for a part of it");
     while (!memory_zero_piece(m))
         spin_lock(&kernel_lock);
-    struct mapping *map = space_map(&manager->space, m, 0, size, start, prot, &status);
-    must(map, "a segment overlaps another");
-    while (map->mapped < size)
+    struct mapping *map = space_map(&manager->space, m, 0, bytes, va, prot, &status);
+    must(map, "a part overlaps another");
+    while (map->mapped < bytes)
         must(mapping_map(map) == OK, "no memory for page tables");
     return m;
 }
 
-// The kernel has a mapping of neither the file nor the segment.
+// The kernel has a mapping of neither the file nor the memory.
 static void copy(struct hpa to, struct hpa from, uint64_t bytes)
 {
     static char buffer[PAGE_SIZE];
@@ -51,34 +48,22 @@ static void copy(struct hpa to, struct hpa from, uint64_t bytes)
     }
 }
 
-static void load_segment(struct hpa file, uint64_t size, const struct elf64_phdr *s)
+static uint64_t load(struct hpa file, uint64_t bytes)
 {
-    must(s->filesz <= s->memsz && s->offset <= size && s->filesz <= size - s->offset,
-         "a segment lies outside of its file");
-    must(s->vaddr >= USER_START && s->vaddr < USER_END && s->memsz <= USER_END - s->vaddr,
-         "a segment lies outside of user addresses");
-    must((s->flags & (PF_W | PF_X)) != (PF_W | PF_X), "a segment is writable and executable");
-    struct memory *m = place(s->vaddr, s->memsz, PROT_READ | (s->flags & PF_W ? PROT_WRITE : 0) |
-                                                     (s->flags & PF_X ? PROT_EXEC : 0));
-    copy(HPA(m->base.v + s->vaddr % PAGE_SIZE), HPA(file.v + s->offset), s->filesz);
-}
-
-static uint64_t load_elf(struct hpa file, uint64_t bytes)
-{
-    struct elf64_header h;
-    struct elf64_phdr s;
-    must(bytes >= sizeof(h), "its file is too short");
-    arch_read(&h, file, sizeof(h));
-    must(memcmp(h.ident, ELF64_IDENT, 7) == 0 && h.type == ELF_EXEC, "not a static ELF-64 file");
-    must(h.phentsize == sizeof(s) && h.phnum <= SEGMENTS_MAX && h.phoff <= bytes &&
-         h.phnum * sizeof(s) <= bytes - h.phoff, "bad ELF headers");
-    for (unsigned i = 0; i < h.phnum; i++) {
-        arch_read(&s, HPA(file.v + h.phoff + i * sizeof(s)), sizeof(s));
-        if (s.type == PT_LOAD && s.memsz)
-            load_segment(file, bytes, &s);
+    static const uint8_t prot[] = { PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE };
+    struct boot_image image;
+    uint64_t at = BOOT_IMAGE_VA;
+    must(bytes >= sizeof(image), "its file is too short");
+    arch_read(&image, file, sizeof(image));
+    must(image.magic == BOOT_MAGIC, "its file is no image");
+    must(image.entry >= at && image.entry < image.end[0], "bad entry point");
+    for (unsigned i = 0; i < ARRAY_SIZE(prot); at = image.end[i++]) {
+        uint64_t end = image.end[i], done = at - BOOT_IMAGE_VA;
+        must(end > at && end <= USER_END && is_aligned(end, PAGE_SIZE), "a part has no good end");
+        copy(place(at, end - at, prot[i])->base, HPA(file.v + done),
+             min_u64(end - at, bytes - min_u64(bytes, done)));
     }
-    must(h.entry >= USER_START && h.entry < USER_END, "bad entry point");
-    return h.entry;
+    return image.entry;
 }
 
 static void give(uint64_t slot, struct object *o, uint8_t rights, enum status status)
@@ -134,7 +119,7 @@ void core_start(struct boot_facts *facts)
     give_info(facts);
     place(BOOT_STACK_TOP - BOOT_STACK_SIZE, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
     uint32_t module = find_module(&facts->info);
-    uint64_t entry = load_elf(facts->module[module], facts->info.module[module].bytes);
+    uint64_t entry = load(facts->module[module], facts->info.module[module].bytes);
     // Best effort: it gives itself a share when it has read the config.
     struct sc *sc = sc_make(manager, this_cpu()->id, 0, 0, &status);
     if (sc)

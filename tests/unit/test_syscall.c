@@ -183,12 +183,10 @@ static void test_random_calls(void **state)
     }
 }
 
-// A module that holds the smallest manager: one read-only and one writable segment.
+// A module that holds the smallest manager: three pages, the last of which goes on with zeros.
 struct image {
-    struct { uint8_t ident[16]; uint16_t type, machine; uint32_t version;
-             uint64_t entry, phoff, shoff; uint32_t flags;
-             uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx; } h;
-    struct { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz, memsz, align; } s[2];
+    struct boot_image head;
+    char rest[2 * PAGE_SIZE - sizeof(struct boot_image)];
     char data[64];
 };
 
@@ -198,31 +196,18 @@ static struct boot_facts make_boot(struct image **image)
                             .log_port = 0x3f8, .log_gsi = 4 };
     struct hpa frame;
     fake_start(1, 64);
-    assert_true(frames_alloc(2, PAGE_SIZE, FRAME_RESERVED, &frame));
+    assert_true(frames_alloc(4, PAGE_SIZE, FRAME_RESERVED, &frame));
     *image = fake_ptr(frame);
     memset(*image, 0, sizeof(**image));
-    memcpy((*image)->h.ident, "\177ELF\2\1\1", 7);
-    (*image)->h.type = 2;
-    (*image)->h.entry = 0x400010;
-    (*image)->h.phoff = offsetof(struct image, s);
-    (*image)->h.phentsize = 56;
-    (*image)->h.phnum = 2;
-    (*image)->s[0].type = 1;
-    (*image)->s[0].flags = 5;
-    (*image)->s[0].vaddr = 0x400000;
-    (*image)->s[0].filesz = (*image)->s[0].memsz = sizeof(struct image);
-    (*image)->s[1].type = 1;
-    (*image)->s[1].flags = 6;
-    (*image)->s[1].offset = offsetof(struct image, data);
-    (*image)->s[1].vaddr = 0x402000 + offsetof(struct image, data);
-    (*image)->s[1].filesz = 64;
-    (*image)->s[1].memsz = 10000;
+    (*image)->head = (struct boot_image){
+        BOOT_MAGIC, 0x400030, { 0x401000, 0x402000, 0x405000 },
+    };
     memcpy((*image)->data, "initialised", 12);
     strcpy(f.info.module[0].name, "bin:manager");
     f.module[0] = frame;
     f.info.module[0].bytes = sizeof(struct image);
     strcpy(f.info.module[1].name, "config:demo.conf");
-    f.module[1] = HPA(frame.v + PAGE_SIZE);
+    f.module[1] = HPA(frame.v + 3 * PAGE_SIZE);
     return f;
 }
 
@@ -234,7 +219,7 @@ static void test_manager_start(void **state)
     fake_boot(&f);
     assert_int_equal(fake.state[0], FAKE_USER);
     struct thread *t = cpus[0]->current;
-    assert_int_equal(t->arch.entry, 0x400010);
+    assert_int_equal(t->arch.entry, 0x400030);
     assert_int_equal(t->arch.sp, BOOT_STACK_TOP);
     assert_int_equal(t->arch.argument, BOOT_INFO_VA);
     struct boot_info info;
@@ -249,12 +234,22 @@ static void test_manager_start(void **state)
     assert_int_equal(info.module[0].bytes, sizeof(struct image));
     assert_int_equal(info.module[1].handle, 0); // an empty file
     char text[12], zero[12] = { 0 };
-    uint64_t data = 0x402000 + offsetof(struct image, data);
+    uint64_t data = 0x400000 + offsetof(struct image, data);
     assert_true(copy_from_user(t->process, text, data, 12));
     assert_string_equal(text, "initialised");
     assert_true(copy_from_user(t->process, text, data + 9000, 12));
     assert_memory_equal(text, zero, 12);
     assert_false(copy_to_user(t->process, 0x400000, text, 4));  // W^X
+    assert_false(copy_to_user(t->process, 0x401000, text, 4));
+    static const uint8_t prot[] = { PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
+                                    PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE };
+    for (unsigned i = 0; i < 5; i++) {
+        struct hpa at;
+        uint64_t left;
+        uint8_t have;
+        assert_true(arch_walk(&t->process->space, 0x400000 + i * PAGE_SIZE, &at, &have, &left));
+        assert_int_equal(have, prot[i]);
+    }
     assert_true(copy_to_user(t->process, data, text, 4));
     assert_int_equal(CALL(0, mem_map, HANDLE_SELF, BOOT_HANDLE_MODULE, 0, PAGE_SIZE, USER_PAGE,
                           PROT_READ), OK);
@@ -280,23 +275,23 @@ static void test_manager_bad(void **state)
     strcpy(f.info.module[0].name, "bin:other");
     expect_panic(&f, "no boot module is named bin:manager");
     f = make_boot(&image);
-    image->h.ident[0] = 0;
-    expect_panic(&f, "not a static ELF-64 file");
+    f.info.module[0].bytes = sizeof(image->head) - 1;
+    expect_panic(&f, "its file is too short");
     f = make_boot(&image);
-    image->s[1].flags = 7;
-    expect_panic(&f, "writable and executable");
+    image->head.magic++;
+    expect_panic(&f, "its file is no image");
     f = make_boot(&image);
-    image->s[1].filesz = ~0ull;
-    expect_panic(&f, "outside of its file");
+    image->head.entry = 0x401000;
+    expect_panic(&f, "bad entry point");
+    static const uint64_t ends[] = { 0x401000, 0x401800, 0xffffffff80000000, 0x7ffffffff000 };
+    for (unsigned i = 0; i < 4; i++) {
+        f = make_boot(&image);
+        image->head.end[1] = ends[i];
+        expect_panic(&f, i < 3 ? "a part has no good end" : "no memory for a part");
+    }
     f = make_boot(&image);
-    image->s[1].vaddr = 0x400800;
-    expect_panic(&f, "overlaps another");
-    f = make_boot(&image);
-    image->s[1].vaddr = 0xffffffff80000000;
-    expect_panic(&f, "outside of user addresses");
-    f = make_boot(&image);
-    image->h.phoff = ~0ull - 8;
-    expect_panic(&f, "bad ELF headers");
+    image->head.end[1] = BOOT_INFO_VA;
+    expect_panic(&f, "a part has no good end");
 }
 
 static const char *text_of(char *to, size_t size, const char *format, ...)

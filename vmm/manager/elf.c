@@ -2,9 +2,9 @@
 // ELF program headers; see elf.h. No state.
 #include <stddef.h>
 #include <string.h>
-#include "kernel/abi/elf.h"
 #include "kernel/abi/syscall.h"
 #include "vmm/manager/elf.h"
+#include "vmm/manager/elf_format.h"
 
 enum { ELF_PHDRS_MAX = 32 };
 

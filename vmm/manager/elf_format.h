@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The parts of the ELF-64 format that a static executable for x86-64 has (System V ABI, "Object
-// Files" and "Program Loading"). The kernel loads the manager by them, the manager the programs.
+// Files" and "Program Loading").
 #pragma once
 #include <stdint.h>
 
