@@ -8,6 +8,7 @@
 
 #include "kernel/arch/x86/vlapic.h"
 #include "tests/fuzz/script.h"
+#include "tests/unit/vlapic_map.h"
 
 #define MSR_BASE     0x1bu
 #define MSR_DEADLINE 0x6e0u
@@ -95,7 +96,7 @@ static void time_passes(struct run *r, uint64_t ticks)
 
 static void check(struct run *r)
 {
-    int highest = vlapic_highest(&r->v), irr = vlapic_irr_max(&r->v), isr = vlapic_isr_max(&r->v);
+    int highest = vlapic_highest(&r->v), irr = irr_max(&r->v), isr = isr_max(&r->v);
     uint8_t tpr = (uint8_t)r->page[APIC_TPR / 4], ppr = vlapic_ppr(&r->v);
     int top = isr > tpr ? isr : tpr;
 
@@ -115,16 +116,16 @@ static void take_interrupt(struct run *r)
     if (vector < 0)
         return;
     vlapic_inject(&r->v, (uint8_t)vector);
-    require(vlapic_isr_max(&r->v) == vector);
-    require(vlapic_irr_max(&r->v) != vector && vlapic_highest(&r->v) == -1);
+    require(isr_max(&r->v) == vector);
+    require(irr_max(&r->v) != vector && vlapic_highest(&r->v) == -1);
 }
 
 static void end_of_interrupt(struct run *r)
 {
-    int isr = vlapic_isr_max(&r->v), level = vlapic_eoi(&r->v);
+    int isr = isr_max(&r->v), level = vlapic_eoi(&r->v);
 
     require(level == -1 || level == isr);
-    require(isr == -1 || vlapic_isr_max(&r->v) < isr);
+    require(isr == -1 || isr_max(&r->v) < isr);
 }
 
 static void step(struct run *r, struct script *s)

@@ -32,8 +32,8 @@ static void starts_as_a_bios_leaves_it(void **state)
     assert_int_equal(vlapic_read(&v, APIC_LVT_TIMER, 0), MASKED);
     assert_int_equal(vlapic_read(&v, APIC_VERSION, 0), 0x50014);
     assert_int_equal(vlapic_read(&v, APIC_DFR, 0), 0xffffffff);
-    assert_int_equal(vlapic_irr_max(&v), -1);
-    assert_int_equal(vlapic_isr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
+    assert_int_equal(isr_max(&v), -1);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
     assert_true(vlapic_extint_allowed(&v));
     start(5, 1, 0);
@@ -106,10 +106,10 @@ static void priorities_nest(void **state)
     assert_true(vlapic_accept(&v, 0xff, false));
     assert_int_equal(vlapic_highest(&v), 0xff);
     vlapic_inject(&v, 0xff);
-    assert_int_equal(vlapic_isr_max(&v), 0xff);
-    assert_int_equal(vlapic_irr_max(&v), 0x5f);
+    assert_int_equal(isr_max(&v), 0xff);
+    assert_int_equal(irr_max(&v), 0x5f);
     assert_int_equal(vlapic_eoi(&v), -1); // edge
-    assert_int_equal(vlapic_isr_max(&v), 0x52);
+    assert_int_equal(isr_max(&v), 0x52);
     assert_int_equal(vlapic_eoi(&v), -1);
     assert_int_equal(vlapic_highest(&v), 0x5f);
     vlapic_inject(&v, 0x5f);
@@ -127,7 +127,7 @@ static void eoi_with_nothing_waiting(void **state)
     (void)state;
     for (unsigned vector = 16; vector < 256; vector++) {
         vlapic_inject(&v, (uint8_t)vector);
-        assert_int_equal(vlapic_isr_max(&v), vector);
+        assert_int_equal(isr_max(&v), vector);
         assert_true(vector % 2 || vlapic_accept(&v, 0x10, false));
         (void)taken();
         vlapic_written(&v, APIC_EOI, 0);
@@ -255,7 +255,7 @@ static void hardware_stored_values_are_put_right(void **state)
     vlapic_inject(&v, 0x41);
     page[APIC_EOI / 4] = 9;
     vlapic_written(&v, APIC_EOI, 0);
-    assert_int_equal(vlapic_isr_max(&v), -1);
+    assert_int_equal(isr_max(&v), -1);
     vlapic_written(&v, 0x3f4, 0);
     vlapic_written(&v, 0xfffff000, 0); // harmless
     to_x2apic();
@@ -271,22 +271,22 @@ static void icr_to_oneself(void **state)
     vlapic_write(&v, APIC_ICR, 0x00040041, 0); // shorthand self
     vlapic_write(&v, APIC_ICR, 0x00080052, 0); // all
     vlapic_write(&v, APIC_ICR, 0x000c0063, 0); // all but self
-    assert_int_equal(vlapic_irr_max(&v), 0x52);
+    assert_int_equal(irr_max(&v), 0x52);
     vlapic_write(&v, APIC_ICR2, 3u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000074, 0); // physical
-    assert_int_equal(vlapic_irr_max(&v), 0x74);
+    assert_int_equal(irr_max(&v), 0x74);
     vlapic_write(&v, APIC_ICR2, 4u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000085, 0); // somebody else
     vlapic_write(&v, APIC_ICR2, 0xffu << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00004186, 0); // broadcast, lowest priority
-    assert_int_equal(vlapic_irr_max(&v), 0x86);
+    assert_int_equal(irr_max(&v), 0x86);
     vlapic_write(&v, APIC_LDR, 0x08000000, 0);
     vlapic_write(&v, APIC_ICR2, 0x0cu << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000897, 0); // logical flat
-    assert_int_equal(vlapic_irr_max(&v), 0x97);
+    assert_int_equal(irr_max(&v), 0x97);
     vlapic_write(&v, APIC_ICR2, 0x07u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x000008a8, 0);
-    assert_int_equal(vlapic_irr_max(&v), 0x97);
+    assert_int_equal(irr_max(&v), 0x97);
     assert_int_equal(taken(), VLAPIC_ACT_IRR);
     vlapic_write(&v, APIC_ICR2, 3u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000400, 0); // NMI, vector 0 is nobody's business
@@ -311,22 +311,22 @@ static void errors_are_latched_and_interrupt_once(void **state)
     (void)state;
     vlapic_write(&v, APIC_LVT_ERROR, 0xfe, 0);
     vlapic_write(&v, APIC_ICR, 0x0004000f, 0); // illegal vector sent
-    assert_int_equal(vlapic_irr_max(&v), 0xfe);
+    assert_int_equal(irr_max(&v), 0xfe);
     assert_int_equal(vlapic_read(&v, APIC_ESR, 0), 0); // not before it is written
     vlapic_inject(&v, 0xfe);
     assert_false(vlapic_accept(&v, 15, false));
-    assert_int_equal(vlapic_irr_max(&v), -1); // the second does not interrupt
+    assert_int_equal(irr_max(&v), -1); // the second does not interrupt
     assert_int_equal(esr(), 0x60);
     assert_int_equal(vlapic_read(&v, APIC_ESR, 0), 0x60);
     assert_int_equal(esr(), 0);
     assert_false(vlapic_accept(&v, 0, true));
-    assert_int_equal(vlapic_irr_max(&v), 0xfe); // armed again
+    assert_int_equal(irr_max(&v), 0xfe); // armed again
     vlapic_inject(&v, 0xfe);
     (void)esr();
     vlapic_write(&v, APIC_LVT_ERROR, 0x03, 0); // the error entry is illegal itself
     (void)vlapic_read(&v, 0x400, 0);
     assert_int_equal(esr(), 0xc0);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
 }
 
 static void x2apic_registers(void **state)
@@ -370,16 +370,16 @@ static void x2apic_icr(void **state)
     assert_true(vlapic_wrmsr(&v, 0x830, 0x2300001041ull, 0));
     assert_int_equal(rdmsr(0x830), 0x2300000041ull);
     assert_int_equal(page[APIC_ICR / 4 + 1], 0x23);
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
     assert_true(vlapic_wrmsr(&v, 0x830, 0xff00000052ull, 0)); // no broadcast in 32 bits
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
     assert_true(vlapic_wrmsr(&v, 0x830, 0xffffffff00000052ull, 0));
-    assert_int_equal(vlapic_irr_max(&v), 0x52);
+    assert_int_equal(irr_max(&v), 0x52);
     assert_true(vlapic_wrmsr(&v, 0x830, 0x0002000800000863ull, 0)); // cluster 2, bit 3
-    assert_int_equal(vlapic_irr_max(&v), 0x63);
+    assert_int_equal(irr_max(&v), 0x63);
     assert_true(vlapic_wrmsr(&v, 0x830, 0x0001000800000874ull, 0));
     assert_true(vlapic_wrmsr(&v, 0x830, 0x0002000400000874ull, 0));
-    assert_int_equal(vlapic_irr_max(&v), 0x63);
+    assert_int_equal(irr_max(&v), 0x63);
 }
 
 static void destinations(void **state)
@@ -418,7 +418,7 @@ static void reset_stops_everything(void **state)
     assert_int_equal(vlapic_mode(&v), VLAPIC_XAPIC);
     assert_int_equal(rdmsr(MSR_BASE), 0xfee00900);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
     assert_true(taken() & VLAPIC_ACT_MODE);
 }
 

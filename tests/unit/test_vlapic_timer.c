@@ -20,9 +20,9 @@ static void one_shot(void **state)
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 1032), 99);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 4199), 1);
     vlapic_timer_fired(&v, 4199);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
     vlapic_timer_fired(&v, 4200);
-    assert_int_equal(vlapic_irr_max(&v), 0x40);
+    assert_int_equal(irr_max(&v), 0x40);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 4200), 0);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_INITIAL, 4200), 100);
@@ -38,16 +38,16 @@ static void periods_coalesce(void **state)
     vlapic_write(&v, APIC_LVT_TIMER, 0x20041, 0);
     vlapic_write(&v, APIC_TIMER_INITIAL, 50000, 0);
     vlapic_timer_fired(&v, 50000);
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
     assert_int_equal(vlapic_timer_deadline(&v), 100000);
     vlapic_inject(&v, 0x41);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 330000), 20000); // late, not yet fired
     vlapic_timer_fired(&v, 330000);
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
     assert_int_equal(vlapic_timer_deadline(&v), 350000); // still on the grid
     vlapic_inject(&v, 0x41);
     vlapic_timer_fired(&v, 340000);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
 
     vlapic_write(&v, APIC_LVT_TIMER, 0x41, 340000); // to one-shot: the count goes on
     assert_int_equal(vlapic_timer_deadline(&v), 350000);
@@ -67,7 +67,7 @@ static void periods_catch_up(void **state)
     uint64_t now = 4 * period + 100; // four are due
     for (unsigned i = 0; i < 4; i++) {
         vlapic_timer_fired(&v, now);
-        assert_int_equal(vlapic_irr_max(&v), 0x41);
+        assert_int_equal(irr_max(&v), 0x41);
         assert_true(taken() & VLAPIC_ACT_TIMER);
         assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, now), 4 * period + period - now);
         uint64_t next = i < 3 ? now + pause : 5 * period;
@@ -79,7 +79,7 @@ static void periods_catch_up(void **state)
         }
         vlapic_inject(&v, 0x41);
         vlapic_timer_fired(&v, next - 1);
-        assert_int_equal(vlapic_irr_max(&v), -1);
+        assert_int_equal(irr_max(&v), -1);
         now = next;
     }
     vlapic_timer_fired(&v, now); // the fifth, in time
@@ -90,7 +90,7 @@ static void periods_catch_up(void **state)
     unsigned count = 0;
     for (; vlapic_timer_deadline(&v) <= now; now += pause, count++) {
         vlapic_timer_fired(&v, now);
-        assert_int_equal(vlapic_irr_max(&v), 0x41);
+        assert_int_equal(irr_max(&v), 0x41);
         vlapic_inject(&v, 0x41);
     }
     assert_in_range(count, 51 + 3, 51 + 4); // those that fell due meanwhile with them
@@ -115,7 +115,7 @@ static void a_tiny_period_cannot_storm(void **state)
     vlapic_write(&v, APIC_LVT_TIMER, 0x20041, 0);
     vlapic_write(&v, APIC_TIMER_INITIAL, 7, 0);
     vlapic_timer_fired(&v, 1000000);
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
     assert_in_range(vlapic_timer_deadline(&v), 1010000, 1030000);
     assert_int_equal(vlapic_timer_deadline(&v) % 7, 0);
     assert_in_range(vlapic_read(&v, APIC_TIMER_CURRENT, 1000003), 1, 7);
@@ -130,10 +130,10 @@ static void masked_timer_counts_silently(void **state)
     assert_int_equal(vlapic_timer_deadline(&v), 0);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 60000), 40000);
     vlapic_write(&v, APIC_LVT_TIMER, 0x20041, 120000); // what was missed stays missed
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
     assert_int_equal(vlapic_timer_deadline(&v), 150000);
     vlapic_write(&v, APIC_LVT_TIMER, MASKED | 0x20041, 160000); // was due before it was masked
-    assert_int_equal(vlapic_irr_max(&v), 0x41);
+    assert_int_equal(irr_max(&v), 0x41);
 }
 
 static void divider_changes_in_flight(void **state)
@@ -167,14 +167,14 @@ static void tsc_deadline(void **state)
     assert_int_equal(vlapic_read(&v, APIC_TIMER_INITIAL, 0), 0);
     assert_int_equal(vlapic_read(&v, APIC_TIMER_CURRENT, 0), 0);
     vlapic_timer_fired(&v, 499999);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
     vlapic_timer_fired(&v, 500000);
-    assert_int_equal(vlapic_irr_max(&v), 0x43);
+    assert_int_equal(irr_max(&v), 0x43);
     assert_int_equal(rdmsr(MSR_DEADLINE), 0);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
     vlapic_inject(&v, 0x43);
     assert_true(vlapic_wrmsr(&v, MSR_DEADLINE, 1, 600000)); // in the past: at once
-    assert_int_equal(vlapic_irr_max(&v), 0x43);
+    assert_int_equal(irr_max(&v), 0x43);
     assert_true(vlapic_wrmsr(&v, MSR_DEADLINE, 9000000, 600000));
     vlapic_set_tsc_offset(&v, 2000000);
     assert_int_equal(vlapic_timer_deadline(&v), 7000000);
@@ -198,7 +198,7 @@ static void illegal_timer_vector(void **state)
     vlapic_write(&v, APIC_LVT_TIMER, 0x04, 0);
     vlapic_write(&v, APIC_TIMER_INITIAL, 10, 0);
     vlapic_timer_fired(&v, 100);
-    assert_int_equal(vlapic_irr_max(&v), -1);
+    assert_int_equal(irr_max(&v), -1);
     vlapic_write(&v, APIC_ESR, 0, 200);
     assert_int_equal(vlapic_read(&v, APIC_ESR, 200), 0x40);
 }
@@ -230,7 +230,7 @@ static void random_writes_are_harmless(void **state)
         if (vector >= 0) {
             assert_in_range(vector, 16, 255);
             vlapic_inject(&v, (uint8_t)vector);
-            assert_int_equal(vlapic_isr_max(&v), vector);
+            assert_int_equal(isr_max(&v), vector);
             assert_int_equal(vlapic_highest(&v), -1);
         }
         assert_true(vlapic_tpr_threshold(&v) <= (page[APIC_TPR / 4] & 0xff) >> 4);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "kernel/arch/x86/vlapic.h"
+#include "tests/unit/vlapic_map.h"
 
 #define MSR_BASE 0x1bu
 #define MASKED   0x10000u

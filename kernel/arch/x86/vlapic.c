@@ -32,12 +32,6 @@ static inline uint32_t map_max(const struct vlapic *v, uint32_t map)
     return (uint32_t)(r - first) * 8 + 31 - (uint32_t)__builtin_clz(*r);
 }
 
-static int vector_or_none(uint32_t vector) { return vector ? (int)vector : -1; }
-
-int vlapic_irr_max(const struct vlapic *v) { return vector_or_none(map_max(v, APIC_IRR)); }
-
-int vlapic_isr_max(const struct vlapic *v) { return vector_or_none(map_max(v, APIC_ISR)); }
-
 static uint32_t ppr_set(struct vlapic *v, uint32_t isr)
 {
     uint32_t ppr = reg_get(v, APIC_TPR) & 0xff;
@@ -59,10 +53,8 @@ int vlapic_highest(struct vlapic *v)
 
 uint8_t vlapic_tpr_threshold(const struct vlapic *v)
 {
-    int irr = vlapic_irr_max(v);
-    if (irr < 0 || irr >> 4 > (int)(reg_get(v, APIC_TPR) & 0xff) >> 4)
-        return 0;
-    return (uint8_t)(irr >> 4);
+    uint32_t class = map_max(v, APIC_IRR) >> 4;
+    return class > (reg_get(v, APIC_TPR) & 0xff) >> 4 ? 0 : (uint8_t)class;
 }
 
 void vlapic_inject(struct vlapic *v, uint8_t vector)
@@ -74,14 +66,14 @@ void vlapic_inject(struct vlapic *v, uint8_t vector)
 
 int vlapic_eoi(struct vlapic *v)
 {
-    int vector = vlapic_isr_max(v);
-    if (vector < 0)
+    uint32_t vector = map_max(v, APIC_ISR);
+    if (!vector)
         return -1;
     *vector_word(v, APIC_ISR, (uint8_t)vector) &= ~(1u << vector % 32);
     vlapic_ppr(v);
-    if (vlapic_irr_max(v) >= 0)
+    if (map_max(v, APIC_IRR))
         v->actions |= VLAPIC_ACT_IRR;
-    return *vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1 ? vector : -1;
+    return *vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1 ? (int)vector : -1;
 }
 
 void vlapic_eoi_written(struct vlapic *v)

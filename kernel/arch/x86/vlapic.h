@@ -108,8 +108,6 @@ static inline bool vlapic_requested(const struct vlapic *v, uint8_t vector)
 {
     return v->regs[(APIC_IRR + vector / 32 * 16) / 4] >> vector % 32 & 1;
 }
-int vlapic_irr_max(const struct vlapic *v);  // highest vector there, or -1
-int vlapic_isr_max(const struct vlapic *v);
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
 // The vector that the CPU should take now, or -1; sets `status`, too.
 int vlapic_highest(struct vlapic *v);
