@@ -80,7 +80,7 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s);
 // MSI address/data as a guest's local APICs decode them: calls vcpu_post and friends.
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
 
-enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count);
+void arch_ports_granted(struct process *p); // p->ports was NULL before
 void arch_irq_mask(uint32_t gsi, bool masked);
 enum status arch_irq_route(uint32_t gsi, uint32_t core);
 // Polled serial, until the console process has the port.

@@ -8,10 +8,10 @@ SYSCALL_LOCKED_ON(ioports_grant, process, RIGHT_USE)
     struct ioports *ports = HANDLE(caller_process(), a1, ioports, RIGHT_USE, &status);
     if (!ports)
         return status;
-    status = arch_ports_grant(process, ports->first, ports->count);
-    if (status == OK) {
-        process->has_ports = 1;
-        log_detach(true); // the only ports there are, are the log's
-    }
-    return status;
+    if (process->ports)
+        return ERR_STATE;
+    process->ports = ports;
+    arch_ports_granted(process);
+    log_detach(true); // the only ports there are, are the log's
+    return OK;
 }

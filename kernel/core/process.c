@@ -100,7 +100,7 @@ struct event *process_ended(struct process *p)
 {
     if (p->status.end == PROCESS_ALIVE)
         p->status.end = PROCESS_KILLED;
-    if (p->has_ports)
+    if (p->ports)
         log_detach(false);
     return object_to(ref_get(p->end_event), event);
 }

@@ -68,7 +68,7 @@ struct process {
     struct ref end_event;
     uint64_t end_bits;
     struct process_status status;
-    uint8_t has_ports;
+    struct ioports *ports;   // the range that it may use; NULL: none
 };
 #define PROCESS_DEPTH_MAX 8u // bounds the ways upwards of those that are destroyed
 

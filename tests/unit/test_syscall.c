@@ -114,6 +114,8 @@ static void test_ports_and_log(void **state)
     int64_t h = handle_set(fake_manager, 0, o, RIGHT_USE | RIGHT_COPY);
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
     assert_int_equal(CALL(0, ioports_grant, p.handle, h), OK);
+    assert_int_equal(CALL(0, ioports_grant, p.handle, h), ERR_STATE);
+    assert_ptr_equal(p.process->ports, object_to(o, ioports));
     size_t before = fake.log_bytes;
     log_print("to the ring only\n");
     assert_int_equal(fake.log_bytes, before);

@@ -64,7 +64,7 @@ struct arch_cpu {
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
     uint64_t domain;        // that ran here last, see barrier.c
-    struct process *ports;  // whose ports are in the I/O bitmap
+    const struct ioports *ports; // which are in the I/O bitmap
     struct trouble trouble;
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
@@ -80,8 +80,6 @@ struct arch_space {
     uint64_t table_at;
     uint64_t freed;         // its end: below this address no table is left
     uint64_t cr3; // of a process: root, PCID, and CR3_NO_FLUSH where there are PCIDs
-    struct io_range { uint16_t first, count; } io[4]; // a process's ports
-    uint32_t io_count;
 };
 
 struct arch_vm {

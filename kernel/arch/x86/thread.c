@@ -17,38 +17,30 @@ void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t second)
     t->arch.regs.rsi = second;
 }
 
-// The I/O bitmap is one per core; it holds the ranges of the last process with ports that ran here.
-static void use_ports(struct cpu *cpu, struct process *p)
+// The I/O bitmap is one per core; it holds the ports of the last process with any that ran here.
+static void use_ports(struct cpu *cpu, const struct ioports *ports)
 {
     uint8_t *map = (uint8_t *)cpu->arch.tss + TSS_IOMAP_OFFSET;
-    if (!p->has_ports) {
+    if (!ports) {
         cpu->arch.tss->iomap_base = 0xffff;
         return;
     }
-    if (cpu->arch.ports != p) {
+    if (cpu->arch.ports != ports) {
         __builtin_memset(map, 0xff, TSS_IOMAP_SIZE);
-        for (uint32_t i = 0; i < p->space.arch.io_count; i++)
-            for (uint32_t k = 0; k < p->space.arch.io[i].count; k++) {
-                uint32_t port = p->space.arch.io[i].first + k;
-                map[port / 8] &= (uint8_t)~(1u << (port % 8));
-            }
-        cpu->arch.ports = p;
+        for (uint32_t port = ports->first; port < ports->first + (uint32_t)ports->count; port++)
+            map[port / 8] &= (uint8_t)~(1u << (port % 8));
+        cpu->arch.ports = ports;
     }
     cpu->arch.tss->iomap_base = TSS_IOMAP_OFFSET;
     if (cpu->arch.tr_stale)
         cpu_reload_tr(cpu);
 }
 
-enum status arch_ports_grant(struct process *p, uint16_t first, uint16_t count)
+void arch_ports_granted(struct process *p)
 {
-    struct arch_space *a = &p->space.arch;
-    if (a->io_count == ARRAY_SIZE(a->io))
-        return ERR_FULL;
-    a->io[a->io_count++] = (struct io_range){ first, count };
-    for (uint32_t i = 0; i < cpu_count; i++) // atomic enough: a core that misses it fills anew
-        if (cpus[i]->arch.ports == p || cpus[i]->space == &p->space)
-            cpus[i]->arch.ports = NULL, cpus[i]->arch.user = NULL;
-    return OK;
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cpus[i]->space == &p->space)
+            cpus[i]->arch.user = NULL; // it is prepared anew
 }
 
 void arch_interrupt_window(void) { irq_window(); }
@@ -69,9 +61,9 @@ static __attribute__((noinline)) void prepare(struct cpu *cpu, struct thread *t)
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     if (cpu->space != &p->space)
         cr3_use(cpu, &p->space);
-    use_ports(cpu, p);
+    use_ports(cpu, p->ports);
     fpu_use_thread(cpu, t);
-    cpu->arch.user = p->has_ports ? NULL : t; // with ports it depends on TR too
+    cpu->arch.user = p->ports ? NULL : t; // with ports it depends on TR too
 }
 
 void arch_resume_user(struct thread *t)
