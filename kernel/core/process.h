@@ -142,7 +142,6 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
                           uint64_t address, uint8_t prot, enum status *status);
 // Maps a piece of the rest; all is mapped when mapped == bytes.
 enum status mapping_map(struct mapping *map);
-struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes); // exactly this
 #define SPACE_RECORDS_MAX 512u // bounds the walks along them
 void mapping_free(struct mapping *map); // the record: nothing of it is in any TLB
 // This core compares generations and flushes if it must.

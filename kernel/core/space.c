@@ -75,13 +75,6 @@ enum status mapping_map(struct mapping *m)
                     &m->mapped);
 }
 
-struct mapping *space_find(struct space *s, uint64_t address, uint64_t bytes)
-{
-    struct list *below;
-    struct mapping *m = overlaps(s, address, bytes, &below);
-    return m && m->address == address && m->bytes == bytes ? m : NULL;
-}
-
 uint64_t space_cores(const struct space *s)
 {
     uint64_t mask = 0;
@@ -244,8 +237,9 @@ enum op_progress map_piece(struct thread *t)
 static struct syscall_result unmap_call(struct space *s, uint64_t address, uint64_t bytes)
 {
     struct thread *t = this_cpu()->current;
-    struct mapping *m = space_find(s, address, bytes);
-    if (!m)
+    struct list *below;
+    struct mapping *m = overlaps(s, address, bytes, &below);
+    if (!m || m->address != address || m->bytes != bytes)
         return unlock_result(ERR_RANGE);
     if (m->object.dying)
         return unlock_result(ERR_BUSY);

@@ -33,6 +33,17 @@ static inline int machine_off(void **state)
 #define ON2(test) cmocka_unit_test_setup_teardown(test, machine2, machine_off)
 #define ON4(test) cmocka_unit_test_setup_teardown(test, machine4, machine_off)
 
+// The record of exactly this range, or NULL.
+static inline struct mapping *find_mapping(struct space *s, uint64_t address, uint64_t bytes)
+{
+    list_for_each(l, &s->mappings) {
+        struct mapping *m = list_entry(l, struct mapping, in_space);
+        if (m->address == address && m->bytes == bytes)
+            return m;
+    }
+    return NULL;
+}
+
 // A page of user memory of the current process on that core, at USER_PAGE; the test's view of it.
 #define USER_PAGE 0x10000000ull
 static inline void *user_page(uint32_t core)

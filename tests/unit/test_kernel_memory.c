@@ -182,8 +182,8 @@ static void test_map_in_any_order(void **state)
     assert_int_equal(CALL(0, mem_map, HANDLE_SELF, h, 0, 16 * PAGE_SIZE, VA, PROT_READ), ERR_BUSY);
     for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
         uint64_t va = above + order[ARRAY_SIZE(order) - 1 - i] * PAGE_SIZE;
-        assert_non_null(space_find(&p->space, va, PAGE_SIZE));
-        assert_null(space_find(&p->space, va, 2 * PAGE_SIZE));
+        assert_non_null(find_mapping(&p->space, va, PAGE_SIZE));
+        assert_null(find_mapping(&p->space, va, 2 * PAGE_SIZE));
         assert_int_equal(CALL(0, mem_unmap, HANDLE_SELF, va, PAGE_SIZE), OK);
         assert_int_equal(CALL(0, mem_unmap, HANDLE_SELF, va, PAGE_SIZE), ERR_RANGE);
     }

@@ -48,13 +48,13 @@ static void test_unmap_waits_for_all(void **state)
     assert_int_equal(fake_thread->op, OP_UNMAP);                  // so the call does not return
     assert_int_equal(CALL(1, mem_map, HANDLE_SELF, s.mem, 0, PAGE_SIZE, VA, PROT_READ),
                      ERR_HANDLE);
-    assert_non_null(space_find(s.space, VA, 4 * PAGE_SIZE));      // and the address is taken
+    assert_non_null(find_mapping(s.space, VA, 4 * PAGE_SIZE));      // and the address is taken
     fake.hold[2] = false;
     assert_true(fake_settle());
     assert_int_equal(fake_thread->op, OP_NONE);
     assert_int_equal(fake_thread->arch.status, OK);
     assert_false(fake_access(2, s.space, VA, PROT_READ, &where));
-    assert_null(space_find(s.space, VA, 4 * PAGE_SIZE));
+    assert_null(find_mapping(s.space, VA, 4 * PAGE_SIZE));
 }
 
 // The same for the frames: they keep their owner and their place until the last core has answered.
