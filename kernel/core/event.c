@@ -72,7 +72,7 @@ SYSCALL_LOCKED(event_create)
 {
     enum status status;
     struct object *o = object_alloc(OBJ_EVENT, caller_process(), &status);
-    return o ? handle_give(o, RIGHT_ALL) : (int)status;
+    return o ? handle_give(o) : (int)status;
 }
 
 // Which bits a narrowed handle may signal stands beside its entry, so both are read under the lock.

@@ -42,9 +42,9 @@ void handle_clear(struct process *p, uint64_t slot)
     bits_give_back(p->taken, slot);
 }
 
-int handle_give(struct object *o, uint8_t rights)
+int handle_give(struct object *o)
 {
-    int slot = handle_set(caller_process(), 0, o, rights);
+    int slot = handle_set(caller_process(), 0, o, RIGHT_ALL);
     if (slot < 0)
         object_drop(o);
     return slot;

@@ -150,9 +150,8 @@ SYSCALL_LOCKED(process_create)
         return status;
     if (self->depth == PROCESS_DEPTH_MAX)
         return ERR_STATE;
-    int slot = handle_find(self);
-    if (slot < 0)
-        return slot;
+    if (handle_find(self) < 0)
+        return ERR_FULL;
     struct process *p = process_make(self, align_down(a0, PAGE_SIZE), &counts, &status);
     if (!p)
         return status;
@@ -160,8 +159,7 @@ SYSCALL_LOCKED(process_create)
         p->end_event = ref_to(&event->object);
         p->end_bits = a2;
     }
-    handle_fill(self, slot, &p->object, RIGHT_ALL);
-    return slot;
+    return handle_give(&p->object);
 }
 
 SYSCALL_LOCKED_ON(process_status, process, RIGHT_READ)

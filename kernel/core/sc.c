@@ -239,15 +239,13 @@ SYSCALL_LOCKED_ON(sc_create, system, RIGHT_CONTROL)
         return ERR_RANGE;
     if (cpus[a1]->promised + a2 > SHARE_ALL)
         return ERR_BUSY;
-    int slot = handle_find(caller_process());
-    if (slot < 0)
-        return slot;
+    if (handle_find(caller_process()) < 0)
+        return ERR_FULL;
     struct sc *s = sc_make(caller_process(), (uint32_t)a1, (uint32_t)a2, a3, &status);
     if (!s)
         return status;
     s->soft = a4 & SC_SOFT;
-    handle_fill(caller_process(), slot, &s->object, RIGHT_ALL);
-    return slot;
+    return handle_give(&s->object);
 }
 
 // Asks those of its threads that were not asked yet; each leaves when its core next looks, and

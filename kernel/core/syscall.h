@@ -61,6 +61,6 @@ static inline struct process *caller_process(void) { return this_cpu()->current-
     }                                                                                              \
     static int64_t name##_on(UNUSED struct noun *noun, ARGUMENTS)
 
-// A new object's handle for the caller; ends the object again if the table is full. kernel_lock
-// held.
-int handle_give(struct object *object, uint8_t rights);
+// A new object's handle for the caller; ends the object again if the table is full: where that is
+// not so easily done, handle_find() comes before the object is made. kernel_lock held.
+int handle_give(struct object *object);

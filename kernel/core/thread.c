@@ -35,15 +35,13 @@ SYSCALL_LOCKED_ON(thread_create, process, RIGHT_USE)
         return ERR_RANGE;
     if (process->status.end != PROCESS_ALIVE)
         return ERR_STATE;
-    int slot = handle_find(self);
-    if (slot < 0)
-        return slot;
+    if (handle_find(self) < 0)
+        return ERR_FULL;
     struct thread *t = thread_make(process, sc, &status);
     if (!t)
         return status;
     arch_thread_init(t, a2, a3, a4);
-    handle_fill(self, slot, &t->object, RIGHT_ALL);
-    return slot;
+    return handle_give(&t->object);
 }
 
 SYSCALL_LOCKED_ON(thread_start, thread, RIGHT_CONTROL)

@@ -138,7 +138,7 @@ SYSCALL_LOCKED(timer_create)
     t->event = ref_to(&event->object);
     t->bits = a1;
     list_init(&t->in_thread);
-    return handle_give(&t->object, RIGHT_ALL);
+    return handle_give(&t->object);
 }
 
 SYSCALL_ON(timer_arm, timer_object, RIGHT_USE)

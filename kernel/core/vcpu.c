@@ -140,9 +140,8 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
         return status;
     if (event && ref_get(event->vcpu))
         return ERR_BUSY;
-    int slot = handle_find(self);
-    if (slot < 0)
-        return slot;
+    if (handle_find(self) < 0)
+        return ERR_FULL;
     struct vcpu *v = object_new(vcpu, self, &status);
     if (!v)
         return status;
@@ -164,8 +163,7 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     page->pins++;
     if (event)
         bind_event(v, event);
-    handle_fill(self, slot, &v->object, RIGHT_ALL);
-    return slot;
+    return handle_give(&v->object);
 }
 
 // A vCPU runs on its own core and in its owner's address space, out of one thread.

@@ -8,9 +8,8 @@ SYSCALL_LOCKED(vm_create)
     enum status status;
     if (a0 & ~(uint64_t)VM_CATCH_UP)
         return ERR_RANGE;
-    int slot = handle_find(self);
-    if (slot < 0)
-        return slot;
+    if (handle_find(self) < 0)
+        return ERR_FULL;
     struct vm *vm = object_new(vm, self, &status);
     if (!vm)
         return status;
@@ -19,8 +18,7 @@ SYSCALL_LOCKED(vm_create)
     if (status == OK) {
         status = arch_vm_init(vm);
         if (status == OK) {
-            handle_fill(self, slot, &vm->object, RIGHT_ALL);
-            return slot;
+            return handle_give(&vm->object);
         }
         while (!arch_space_free(&vm->space)) // a few tables at most
             continue;
