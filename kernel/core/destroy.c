@@ -177,7 +177,7 @@ static enum op_progress stop_piece(uint64_t *w, struct object *first)
         first = first->up;
     struct object *o = first;
     for (uint64_t i = 0; i < count; i++, o = o->up)
-        if (o->stop == STOP_NOT && (o->type == OBJ_TIMER || o->type == OBJ_SC))
+        if (o->stop == STOP_NOT && o->type == OBJ_TIMER) // a context: once its threads have ended
             o->stop = STOP_WANTED;
     o = first;
     for (uint64_t i = 0; i < count; i++, o = o->up)
