@@ -17,9 +17,8 @@ SYSCALL_LOCKED(vm_create)
     status = space_init(&vm->space, vm->object.id, true, self);
     if (status == OK) {
         status = arch_vm_init(vm);
-        if (status == OK) {
+        if (status == OK)
             return handle_give(&vm->object);
-        }
         while (!arch_space_free(&vm->space)) // a few tables at most
             continue;
     }

@@ -69,8 +69,7 @@ struct arch_cpu {
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR
     struct tss *tss;
-    uint64_t *gdt;          // writable view
-    uint64_t gdt_base;      // what GDTR holds
+    uint64_t *gdt;          // GDTR holds this address
     struct hpa vmxon;
 };
 

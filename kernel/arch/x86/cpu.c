@@ -81,12 +81,11 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     cpu->arch.stack_top = (uint64_t)(b->stack + KERNEL_STACK_SIZE);
     cpu->arch.tss = (struct tss *)b->tss;
     cpu->arch.gdt = b->gdt;
-    cpu->arch.gdt_base = (uint64_t)b->gdt;
     if (id == 0)
         idt_fill();
     gdt_fill(b);
     tss_fill(b);
-    struct table_register gdtr = { 0xffff, cpu->arch.gdt_base }, idtr = { 0xffff, IDT_WINDOW };
+    struct table_register gdtr = { 0xffff, (uint64_t)b->gdt }, idtr = { 0xffff, IDT_WINDOW };
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
     load_segments();
     __asm__ volatile("lidt %0" : : "m"(idtr));

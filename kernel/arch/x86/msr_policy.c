@@ -28,11 +28,6 @@ static bool pat_valid(uint64_t pat)
     return true;
 }
 
-static uint64_t guest_tsc(const struct msr_state *s, uint64_t now)
-{
-    return now + s->vlapic->tsc_offset;
-}
-
 // Both ways to set the TSC move IA32_TSC_ADJUST by as much ("IA32_TSC_ADJUST MSR").
 static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
 {
@@ -49,7 +44,7 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
     case MSR_X2APIC ... IA32_X2APIC_LAST:
         return vlapic_rdmsr(s->vlapic, index, now, value) ? MSR_APIC : MSR_GP;
     case IA32_TIME_STAMP_COUNTER:
-        *value = guest_tsc(s, now);
+        *value = now + s->vlapic->tsc_offset;
         return MSR_DONE;
     case IA32_TSC_ADJUST:
         *value = s->tsc_adjust;
@@ -77,7 +72,7 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     case MSR_X2APIC ... IA32_X2APIC_LAST:
         return vlapic_wrmsr(s->vlapic, index, value, now) ? MSR_APIC : MSR_GP;
     case IA32_TIME_STAMP_COUNTER:
-        return tsc_move(s, value - guest_tsc(s, now));
+        return tsc_move(s, value - (now + s->vlapic->tsc_offset));
     case IA32_TSC_ADJUST:
         return tsc_move(s, value - s->tsc_adjust);
     case MSR_PAT:

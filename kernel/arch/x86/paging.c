@@ -349,16 +349,15 @@ static void map_window(uint64_t window, uint64_t table, uint64_t bits)
 }
 
 // The first chunk is used before there are tables; what boot.S mapped serves until then.
-static struct hpa first_chunk;
-static uint64_t first_chunk_frames;
+static struct { struct hpa base; uint64_t frames; } first_chunk;
 
 void arch_own(struct hpa base, uint64_t frames)
 {
     if (kernel_space.arch.root.v) {
         kernel_map(DIRECT_MAP + base.v, base.v, frames * PAGE_SIZE, PTE_G | PTE_NX | PTE_W);
     } else {
-        first_chunk = base;
-        first_chunk_frames = frames;
+        first_chunk.base = base;
+        first_chunk.frames = frames;
     }
 }
 
@@ -376,7 +375,7 @@ void paging_init(uint64_t ram_end, struct ram_range frame_table)
     if (status != OK)
         panic("no memory for the kernel's page tables");
     window_init(windows);
-    arch_own(first_chunk, first_chunk_frames);
+    arch_own(first_chunk.base, first_chunk.frames);
     arch_own(HPA(frame_table.base), (frame_table.end - frame_table.base) / PAGE_SIZE);
     map_image();
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);

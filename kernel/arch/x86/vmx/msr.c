@@ -122,10 +122,9 @@ int64_t vmx_lapic_answer(struct vcpu *v)
         vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
         if (v->arch.secondary & SEC_VINTR) // the CPU has a copy of the highest vectors
             v->arch.inject = 1;
-        vmx_vlapic_actions(v);
-        return 0;
+    } else {
+        v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
     }
-    v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
     vmx_vlapic_actions(v);
-    return VM_EXIT_LAPIC_READ;
+    return e.lapic.write ? 0 : VM_EXIT_LAPIC_READ;
 }

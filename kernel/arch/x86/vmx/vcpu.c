@@ -91,7 +91,7 @@ static __attribute__((noinline)) void load(struct cpu *cpu, struct vcpu *v)
     // New on this core: what is the core's own, and what its TLB may hold of an earlier stay.
     vmwrite(HOST_GS_BASE, (uint64_t)cpu);
     vmwrite(HOST_TR_BASE, (uint64_t)cpu->arch.tss);
-    vmwrite(HOST_GDTR_BASE, cpu->arch.gdt_base);
+    vmwrite(HOST_GDTR_BASE, (uint64_t)cpu->arch.gdt);
     vmx_invvpid(v->arch.vpid);
 }
 
