@@ -122,16 +122,18 @@ static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
         map[2048 + half + bit / 8] &= (uint8_t)~(1u << (bit % 8));
 }
 
-// Registers whose value is what the virtual-APIC page holds. The timer's current count is not among
-// them, and what does not exist must be #GP.
-static const struct { uint32_t first, last; } x2apic_reads[] = {
-    { APIC_ID, APIC_VERSION }, { APIC_TPR, APIC_TPR },  { APIC_PPR, APIC_PPR },
-    { APIC_LDR, APIC_LDR },    { APIC_SVR, APIC_ESR },  { APIC_ICR, APIC_ICR },
-    { APIC_LVT_TIMER, APIC_TIMER_INITIAL }, { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE },
+// Reads that give what the virtual-APIC page holds, and the three writes that need no help. The
+// timer's current count is not among them, and what does not exist must be #GP.
+static const struct { uint32_t first, last; bool read, write; } x2apic_passed[] = {
+    { APIC_ID, APIC_VERSION, true, false }, { APIC_TPR, APIC_TPR, true, true },
+    { APIC_PPR, APIC_PPR, true, false }, { APIC_EOI, APIC_EOI, false, true },
+    { APIC_LDR, APIC_LDR, true, false }, { APIC_SVR, APIC_ESR, true, false },
+    { APIC_ICR, APIC_ICR, true, false }, { APIC_LVT_TIMER, APIC_TIMER_INITIAL, true, false },
+    { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE, true, false },
+    { APIC_SELF_IPI, APIC_SELF_IPI, false, true },
 };
 
-// [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC: those reads, and the three
-// writes that need no help.
+// [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC.
 static void make_bitmaps(void)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -141,14 +143,9 @@ static void make_bitmaps(void)
         __builtin_memset(map, 0xff, PAGE_SIZE);
         for (unsigned k = 0; k < MSR_PASSED_COUNT; k++)
             bitmap_pass(map, msr_passed[k], true, true);
-        for (unsigned k = 0; i && k < ARRAY_SIZE(x2apic_reads); k++)
-            for (uint32_t r = x2apic_reads[k].first; r <= x2apic_reads[k].last; r++)
-                bitmap_pass(map, X2APIC(r), true, false);
-        if (i) {
-            bitmap_pass(map, X2APIC(APIC_TPR), true, true);
-            bitmap_pass(map, X2APIC(APIC_EOI), false, true);
-            bitmap_pass(map, X2APIC(APIC_SELF_IPI), false, true);
-        }
+        for (unsigned k = 0; i && k < ARRAY_SIZE(x2apic_passed); k++)
+            for (uint32_t r = x2apic_passed[k].first; r <= x2apic_passed[k].last; r++)
+                bitmap_pass(map, X2APIC(r), x2apic_passed[k].read, x2apic_passed[k].write);
     }
 }
 
