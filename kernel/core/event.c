@@ -41,11 +41,11 @@ bool event_signal(struct event *e, uint64_t bits)
     return of_system;
 }
 
-void event_signal_ref(struct ref r, uint64_t bits)
+void event_notice(const struct notice *n)
 {
-    struct event *e = object_to(ref_get(r), event);
+    struct event *e = object_to(ref_get(n->event), event);
     if (e)
-        event_signal(e, bits);
+        event_signal(e, n->bits);
 }
 
 void event_leave(struct thread *t, enum status status)

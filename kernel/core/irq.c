@@ -21,7 +21,7 @@ void irq_fired(uint32_t gsi)
     struct irq *irq = gsi < IRQ_MAX ? irqs[gsi] : NULL;
     uint64_t start = arch_now();
     if (irq && __atomic_load_n(&irq->bound, __ATOMIC_ACQUIRE))
-        event_signal_ref(irq->event, irq->bits);
+        event_notice(&irq->notice);
     sched_not_charged(this_cpu(), arch_now() - start);
 }
 
@@ -32,8 +32,7 @@ SYSCALL_LOCKED_ON(irq_bind, irq, RIGHT_USE)
     if (!e)
         return status;
     __atomic_store_n(&irq->bound, 0, __ATOMIC_SEQ_CST);
-    irq->event = ref_to(&e->object);
-    irq->bits = a2;
+    irq->notice = (struct notice){ ref_to(&e->object), a2 };
     __atomic_store_n(&irq->bound, 1, __ATOMIC_RELEASE);
     status = arch_irq_route(irq->gsi, this_cpu()->id);
     if (status == OK)

@@ -48,6 +48,7 @@ enum object_dying { OBJECT_ALIVE, OBJECT_DYING, OBJECT_ABANDONED, OBJECT_FREE };
 enum object_stop { STOP_NOT, STOP_WANTED, STOP_DONE };
 
 struct ref { struct object *object; uint32_t generation; };
+struct notice { struct ref event; uint64_t bits; }; // to be signalled when something happens
 
 #define OBJECT_MAX (1u << 24)      // ids are 24 bits of a handle
 #define OBJECT_ID_PAGE 512u        // pointers in a page of the table of ids

@@ -96,13 +96,13 @@ void process_kill(struct process *p)
     }
 }
 
-struct event *process_ended(struct process *p)
+struct notice process_ended(struct process *p)
 {
     if (p->status.end == PROCESS_ALIVE)
         p->status.end = PROCESS_KILLED;
     if (p->ports)
         log_detach(false);
-    return object_to(ref_get(p->end_event), event);
+    return p->end;
 }
 
 static bool copy_user(struct process *p, char *kernel, uint64_t va, size_t bytes, bool to_user)
@@ -155,10 +155,8 @@ SYSCALL_LOCKED(process_create)
     struct process *p = process_make(self, align_down(a0, PAGE_SIZE), &counts, &status);
     if (!p)
         return status;
-    if (event) {
-        p->end_event = ref_to(&event->object);
-        p->end_bits = a2;
-    }
+    if (event)
+        p->end = (struct notice){ ref_to(&event->object), a2 };
     return handle_give(&p->object);
 }
 

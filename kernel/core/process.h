@@ -65,8 +65,7 @@ struct process {
     uint64_t wakes_paid;     // atomic, TSC: see event_signal
     struct process *parent;  // quota and counts were taken from there and return there
     uint8_t depth;           // how many are above it; at most PROCESS_DEPTH_MAX
-    struct ref end_event;
-    uint64_t end_bits;
+    struct notice end;
     struct process_status status;
     struct ioports *ports;   // the range that it may use; NULL: none
 };
@@ -112,9 +111,8 @@ struct process *process_make(struct process *parent, uint64_t quota,
 void process_kill(struct process *p);
 struct thread;
 void process_kill_one(struct thread *t); // one of them. kernel_lock held
-// Its last thread has ended. kernel_lock held; returns the event to signal after unlocking, or
-// NULL.
-struct event *process_ended(struct process *p);
+// Its last thread has ended. kernel_lock held; what it returns is told after unlocking.
+struct notice process_ended(struct process *p);
 // Copies between the kernel and a process without ever faulting: walks its tables; false where the
 // range is not mapped (or not writable). At most a few pages; kernel_lock not needed by callers on
 // the process's own thread.

@@ -121,7 +121,6 @@ void thread_check(struct cpu *cpu, struct thread *t)
 static inline __attribute__((always_inline)) void
 timer_expired(struct cpu *cpu, struct sc *s, struct timer *t, uint64_t now)
 {
-    struct timer_object *o;
     struct thread *waiter;
     struct vcpu *v;
     if (likely(t->kind == TIMER_VLAPIC)) {
@@ -135,8 +134,7 @@ timer_expired(struct cpu *cpu, struct sc *s, struct timer *t, uint64_t now)
                 list_push_back(&s->ready, &waiter->queue);
         }
     } else if (t->kind == TIMER_EVENT) {
-        o = container_of(t, struct timer_object, timer);
-        event_signal_ref(o->event, o->bits);
+        event_notice(&container_of(t, struct timer_object, timer)->notice);
     } else {
         waiter = container_of(t, struct thread, wait_timer);
         event_leave(waiter, ERR_TIMEOUT);
@@ -169,8 +167,7 @@ static void leave_behind(struct thread *t)
 // t ends, on its core. Behind the last store another core may free it.
 static void thread_end(struct cpu *cpu, struct thread *t)
 {
-    struct event *e = NULL;
-    uint64_t bits = 0;
+    struct notice end = { 0 };
     list_remove(&t->queue); // pick() sees to its context
     timer_disarm(&t->wait_timer);
     event_leave(t, ERR_DEAD);
@@ -186,15 +183,12 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     if (t->asked & THREAD_MOVE)
         t->move.sc->users--;
     sc_unbind(t);
-    if (--t->process->threads_alive == 0) {
-        e = process_ended(t->process);
-        bits = t->process->end_bits;
-    } else if (t->process->status.end != PROCESS_ALIVE) {
+    if (--t->process->threads_alive == 0)
+        end = process_ended(t->process);
+    else if (t->process->status.end != PROCESS_ALIVE)
         process_kill(t->process);
-    }
     spin_unlock(&kernel_lock);
-    if (e)
-        event_signal(e, bits);
+    event_notice(&end);
     __atomic_store_n(&t->state, THREAD_DEAD, __ATOMIC_RELEASE);
 }
 

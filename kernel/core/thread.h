@@ -76,8 +76,7 @@ struct event {
 struct timer_object {
     struct object object;
     struct timer timer;
-    struct ref event;
-    uint64_t bits;
+    struct notice notice;
     struct thread *home;     // whose it is, on its core; NULL: nobody's. kernel_lock
     struct list in_thread;   // likewise
 };
@@ -86,8 +85,7 @@ struct irq {
     struct object object;
     uint32_t gsi;
     uint8_t bound;
-    struct ref event;
-    uint64_t bits;
+    struct notice notice;
 };
 
 struct ioports { struct object object; uint16_t first, count; };
@@ -148,7 +146,7 @@ void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DE
 // event.c / timer.c / irq.c
 // Any core, interrupts off. True: it woke a thread of the system.
 bool event_signal(struct event *e, uint64_t bits);
-void event_signal_ref(struct ref r, uint64_t bits); // likewise, if that event still is
+void event_notice(const struct notice *n); // likewise, if that event still is
 void event_leave(struct thread *t, enum status status); // any core: it waits no longer
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
 void timer_arm(struct timer *t, struct sc *s, uint64_t deadline); // s: this core's; 0 disarms

@@ -135,8 +135,7 @@ SYSCALL_LOCKED(timer_create)
     if (!t)
         return status;
     t->timer.kind = TIMER_EVENT;
-    t->event = ref_to(&event->object);
-    t->bits = a1;
+    t->notice = (struct notice){ ref_to(&event->object), a1 };
     list_init(&t->in_thread);
     return handle_give(&t->object);
 }
