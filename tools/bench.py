@@ -36,7 +36,7 @@ MAX_TRACED = 64         # pairs of magic breakpoints in one boot
 BARS = {
     "hypercall": 80, "cpuid.1": 110, "cpuid.7": 115, "cpuid.d.1": 115, "out.vmm": 185,
     "out.vmm.linux": 185, "mmio.vmm": 395, "tpr": 5, "eoi": 5, "self-ipi": 14,
-    "vm-switch": 352, "vm-switch.barriers": 1233, "syscall": 40, "hlt-timer": 497,
+    "vm-switch": 301, "vm-switch.barriers": 1233, "syscall": 40, "hlt-timer": 497,
     "timer-irq": 376, "lapic.xapic": 232, "lapic.xapic.vmm": 541, "ept-map": 495,
     "boot.hello": 6_000_000,
 }

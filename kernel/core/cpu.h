@@ -35,7 +35,8 @@ struct cpu {
                                // exit compares it
     uint64_t armed;            // TSC the hardware timer is set to; never later than `deadline`
     uint64_t switch_tsc;       // when `sc` was last charged
-    uint64_t quantum_end;      // of `sc`
+    int64_t quantum_left;      // of `sc`, at switch_tsc
+    uint64_t turns;            // grows with whatever may make a `peer` of threads wrong
     uint64_t idle_tsc;         // total
 
     struct sc *queue[LEVEL_COUNT]; // the first in turn, in a ring; the one that runs is its level's

@@ -13,6 +13,7 @@
 // it or has seen[core] == generation. A core that comes in publishes it first and then (full
 // barrier) compares generations before it uses the tables.
 struct space {
+    uint64_t seen[CPU_MAX];   // generations, each written by its core; first, for short ways
     struct arch_space arch;
     uint32_t owner_id;        // object id: owner of the page-table frames
     uint8_t is_vm;            // guest-physical, else a process
@@ -20,7 +21,6 @@ struct space {
     uint32_t changes;         // maps and unmaps, for the audit
     uint8_t still;            // the audit gets on only if those wait
     uint64_t generation;      // atomic
-    uint64_t seen[CPU_MAX];   // each written by its core
     struct list mappings;     // struct mapping.in_space, by address
     struct list *near;        // one of these or the list itself: where the last search ended
     uint32_t records;         // how many; at most SPACE_RECORDS_MAX

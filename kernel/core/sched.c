@@ -18,6 +18,7 @@
 void sched_init_cpu(struct cpu *cpu)
 {
     cpu->current = NULL;
+    cpu->turns = 1; // no thread's before it has yielded
     cpu->deadline = UINT64_MAX;
     cpu->armed = UINT64_MAX;
     cpu->quantum = us_to_tsc(QUANTUM_US);
@@ -29,6 +30,7 @@ static inline void charge(struct cpu *cpu, uint64_t now)
 {
     uint64_t ticks = now - cpu->switch_tsc;
     cpu->switch_tsc = now;
+    cpu->quantum_left -= (int64_t)ticks;
     if (unlikely(!cpu->sc))
         cpu->idle_tsc += ticks;
     else if (cpu->sc->level != LEVEL_BEST_EFFORT)
@@ -40,7 +42,6 @@ void sched_not_charged(struct cpu *cpu, uint64_t ticks)
     if (!cpu->sc)
         return;
     cpu->switch_tsc += ticks;
-    cpu->quantum_end += ticks;
     cpu->sc->ran -= (int64_t)ticks;
 }
 
@@ -58,8 +59,8 @@ static inline void set_deadline(struct cpu *cpu, const struct sc *s, uint64_t no
     if (s) {
         if (s->level != LEVEL_BEST_EFFORT)
             limit = cpu->switch_tsc + (uint64_t)s->left;
-        if (cpu->quantum_end < limit && has_peers(s))
-            limit = cpu->quantum_end;
+        if (has_peers(s))
+            limit = min_u64(limit, cpu->switch_tsc + (uint64_t)cpu->quantum_left);
         if (s->timers)
             limit = min_u64(limit, s->timers->deadline);
     }
@@ -86,6 +87,7 @@ void sched_ready(struct cpu *cpu, struct thread *t)
     if (!list_empty(&t->queue))
         return; // `current`, which was about to wait
     list_push_back(&s->ready, &t->queue);
+    cpu->turns++;
     if (!s->awake)
         sc_wake(cpu, s, arch_now());
     else if (s == cpu->sc && cpu->current)
@@ -300,6 +302,7 @@ static bool thread_look(struct cpu *cpu, struct thread *t)
 // What is left over has an interrupt of its own.
 void cpu_drain(struct cpu *cpu)
 {
+    cpu->turns++;
     for (unsigned n = 0; n < DRAIN_MAX; n++) {
         struct thread *t = cpu->woken;
         if (!t)
@@ -320,7 +323,7 @@ void sched_yield_current(void)
     struct cpu *cpu = this_cpu();
     if (!has_peers(cpu->sc))
         return;
-    cpu->quantum_end = 0;
+    cpu->quantum_left = 0;
     cpu->work |= CPU_WORK_RESCHED;
 }
 
@@ -329,8 +332,8 @@ void sched_yield_current(void)
 static void put_back(struct cpu *cpu, struct sc *s, uint64_t now)
 {
     struct thread *t = cpu->current;
-    bool over = now >= cpu->quantum_end;
-    s->quantum_left = over ? 0 : cpu->quantum_end - now;
+    bool over = cpu->quantum_left <= 0;
+    s->quantum_left = over ? 0 : (uint64_t)cpu->quantum_left;
     if (t && !(unlikely(t->asked) && thread_go(cpu, t)) && t->sc == s) {
         if (t->state != THREAD_RUNNABLE || over)
             list_remove(&t->queue);
@@ -378,6 +381,7 @@ static inline struct thread *pick(struct cpu *cpu)
     grace_note(cpu);
     irqs_off(cpu, now);
     charge(cpu, now);
+    cpu->turns++;
     (void)alarms_run(cpu, now);
     cpu->work &= ~CPU_WORK_RESCHED;
     if (prev)
@@ -393,7 +397,7 @@ static inline struct thread *pick(struct cpu *cpu)
         cpu->sc = s;
     }
     if (s) {
-        cpu->quantum_end = now + (s->quantum_left ? s->quantum_left : cpu->quantum);
+        cpu->quantum_left = (int64_t)(s->quantum_left ? s->quantum_left : cpu->quantum);
         s->quantum_left = 0;
         if (unlikely(timers_due(s, now)))
             timers_run(cpu, s, now);
@@ -457,10 +461,11 @@ void cpu_deadline_passed(uint64_t now)
     struct cpu *cpu = this_cpu();
     grace_note(cpu); // its callers hold nothing but the current thread
     charge(cpu, now);
+    cpu->turns++;
     struct sc *s = cpu->sc;
     if (alarms_run(cpu, now))
         sched_not_charged(cpu, arch_now() - now);
-    if (s && (sc_is_spent(s) || (now >= cpu->quantum_end && has_peers(s))))
+    if (s && (sc_is_spent(s) || (cpu->quantum_left <= 0 && has_peers(s))))
         cpu->work |= CPU_WORK_RESCHED;
     if (s && !cpu->work && timers_due(s, now)) // else when its turn comes again
         timers_run(cpu, s, now);

@@ -44,6 +44,8 @@ struct thread {
     uint8_t started;          // atomic: thread_start() came
     uint8_t timers_held;      // how many are in `timers`; kernel_lock
     struct vcpu *vcpu;        // mode THREAD_GUEST
+    struct thread *peer;      // to which it yields from guest to guest, while its core's `turns`
+    uint64_t peer_turns;      // are these
     struct thread *remote_next;
     uint32_t remote_pending;  // atomic: is on a remote_wake list
     struct event *waiting;    // blocked in event_wait

@@ -6,32 +6,38 @@
 
 // The first thread of the next context of the same level, when it is inside its guest and may run
 // now, and nothing else waits on this core (cpu->work is 0, so the context that runs is the first
-// of its level). Charged, rotated and made `current`: the caller switches to it. NULL: go through
-// sched_run(); nothing has changed.
+// of its level); else NULL. It is remembered for as long as nothing changes: who yields stays
+// inside his guest, so he can be yielded to.
+static inline struct thread *sched_find_peer(struct cpu *cpu)
+{
+    struct sc *s = cpu->sc, *next = list_entry(s->link.next, struct sc, link);
+    struct thread *t = list_entry(next->ready.next, struct thread, queue);
+    if (next == s || t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
+        return NULL; // or s has more threads, which take turns too
+    if (s->level != LEVEL_BEST_EFFORT || !arch_alike(&cpu->current->vcpu->arch, &t->vcpu->arch))
+        return NULL; // or what is left of shares is to be charged and looked at
+    cpu->current->peer = t;
+    cpu->current->peer_turns = cpu->turns;
+    cpu->quantum_left = (int64_t)cpu->quantum;
+    return t;
+}
+
+// It, rotated and made `current`: the caller switches to it. NULL: go through sched_run(); nothing
+// is charged.
 static inline __attribute__((always_inline)) struct thread *
 sched_yield_to_guest(struct cpu *cpu, uint64_t now)
 {
-    struct sc *s = cpu->sc, *next = list_entry(s->link.next, struct sc, link);
-    uint64_t end = now + cpu->quantum;
-    if (next == s)
-        return NULL; // nobody else
-    struct thread *t = list_entry(next->ready.next, struct thread, queue);
-    if (t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
-        return NULL; // or s has more threads, which take turns too
-    if (unlikely(end < cpu->deadline)) // one that is too early would do no harm
+    struct thread *t = cpu->current->peer;
+    struct sc *s = cpu->sc, *next;
+    if (unlikely(cpu->current->peer_turns != cpu->turns) && !(t = sched_find_peer(cpu)))
         return NULL;
+    next = t->sc;
     if (unlikely(next->timers && next->timers->deadline < cpu->deadline))
         return NULL;
-    if (s->level != LEVEL_BEST_EFFORT) {
-        if (unlikely(next->left <= 0 || now + (uint64_t)next->left < cpu->deadline))
-            return NULL;
-        s->left -= (int64_t)(now - cpu->switch_tsc);
-    }
     cpu->switch_tsc = now;
-    cpu->quantum_end = end;
     s->ran += (int64_t)now;
     next->ran -= (int64_t)now;
-    cpu->queue[s->level] = next; // and s, which was the first, is behind the last
+    cpu->queue[LEVEL_BEST_EFFORT] = next; // and s, which was the first, is behind the last
     cpu->sc = next;
     cpu->current = t;
     return t;

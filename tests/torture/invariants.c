@@ -114,7 +114,8 @@ static void check_cpu(struct cpu *cpu)
     CHECK(cpu->queue[s->level] == s && s->ready.next == &t->queue, "core %u: whose turn is it?",
           cpu->id);
     CHECK((s->link.next == &s->link && t->queue.next == t->queue.prev) ||
-          fake.deadline[cpu->id] <= cpu->quantum_end, "core %u: a quantum without an end", cpu->id);
+          fake.deadline[cpu->id] <= cpu->switch_tsc + (uint64_t)cpu->quantum_left,
+          "core %u: a quantum without an end", cpu->id);
     CHECK(s->level == LEVEL_BEST_EFFORT ||
           fake.deadline[cpu->id] <= cpu->switch_tsc + (uint64_t)s->left,
           "core %u: a share without an end", cpu->id);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Scheduling contexts: a share is what its threads get, no more and no less, beside any neighbour.
 #include "kernel.h"
-#include "kernel/core/yield.h"
 
 #define PERIOD_US 10000
 #define PERIOD    (PERIOD_US * 1000ull)
@@ -201,72 +200,6 @@ static void test_debt_is_never_forgiven(void **state)
     assert_in_range(ran * 1000 / (fake.now - start), 8, 12);
 }
 
-static struct vcpu *guest_here(struct thread *t, uint32_t core)
-{
-    while (cpus[core]->current != t)
-        fake_advance(STEP);
-    int64_t vm = CALL(core, vm_create, 0);
-    int64_t page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
-    int64_t h = CALL(core, vcpu_create, vm, 0, page, 0);
-    struct vcpu *v = object_to(fake_object(t->process, h), vcpu);
-    CALL(core, vcpu_run, h);
-    return v;
-}
-
-// A yield that the short way refuses, and that pick() then does, is charged once.
-static void test_refused_yield_is_charged_once(void **state)
-{
-    (void)state;
-    fake_advance(100000 * MS); // the machine has been up for a while
-    int64_t h[2];
-    struct fake_process p[2];
-    for (unsigned i = 0; i < 2; i++) {
-        h[i] = fake_sc(1, 400, PERIOD_US);
-        p[i] = fake_spawn(1, 8 * MB, h[i]);
-        guest_here(p[i].thread, 1);
-    }
-    while (cpus[1]->current != p[0].thread)
-        fake_advance(STEP);
-    struct sc *b = sc_of(h[0]);
-    sc_of(h[1])->left = -1;
-    int64_t ran = b->ran, left = b->left;
-    uint64_t charged = cpus[1]->switch_tsc;
-    fake.core = 1;
-    assert_null(sched_yield_to_guest(cpus[1], fake.now));
-    fake.core = 0;
-    assert_int_equal(b->ran, ran);
-    assert_int_equal(b->left, left);
-    assert_int_equal(cpus[1]->switch_tsc, charged);
-}
-
-// The short way of a yield does what the long one does.
-static void test_short_yield(void **state)
-{
-    (void)state;
-    struct fake_process p[3];
-    for (unsigned i = 0; i < 3; i++) {
-        p[i] = fake_spawn(1, 8 * MB, i < 2 ? fake_sc(1, 400, PERIOD_US) : 0);
-        if (i < 2)
-            guest_here(p[i].thread, 1);
-    }
-    while (cpus[1]->current != p[0].thread)
-        fake_advance(STEP);
-    uint64_t before[2] = { thread_run_tsc(p[0].thread, fake.now),
-                           thread_run_tsc(p[1].thread, fake.now) };
-    for (unsigned i = 0; i < 100; i++) {
-        fake.now += 1000;
-        fake.core = 1;
-        struct thread *next = sched_yield_to_guest(cpus[1], fake.now);
-        fake.core = 0;
-        assert_ptr_equal(next, p[(i + 1) % 2].thread); // never the one without a share
-        assert_ptr_equal(cpus[1]->current, next);
-        assert_ptr_equal(cpus[1]->sc, next->sc);
-        assert_ptr_equal(cpus[1]->queue[LEVEL_10MS], next->sc);
-    }
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(thread_run_tsc(p[i].thread, fake.now) - before[i], 50 * 1000);
-}
-
 static void test_admission(void **state)
 {
     (void)state;
@@ -458,13 +391,14 @@ static void test_not_charged(void **state)
     struct fake_process p = fake_spawn(1, 1 * MB, b);
     fake_advance(STEP);
     struct sc *s = p.thread->sc;
-    uint64_t ran = thread_run_tsc(p.thread, fake.now), end = cpus[1]->quantum_end;
+    uint64_t ran = thread_run_tsc(p.thread, fake.now);
+    uint64_t end = cpus[1]->switch_tsc + (uint64_t)cpus[1]->quantum_left;
     fake.core = 1;
     fake.now += MS;
     sched_not_charged(cpus[1], MS);
     fake.core = 0;
     assert_int_equal(thread_run_tsc(p.thread, fake.now), ran);
-    assert_int_equal(cpus[1]->quantum_end, end + MS);
+    assert_int_equal(cpus[1]->switch_tsc + (uint64_t)cpus[1]->quantum_left, end + MS);
     uint64_t before = thread_run_tsc(p.thread, fake.now);
     run(PERIOD - 2 * MS); // and its capacity is still there
     assert_in_range(thread_run_tsc(p.thread, fake.now) - before, PERIOD / 2 - 2 * STEP,
@@ -490,8 +424,7 @@ int main(void)
         ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
         ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals), ON2(test_shared),
         ON2(test_wakes_with_share), ON2(test_debt), ON2(test_debt_is_never_forgiven),
-        ON2(test_refused_yield_is_charged_once), ON2(test_admission), ON2(test_destroy),
-        ON2(test_kill_while_it_waits), ON2(test_short_yield), ON2(test_rates),
+        ON2(test_admission), ON2(test_destroy), ON2(test_kill_while_it_waits), ON2(test_rates),
         ON2(test_back_to_back), ON2(test_sleeper), ON2(test_many_threads), ON2(test_soft),
         ON2(test_not_charged), ON2(test_period),
     };

@@ -16,6 +16,12 @@ static inline struct cpu *this_cpu(void)
 // What of its thread's vCPU is loaded is not to be used without a look any more.
 static inline void arch_vcpu_detached(void) { this_cpu()->arch.ready = NULL; }
 
+// May the one's registers be exchanged for the other's without a change of XCR0?
+static inline bool arch_alike(const struct arch_vcpu *a, const struct arch_vcpu *b)
+{
+    return a->xcr0 == b->xcr0;
+}
+
 // `index`, which is less than `count`; also for a CPU that runs ahead of the check it is inside.
 static inline uint64_t arch_index(uint64_t index, uint64_t count)
 {

@@ -88,6 +88,7 @@ struct arch_vm {
 
 struct arch_vcpu {
     uint64_t *gpr;          // page->gpr; its end is HOST_RSP
+    struct space *own, *guest; // its VMM's, its VM's
     struct hpa vmcs;        // the first of a run of frames
     struct hpa virtual_apic; // of the same run
     struct fpu *fpu;        // likewise

@@ -65,6 +65,7 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
         !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
         return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
     v->arch.xcr0 = value;
+    this_cpu()->turns++; // for arch_alike()
     vmx_fpu_uses(v, value);
     this_cpu()->arch.fpu_xcr0 = value;
     xsetbv(value);

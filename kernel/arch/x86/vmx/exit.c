@@ -56,14 +56,15 @@ NORETURN static __attribute__((noinline)) void switch_slowly(struct cpu *cpu, st
 static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thread *t)
 {
     struct vcpu *n = t->vcpu;
-    struct space *own = &n->object.owner->space, *guest = &n->vm->space;
-    if (unlikely((n->work | n->arch.attention) | (v->arch.xcr0 ^ n->arch.xcr0)))
+    struct space *own = n->arch.own, *guest = n->arch.guest;
+    uint32_t core = cpu->id;
+    if (unlikely(n->work | n->arch.attention))
         switch_slowly(cpu, n);
     vmptrld(&n->arch.vmcs);
     cpu->arch.vcpu = n;
     cr3_leave();
     __atomic_store_n(&cpu->space, own, __ATOMIC_RELAXED); // the next line is the barrier of both
-    if (unlikely(space_enter(&cpu->guest_space, guest, cpu->id) || space_stale(own, cpu->id)))
+    if (unlikely(space_enter(&cpu->guest_space, guest, core) || space_stale(own, core)))
         switch_slowly(cpu, n);
     cpu->arch.user = NULL;
     cpu->arch.ready = NULL;
@@ -82,16 +83,16 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
 
 // To the guest of another VM without a turn through the scheduler, where that is all there is to
 // do.
-static inline uint64_t *exit_yield(struct vcpu *v)
+static inline uint64_t *exit_yield(struct vcpu *v, uint64_t *gpr)
 {
     struct cpu *cpu = this_cpu();
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
     if (unlikely(vmread_hot(GUEST_SS_ACCESS) & SS_DPL)) { // time is the guest's kernel's to give
-        v->arch.gpr[GPR_RAX] = ~0ull;
+        gpr[GPR_RAX] = ~0ull;
         return leave(v);
     }
-    v->arch.gpr[GPR_RAX] = 0;
-    irq_window();
+    // The result, and the instruction in which pending host interrupts are taken.
+    __asm__ volatile("sti; movq $0, %0; cli" : "=m"(gpr[GPR_RAX]) : : "memory");
     uint64_t now = rdtsc();
     bool busy = now >= cpu->deadline || (cpu->work | v->work | v->arch.attention);
     struct thread *next = unlikely(busy) ? NULL : sched_yield_to_guest(cpu, now);
@@ -304,9 +305,11 @@ uint64_t *vmx_exit(struct vcpu *v)
     uint64_t reason = vmread_hot(EXIT_REASON);
     v->arch.exits[reason % EXIT_COUNTERS]++;
     if (reason == EXIT_REASON_VMCALL) {
-        if (v->arch.gpr[GPR_RAX] > HYPERCALL_NULL)
-            return v->arch.gpr[GPR_RAX] == HYPERCALL_YIELD ? exit_yield(v)
-                                                           : exit_other(v, EXIT_REASON_VMCALL);
+        uint64_t *gpr = v->arch.gpr;
+        if (gpr[GPR_RAX] > HYPERCALL_YIELD)
+            return exit_other(v, EXIT_REASON_VMCALL);
+        if (gpr[GPR_RAX] == HYPERCALL_YIELD)
+            return exit_yield(v, gpr);
         vmx_skip(vmread_hot(EXIT_INSN_LEN)); // the result is in RAX
         return leave(v);
     }

@@ -143,6 +143,8 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     *(uint16_t *)v->arch.fpu->area = 0x37f;
     *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
     v->arch.gpr = v->page->gpr;
+    v->arch.own = &v->object.owner->space;
+    v->arch.guest = &v->vm->space;
     v->arch.xcr0 = 1;
     v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
     v->arch.fresh = 1;
