@@ -8,17 +8,22 @@
 #include "kernel/arch/x86/vmx/vmx.h"
 #include "kernel/core/yield.h"
 
+// The guest is entered next, for which all is loaded, unless this core has other work.
+static inline __attribute__((always_inline)) uint64_t *enter(struct vcpu *v)
+{
+    if (unlikely(THIS_CPU->work))
+        sched_run();
+    if (v->work | v->arch.inject)
+        vmx_inject_pending(v);
+    return v->arch.gpr;
+}
+
 // Something waits: for this core, or for this vCPU.
 static __attribute__((noinline)) uint64_t *leave_slowly(struct vcpu *v, uint64_t now)
 {
-    struct cpu *cpu = this_cpu();
-    if (now >= cpu->deadline)
+    if (now >= THIS_CPU->deadline)
         cpu_deadline_passed(now);
-    if (cpu->work)
-        sched_run();
-    if (v->work | v->arch.inject)
-        vmx_inject_pending(v); // all else that it needs is loaded
-    return v->arch.gpr;
+    return enter(v);
 }
 
 // Every way back into the guest without a look at the VMM lets a pending host interrupt in and
@@ -238,11 +243,7 @@ static __attribute__((noinline)) uint64_t *exit_interrupt(struct vcpu *v)
 {
     trap_dispatch((uint8_t)vmread_hot(EXIT_INTR_INFO));
     irq_window();
-    if (this_cpu()->work)
-        sched_run();
-    if (v->work | v->arch.inject)
-        vmx_inject_pending(v);
-    return v->arch.gpr;
+    return enter(v);
 }
 
 static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
@@ -291,11 +292,7 @@ uint64_t *vmx_run_ready(struct thread *t, uint32_t run)
     int64_t kind = likely(run <= VM_RUN_ALL) ? vmx_answer(v, run) : ERR_RANGE;
     if (unlikely(kind))
         vcpu_return(v, kind, 0);
-    if (unlikely(THIS_CPU->work))
-        sched_run();
-    if (v->work | v->arch.inject)
-        vmx_inject_pending(v); // as in leave_slowly()
-    return v->arch.gpr;
+    return enter(v);
 }
 
 // Called by vmx_exit_entry; returning, with page->gpr, enters the guest again. It calls others only
