@@ -17,6 +17,7 @@
 // runs first and else from the low end of a big one; big requests take from the high end of a big
 // one: so 2 MB runs stay whole as long as possible, and neither needs a search in an ordered list.
 #include "kernel/core/arch.h"
+#include "kernel/lib/string.h"
 
 #define FRAME_SHIFT  12
 #define BIG_FRAMES   (PAGE_2M >> FRAME_SHIFT)
@@ -30,7 +31,7 @@ static const uint32_t marks[] = { FRAME_FREE, FRAME_POOL };
 static struct spinlock frames_lock;
 static struct frame *table;
 static uint64_t table_count;
-static uint64_t count_free, count_total, count_pool;
+static struct { uint64_t free, total, pool; } count;
 static uint32_t runs[2][2]; // by kind; small, big: the first run's frame, 0: none
 static bool pool_grows;     // kernel_lock
 
@@ -72,8 +73,8 @@ static void run_remove(enum kind kind, uint64_t frame)
 static void run_free(enum kind kind, uint64_t frame, uint64_t frames)
 {
     uint64_t end = frame + frames;
-    count_free += frames;
-    count_pool += kind == POOL ? frames : 0;
+    count.free += frames;
+    count.pool += kind == POOL ? frames : 0;
     if (end < table_count && table[end].owner == marks[kind]) {
         run_remove(kind, end);
         frames += table[end].length;
@@ -91,12 +92,9 @@ void frames_init(struct hpa at, uint64_t frames)
 {
     table = arch_ptr(at);
     table_count = frames;
-    count_free = 0;
-    count_total = 0;
-    count_pool = 0;
+    memset(&count, 0, sizeof(count));
+    memset(runs, 0, sizeof(runs));
     pool_grows = false;
-    for (unsigned i = 0; i < 4; i++)
-        runs[i / 2][i % 2] = 0;
     set_owners(0, frames, FRAME_RESERVED);
 }
 
@@ -112,7 +110,7 @@ void frames_add(struct hpa base, uint64_t frames)
         return;
     spin_lock(&frames_lock);
     run_free(OTHERS, frame, frames);
-    count_total += frames;
+    count.total += frames;
     spin_unlock(&frames_lock);
 }
 
@@ -155,8 +153,8 @@ static bool take(enum kind kind, uint64_t frames, uint64_t align, uint32_t owner
             set_owners(at, frames, owner);
         table[at].owner = owner;
         table[at + frames - 1].owner = owner;
-        count_free -= frames;
-        count_pool -= kind == POOL ? frames : 0;
+        count.free -= frames;
+        count.pool -= kind == POOL ? frames : 0;
     }
     spin_unlock(&frames_lock);
     *out = HPA(at << FRAME_SHIFT);
@@ -188,7 +186,7 @@ bool frames_alloc_kernel(uint64_t frames, uint32_t owner, struct hpa *out)
 {
     if (pool_grows)
         return take(POOL, frames, 1, owner, out);
-    if (count_pool >= frames + POOL_RESERVE && take(POOL, frames, 1, owner, out))
+    if (count.pool >= frames + POOL_RESERVE && take(POOL, frames, 1, owner, out))
         return true;
     return pool_grow(frames + POOL_RESERVE) && take(POOL, frames, 1, owner, out);
 }
@@ -235,5 +233,5 @@ uint64_t frames_run(struct hpa frame, uint64_t most)
     return n;
 }
 
-uint64_t frames_count_free(void) { return count_free; }
-uint64_t frames_count_total(void) { return count_total; }
+uint64_t frames_count_free(void) { return count.free; }
+uint64_t frames_count_total(void) { return count.total; }
