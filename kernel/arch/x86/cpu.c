@@ -114,9 +114,7 @@ void cpu_init(struct cpu_block *b, uint32_t id)
 // the register touched.
 static void show_all_leaves(void)
 {
-    uint32_t r[4];
-    cpuid(0, 0, r);
-    if (r[0] <= 3)
+    if (cpuid_word(0, 0, 0) <= 3)
         wrmsr(MSR_MISC_ENABLE, rdmsr(MSR_MISC_ENABLE) & ~(1ull << 22));
 }
 

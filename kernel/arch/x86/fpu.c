@@ -13,12 +13,8 @@
 // it was interrupted with. Each core on its own.
 #include "kernel/arch/x86/x86.h"
 
-static const struct {
-    uint16_t fcw;
-    uint8_t pad0[22];
-    uint32_t mxcsr;
-    uint8_t pad1[FPU_SIZE - 28];
-} __attribute__((aligned(64))) fpu_initial = { .fcw = 0x37f, .mxcsr = 0x1f80 };
+// FCW 0x37f and MXCSR 0x1f80
+const struct fpu fpu_initial = { { [0] = 0x7f, [1] = 3, [24] = 0x80, [25] = 0x1f } };
 
 static void set_xcr0(struct cpu *cpu, uint64_t v)
 {
@@ -60,7 +56,7 @@ void fpu_init_cpu(void)
 static void load_thread(struct cpu *cpu, struct thread *t)
 {
     save_loaded(cpu);
-    fpu_restore(t->arch.fpu_saved ? (const void *)&t->arch.fpu : &fpu_initial);
+    fpu_restore(t->arch.fpu_saved ? &t->arch.fpu : &fpu_initial);
     t->arch.fpu_saved = 0;
     cpu->arch.fpu_thread = t;
 }

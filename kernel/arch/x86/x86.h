@@ -98,6 +98,7 @@ static inline void fpu_restore(const void *area)
     __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
 }
 
+extern const struct fpu fpu_initial;
 void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v);

@@ -140,8 +140,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
 {
     v->arch.virtual_apic.v = v->arch.vmcs.v + PAGE_SIZE;
     v->arch.fpu = arch_ptr(HPA(v->arch.vmcs.v + 2 * PAGE_SIZE));
-    *(uint16_t *)v->arch.fpu->area = 0x37f;
-    *(uint32_t *)(v->arch.fpu->area + 24) = 0x1f80;
+    *v->arch.fpu = fpu_initial;
     v->arch.gpr = v->page->gpr;
     v->arch.own = &v->object.owner->space;
     v->arch.guest = &v->vm->space;
