@@ -115,17 +115,17 @@ static void apic_is_reached(void **state)
 {
     uint64_t value;
     (void)state;
-    assert_int_equal(msr_read(&s, 0x1b, 0, &value), MSR_APIC);
+    assert_int_equal(msr_read(&s, 0x1b, 0, &value), MSR_DONE);
     assert_int_equal(value, 0xfee00900);
     assert_int_equal(wr(0x80b, 0), MSR_GP); // not x2APIC yet
-    assert_int_equal(wr(0x1b, 0xfee00d00), MSR_APIC);
+    assert_int_equal(wr(0x1b, 0xfee00d00), MSR_DONE);
     assert_int_equal(vlapic.actions, VLAPIC_ACT_MODE);
-    assert_int_equal(wr(0x80b, 0), MSR_APIC);
+    assert_int_equal(wr(0x80b, 0), MSR_DONE);
     assert_int_equal(wr(0x8ff, 0), MSR_GP);
-    assert_int_equal(wr(0x832, 0x400ec), MSR_APIC);
-    assert_int_equal(wr(0x6e0, 5000), MSR_APIC);
+    assert_int_equal(wr(0x832, 0x400ec), MSR_DONE);
+    assert_int_equal(wr(0x6e0, 5000), MSR_DONE);
     assert_int_equal(vlapic_timer_deadline(&vlapic), 5000);
-    assert_int_equal(msr_read(&s, 0x6e0, 1000, &value), MSR_APIC);
+    assert_int_equal(msr_read(&s, 0x6e0, 1000, &value), MSR_DONE);
     assert_int_equal(value, 5000);
     assert_int_equal(wr(0x1b, 0xfee00900), MSR_GP);
 }

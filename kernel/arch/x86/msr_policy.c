@@ -42,7 +42,7 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
     case MSR_APIC_BASE:
     case MSR_TSC_DEADLINE:
     case MSR_X2APIC ... IA32_X2APIC_LAST:
-        return vlapic_rdmsr(s->vlapic, index, now, value) ? MSR_APIC : MSR_GP;
+        return vlapic_rdmsr(s->vlapic, index, now, value) ? MSR_DONE : MSR_GP;
     case IA32_TIME_STAMP_COUNTER:
         *value = now + s->vlapic->tsc_offset;
         return MSR_DONE;
@@ -70,7 +70,7 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
     case MSR_APIC_BASE:
     case MSR_TSC_DEADLINE:
     case MSR_X2APIC ... IA32_X2APIC_LAST:
-        return vlapic_wrmsr(s->vlapic, index, value, now) ? MSR_APIC : MSR_GP;
+        return vlapic_wrmsr(s->vlapic, index, value, now) ? MSR_DONE : MSR_GP;
     case IA32_TIME_STAMP_COUNTER:
         return tsc_move(s, value - (now + s->vlapic->tsc_offset));
     case IA32_TSC_ADJUST:

@@ -11,10 +11,10 @@
 #include "kernel/lib/types.h"
 
 enum msr_result {
-    MSR_DONE,     // read: *value is it. Write: it is in the state
+    // Read: *value is it. Write: it is in the state. Of the local APIC: look at vlapic->actions.
+    MSR_DONE,
     MSR_GP,       // #GP(0); nothing changed
     MSR_VMM,      // not one of the kernel's; nothing changed
-    MSR_APIC,     // done by the local APIC: look at vlapic->actions (read: *value)
     MSR_TSC,      // write, done: vlapic->tsc_offset changed, tell the CPU
     MSR_SYSCALL_REG, // STAR, LSTAR, CSTAR, FMASK: kept by the caller. Write: the value is good
     // EFER: kept by the caller. Write: no reserved bit is set; the caller still refuses (#GP) a
