@@ -82,8 +82,8 @@ BOOT_CONFIG = "bench-boot.conf"
 CONFIGS = os.path.join(ROOT, "config")
 RESULT = re.compile(r"\bpath=(\S+)((?: \w+=\d+)+)")
 ENTRY = re.compile(r"\bboot: .* ticks since entry at (\d+), (\d+) of them calibration")
-MONITOR_STATS = b"\x1dmstats hello\r"
-ZEROING = r"zeroing memory took (\d+) ticks before its start"
+MONITOR_MEMORY = b"\x1dmmemory\r"
+ZEROING = r"zeroing memory has taken (\d+) ticks"
 # When, CS, RIP, text.
 TRACED = re.compile(
     r"^\(\d+\)\.\[(\d+)\] \[0x[0-9a-f]+\] ([0-9a-f]+):([0-9a-f]+) \([^)]*\): (.*?) *;")
@@ -204,7 +204,7 @@ def measure_boot(directory):
     with Machine(iso, cores=1) as machine:
         first = int(machine.expect(r"^hello\| entry tsc=(\d+)\n", BOOT_TIMEOUT).group(1))
         start, calibration = map(int, ENTRY.search(machine.text).groups())
-        machine.send(MONITOR_STATS)
+        machine.send(MONITOR_MEMORY)
         zeroing = int(machine.expect(ZEROING, BOOT_TIMEOUT).group(1))
     ticks = first - start
     return {"min": ticks, "median": ticks, "max": ticks,

@@ -25,7 +25,6 @@ struct vcpu_stats {
     uint64_t injected; // interrupts and exceptions given to the guest
     uint64_t run_tsc;  // TSC ticks of its scheduling contexts: guest, VMM and kernel for them
     uint64_t halt_tsc; // TSC ticks it was blocked in HLT
-    uint64_t zeroing_tsc; // TSC ticks that all zeroing of memory took before its start
     uint64_t halted;   // 1: it is in HLT with interrupts off
 };
 
@@ -35,6 +34,7 @@ struct system_info {
     uint64_t objects;
     uint32_t cores;
     uint32_t reserved;
+    uint64_t zeroing_tsc;  // TSC ticks that all zeroing of memory has taken
     uint64_t time_apart;   // mask of cores whose TSC is not core 0's: no VM moves to or from one
     uint64_t idle_tsc[64]; // per core
     uint64_t irqs_off[64]; // likewise: the longest time without interrupts, TSC ticks

@@ -50,7 +50,6 @@ SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
     s.injected = v->injected;
     s.run_tsc = v->run_before + (v->home ? sc_run_tsc(v->home->sc, arch_now()) : 0);
     s.halt_tsc = v->halt_tsc;
-    s.zeroing_tsc = v->zeroing;
     return copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE;
 }
 
@@ -68,7 +67,7 @@ SYSCALL_ON(system_info, system, RIGHT_READ)
 {
     struct system_info info = {
         .frames_total = frames_count_total(), .frames_free = frames_count_free(),
-        .objects = object_count(), .cores = cpu_count,
+        .objects = object_count(), .cores = cpu_count, .zeroing_tsc = memory_zeroing,
     };
     _Static_assert(CPU_MAX <= ARRAY_SIZE(info.idle_tsc), "one for each core");
     for (uint32_t i = 0; i < cpu_count; i++) {

@@ -188,7 +188,6 @@ SYSCALL(vcpu_run)
     __atomic_store_n(&v->thread, t, __ATOMIC_SEQ_CST);
     t->vcpu = v;
     t->mode = THREAD_GUEST;
-    v->entered = 1;
     if (unlikely(v->home != t))
         go_with(v, t);
     int64_t kind = arch_vcpu_answer(v, a1);
@@ -217,7 +216,5 @@ SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
         return ERR_RANGE;
     if (inside(vcpu) || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
         return ERR_STATE;
-    if (!vcpu->entered)
-        vcpu->zeroing = memory_zeroing;
     return arch_vcpu_sregs(vcpu, a1);
 }

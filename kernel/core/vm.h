@@ -39,7 +39,6 @@ struct vcpu {
     struct thread *thread;      // inside vcpu_run(), or (its mode says so) back by the short way
     struct vcpu_page *page;     // kernel's mapping of the shared page
     struct memory *page_memory; // pinned
-    uint8_t entered;            // vcpu_run() was called
     struct ref event;
     struct timer apic_timer;
     struct list all;            // in vcpus, from its creation to its end; kernel_lock
@@ -48,7 +47,6 @@ struct vcpu {
     struct list in_thread;      // home->vcpus
     uint64_t run_before;        // what its contexts ran, less what home->sc did; kernel_lock
     uint64_t injected;
-    uint64_t zeroing;           // memory_zeroing when it got its first state
 };
 
 extern struct list vcpus; // all there are, in the order of their creation; kernel_lock

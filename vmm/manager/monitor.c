@@ -169,8 +169,6 @@ void monitor_stats(struct manager *manager, const struct manager_vm *vm)
         report(manager, "  it is in HLT with interrupts off%s\n",
                vm->halted ? ", for good" : ": only an NMI ends that");
     }
-    report(manager, "  zeroing memory took %llu ticks before its start\n",
-           (unsigned long long)stats.zeroing_tsc);
     for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
         if (stats.exits[i] != 0) {
             report(manager, "  %-18s %12llu\n", names[i], (unsigned long long)stats.exits[i]);
@@ -228,6 +226,8 @@ static void command_memory(struct manager *manager, const char *argument)
                (unsigned long long)(info.frames_free * PAGE_SIZE >> 10),
                (unsigned long long)(info.frames_total * PAGE_SIZE >> 10),
                (unsigned long long)info.objects, (unsigned)info.cores);
+        report(manager, "zeroing memory has taken %llu ticks\n",
+               (unsigned long long)info.zeroing_tsc);
     }
     report_cores(manager);
     if (kcall_process_status(HANDLE_SELF, &self) == OK) {
