@@ -183,6 +183,9 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         return EXIT_RESUME;
     case EXIT_REASON_NMI: return exit_nmi(v);
     case EXIT_REASON_VMCALL: return exit_hypercall(v);
+    case EXIT_REASON_CPUID: // others are answered by exit_cpuid()
+        cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
+        return EXIT_SKIP;
     case EXIT_REASON_RDMSR: return vmx_exit_rdmsr(v);
     case EXIT_REASON_WRMSR: return vmx_exit_wrmsr(v);
     case EXIT_REASON_CR: return vmx_exit_cr(v);
@@ -223,21 +226,6 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     vmx_kill(v, VM_KILLED_UNKNOWN, reason);
 }
 
-static __attribute__((noinline)) uint64_t *exit_cpuid_rare(struct vcpu *v)
-{
-    cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
-    vmx_skip(vmread(EXIT_INSN_LEN));
-    return leave(v);
-}
-
-static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
-{
-    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
-        return exit_cpuid_rare(v);
-    vmx_skip(vmread_hot(EXIT_INSN_LEN));
-    return leave(v);
-}
-
 // A deadline that passes meanwhile is another interrupt.
 static __attribute__((noinline)) uint64_t *exit_interrupt(struct vcpu *v)
 {
@@ -255,6 +243,14 @@ static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
         v->arch.inject = 1;
     if (action == EXIT_SKIP)
         vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    return leave(v);
+}
+
+static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
+{
+    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+        return exit_other(v, EXIT_REASON_CPUID);
+    vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
 
