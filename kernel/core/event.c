@@ -6,7 +6,7 @@
 // t->waiting set; its core makes it runnable only once that is NULL.
 #include "kernel/core/syscall.h"
 
-#define WAKE_US    100u
+#define WAKE_US    100ull
 #define WAKE_BURST 32u
 
 // e->lock held.
