@@ -138,7 +138,6 @@ static bool stop_on_its_core(struct object *o)
 static bool stopped(struct object *o)
 {
     struct thread *victim;
-    struct vcpu *v;
     switch (o->type) {
     case OBJ_THREAD:
         victim = object_as(o, thread);
@@ -147,16 +146,13 @@ static bool stopped(struct object *o)
         process_kill_one(victim);
         return false;
     case OBJ_PROCESS:
-        if (!object_as(o, process)->threads_alive)
-            return true;
         process_kill(object_as(o, process));
-        return false;
+        return !object_as(o, process)->threads_alive;
     case OBJ_EVENT:
         event_end(object_as(o, event));
         return true;
     case OBJ_VCPU:
-        v = object_as(o, vcpu);
-        vcpu_raise(v, VCPU_WORK_EVENT);
+        vcpu_raise(object_as(o, vcpu), VCPU_WORK_EVENT);
         return stop_on_its_core(o);
     case OBJ_SC:
         return sc_end(object_as(o, sc)) && stop_on_its_core(o);
@@ -264,9 +260,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         return OP_DONE;
     case OBJ_THREAD:
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {
-            t->op_state.step = STEP_STOP; // somebody tried to wake it while it died
-            t->op_state.w[1] = 1;
-            t->op_state.w[2] = 0;
+            begin(t, o, 1); // somebody tried to wake it while it died
             return OP_WAIT;
         }
         list_remove(&object_as(o, thread)->in_process);

@@ -194,14 +194,7 @@ static void thread_end(struct cpu *cpu, struct thread *t)
     __atomic_store_n(&t->state, THREAD_DEAD, __ATOMIC_RELEASE);
 }
 
-// One timer changes hands: the old core lets go of it, with its deadline, and the new one arms it.
-static void timer_go(struct timer *t, struct sc *to)
-{
-    if (to)
-        timer_arm(t, to, t->deadline);
-    else
-        timer_rest(t);
-}
+static void timer_go(struct timer *t, struct sc *to) { timer_arm(t, to, t->deadline); }
 
 // The timers that go with t, at most THREAD_TIMERS and one for each vCPU: to no context, and then
 // to that where it has come. They are t's core's at any time, as the vCPUs are, and only that core
@@ -216,12 +209,11 @@ static void hand_over(struct thread *t, struct sc *to)
         timer_go(&list_entry(l, struct vcpu, in_thread)->apic_timer, to);
 }
 
-// t goes to the context that sc_move() named, and to its core. False: it is on this core, for that
-// is the one, or for kernel work on its behalf is under way; it is asked again at the end of that.
+// t goes to the context that sc_move() named, by way of that one's core, though it be this. False:
+// kernel work on its behalf is under way; it is asked again at the end of that.
 static bool thread_leave(struct cpu *cpu, struct thread *t)
 {
     struct sc *to = t->move.sc;
-    bool stays = to->core == cpu->id;
     uint64_t now = arch_now();
     if (t->mode == THREAD_OP)
         return false;
@@ -231,8 +223,6 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
     list_for_each(l, &t->vcpus) {
         struct vcpu *v = list_entry(l, struct vcpu, in_thread);
         v->run_before += sc_run_tsc(t->sc, now) - sc_run_tsc(to, now);
-        if (stays)
-            continue;
         if (v->object.stop != STOP_DONE) // else it has left, for good
             arch_vcpu_leave(v);
         __atomic_store_n(&v->core, to->core, __ATOMIC_RELEASE);
@@ -240,23 +230,13 @@ static bool thread_leave(struct cpu *cpu, struct thread *t)
     sc_unbind(t);
     to->users--; // what sc_move() counted for it
     sc_bind(to, t);
-    if (stays)
-        hand_over(t, to);
     spin_unlock(&kernel_lock);
-    if (stays) {
-        __atomic_fetch_and(&t->asked, (uint8_t)~THREAD_MOVE, __ATOMIC_SEQ_CST);
-        if (t->state == THREAD_RUNNABLE)
-            sched_ready(cpu, t);
-        else
-            thread_check(cpu, t); // it began to wait just before, and was woken with the request
-        return false;
-    }
     arch_thread_gone(t);
     if (cpu->current == t)
         cpu->current = NULL;
     t->move.state = t->state;
     t->state = THREAD_MOVING;
-    __atomic_store_n(&t->core, to->core, __ATOMIC_SEQ_CST); // now it is the new core's
+    __atomic_store_n(&t->core, to->core, __ATOMIC_SEQ_CST); // now it is that core's
     thread_push(t);
     return true;
 }
@@ -334,7 +314,7 @@ static void put_back(struct cpu *cpu, struct sc *s, uint64_t now)
     struct thread *t = cpu->current;
     bool over = cpu->quantum_left <= 0;
     s->quantum_left = over ? 0 : (uint64_t)cpu->quantum_left;
-    if (t && !(unlikely(t->asked) && thread_go(cpu, t)) && t->sc == s) {
+    if (t && !(unlikely(t->asked) && thread_go(cpu, t))) {
         if (t->state != THREAD_RUNNABLE || over)
             list_remove(&t->queue);
         if (t->state == THREAD_RUNNABLE && over)

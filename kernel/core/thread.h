@@ -151,9 +151,9 @@ bool event_signal(struct event *e, uint64_t bits);
 void event_notice(const struct notice *n); // likewise, if that event still is
 void event_leave(struct thread *t, enum status status); // any core: it waits no longer
 void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEAD
-void timer_arm(struct timer *t, struct sc *s, uint64_t deadline); // s: this core's; 0 disarms
-void timer_disarm(struct timer *t);                 // on its core
-void timer_rest(struct timer *t);                   // likewise; its deadline stays
+// On its core. s: this core's; NULL: it rests, and its deadline stays. 0 disarms.
+void timer_arm(struct timer *t, struct sc *s, uint64_t deadline);
+static inline void timer_disarm(struct timer *t) { timer_arm(t, NULL, 0); }
 void timer_leave(struct timer_object *o);           // its thread, on its core. kernel_lock held
 void heap_insert(struct timer **heap, struct timer *t);
 void heap_remove(struct timer **heap, struct timer *t);

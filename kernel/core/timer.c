@@ -70,28 +70,16 @@ struct timer *heap_pop(struct timer **heap)
     return t;
 }
 
-void timer_rest(struct timer *t)
-{
-    if (t->sc)
-        heap_remove(&t->sc->timers, t);
-    t->sc = NULL;
-}
-
-void timer_disarm(struct timer *t)
-{
-    timer_rest(t); // the hardware may fire for it: that does no harm
-    t->deadline = 0;
-}
-
 void timer_arm(struct timer *t, struct sc *s, uint64_t deadline)
 {
     struct cpu *cpu = this_cpu();
-    ASSERT(s->core == cpu->id);
-    timer_rest(t);
+    if (t->sc)
+        heap_remove(&t->sc->timers, t); // the hardware may fire for it: that does no harm
+    t->sc = deadline ? s : NULL;
     t->deadline = deadline;
-    if (!deadline)
+    if (!t->sc)
         return;
-    t->sc = s;
+    ASSERT(s->core == cpu->id);
     heap_insert(&s->timers, t);
     if (s->timers != t)
         return;

@@ -97,10 +97,9 @@ void vcpu_go_with(struct vcpu *v, struct thread *t)
     if (v->home)
         v->run_before += sc_run_tsc(v->home->sc, arch_now());
     v->home = t;
-    timer_rest(&v->apic_timer);
+    timer_arm(&v->apic_timer, t ? t->sc : NULL, v->apic_timer.deadline);
     if (!t)
         return;
-    timer_arm(&v->apic_timer, t->sc, v->apic_timer.deadline);
     v->run_before -= sc_run_tsc(t->sc, arch_now());
     list_push_back(&t->vcpus, &v->in_thread);
 }
