@@ -122,7 +122,7 @@ static void take_interrupt(struct run *r)
 
 static void end_of_interrupt(struct run *r)
 {
-    int isr = isr_max(&r->v), level = vlapic_eoi(&r->v);
+    int isr = isr_max(&r->v), level = eoi(&r->v);
 
     require(level == -1 || level == isr);
     require(isr == -1 || isr_max(&r->v) < isr);
@@ -172,7 +172,7 @@ static void step(struct run *r, struct script *s)
         if ((op & 0xe0) == 0)
             vlapic_reset(&r->v);
         else if ((op & 0x20) != 0)
-            vlapic_set_tsc_offset(&r->v, script_take(s, 8));
+            r->v.tsc_offset = script_take(s, 8);
         vlapic_eoi_exit_bitmap(&r->v, bitmap);
         (void)vlapic_match_dest(&r->v, (uint32_t)script_take(s, 4), (op & 1) != 0, (op & 2) != 0);
         break;

@@ -108,17 +108,17 @@ static void priorities_nest(void **state)
     vlapic_inject(&v, 0xff);
     assert_int_equal(isr_max(&v), 0xff);
     assert_int_equal(irr_max(&v), 0x5f);
-    assert_int_equal(vlapic_eoi(&v), -1); // edge
+    assert_int_equal(eoi(&v), -1); // edge
     assert_int_equal(isr_max(&v), 0x52);
-    assert_int_equal(vlapic_eoi(&v), -1);
+    assert_int_equal(eoi(&v), -1);
     assert_int_equal(vlapic_highest(&v), 0x5f);
     vlapic_inject(&v, 0x5f);
     vlapic_write(&v, APIC_EOI, 0, 0);
     assert_int_equal(taken(), VLAPIC_ACT_IRR);
     assert_int_equal(vlapic_highest(&v), 0x31);
     vlapic_inject(&v, 0x31);
-    assert_int_equal(vlapic_eoi(&v), -1);
-    assert_int_equal(vlapic_eoi(&v), -1); // nothing in service
+    assert_int_equal(eoi(&v), -1);
+    assert_int_equal(eoi(&v), -1); // nothing in service
 }
 
 // Only an interrupt that waits makes work of an EOI.
@@ -175,12 +175,12 @@ static void level_eoi_is_reported(void **state)
     assert_int_equal(v.eoi_vector, 0xc3);
     assert_int_equal(vlapic_read(&v, APIC_EOI, 0), 0);
     vlapic_inject(&v, 0x61);
-    assert_int_equal(vlapic_eoi(&v), 0x61);
+    assert_int_equal(eoi(&v), 0x61);
     (void)taken();
     assert_true(vlapic_accept(&v, 0x61, false)); // edge from now on
     assert_int_equal(taken(), VLAPIC_ACT_IRR | VLAPIC_ACT_TMR);
     vlapic_inject(&v, 0x61);
-    assert_int_equal(vlapic_eoi(&v), -1);
+    assert_int_equal(eoi(&v), -1);
 }
 
 static void software_disable_masks_the_table(void **state)

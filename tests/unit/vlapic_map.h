@@ -13,3 +13,11 @@ static inline int map_highest(const struct vlapic *v, uint32_t map)
 
 static inline int irr_max(const struct vlapic *v) { return map_highest(v, APIC_IRR); }
 static inline int isr_max(const struct vlapic *v) { return map_highest(v, APIC_ISR); }
+
+// The vector that it ended if that was level-triggered, else -1.
+static inline int eoi(struct vlapic *v)
+{
+    v->actions &= ~VLAPIC_ACT_EOI;
+    vlapic_eoi(v);
+    return v->actions & VLAPIC_ACT_EOI ? v->eoi_vector : -1;
+}

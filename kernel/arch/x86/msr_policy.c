@@ -32,7 +32,8 @@ static bool pat_valid(uint64_t pat)
 static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
 {
     s->tsc_adjust += delta;
-    vlapic_set_tsc_offset(s->vlapic, s->vlapic->tsc_offset + delta);
+    s->vlapic->tsc_offset += delta;
+    s->vlapic->actions |= VLAPIC_ACT_TIMER;
     return MSR_TSC;
 }
 

@@ -64,23 +64,17 @@ void vlapic_inject(struct vlapic *v, uint8_t vector)
     vlapic_ppr(v);
 }
 
-int vlapic_eoi(struct vlapic *v)
+void vlapic_eoi(struct vlapic *v)
 {
     uint32_t vector = map_max(v, APIC_ISR);
+    reg_set(v, APIC_EOI, 0);
     if (!vector)
-        return -1;
+        return;
     *vector_word(v, APIC_ISR, (uint8_t)vector) &= ~(1u << vector % 32);
     vlapic_ppr(v);
     if (map_max(v, APIC_IRR))
         v->actions |= VLAPIC_ACT_IRR;
-    return *vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1 ? (int)vector : -1;
-}
-
-void vlapic_eoi_written(struct vlapic *v)
-{
-    int vector = vlapic_eoi(v);
-    reg_set(v, APIC_EOI, 0);
-    if (vector < 0)
+    if (!(*vector_word(v, APIC_TMR, (uint8_t)vector) >> vector % 32 & 1))
         return;
     v->eoi_vector = (uint8_t)vector;
     v->actions |= VLAPIC_ACT_EOI;
@@ -288,10 +282,4 @@ void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uin
         return;
     v->timer_period = reg_get(v, APIC_TIMER_INITIAL) * timer_unit(v);
     v->timer_next = count ? now + count * timer_unit(v) : 0;
-}
-
-void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset)
-{
-    v->tsc_offset = tsc_offset;
-    v->actions |= VLAPIC_ACT_TIMER;
 }

@@ -74,7 +74,9 @@ struct vlapic {
     uint64_t timer_period; // TSC ticks of the whole count
     uint64_t timer_pause;  // no interrupt before this; only with:
     uint64_t catch_up;     // TSC ticks for which missed periods are kept; 0: they become one
-    uint64_t tsc_offset;   // added (mod 2^64) to the host's TSC
+    // Added (mod 2^64) to the host's TSC. Who changes it sets VLAPIC_ACT_TIMER, for armed TSC
+    // deadlines stay where they are in guest time.
+    uint64_t tsc_offset;
 };
 
 // `regs`: 4 KB, 4 KB-aligned. Leaves the state of vlapic_reset(). bsp: IA32_APIC_BASE's BSP bit.
@@ -119,9 +121,8 @@ static inline int vlapic_of_status(const struct vlapic *v)
     return taken ? (uint8_t)status : -1;
 }
 void vlapic_inject(struct vlapic *v, uint8_t vector); // it is delivered: IRR to ISR
-// EOI without virtual-interrupt delivery: the vector it ended if that was level-triggered, else -1.
-// (vlapic_write() and vlapic_wrmsr() of EOI call it and set VLAPIC_ACT_EOI.)
-int vlapic_eoi(struct vlapic *v);
+// EOI without virtual-interrupt delivery. (vlapic_write() and vlapic_wrmsr() of EOI call it.)
+void vlapic_eoi(struct vlapic *v);
 void vlapic_eoi_exit_bitmap(const struct vlapic *v, uint64_t bitmap[4]);
 // For a TPR shadow without virtual-interrupt delivery: exit when TPR's class falls below this;
 // 0: never. Not above the present TPR's class, as VM entry wants it.
@@ -140,8 +141,6 @@ uint64_t vlapic_timer_deadline(const struct vlapic *v);
 // the other: each when the last one was taken, and a sixteenth of a period behind it. Safe to call
 // at any time.
 void vlapic_timer_fired(struct vlapic *v, uint64_t now);
-// After the guest's TSC was written. Armed TSC deadlines stay where they are in guest time.
-void vlapic_set_tsc_offset(struct vlapic *v, uint64_t tsc_offset);
 
 // Is this APIC addressed? msi: an 8-bit destination from the board, where 0xFF is everybody in both
 // modes; else as in this APIC's own ICR (x2APIC: 32 bits).

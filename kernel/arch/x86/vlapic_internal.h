@@ -32,5 +32,4 @@ void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest);
 uint32_t vlapic_timer_current(const struct vlapic *v, uint64_t now);
 void vlapic_timer_stop(struct vlapic *v);
 // Effects of writes to registers; each also puts what the register then holds into the page.
-void vlapic_eoi_written(struct vlapic *v);
 void vlapic_timer_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now);

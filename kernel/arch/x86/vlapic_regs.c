@@ -80,7 +80,7 @@ static void reg_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
         v->actions |= VLAPIC_ACT_IRR;
         break;
     case APIC_EOI:
-        vlapic_eoi_written(v);
+        vlapic_eoi(v);
         break;
     case APIC_LDR:
     case APIC_ICR2:

@@ -25,10 +25,8 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
         vmwrite(GUEST_CR0, vmread(GUEST_CR0) & ~CR0_TS);
         vmwrite(CR0_SHADOW, vmread(CR0_SHADOW) & ~CR0_TS);
         return EXIT_SKIP;
-    case 3: { // LMSW writes bits 3-0 and cannot clear PE
-        uint64_t value = (vmx_guest_cr0() & ~0xeull) | (q >> 16 & 0xf);
-        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
-    }
+    case 3: // LMSW writes bits 3-0 and cannot clear PE
+        return mov_to_cr(v, 0, (vmx_guest_cr0() & ~0xeull) | (q >> 16 & 0xf));
     }
     vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR); // a read: none is asked for
 }

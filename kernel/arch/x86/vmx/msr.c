@@ -30,12 +30,6 @@ void vmx_vlapic_actions(struct vcpu *v)
     a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
 }
 
-static enum exit_action done(struct vcpu *v)
-{
-    vmx_vlapic_actions(v);
-    return EXIT_SKIP;
-}
-
 enum exit_action vmx_exit_rdmsr(struct vcpu *v)
 {
     uint32_t index = (uint32_t)v->page->gpr[GPR_RCX];
@@ -56,7 +50,8 @@ enum exit_action vmx_exit_rdmsr(struct vcpu *v)
     }
     v->page->gpr[GPR_RAX] = (uint32_t)value;
     v->page->gpr[GPR_RDX] = value >> 32;
-    return done(v);
+    vmx_vlapic_actions(v);
+    return EXIT_SKIP;
 }
 
 enum exit_action vmx_exit_wrmsr(struct vcpu *v)
@@ -74,21 +69,23 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v)
         v->arch.syscall[index - MSR_STAR] = value;
         if (v->arch.efer & EFER_SCE)
             context_syscall_msrs(this_cpu(), v);
-        return EXIT_SKIP;
+        break;
     case MSR_PAT_REG:
         vmwrite(GUEST_PAT, v->arch.msrs.pat);
-        return EXIT_SKIP;
+        break;
     case MSR_AUX_REG:
         v->arch.special |= SPECIAL_AUX;
         this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux;
         wrmsr(MSR_TSC_AUX, v->arch.msrs.tsc_aux);
-        return EXIT_SKIP;
+        break;
     case MSR_TSC:
         vmwrite(TSC_OFFSET, v->arch.vlapic.tsc_offset);
-        return done(v);
+        break;
     default:
-        return done(v);
+        break;
     }
+    vmx_vlapic_actions(v);
+    return EXIT_SKIP;
 }
 
 // xAPIC with the CPU's APIC virtualisation: what it does not do by itself exits after the write...

@@ -107,8 +107,6 @@ static void read_caps(struct vmx_caps *caps)
     caps->vintr_xapic = caps->apicv && !is_bochs();
     // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
     caps->secondary &= ~apic;
-    caps->primary &= ~(PRI_CR3_LOAD | PRI_CR3_STORE | PRI_CR8_LOAD | PRI_CR8_STORE |
-                       PRI_INTR_WINDOW | PRI_NMI_WINDOW);
     caps->timer_shift = rdmsr(MSR_VMX_MISC) & 31;
     caps->timer_ms = clock_tsc_hz / 1000;
 }
