@@ -23,8 +23,8 @@ header_end:
 .global boot_entry
 boot_entry:
     cld
-    mov %eax, PHYS(boot_magic)
-    mov %ebx, PHYS(boot_info_pointer)
+    mov %eax, %edi              // boot_main's arguments: nothing up to there needs them
+    mov %ebx, %esi
     rdtsc
     mov %eax, PHYS(boot_tsc)
     mov %edx, PHYS(boot_tsc) + 4
@@ -75,11 +75,7 @@ boot_high:
     .endr
     mov boot_stack(%rip), %rsp
     xor %ebp, %ebp
-    mov boot_magic(%rip), %edi
-    mov boot_info_pointer(%rip), %esi
-    call *boot_next(%rip)
-1:  hlt
-    jmp 1b
+    call *boot_next(%rip)       // does not return
 
 // Copied to a page below 1 MB; CS:IP = page:0 after SIPI. The GDT stays where it is: at 1 MB and
 // above, where real mode does not reach, but descriptor loads do.
@@ -114,8 +110,6 @@ boot_tsc: .quad 0
 boot_stack: .quad boot_stack_top // smp.c sets both for each of the other cores
 boot_next: .quad boot_main
 ap_apic_id: .long -1         // of the core that is waited for
-boot_magic: .long 0
-boot_info_pointer: .long 0
 
 .align 4096
 .global boot_pml4
