@@ -34,15 +34,16 @@ boot_entry:
 ap_32:
     mov $SEL_KERNEL_DATA, %eax
     mov %eax, %ds
-    // Only the core that is waited for goes on: one that comes too late would come up as another,
-    // on its stack. Its id is known in x2APIC mode.
+    // Only the core that is waited for goes on, and takes its id away: one that comes too late
+    // would come up as another, on its stack. Its id is known in x2APIC mode.
     mov $MSR_APIC_BASE, %ecx
     rdmsr
     or $0xc00, %eax
     wrmsr
     mov $(MSR_X2APIC + 2), %ecx
     rdmsr
-    cmp %eax, PHYS(ap_apic_id)
+    mov $-1, %edx
+    lock cmpxchg %edx, PHYS(ap_apic_id)
     je enter_long_mode
 1:  cli
     hlt

@@ -17,31 +17,16 @@
 extern char ap_trampoline[], ap_trampoline_end[];
 extern uint64_t boot_pml4[];
 extern uint64_t boot_stack, boot_next; // where boot.S goes on in C
-extern uint32_t ap_apic_id;            // who may go on there
+extern uint32_t ap_apic_id;            // atomic: who may go on there; AP_NONE once it does
+#define AP_NONE UINT32_MAX
 
 static struct cpu_block *ap_block;
 static uint32_t ap_number;
-// Atomic. The core sets HERE, and with that is waited for; or the boot core sets LATE.
-static uint32_t ap_state;
-enum { AP_WAITING, AP_LATE, AP_HERE, AP_MEASURE, AP_READY, AP_BAD };
+static uint32_t ap_verdict;    // atomic: of a core that has checked in, by itself
+enum { AP_UNKNOWN, AP_GOOD, AP_BAD };
 static uint32_t ap_go;         // atomic: all cores are up, start scheduling
 static uint32_t tsc_turn;      // atomic: odd: the other core is to read its TSC
 static uint64_t tsc_there;
-
-static uint32_t state_now(void) { return __atomic_load_n(&ap_state, __ATOMIC_ACQUIRE); }
-static void state_set(uint32_t s) { __atomic_store_n(&ap_state, s, __ATOMIC_RELEASE); }
-
-static bool state_change(uint32_t from, uint32_t to)
-{
-    return __atomic_compare_exchange_n(&ap_state, &from, to, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
-}
-
-NORETURN static void halt(void)
-{
-    for (;;)
-        __asm__ volatile("cli; hlt");
-}
 
 static uint64_t rdtsc_in_order(void)
 {
@@ -87,14 +72,14 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
         log_print("core with APIC id %u: %s differs from core 0 or fails: it is not used\n",
                   this_cpu()->arch.apic_id, differs);
         apic_quiet();
-        state_set(AP_BAD);
-        halt();
+        __atomic_store_n(&ap_verdict, AP_BAD, __ATOMIC_RELEASE);
+        for (;;)
+            __asm__ volatile("cli; hlt");
     }
     mce_init_cpu();
     sched_init_cpu(this_cpu());
-    state_set(AP_MEASURE);
+    __atomic_store_n(&ap_verdict, AP_GOOD, __ATOMIC_RELEASE);
     tsc_answer();
-    state_set(AP_READY);
     while (!__atomic_load_n(&ap_go, __ATOMIC_ACQUIRE))
         __builtin_ia32_pause();
     sched_run();
@@ -102,8 +87,6 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
 
 NORETURN void ap_main(void)
 {
-    if (!state_change(AP_WAITING, AP_HERE))
-        halt();
     cpu_init(ap_block, ap_number);
     ap_up();
 }
@@ -112,18 +95,18 @@ NORETURN void ap_main(void)
 // would wake it, and from now on would find that nobody waits for it.
 static bool wake(uint32_t apic_id)
 {
-    ap_apic_id = apic_id;
+    __atomic_store_n(&ap_apic_id, apic_id, __ATOMIC_RELEASE);
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         apic_icr(apic_id, ICR_SIPI | (uint32_t)(boot_memory.trampoline >> 12));
         uint64_t end = rdtsc() + clock_tsc_hz / 10; // 100 ms
-        while (rdtsc() < end && state_now() == AP_WAITING)
+        while (rdtsc() < end) {
+            if (__atomic_load_n(&ap_apic_id, __ATOMIC_ACQUIRE) == AP_NONE)
+                return true;
             __builtin_ia32_pause();
-        if (state_now() != AP_WAITING)
-            return true;
+        }
     }
-    if (!state_change(AP_WAITING, AP_LATE))
+    if (__atomic_exchange_n(&ap_apic_id, AP_NONE, __ATOMIC_ACQ_REL) == AP_NONE)
         return true;
-    ap_apic_id = UINT32_MAX;
     apic_icr(apic_id, ICR_INIT);
     clock_delay_us(10000);
     return false;
@@ -136,14 +119,14 @@ static bool start_one(struct cpu_block *block, uint32_t number, uint32_t apic_id
     ap_number = number;
     boot_stack = (uint64_t)(block->stack + KERNEL_STACK_SIZE);
     tsc_turn = 0;
-    state_set(AP_WAITING);
+    ap_verdict = AP_UNKNOWN;
     if (!wake(apic_id)) {
         log_print("core with APIC id %u does not start: it is not used\n", apic_id);
         return false;
     }
-    while (state_now() == AP_HERE) // it is in our code now, which ends
-        __builtin_ia32_pause();
-    if (state_now() == AP_BAD)
+    while (__atomic_load_n(&ap_verdict, __ATOMIC_ACQUIRE) == AP_UNKNOWN)
+        __builtin_ia32_pause(); // it is in our code now, which ends
+    if (ap_verdict == AP_BAD)
         return false;
     int64_t apart = tsc_compare();
     uint64_t ticks = (uint64_t)(apart < 0 ? -apart : apart);
@@ -153,8 +136,6 @@ static bool start_one(struct cpu_block *block, uint32_t number, uint32_t apic_id
                   ticks, apart < 0 ? "behind" : "before");
         cpus[number]->time_apart = 1;
     }
-    while (state_now() != AP_READY)
-        __builtin_ia32_pause();
     return true;
 }
 
@@ -186,7 +167,6 @@ void smp_start(void)
     for (uint32_t i = 0; i < acpi.cores && tried < CPU_MAX; i++)
         if (acpi.apic_id[i] != me)
             up += start_one(&cpu_blocks[tried++], up, acpi.apic_id[i]);
-    ap_apic_id = UINT32_MAX;
     cpu_count = up;
     __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
 }
