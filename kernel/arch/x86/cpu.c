@@ -86,8 +86,8 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     gdt_fill(b);
     tss_fill(b);
     struct table_register gdtr = { 0xffff, (uint64_t)b->gdt }, idtr = { 0xffff, IDT_WINDOW };
+    // CS and SS hold what boot.S loaded, which are the same descriptors; the others hold none.
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
-    load_segments();
     __asm__ volatile("lidt %0" : : "m"(idtr));
     cpu_reload_tr(cpu);
     wrmsr(MSR_GS_BASE, (uint64_t)cpu);

@@ -235,18 +235,4 @@ rsb_fill:
     lfence
     ret
 
-// void load_segments(void): after LGDT.
-.global load_segments
-load_segments:
-    mov $SEL_KERNEL_DATA, %eax
-    mov %eax, %ss
-    xor %eax, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %fs
-    pop %rax
-    push $SEL_KERNEL_CODE
-    push %rax
-    lretq
-
 .section .note.GNU-stack, "", @progbits

@@ -130,6 +130,5 @@ extern uint64_t boot_tsc;
 NORETURN void resume_syscall(struct regs *regs);
 NORETURN void resume_trap(struct regs *regs);
 NORETURN void cpu_idle(uint64_t stack_top);
-void load_segments(void);
 void rsb_fill(void);
 void syscall_entry(void);
