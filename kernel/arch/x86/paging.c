@@ -329,14 +329,10 @@ static void kernel_map(uint64_t va, uint64_t hpa, uint64_t bytes, uint64_t bits)
             panic("no memory for the kernel's page tables");
 }
 
-static void map_image(void)
+static void map_image(const char *from, const char *to, uint64_t bits)
 {
-    for (uint64_t a = (uint64_t)kernel_start; a < (uint64_t)kernel_end; a += PAGE_SIZE) {
-        uint64_t bits = a < (uint64_t)kernel_rodata ? PTE_G
-                        : a < (uint64_t)kernel_data ? PTE_G | PTE_NX
-                                                    : PTE_G | PTE_NX | PTE_W;
-        kernel_map(a, a - KERNEL_VMA, PAGE_SIZE, bits);
-    }
+    uint64_t va = (uint64_t)from;
+    kernel_map(va, va - KERNEL_VMA, (uint64_t)to - va, PTE_G | bits);
 }
 
 // A table of one page at the start of 64 KB, zeros behind it.
@@ -377,7 +373,9 @@ void paging_init(uint64_t ram_end, struct ram_range frame_table)
     window_init(windows);
     arch_own(first_chunk.base, first_chunk.frames);
     arch_own(HPA(frame_table.base), (frame_table.end - frame_table.base) / PAGE_SIZE);
-    map_image();
+    map_image(kernel_start, kernel_rodata, 0);
+    map_image(kernel_rodata, kernel_data, PTE_NX);
+    map_image(kernel_data, kernel_end, PTE_NX | PTE_W);
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
     write_cr3(kernel_space.arch.root.v);
     cr3_kernel = kernel_space.arch.root.v | (features.pcid ? CR3_NO_FLUSH : 0);
