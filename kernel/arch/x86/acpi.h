@@ -9,7 +9,7 @@
 struct acpi_facts {
     uint32_t apic_id[CPU_MAX], cores; // no id twice; the boot core's is anywhere among them, or not
     uint32_t more;                    // enabled cores beyond those
-    struct { uint32_t address, gsi_base, pins; volatile uint32_t *regs; } ioapic[8];
+    struct { uint32_t address, gsi_base; } ioapic[8];
     uint32_t ioapics;
     struct { uint32_t gsi; uint16_t flags; } isa[16];
     uint16_t pm_timer;         // its port; 0: none

@@ -13,6 +13,8 @@
 #define REDIR_LOW    (1u << 13)
 
 static struct spinlock io_lock;
+// Of each GSI that has a vector: its IOAPIC, and where its redirection entry's low half is there.
+static struct pin { volatile uint32_t *regs; uint32_t low; } pins[VECTOR_GSI_MAX];
 
 void apic_init_cpu(void)
 {
@@ -51,15 +53,9 @@ void arch_set_deadline(uint64_t tsc, uint64_t now)
         hvm->set_timer(this_cpu(), now);
 }
 
-static volatile uint32_t *ioapic_of(uint32_t gsi, uint32_t *pin)
+static const struct pin *pin_of(uint32_t gsi)
 {
-    for (uint32_t i = 0; i < acpi.ioapics; i++) {
-        if (gsi < acpi.ioapic[i].gsi_base || gsi - acpi.ioapic[i].gsi_base >= acpi.ioapic[i].pins)
-            continue;
-        *pin = gsi - acpi.ioapic[i].gsi_base;
-        return acpi.ioapic[i].regs;
-    }
-    return NULL;
+    return gsi < VECTOR_GSI_MAX && pins[gsi].regs ? &pins[gsi] : NULL;
 }
 
 static uint32_t io_read(volatile uint32_t *regs, uint32_t index)
@@ -91,10 +87,13 @@ void apic_init_io(void)
 {
     pic_off();
     for (uint32_t i = 0; i < acpi.ioapics; i++) {
-        acpi.ioapic[i].regs = paging_map_mmio(HPA(acpi.ioapic[i].address));
-        acpi.ioapic[i].pins = (io_read(acpi.ioapic[i].regs, 1) >> 16 & 0xff) + 1;
-        for (uint32_t pin = 0; pin < acpi.ioapic[i].pins; pin++)
-            io_write(acpi.ioapic[i].regs, 0x10 + 2 * pin, REDIR_MASKED);
+        struct pin pin = { paging_map_mmio(HPA(acpi.ioapic[i].address)), 0x10 };
+        uint64_t gsi = acpi.ioapic[i].gsi_base, last = gsi + (io_read(pin.regs, 1) >> 16 & 0xff);
+        for (; gsi <= last; gsi++, pin.low += 2) {
+            io_write(pin.regs, pin.low, REDIR_MASKED);
+            if (gsi < VECTOR_GSI_MAX)
+                pins[gsi] = pin;
+        }
     }
 }
 
@@ -104,9 +103,9 @@ static bool ioapic_reaches(uint32_t core) { return cpus[core]->arch.apic_id < 0x
 
 enum status arch_irq_route(uint32_t gsi, uint32_t core)
 {
-    uint32_t pin, flags = 0;
-    volatile uint32_t *regs = ioapic_of(gsi, &pin);
-    if (!regs || gsi >= VECTOR_GSI_MAX)
+    const struct pin *pin = pin_of(gsi);
+    uint32_t flags = 0;
+    if (!pin)
         return ERR_RANGE;
     for (uint32_t i = 0; i < cpu_count && !ioapic_reaches(core); i++)
         core = i;
@@ -121,8 +120,8 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core)
     if ((flags >> 2 & 3) == 3 || gsi >= 16)
         low |= REDIR_LEVEL;
     spin_lock(&io_lock);
-    io_write(regs, 0x11 + 2 * pin, cpus[core]->arch.apic_id << 24);
-    io_write(regs, 0x10 + 2 * pin, low);
+    io_write(pin->regs, pin->low + 1, cpus[core]->arch.apic_id << 24);
+    io_write(pin->regs, pin->low, low);
     spin_unlock(&io_lock);
     return OK;
 }
@@ -131,13 +130,12 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core)
 // edge cannot storm.
 void arch_irq_mask(uint32_t gsi, bool masked)
 {
-    uint32_t pin;
-    volatile uint32_t *regs = ioapic_of(gsi, &pin);
-    if (!regs)
+    const struct pin *pin = pin_of(gsi);
+    if (!pin)
         return;
     spin_lock(&io_lock);
-    uint32_t low = io_read(regs, 0x10 + 2 * pin);
+    uint32_t low = io_read(pin->regs, pin->low);
     if (low & REDIR_LEVEL)
-        io_write(regs, 0x10 + 2 * pin, masked ? low | REDIR_MASKED : low & ~REDIR_MASKED);
+        io_write(pin->regs, pin->low, masked ? low | REDIR_MASKED : low & ~REDIR_MASKED);
     spin_unlock(&io_lock);
 }
