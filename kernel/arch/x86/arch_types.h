@@ -26,6 +26,7 @@ struct arch_thread {
     struct fpu fpu;
 };
 
+#define TSS_IOMAP_SIZE 8193
 struct tss {
     uint32_t reserved0;
     uint64_t rsp0, rsp1, rsp2;
@@ -34,9 +35,8 @@ struct tss {
     uint64_t reserved2;
     uint16_t reserved3;
     uint16_t iomap_base;
+    uint8_t iomap[TSS_IOMAP_SIZE];
 } __attribute__((packed));
-#define TSS_IOMAP_OFFSET 0x68
-#define TSS_IOMAP_SIZE   8193
 
 struct vcpu;
 struct vm;

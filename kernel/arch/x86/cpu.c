@@ -33,8 +33,7 @@ static void idt_fill(void)
 
 static void gdt_fill(struct cpu_block *b)
 {
-    uint64_t t = (uint64_t)b->tss;
-    uint64_t limit = TSS_IOMAP_OFFSET + TSS_IOMAP_SIZE - 1;
+    uint64_t t = (uint64_t)&b->tss, limit = sizeof(b->tss) - 1;
     b->gdt[SEL_KERNEL_CODE / 8] = 0x00af9b000000ffff;
     b->gdt[SEL_KERNEL_DATA / 8] = 0x00cf93000000ffff;
     b->gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffff;
@@ -54,15 +53,13 @@ void cpu_reload_tr(struct cpu *cpu)
 
 static void tss_fill(struct cpu_block *b)
 {
-    struct tss *tss = (struct tss *)b->tss;
     for (unsigned i = 0; i < ARRAY_SIZE(b->ist); i++) {
         // trap_paranoid finds the core's struct cpu behind the frame.
         uint64_t *top = (uint64_t *)(b->ist[i] + IST_STACK_SIZE - 16);
         *top = (uint64_t)&b->cpu;
-        tss->ist[i] = (uint64_t)top;
+        b->tss.ist[i] = (uint64_t)top;
     }
-    tss->iomap_base = 0xffff;
-    __builtin_memset(b->tss + TSS_IOMAP_OFFSET, 0xff, TSS_IOMAP_SIZE);
+    b->tss.iomap_base = 0xffff; // behind the limit: no ports
 }
 
 static uint64_t host_cr4(void)
@@ -79,7 +76,7 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     cpu->id = id;
     cpu->arch.self = cpu;
     cpu->arch.stack_top = (uint64_t)(b->stack + KERNEL_STACK_SIZE);
-    cpu->arch.tss = (struct tss *)b->tss;
+    cpu->arch.tss = &b->tss;
     cpu->arch.gdt = b->gdt;
     if (id == 0)
         idt_fill();

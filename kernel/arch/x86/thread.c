@@ -20,18 +20,18 @@ void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t second)
 // The I/O bitmap is one per core; it holds the ports of the last process with any that ran here.
 static void use_ports(struct cpu *cpu, const struct ioports *ports)
 {
-    uint8_t *map = (uint8_t *)cpu->arch.tss + TSS_IOMAP_OFFSET;
+    struct tss *tss = cpu->arch.tss;
     if (!ports) {
-        cpu->arch.tss->iomap_base = 0xffff;
+        tss->iomap_base = 0xffff;
         return;
     }
     if (cpu->arch.ports != ports) {
-        __builtin_memset(map, 0xff, TSS_IOMAP_SIZE);
+        __builtin_memset(tss->iomap, 0xff, sizeof(tss->iomap));
         for (uint32_t port = ports->first; port < ports->first + (uint32_t)ports->count; port++)
-            map[port / 8] &= (uint8_t)~(1u << (port % 8));
+            tss->iomap[port / 8] &= (uint8_t)~(1u << (port % 8));
         cpu->arch.ports = ports;
     }
-    cpu->arch.tss->iomap_base = TSS_IOMAP_OFFSET;
+    tss->iomap_base = offsetof(struct tss, iomap);
     if (cpu->arch.tr_stale)
         cpu_reload_tr(cpu);
 }

@@ -40,7 +40,7 @@ struct cpu_block {
     uint8_t guard[PAGE_SIZE];      // not mapped
     uint8_t stack[KERNEL_STACK_SIZE];
     uint8_t ist[4][IST_STACK_SIZE];
-    uint8_t tss[3 * PAGE_SIZE];
+    struct tss tss __attribute__((aligned(PAGE_SIZE)));
     struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
 } __attribute__((aligned(CPU_BLOCK_SIZE)));
 #define cpu_blocks ((struct cpu_block *)CPU_WINDOW)
