@@ -107,18 +107,13 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     cpus[id] = cpu;
 }
 
-// Firmware may hide all leaves above 3 from operating systems of 1996. Only where that shows is
-// the register touched.
-static void show_all_leaves(void)
-{
-    if (cpuid_word(0, 0, 0) <= 3)
-        wrmsr(MSR_MISC_ENABLE, rdmsr(MSR_MISC_ENABLE) & ~(1ull << 22));
-}
-
 static void read_features(struct features *f)
 {
     __builtin_memset(f, 0, sizeof(*f));
-    show_all_leaves();
+    // Firmware may hide all leaves above 3 from operating systems of 1996. Only where that shows is
+    // the register touched.
+    if (cpuid_word(0, 0, 0) <= 3)
+        wrmsr(MSR_MISC_ENABLE, rdmsr(MSR_MISC_ENABLE) & ~(1ull << 22));
     f->leaf1_eax = cpuid_word(1, 0, 0) & 0x0fff0ff0; // family and model, which `vuln` looks at
     // OSXSAVE mirrors CR4 and is not a property of the core.
     f->leaf1_ecx = cpuid_word(1, 0, 2) & ~(1u << 27);
