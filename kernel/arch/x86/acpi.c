@@ -39,28 +39,19 @@ static bool sum_is_right(const void *p, uint32_t bytes)
     return sum == 0;
 }
 
-static const struct sdt *find_in(const struct sdt *root, uint32_t size, const char *sig)
+// `size`: of an entry of the list.
+static const struct sdt *find_table(const struct sdt *list, uint32_t size, const char *sig)
 {
-    for (uint32_t at = sizeof(*root); root && at + size <= root->length; at += size) {
-        const uint8_t *p = (const uint8_t *)root + at;
+    for (uint32_t at = sizeof(*list); list && at + size <= list->length; at += size) {
+        const uint8_t *p = (const uint8_t *)list + at;
         const struct sdt *t = sdt_at(size == 8 ? get64(p) : get32(p));
-        if (t && __builtin_memcmp(t->sig, sig, 4) == 0)
-            return t;
+        if (!t || __builtin_memcmp(t->sig, sig, 4) != 0)
+            continue;
+        if (!sum_is_right(t, t->length))
+            log_print("boot: the checksum of ACPI table %s is wrong\n", sig);
+        return t;
     }
     return NULL;
-}
-
-// By the XSDT, if there is one below 4 GB, else by the RSDT, which lists the same tables.
-static const struct sdt *find_table(const struct rsdp *rsdp, uint32_t bytes, const char *sig)
-{
-    const struct sdt *t = NULL;
-    if (rsdp->rev >= 2 && bytes >= sizeof(*rsdp))
-        t = find_in(sdt_at(rsdp->xsdt), 8, sig);
-    if (!t)
-        t = find_in(sdt_at(rsdp->rsdt), 4, sig);
-    if (t && !sum_is_right(t, t->length))
-        log_print("boot: the checksum of ACPI table %s is wrong\n", sig);
-    return t;
 }
 
 static void add_core(uint32_t apic_id, uint32_t flags)
@@ -111,8 +102,11 @@ const char *acpi_parse(const void *root, uint32_t bytes)
     if (!rsdp || bytes < RSDP_OLD_BYTES)
         return "RSDP";
     acpi.emulator = __builtin_memcmp(rsdp->oem, "BOCHS ", 6) == 0;
-    const struct sdt *fadt = find_table(rsdp, bytes, "FACP");
-    const struct sdt *madt = find_table(rsdp, bytes, "APIC");
+    // The XSDT, if there is one below 4 GB, else the RSDT, which lists the same tables.
+    const struct sdt *xsdt = rsdp->rev >= 2 && bytes >= sizeof(*rsdp) ? sdt_at(rsdp->xsdt) : NULL;
+    const struct sdt *list = xsdt ? xsdt : sdt_at(rsdp->rsdt);
+    const struct sdt *fadt = find_table(list, xsdt ? 8 : 4, "FACP");
+    const struct sdt *madt = find_table(list, xsdt ? 8 : 4, "APIC");
     if (fadt && fadt->length >= 92 && ((const uint8_t *)fadt)[91] == 4) // PM_TMR_LEN, PM_TMR_BLK
         acpi.pm_timer = (uint16_t)get32((const uint8_t *)fadt + 76);
     if (!madt || madt->length < sizeof(*madt) + 8)
