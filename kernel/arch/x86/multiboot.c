@@ -20,12 +20,12 @@ struct mmap_entry { uint64_t base, length; uint32_t type, reserved; };
 struct boot_memory boot_memory;
 
 // A map may have overlaps; what is usable is so only where nothing else is said.
-static void read_mmap(const struct tag_mmap *t, bool usable)
+static void read_map(const struct tag_mmap *t, bool usable)
 {
+    if (!t || t->tag.size < sizeof(*t) || t->entry_size < sizeof(struct mmap_entry))
+        return;
     const uint8_t *p = (const uint8_t *)(t + 1), *end = (const uint8_t *)t + t->tag.size;
     uint32_t size = t->entry_size;
-    if (t->tag.size < sizeof(*t) || size < sizeof(struct mmap_entry))
-        return;
     for (; size <= (uint64_t)(end - p); p += size) {
         struct mmap_entry e;
         __builtin_memcpy(&e, p, sizeof(e));
@@ -93,7 +93,7 @@ static void read_tag(const struct tag *t, struct boot_facts *facts)
 {
     switch (t->type) {
     case TAG_MMAP:
-        read_mmap((const struct tag_mmap *)t, true);
+        boot_memory.map = t;
         break;
     case TAG_MODULE:
         read_module((const struct tag_module *)t, facts);
@@ -113,21 +113,14 @@ static void read_tag(const struct tag *t, struct boot_facts *facts)
     }
 }
 
-// Calls read_tag() for all tags, or takes the reserved ranges of the maps.
-static void walk(const uint8_t *base, uint32_t total, struct boot_facts *facts)
+static void read_tags(const uint8_t *base, uint32_t total, struct boot_facts *facts)
 {
-    for (uint32_t at = 8; total - at >= sizeof(struct tag);) {
-        const struct tag *t = (const struct tag *)(base + at);
+    const struct tag *t;
+    for (uint64_t at = 8; at + sizeof(*t) <= total; at += align_up(t->size, 8)) {
+        t = (const struct tag *)(base + at);
         if (t->type == TAG_END || t->size < sizeof(*t) || t->size > total - at)
             break;
-        if (facts)
-            read_tag(t, facts);
-        else if (t->type == TAG_MMAP)
-            read_mmap((const struct tag_mmap *)t, false);
-        uint64_t next = at + align_up(t->size, 8);
-        if (next > total)
-            break;
-        at = (uint32_t)next;
+        read_tag(t, facts);
     }
 }
 
@@ -142,8 +135,9 @@ const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range imag
     uint32_t total = *(const uint32_t *)base;
     if (total < 8 || total > INFO_MAX || total > UINT32_MAX - info)
         return "the boot information has no sensible length";
-    walk(base, total, facts);
-    walk(base, total, NULL);
+    read_tags(base, total, facts);
+    read_map(boot_memory.map, true);
+    read_map(boot_memory.map, false);
     memmap_cut(m, info, info + total);
     for (uint32_t i = 0; i < facts->info.modules; i++)
         memmap_cut(m, facts->module[i].v, facts->module[i].v + facts->info.module[i].bytes);
