@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Intel, "Affected Processors" and the guidance on each; SDM, "IA32_ARCH_CAPABILITIES".
 #include "kernel/arch/x86/vuln.h"
-#include "kernel/lib/string.h"
 
 struct mitigations mitigations;
 
@@ -59,17 +58,14 @@ static uint32_t affected(const struct vuln_facts *f)
 
 static bool names(const char *list, const char *name)
 {
-    size_t n = 0;
-    while (name[n])
-        n++;
-    while (list && *list && *list != ' ') {
-        size_t part = 0;
-        while (list[part] && list[part] != ' ' && list[part] != ',')
-            part++;
-        if ((part == n && memcmp(list, name, n) == 0) ||
-            (part == 3 && memcmp(list, "all", 3) == 0))
+    const char *rest = name; // of the name, still to come; NULL: this one is another
+    for (; list; list++) {
+        bool ends = !*list || *list == ' ' || *list == ',';
+        if (ends && rest && !*rest)
             return true;
-        list += part + (list[part] == ',');
+        if (ends && *list != ',')
+            break;
+        rest = ends ? name : rest && *rest == *list ? rest + 1 : NULL;
     }
     return false;
 }
@@ -111,7 +107,7 @@ void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigati
     };
     uint32_t has = affected(f), asked = 0;
     for (unsigned v = 0; v < FAULT_COUNT; v++)
-        asked |= (uint32_t)names(assume, name[v]) << v;
+        asked |= (uint32_t)(names(assume, name[v]) || names(assume, "all")) << v;
     choose(f, has, asked, m);
     uint32_t open = BIT(meltdown) | BIT(smt) | (m->l1d_flush ? 0 : BIT(l1tf)) |
                     (clears(f) ? 0 : SAMPLING) | (m->ibpb ? 0 : BIT(v2)) |
