@@ -153,17 +153,17 @@ void smp_start(void)
 {
     uint32_t me = this_cpu()->arch.apic_id, up = 1, tried = 1;
     cpu_count = 1;
-    if (acpi.cores > 1 && !boot_memory.trampoline) {
+    if (acpi.cores < 2)
+        return;
+    if (!boot_memory.trampoline) {
         log_print("no free page below 640 KB: only core 0 is used\n");
         return;
     }
-    if (acpi.cores > 1) {
-        place_trampoline();
-        for (uint32_t i = 0; i < acpi.cores; i++)
-            if (acpi.apic_id[i] != me)
-                apic_icr(acpi.apic_id[i], ICR_INIT);
-        clock_delay_us(10000);
-    }
+    place_trampoline();
+    for (uint32_t i = 0; i < acpi.cores; i++)
+        if (acpi.apic_id[i] != me)
+            apic_icr(acpi.apic_id[i], ICR_INIT);
+    clock_delay_us(10000);
     for (uint32_t i = 0; i < acpi.cores && tried < CPU_MAX; i++)
         if (acpi.apic_id[i] != me)
             up += start_one(&cpu_blocks[tried++], up, acpi.apic_id[i]);
