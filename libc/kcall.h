@@ -109,11 +109,6 @@ static inline int64_t kcall_thread_start(handle_t thread)
     return trap1(SYS_thread_start, thread);
 }
 
-static inline int64_t kcall_thread_kill(handle_t thread)
-{
-    return trap1(SYS_thread_kill, thread);
-}
-
 // share in 1/1000 of the core, period in microseconds; 0 and 0: best effort. flags: SC_SOFT. -> h
 static inline int64_t kcall_sc_create(handle_t system, uint32_t core, uint32_t share,
                                       uint32_t period, uint32_t flags)

@@ -48,33 +48,32 @@ enum status {
     X(process_status, 9)  /* process, va of struct process_status */                               \
     X(thread_create, 10)  /* process, sc|0 the caller's, entry, stack pointer, argument -> h */    \
     X(thread_start, 11)   /* thread */                                                             \
-    X(thread_kill, 12)    /* thread */                                                             \
-    X(sc_create, 13)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
-    X(thread_exit, 14)    /* status (ends the process when it is the last thread) */               \
-    X(sc_move, 15)        /* from, to: soon, its threads   -> how many are still there */          \
-    X(event_create, 16)   /*                               -> h */                                 \
-    X(event_signal, 17)   /* h, bits */                                                            \
-    X(event_wait, 18)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
-    X(timer_create, 19)   /* event, bits                   -> h; goes where the caller goes */     \
-    X(timer_arm, 20)      /* h, TSC deadline|0 to disarm */                                        \
-    X(irq_bind, 21)       /* irq, event, bits */                                                   \
-    X(irq_ack, 22)        /* irq  (unmasks it again) */                                            \
-    X(ioports_grant, 23)  /* process, ioports */                                                   \
-    X(vm_create, 24)      /* flags (VM_CATCH_UP)           -> h */                                 \
-    X(vm_map, 25)         /* vm, mem, offset, bytes, gpa, prot */                                  \
-    X(vm_unmap, 26)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
-    X(vm_msi, 27)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
-    X(vm_cpuid, 28)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
-    X(vcpu_create, 29)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
-    X(vcpu_run, 30)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
-    X(vcpu_intr, 31)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 32)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 33)   /* system                        -> RSI = frames checked */              \
-    X(system_stats, 34)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 35)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 36)    /* system, va of struct system_info */                                   \
-    X(system_off, 37)     /* system, status 0..2: powers the machine off */
-#define SYSCALL_COUNT 38
+    X(sc_create, 12)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
+    X(thread_exit, 13)    /* status (ends the process when it is the last thread) */               \
+    X(sc_move, 14)        /* from, to: soon, its threads   -> how many are still there */          \
+    X(event_create, 15)   /*                               -> h */                                 \
+    X(event_signal, 16)   /* h, bits */                                                            \
+    X(event_wait, 17)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
+    X(timer_create, 18)   /* event, bits                   -> h; goes where the caller goes */     \
+    X(timer_arm, 19)      /* h, TSC deadline|0 to disarm */                                        \
+    X(irq_bind, 20)       /* irq, event, bits */                                                   \
+    X(irq_ack, 21)        /* irq  (unmasks it again) */                                            \
+    X(ioports_grant, 22)  /* process, ioports */                                                   \
+    X(vm_create, 23)      /* flags (VM_CATCH_UP)           -> h */                                 \
+    X(vm_map, 24)         /* vm, mem, offset, bytes, gpa, prot */                                  \
+    X(vm_unmap, 25)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
+    X(vm_msi, 26)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
+    X(vm_cpuid, 27)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
+    X(vcpu_create, 28)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
+    X(vcpu_run, 29)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
+    X(vcpu_intr, 30)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 31)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 32)   /* system                        -> RSI = frames checked */              \
+    X(system_stats, 33)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 34)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 35)    /* system, va of struct system_info */                                   \
+    X(system_off, 36)     /* system, status 0..2: powers the machine off */
+#define SYSCALL_COUNT 37
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
 // since it returned. It is the one that is named, or this bit is not to be set.
@@ -94,7 +93,7 @@ enum syscall_number {
 #define RIGHT_EXEC    0x04 // memory: map executable
 #define RIGHT_USE     0x08 // signal, arm, run, map into, create threads in, ...
 #define RIGHT_WAIT    0x10 // event: wait
-#define RIGHT_CONTROL 0x20 // destroy, kill, set scheduling
+#define RIGHT_CONTROL 0x20 // destroy, start, set scheduling
 #define RIGHT_COPY    0x40 // give it to another process
 #define RIGHT_ALL     0x7f
 

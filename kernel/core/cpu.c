@@ -76,12 +76,6 @@ void thread_push(struct thread *t)
         thread_push_again(t); // else it is on a list and will be looked at
 }
 
-void thread_kill(struct thread *t)
-{
-    __atomic_fetch_or(&t->asked, THREAD_KILL, __ATOMIC_SEQ_CST);
-    thread_push(t);
-}
-
 void thread_wake(struct thread *t)
 {
     struct cpu *cpu = this_cpu();

@@ -82,7 +82,8 @@ void process_kill_one(struct thread *t)
 {
     list_remove(&t->in_process);
     list_push_back(&t->process->threads, &t->in_process);
-    thread_kill(t);
+    __atomic_fetch_or(&t->asked, THREAD_KILL, __ATOMIC_SEQ_CST);
+    thread_push(t);
 }
 
 // Some at a time; each that ends goes on with it.

@@ -53,12 +53,6 @@ SYSCALL_LOCKED_ON(thread_start, thread, RIGHT_CONTROL)
     return OK;
 }
 
-SYSCALL_LOCKED_ON(thread_kill, thread, RIGHT_CONTROL)
-{
-    process_kill_one(thread);
-    return OK;
-}
-
 // The process's end is what came first; the others of its threads follow.
 void thread_exit_current(enum process_end end, const struct process_status *why)
 {

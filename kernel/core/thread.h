@@ -144,7 +144,6 @@ void thread_push(struct thread *t);     // has its core look at it in cpu_drain(
 void thread_push_again(struct thread *t); // it left the core on whose list it was found
 void thread_check(struct cpu *cpu, struct thread *t); // on its core: wakes it if it is ready
 void sched_refresh_deadline(struct cpu *cpu, uint64_t now); // after a change
-void thread_kill(struct thread *t);     // any core: it dies soon, see THREAD_DEAD
 // event.c / timer.c / irq.c
 // Any core, interrupts off. True: it woke a thread of the system.
 bool event_signal(struct event *e, uint64_t bits);

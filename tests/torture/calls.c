@@ -29,7 +29,6 @@ static const struct {
     [SYS_process_status] = { "Pa", 1, 1 },
     [SYS_thread_create] = { "PBaax", 4, 14 },
     [SYS_thread_start] = { "T", 6, 14 },
-    [SYS_thread_kill] = { "T", 1, 3 },
     [SYS_sc_create] = { "Scmkf", 1, 8 },
     [SYS_thread_exit] = { "x", 1, 0 },
     [SYS_sc_move] = { "BB", 1, 16 },

@@ -115,7 +115,7 @@ static void test_kill_waiter(void **state)
     int64_t e = CALL(0, event_create, 0);
     CALL(0, handle_copy, p.handle, e, RIGHT_WAIT, 40);
     assert_true(CALL(1, event_wait, 40, 1, fake.now + MS) == FAKE_BLOCKED);
-    assert_int_equal(CALL(0, thread_kill, p.thread_h), OK);
+    fake_kill(p.thread_h);
     fake_interrupts(1);
     assert_int_equal(p.thread->state, THREAD_DEAD);
     assert_true(p.thread->arch.gone);

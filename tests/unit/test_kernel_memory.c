@@ -73,7 +73,7 @@ static void test_create_is_preemptible(void **state)
     struct memory *m = object_to(p.thread->op_state.object, memory);
     assert_in_range(m->zeroed, 3 * MB, 5 * MB);
     uint64_t slot = p.thread->op_state.w[0];
-    assert_int_equal(CALL(0, thread_kill, high.thread_h), OK);
+    fake_kill(high.thread_h);
     fake_interrupts(1);
     assert_true(fake_settle());
     assert_int_equal(p.thread->arch.status, slot);
@@ -327,7 +327,7 @@ static void test_abandoned(void **state)
     fake.hold[2] = true; // the grace period does not end
     assert_true(CALL(1, object_destroy, own) == FAKE_BLOCKED);
     assert_int_equal(m->object.dying, OBJECT_DYING);
-    CALL(0, thread_kill, p.thread_h);
+    fake_kill(p.thread_h);
     fake_interrupts(1);
     assert_int_equal(m->object.dying, OBJECT_ABANDONED);
     fake.hold[2] = false;

@@ -223,7 +223,7 @@ static void test_killed_in_between(void **state)
     fake_exit(1, arm_and_halt);
     assert_int_equal(ask(&s, 2), OK);
     fake_interrupts(1);
-    CALL(0, thread_kill, s.p.thread_h);
+    fake_kill(s.p.thread_h);
     assert_int_equal(s.p.thread->state, THREAD_MOVING);
     fake_interrupts(2);
     assert_int_equal(s.p.thread->state, THREAD_DEAD);
@@ -234,7 +234,7 @@ static void test_killed_in_between(void **state)
     s = best_effort();
     fake.hold[1] = true;
     ask(&s, 2);
-    CALL(0, thread_kill, s.p.thread_h);
+    fake_kill(s.p.thread_h);
     fake.hold[1] = false;
     fake_interrupts(1);
     assert_int_equal(s.p.thread->state, THREAD_DEAD);

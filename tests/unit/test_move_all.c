@@ -76,7 +76,7 @@ static void test_takes_only_its_own(void **state)
     assert_int_equal(CALL(2, timer_arm, s.timer, start + 4 * MS), OK);
     assert_int_equal(CALL(3, vcpu_run, s.h), ERR_STATE);
     // One whose thread has ended is for any that arms it.
-    CALL(0, thread_kill, h);
+    fake_kill(h);
     fake_interrupts(3);
     assert_int_equal(CALL(2, timer_arm, timer, start + 2 * MS), OK);
     assert_true(CALL(2, event_wait, s.event, 3, 0) == FAKE_BLOCKED);
@@ -99,7 +99,7 @@ static void test_vcpu_goes_with_its_runner(void **state)
     assert_ptr_equal(cpus[1]->current, t);
     CALL(1, vcpu_run, s.h);
     assert_ptr_equal(s.v->home, t);
-    CALL(0, thread_kill, s.p.thread_h);
+    fake_kill(s.p.thread_h);
     fake_interrupts(1);
     assert_int_equal(CALL(0, sc_move, home[1], home[2]), 1);
     fake_interrupts(1);

@@ -230,7 +230,7 @@ static void test_destroy(void **state)
     assert_int_equal(CALL(0, object_destroy, b), ERR_BUSY);
     assert_int_equal(sc->users, 1);
     assert_in_range(sc_run_tsc(sc, fake.now), PERIOD / 10, PERIOD / 10 + STEP);
-    CALL(0, thread_kill, p.thread_h);
+    fake_kill(p.thread_h);
     fake_interrupts(1);
     assert_int_equal(FINISH(0, object_destroy, b), OK);
     assert_null(cpus[1]->alarms);
@@ -243,7 +243,7 @@ static void test_kill_while_it_waits(void **state)
     struct fake_process p = fake_spawn(1, 1 * MB, fake_sc(1, 100, PERIOD_US));
     run(PERIOD / 2);
     assert_true(waits(&p));
-    CALL(0, thread_kill, p.thread_h);
+    fake_kill(p.thread_h);
     fake_interrupts(1);
     assert_int_equal(p.thread->state, THREAD_DEAD);
     run(2 * PERIOD); // the refill finds nobody

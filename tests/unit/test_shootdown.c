@@ -153,8 +153,8 @@ static void test_process_end_leaves_tables(void **state)
     struct scene s = make_scene();
     struct hpa root = s.space->arch.root;
     fake.core = 0;
-    CALL(0, thread_kill, s.a.thread_h);
-    CALL(0, thread_kill, s.second);
+    fake_kill(s.a.thread_h);
+    fake_kill(s.second);
     fake_interrupts(1);
     assert_ptr_equal(cpus[2]->space, s.space);
     fake_interrupts(2);

@@ -271,7 +271,7 @@ static void test_abandoned_vcpu(void **state)
     fake_spawn(3, 1 * MB, 0);
     fake.hold[3] = true; // the grace period does not end
     assert_true(CALL(2, object_destroy, 101) == FAKE_BLOCKED);
-    CALL(0, thread_kill, q.thread_h);
+    fake_kill(q.thread_h);
     fake_interrupts(2);
     assert_int_equal(s.v->object.dying, OBJECT_ABANDONED);
     fake.hold[3] = false;
@@ -297,7 +297,7 @@ static void test_kill_in_guest(void **state)
     (void)state;
     struct scene s = make_scene();
     enter(&s);
-    CALL(0, thread_kill, s.p.thread_h);
+    fake_kill(s.p.thread_h);
     fake_interrupts(1);
     assert_null(s.v->thread);
     assert_int_equal(fake.state[1], FAKE_IDLE);

@@ -146,6 +146,22 @@ int64_t fake_call(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint
     return back ? t->arch.status : FAKE_BLOCKED;
 }
 
+static void do_kill(void *thread)
+{
+    spin_lock(&kernel_lock);
+    process_kill_one(thread);
+    spin_unlock(&kernel_lock);
+    if (this_cpu()->work)
+        sched_run();
+    arch_resume_user(this_cpu()->current);
+}
+
+void fake_kill(uint64_t h)
+{
+    enter(0, do_kill, object_to(fake_object(fake_manager, (int64_t)h), thread));
+    check_alive(0);
+}
+
 static void do_yield(void *unused)
 {
     (void)unused;

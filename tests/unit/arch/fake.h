@@ -60,6 +60,8 @@ int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, ui
 #define FINISH(core, name, ...) FINISH_(core, SYS_##name, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define FINISH_(core, number, a, b, c, d, e, f, ...) fake_finish(core, number, a, b, c, d, e, f)
 
+// The thread of which the manager has this handle is told to die, by core 0.
+void fake_kill(uint64_t h);
 // Lets the core take what is pending: interrupts of others, and its timer if that is due.
 void fake_interrupts(uint32_t core);
 // All cores take their interrupts, and time passes, until no long operation is left. False: it
