@@ -21,6 +21,7 @@ enum exit_class {
 struct vcpu_stats {
     uint32_t process;  // id of the VMM's process object
     uint32_t core;
+    uint64_t now;      // TSC, as of which run_tsc is
     uint64_t exits[EXIT_CLASS_COUNT];
     uint64_t injected; // interrupts and exceptions given to the guest
     uint64_t run_tsc;  // TSC ticks of its scheduling contexts: guest, VMM and kernel for them

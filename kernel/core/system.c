@@ -48,7 +48,8 @@ SYSCALL_LOCKED_ON(system_stats, system, RIGHT_READ)
     s.process = v->object.owner->object.id;
     s.core = v->core;
     s.injected = v->injected;
-    s.run_tsc = v->run_before + (v->home ? sc_run_tsc(v->home->sc, arch_now()) : 0);
+    s.now = arch_now();
+    s.run_tsc = v->run_before + (v->home ? sc_run_tsc(v->home->sc, s.now) : 0);
     s.halt_tsc = v->halt_tsc;
     return copy_to_user(caller_process(), a2, &s, sizeof(s)) ? 1 : ERR_RANGE;
 }

@@ -192,6 +192,7 @@ static bool script_sample(int at)
         const struct manager_sample *sample = &manager.sample;
         while (tsc_read() < sample->start_tsc + sample->taken * sample->period_tsc) {
         }
+        stats->now += 1000 + sample->taken; // which is what counts, not when the manager looked
         stats->run_tsc += 100 * sample->taken;
         return false;
     }
@@ -209,11 +210,7 @@ static void test_sample(void **state)
     expect("no VM is called 'nobody'");
     expect("at most 4 VMs are sampled at a time\r\n");
     expect("sampling 3 times, every 1 ms\r\n");
-    expect("sample one: ");
-    unsigned long long a, b, c;
-    assert_int_equal(sscanf(strstr(said, "sample one: "),
-                            "sample one: %llu:100 %llu:200 %llu:300\r\n", &a, &b, &c), 3);
-    assert_true(a + b + c >= 3000000);
+    expect("sample one: 1001:100 1002:200 1003:300\r\n");
 }
 
 static bool script_power_off(int at)

@@ -347,11 +347,12 @@ static void test_stats(void **state)
     assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 1, USER_PAGE), 0);
     assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, 0x666000), ERR_RANGE);
     // It runs on, on the other core, and nothing has charged it meanwhile.
-    uint64_t before = stats->run_tsc;
+    uint64_t before = stats->run_tsc, then = stats->now;
     int64_t ran = s.p.thread->sc->ran;
     fake.now += 2 * MS;
     assert_int_equal(CALL(0, system_stats, BOOT_HANDLE_SYSTEM, 0, USER_PAGE), 1);
     assert_int_equal(stats->run_tsc - before, 2 * MS);
+    assert_int_equal(stats->now - then, 2 * MS);
     assert_int_equal(s.p.thread->sc->ran, ran);
     assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
     assert_int_equal(s.v->page->sregs.rip, 0xfff0);

@@ -60,7 +60,7 @@ struct manager_sample {
     uint32_t count, taken;            // intervals that were asked for; points taken
     uint64_t start_tsc, period_tsc;
     struct {
-        uint64_t tsc, run[SAMPLE_VMS_MAX];
+        uint64_t tsc[SAMPLE_VMS_MAX], run[SAMPLE_VMS_MAX]; // read at one time for each VM
     } point[SAMPLE_COUNT_MAX + 1];
 };
 

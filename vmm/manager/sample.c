@@ -40,12 +40,15 @@ static void take_point(struct manager *manager)
     } else {
         memset(&sample->point[0], 0, sizeof(sample->point[0]));
     }
-    sample->point[at].tsc = tsc_read();
+    for (uint32_t k = 0; k < sample->vms; k++) {
+        sample->point[at].tsc[k] = tsc_read();
+    }
     for (uint64_t i = 0; found < sample->vms &&
                          kcall_system_stats(BOOT_HANDLE_SYSTEM, i, &stats) == 1; i++) {
         for (uint32_t k = 0; k < sample->vms; k++) {
             const struct manager_vm *vm = &manager->vm[sample->vm[k]];
             if (vm->spawned.process != 0 && vm->process == stats.process) {
+                sample->point[at].tsc[k] = stats.now;
                 sample->point[at].run[k] = stats.run_tsc;
                 found++;
             }
@@ -62,7 +65,7 @@ static void tell_vm(struct manager *manager, uint32_t index)
     for (uint32_t i = 1; i < sample->taken; i++) {
         len += (uint32_t)snprintf(
             text + len, sizeof(text) - len, " %llu:%llu",
-            (unsigned long long)(sample->point[i].tsc - sample->point[i - 1].tsc),
+            (unsigned long long)(sample->point[i].tsc[index] - sample->point[i - 1].tsc[index]),
             (unsigned long long)(sample->point[i].run[index] - sample->point[i - 1].run[index]));
         if (i % PAIRS_PER_LINE == 0 || i + 1 == sample->taken) {
             report(manager, "sample %s:%s\n", name, text);
@@ -104,8 +107,8 @@ void sample_start(struct manager *manager, const char *argument)
     sample->count = count;
     sample->taken = 0;
     sample->period_tsc = ns_to_tsc(ms * 1000000ull);
+    sample->start_tsc = tsc_read();
     take_point(manager);
-    sample->start_tsc = sample->point[0].tsc;
     report(manager, "sampling %u times, every %u ms\n", (unsigned)count, (unsigned)ms);
 }
 
