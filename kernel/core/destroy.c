@@ -105,8 +105,7 @@ static void stop_here(struct object *o)
         return;
     switch (o->type) {
     case OBJ_TIMER:
-        if (object_as(o, timer_object)->home)
-            timer_leave(object_as(o, timer_object));
+        timer_leave(object_as(o, timer_object));
         break;
     case OBJ_SC:
         if (!sc_stop(this_cpu(), object_as(o, sc)))
@@ -256,7 +255,7 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
         object_as(o, vcpu)->vm->vcpu = NULL;
         return OP_DONE;
     case OBJ_SC:
-        sc_release(object_as(o, sc));
+        cpus[object_as(o, sc)->core]->promised -= object_as(o, sc)->share;
         return OP_DONE;
     case OBJ_THREAD:
         if (__atomic_load_n(&object_as(o, thread)->remote_pending, __ATOMIC_ACQUIRE)) {

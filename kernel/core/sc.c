@@ -189,8 +189,6 @@ bool sc_end(struct sc *s)
     return !s->users;
 }
 
-void sc_release(struct sc *s) { cpus[s->core]->promised -= s->share; }
-
 void sc_bind(struct sc *s, struct thread *t)
 {
     t->sc = s;

@@ -80,7 +80,6 @@ void sc_refilled(struct cpu *cpu, struct sc *s, uint64_t now); // awake, its ala
 bool sc_stop(struct cpu *cpu, struct sc *s); // its threads are gone; false: it is being left yet
 // kernel_lock held:
 bool sc_end(struct sc *s); // is destroyed: its threads die, for they have no time; true: they have
-void sc_release(struct sc *s);                              // is freed
 void sc_bind(struct sc *s, struct thread *t);
 void sc_unbind(struct thread *t);                           // from the one that it is on
 // period in microseconds; share 0: best effort. NULL and *status on failure.

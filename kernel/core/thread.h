@@ -153,7 +153,7 @@ void event_end(struct event *e);        // is destroyed: its waiter gets ERR_DEA
 // On its core. s: this core's; NULL: it rests, and its deadline stays. 0 disarms.
 void timer_arm(struct timer *t, struct sc *s, uint64_t deadline);
 static inline void timer_disarm(struct timer *t) { timer_arm(t, NULL, 0); }
-void timer_leave(struct timer_object *o);           // its thread, on its core. kernel_lock held
+void timer_leave(struct timer_object *o); // its thread, if any, on its core. kernel_lock held
 void heap_insert(struct timer **heap, struct timer *t);
 void heap_remove(struct timer **heap, struct timer *t);
 struct timer *heap_pop(struct timer **heap);        // the first, which is not armed then

@@ -93,7 +93,8 @@ void timer_leave(struct timer_object *o)
 {
     timer_disarm(&o->timer);
     list_remove(&o->in_thread);
-    o->home->timers_held--;
+    if (o->home)
+        o->home->timers_held--;
     o->home = NULL;
 }
 
@@ -105,8 +106,7 @@ static enum status take(struct timer_object *o, struct thread *t)
         return ERR_STATE;
     if (t->timers_held == THREAD_TIMERS)
         return ERR_FULL;
-    if (o->home)
-        timer_leave(o);
+    timer_leave(o);
     o->home = t;
     t->timers_held++;
     list_push_back(&t->timers, &o->in_thread);

@@ -32,17 +32,12 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
 }
 
 // The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.
-static void arm_debug_registers(struct vcpu *v)
+enum exit_action vmx_exit_dr(struct vcpu *v)
 {
     v->arch.dr_armed = 1;
     v->arch.special |= SPECIAL_DR;
     vmx_set_primary(v, PRI_DR, 0);
     context_load_dr(v);
-}
-
-enum exit_action vmx_exit_dr(struct vcpu *v)
-{
-    arm_debug_registers(v);
     return EXIT_RESUME; // the instruction runs again, now on the real registers
 }
 
@@ -87,7 +82,7 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
     }
     if (vector == VECTOR_DB) {
         if (!v->arch.dr_armed)
-            arm_debug_registers(v);
+            (void)vmx_exit_dr(v);
         // The exit did not update DR6 as delivery would have: pending bits are in the
         // qualification.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
