@@ -13,7 +13,7 @@ import sys
 import ending
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-KERNEL_LIMIT = 10300
+KERNEL_LIMIT = 9500
 COLUMN_LIMIT = 100
 FILE_LIMIT = 500
 SKIPPED = {".git", "build", "__pycache__", ".pytest_cache", "corpus"}
