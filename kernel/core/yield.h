@@ -11,8 +11,10 @@
 static inline struct thread *sched_find_peer(struct cpu *cpu)
 {
     struct sc *s = cpu->sc, *next = list_entry(s->link.next, struct sc, link);
+    if (next == s || list_empty(&next->ready))
+        return NULL; // or it waits for its turn with timers only
     struct thread *t = list_entry(next->ready.next, struct thread, queue);
-    if (next == s || t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
+    if (t->mode != THREAD_GUEST || t->asked || s->ready.next != s->ready.prev)
         return NULL; // or s has more threads, which take turns too
     if (s->level != LEVEL_BEST_EFFORT || !arch_alike(&cpu->current->vcpu->arch, &t->vcpu->arch))
         return NULL; // or what is left of shares is to be charged and looked at

@@ -106,11 +106,33 @@ static void test_short_yield_forgets(void **state)
     }
 }
 
+// A context whose timer is due stands in the queue before any of its threads is ready. The system's
+// has an amount, so what one would take for a thread there looks like one inside a guest.
+static void test_next_has_timers_only(void **state)
+{
+    (void)state;
+    fake_advance(100000 * MS);
+    int64_t h = CALL(0, sc_create, BOOT_HANDLE_SYSTEM, 1, 10, 1000, SC_SOFT);
+    struct fake_process p = fake_spawn(1, 8 * MB, 0);
+    guest_here(p.thread, 1);
+    struct fake_process q = fake_spawn(1, 8 * MB, h);
+    struct sc *s = q.thread->sc;
+    while (s->level != LEVEL_BEST_EFFORT || cpus[1]->current != q.thread)
+        fake_advance(100);
+    int64_t e = CALL(1, event_create, 0);
+    assert_int_equal(CALL(1, event_wait, e, 1, fake.now + 2000), FAKE_BLOCKED);
+    fake_advance(2100);
+    assert_ptr_equal(cpus[1]->current, p.thread);
+    assert_true(s->queued && list_empty(&s->ready));
+    s->amount = (uint64_t)THREAD_GUEST << 8; // where `mode` would be
+    assert_null(short_yield());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_refused_yield_is_charged_once), ON2(test_short_yield),
-        ON2(test_short_yield_forgets),
+        ON2(test_short_yield_forgets), ON2(test_next_has_timers_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
