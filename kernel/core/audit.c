@@ -197,9 +197,10 @@ enum op_progress audit_piece(struct thread *t)
     return OP_AGAIN;
 }
 
-void audit_abandon(struct thread *t)
+void audit_leave(struct object *o)
 {
-    struct object *o = ref_get(t->op_state.ref);
-    if (o)
+    if (o && (o->type == OBJ_VM || o->type == OBJ_PROCESS))
         space_of(o)->still = 0;
 }
+
+void audit_abandon(struct thread *t) { audit_leave(ref_get(t->op_state.ref)); }

@@ -28,6 +28,7 @@ static void retire(struct object *o, struct object *up)
     object_retire(o);
     if (o->type == OBJ_MEMORY)
         object_as(o, memory)->zeroed = 0;
+    audit_leave(o); // nobody finds it any more, nor does the audit
 }
 
 // op_state: object: the victim; step; w[0]: grace period; w[1]: how many, from the victim on by

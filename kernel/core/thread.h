@@ -180,6 +180,7 @@ void destroy_abandon(struct thread *t);
 void destroy_stop_on_core(struct object *o);
 enum op_progress audit_piece(struct thread *t);   // audit.c
 void audit_abandon(struct thread *t);
+void audit_leave(struct object *o); // a VM or process, or nothing: its maps wait for no audit
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, struct sc *sc,
                            enum status *status); // kernel_lock held

@@ -238,47 +238,94 @@ static void test_after_destroy(void **state)
     assert_int_equal(audit(), OK);
 }
 
-// Whoever maps and unmaps without end cannot keep the audit from its end: he waits.
-static void test_cannot_be_refused(void **state)
+// A VM with so many mappings that its audit takes more than one piece, whose VMM maps and unmaps
+// one page more without end, while the manager audits.
+struct restless {
+    struct scene s;
+    const struct thread *vmm;
+    int64_t page;
+    unsigned changes, waited, steps;
+};
+
+static struct restless make_restless(void)
 {
-    (void)state;
-    struct scene s = make_scene();
-    int64_t m = FINISH(1, mem_create, 4 * PAGE_SIZE, PAGE_SIZE, 0);
-    const struct thread *vmm = cpus[1]->current;
+    struct restless r = { .s = make_scene() };
+    r.page = FINISH(1, mem_create, 4 * PAGE_SIZE, PAGE_SIZE, 0);
+    r.vmm = cpus[1]->current;
     int64_t small = FINISH(1, mem_create, 2 * MB, PAGE_SIZE, 0);
-    for (uint64_t i = 0; i < 20; i++) // more than one piece of the audit
-        FINISH(1, vm_map, s.vm[0], small, 0, 1 * MB, 256 * MB + i * 2 * MB + 4096, PROT_READ);
-    unsigned changes = 0, waited = 0, steps = 0;
+    for (uint64_t i = 0; i < 20; i++)
+        FINISH(1, vm_map, r.s.vm[0], small, 0, 1 * MB, 256 * MB + i * 2 * MB + 4096, PROT_READ);
     assert_true(CALL(0, system_audit, BOOT_HANDLE_SYSTEM) != ERR_BUSY);
     fake_thread->op = OP_AUDIT; // again, piece by piece
     fake_thread->mode = THREAD_OP;
     memset(&fake_thread->op_state, 0, sizeof(fake_thread->op_state));
-    for (; audit_piece(fake_thread) == OP_AGAIN; steps++) {
-        assert_true(steps < 2000);
-        if (cpus[1]->current == vmm && vmm->mode == THREAD_USER) {
-            int64_t status = changes++ % 2 ? CALL(1, vm_unmap, s.vm[0], 512 * MB, PAGE_SIZE)
-                                           : CALL(1, vm_map, s.vm[0], m, 0, PAGE_SIZE, 512 * MB,
-                                                  PROT_READ);
-            waited += status == FAKE_BLOCKED;
-        } else {
-            fake.now += MS / 10;
-            fake_interrupts(1);
-        }
+    return r;
+}
+
+// One piece of the audit, and one change, or what core 1 does meanwhile. False: it is at its end.
+static bool restless_step(struct restless *r)
+{
+    if (audit_piece(fake_thread) != OP_AGAIN)
+        return false;
+    assert_true(r->steps++ < 2000);
+    if (cpus[1]->current == r->vmm && r->vmm->mode == THREAD_USER) {
+        int64_t status = r->changes++ % 2 ? CALL(1, vm_unmap, r->s.vm[0], 512 * MB, PAGE_SIZE)
+                                          : CALL(1, vm_map, r->s.vm[0], r->page, 0, PAGE_SIZE,
+                                                 512 * MB, PROT_READ);
+        r->waited += status == FAKE_BLOCKED;
+    } else {
+        fake.now += MS / 10;
+        fake_interrupts(1);
     }
-    assert_int_equal(fake_thread->op_state.status, OK);
-    assert_true(changes > 10 && waited);
+    return true;
+}
+
+static void end_audit(void)
+{
     fake_thread->op = OP_NONE;
     fake_thread->mode = THREAD_USER;
-    for (unsigned i = 0; i < 100 && vmm->mode != THREAD_USER; i++)
+}
+
+// Whoever maps and unmaps without end cannot keep the audit from its end: he waits.
+static void test_cannot_be_refused(void **state)
+{
+    (void)state;
+    struct restless r = make_restless();
+    while (restless_step(&r)) {
+    }
+    assert_int_equal(fake_thread->op_state.status, OK);
+    assert_true(r.changes > 10 && r.waited);
+    end_audit();
+    for (unsigned i = 0; i < 100 && r.vmm->mode != THREAD_USER; i++)
         fake_advance(MS / 10);
-    assert_int_equal(vmm->mode, THREAD_USER); // and then goes on
-    assert_int_equal(s.v[0]->space.still, 0);
+    assert_int_equal(r.vmm->mode, THREAD_USER); // and then goes on
+    assert_int_equal(r.s.v[0]->space.still, 0);
+}
+
+// Nor does he wait, or who ends him, for an audit that has lost the VM: it was destroyed meanwhile.
+static void test_destroyed_while_it_waits(void **state)
+{
+    (void)state;
+    struct restless r = make_restless();
+    while (restless_step(&r) && !r.s.v[0]->space.still) {
+    }
+    assert_int_equal(r.s.v[0]->space.still, 1);
+    while (cpus[1]->current != r.vmm || r.vmm->mode != THREAD_USER) {
+        assert_true(restless_step(&r));
+        r.s.v[0]->space.still = 0; // as long as it is not his turn
+    }
+    r.s.v[0]->space.still = 1;
+    assert_true(CALL(1, object_destroy, r.s.vm[0]) == FAKE_BLOCKED);
+    while (restless_step(&r)) {
+    }
+    end_audit();
+    assert_int_equal(FINISH(0, object_destroy, r.s.p[0].handle), OK);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON4(test_cannot_be_refused),
+        ON4(test_cannot_be_refused), ON4(test_destroyed_while_it_waits),
         ON4(test_clean), ON4(test_overlap_of_vms), ON4(test_wrong_frame), ON4(test_kernel_frame),
         ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_kernel_map),
         ON4(test_foreign_table),
