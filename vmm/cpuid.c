@@ -41,8 +41,8 @@ static const struct {
     enum cpuid_live live;
 } leaves[] = {
     { 0, 0, { 0, ALL, ALL, ALL }, { .eax = CPUID_BASIC_MAX }, CPUID_LIVE_NONE },
-    // Not there: MONITOR, DTES64, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; DS, ACPI,
-    // HTT, TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
+    // Not there: MONITOR, DTES64, DS-CPL, virtualization, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA;
+    // DS, ACPI, HTT, TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
     { 1, 0,
       { ALL, 0xffff,
         B(0) | B(1) | B(9) | BITS(12, 13) | B(17) | BITS(19, 20) | BITS(22, 23) | BITS(25, 26) |

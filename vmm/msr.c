@@ -23,7 +23,7 @@ static const struct {
     bool writable;
     uint64_t value, bits;
 } constants[] = {
-    { 0x3A,  false, 1,         0 },     // FEATURE_CONTROL: locked with VMX and SMX off
+    { 0x3A,  false, 1,         0 },     // FEATURE_CONTROL: locked, all that it could allow is off
     { 0x8B,  true,  MICROCODE, ~0ull }, // BIOS_SIGN_ID: 0 goes there before CPUID is to load it
     { 0xFE,  false, MTRRCAP_WC | MTRRCAP_FIXED | MSRS_MTRR_VARIABLE, 0 },
     { 0x140, true,  0,         0 },     // MISC_FEATURES
