@@ -86,13 +86,14 @@ void fpu_leave(struct cpu *cpu, const void *owner)
     cpu->arch.user = NULL;
 }
 
-// Its guest is entered next.
+// Its guest is entered next; or its VMM runs again after all, without an exit that sets TS.
 void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.fpu_vcpu != v) {
         save_loaded(cpu);
         fpu_restore(v->arch.fpu);
         cpu->arch.fpu_vcpu = v;
+        write_cr0(read_cr0() | CR0_TS);
     }
     set_xcr0(cpu, v->arch.xcr0);
 }
