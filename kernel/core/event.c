@@ -75,13 +75,15 @@ SYSCALL_LOCKED(event_create)
     return o ? handle_give(o) : (int)status;
 }
 
-// Which bits a narrowed handle may signal stands beside its entry, so both are read under the lock.
+// The entry is read once, for it may change at any time. Which bits a narrowed handle may signal
+// stands beside it, so both are read under the lock.
 static struct event *find_to_signal(const struct process *p, uint64_t h, uint64_t bits,
                                     enum status *status)
 {
-    uint8_t rights = 0;
-    if (likely(handle_any(p, h, &rights) && !(rights & HANDLE_NARROW)))
-        return HANDLE(p, h, event, RIGHT_USE, status);
+    uint8_t have = 0;
+    struct object *o = handle_any(p, h, &have);
+    if (likely(!(have & HANDLE_NARROW)))
+        return object_to(handle_check(o, have, OBJ_EVENT, RIGHT_USE, status), event);
     spin_lock(&kernel_lock);
     struct event *e = handle_event(p, h, bits, status);
     spin_unlock(&kernel_lock);

@@ -84,19 +84,26 @@ static inline struct object *handle_any(const struct process *process, uint64_t 
     return handle_object(entry);
 }
 
+// o, which handle_any() has found, if it is one of these; NULL and *status otherwise.
+static inline struct object *handle_check(struct object *o, uint8_t have, enum object_type type,
+                                          uint8_t rights, enum status *status)
+{
+    *status = ERR_HANDLE;
+    if (unlikely(!o || o->type != type))
+        return NULL;
+    *status = ERR_RIGHTS;
+    return unlikely(~have & rights) ? NULL : o;
+}
+
 // Looks up a handle of `process`; on failure NULL and *status (ERR_HANDLE, ERR_RIGHTS). No lock,
 // but what a call changes under kernel_lock it must look up under kernel_lock.
 static inline struct object *handle_get(const struct process *process, uint64_t h,
                                         enum object_type type, uint8_t rights,
                                         enum status *status)
 {
-    uint8_t have;
+    uint8_t have = 0;
     struct object *o = handle_any(process, h, &have);
-    *status = ERR_HANDLE;
-    if (unlikely(!o || o->type != type))
-        return NULL;
-    *status = ERR_RIGHTS;
-    return unlikely(~have & rights) ? NULL : o;
+    return handle_check(o, have, type, rights, status);
 }
 
 // Quota and counts. kernel_lock held.
