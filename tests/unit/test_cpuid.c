@@ -93,7 +93,7 @@ static void make(uint64_t tsc_hz, uint64_t xcr0)
     memset(&p, 0xa5, sizeof(p));
     memset(&c, 0, sizeof(c)); // a new vCPU's
     cpuid_make(&p, &facts);
-    assert_true(cpuid_accept(&p, xcr0));
+    assert_true(cpuid_accept(&p, xcr0, true));
     cpuid_vcpu_update(&c, 0, 0, 0xfee00900);
 }
 
@@ -371,31 +371,36 @@ static void a_table_is_checked(void **state)
     struct cpuid_slot *slot = &p.slot[5];
     (void)state;
     *slot = (struct cpuid_slot){ 47 * sizeof(struct cpuid_entry), 1 };
-    assert_true(cpuid_accept(&p, 0x2e7));
+    assert_true(cpuid_accept(&p, 0x2e7, true));
     slot->subs = 2; // the second would be behind the table
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     slot->subs = 0xffff;
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     *slot = (struct cpuid_slot){ 48 * sizeof(struct cpuid_entry), 0 };
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     *slot = (struct cpuid_slot){ 1, 0 };
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     *slot = (struct cpuid_slot){ 0, 0 };
     entry(1)->live = CPUID_LIVE_COUNT * sizeof(struct cpuid_regs);
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     entry(1)->live = 4;
-    assert_false(cpuid_accept(&p, 0x2e7));
+    assert_false(cpuid_accept(&p, 0x2e7, true));
     entry(1)->live = 0;
+    p.tsc_aux = 2;
+    assert_true(cpuid_accept(&p, 0x2e7, true));
+    assert_int_equal(p.tsc_aux, 1);
+    assert_true(cpuid_accept(&p, 0x2e7, false)); // the kernel's own WRMSR would be #GP
+    assert_int_equal(p.tsc_aux, 0);
     p.cr4 = p.efer = p.xcr0 = ~0ull;
-    assert_true(cpuid_accept(&p, 7)); // what the kernel does not switch is not to be had
+    assert_true(cpuid_accept(&p, 7, true)); // what the kernel does not switch is not to be had
     assert_int_equal(p.xcr0, 7);
     assert_false(cpuid_xcr0_valid(&p, 0xe7));
     assert_int_equal(p.cr4, 0x770fff); // no LA57, VMXE, SMXE, nor what nobody has heard of
     assert_int_equal(p.efer, 0xd01);
     p.address_bits = 53;
-    assert_false(cpuid_accept(&p, 7));
+    assert_false(cpuid_accept(&p, 7, true));
     memset(&p, 0, sizeof(p)); // none was given
-    assert_true(cpuid_accept(&p, 7));
+    assert_true(cpuid_accept(&p, 7, true));
     cpuid_vcpu_update(&c, 0, 0, 0xfee00900);
     assert_regs(cpuid(1, 0), 0, 0, 0, 0);
     assert_regs(cpuid(0xd, 0), 0, 0, 0, 0);

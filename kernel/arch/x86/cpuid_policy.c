@@ -19,7 +19,7 @@
                       CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 #define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
-bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0)
+bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0, bool host_tsc_aux)
 {
     const uint32_t size = sizeof(t->entry[0]), live = sizeof(struct cpuid_regs);
     for (uint32_t i = 0; i < ARRAY_SIZE(t->slot); i++)
@@ -32,6 +32,7 @@ bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0)
     t->cr4 &= CR4_ALLOWED;
     t->efer &= EFER_ALLOWED;
     t->xcr0 &= host_xcr0;
+    t->tsc_aux = t->tsc_aux && host_tsc_aux;
     return t->address_bits <= 52;
 }
 

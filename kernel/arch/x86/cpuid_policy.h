@@ -9,9 +9,10 @@
 
 struct cpuid_vcpu { struct cpuid_regs live[CPUID_LIVE_COUNT]; };
 
-// Takes from a VMM's table the bits of registers that no guest may set; host_xcr0: state components
-// that the kernel switches. False: the table leads out of itself, and must not be used.
-bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0) MUST_CHECK;
+// Takes from a VMM's table the registers and bits of them that no guest may set; host_xcr0: state
+// components that the kernel switches; host_tsc_aux: the CPU has IA32_TSC_AUX. False: the table
+// leads out of itself, and must not be used.
+bool cpuid_accept(struct cpuid_table *t, uint64_t host_xcr0, bool host_tsc_aux) MUST_CHECK;
 // XSETBV: is this value one that XCR0 may have ("XSAVE-Supported Features and State Components")?
 bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t xcr0);
 

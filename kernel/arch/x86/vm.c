@@ -29,7 +29,8 @@ void arch_vm_free(struct vm *vm)
 enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
 {
     struct cpuid_table *t = &vm->arch.cpuid;
-    if (copy_from_user(p, t, va, sizeof(*t)) && cpuid_accept(t, features.xcr0))
+    bool tsc_aux = (features.ext1_edx | features.leaf7_ecx << 5) & (1u << 27); // RDTSCP, RDPID
+    if (copy_from_user(p, t, va, sizeof(*t)) && cpuid_accept(t, features.xcr0, tsc_aux))
         return OK;
     __builtin_memset(t, 0, sizeof(*t));
     return ERR_RANGE;
