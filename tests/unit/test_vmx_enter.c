@@ -27,6 +27,8 @@ static struct vcpu vcpu[2];
 static struct vcpu_page page;
 static jmp_buf out;
 static unsigned loads, syncs, injects, barriers;
+static bool launched; // the entry was by VMLAUNCH
+static bool mce_ends;
 
 // What the kernel's other files do here.
 void cr3_use(struct cpu *c, struct space *s) { c->space = s; loads++; }
@@ -36,7 +38,12 @@ void vmx_inject_pending(struct vcpu *v) { (void)v; injects++; }
 void fpu_use_vcpu(struct cpu *c, struct vcpu *v) { (void)c; (void)v; }
 void context_load(struct cpu *c, struct vcpu *v) { c->arch.context = v; }
 void context_syscall_msrs(struct cpu *c, const struct vcpu *v) { (void)c; (void)v; }
-void vmx_enter(struct vcpu *v) { (void)v; longjmp(out, 1); }
+void vmx_enter(struct vcpu *v)
+{
+    launched = v->arch.fresh;
+    v->arch.fresh = 0;
+    longjmp(out, 1);
+}
 void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
 {
     (void)v;
@@ -44,9 +51,13 @@ void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
     (void)word;
     longjmp(out, 2);
 }
-void vmx_vcpu_leave(struct vcpu *v) { (void)v; }
+void vmx_vcpu_leave(struct vcpu *v)
+{
+    v->arch.fresh = 1;
+    cpu.arch.ready = NULL;
+}
 int64_t vmx_lapic_answer(struct vcpu *v) { (void)v; return 0; }
-bool mce_handled(void) { return false; }
+bool mce_handled(void) { return mce_ends; }
 void rsb_fill(void) { barriers++; }
 
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
@@ -75,6 +86,7 @@ static int setup(void **state)
     memset(vcpu, 0, sizeof(vcpu));
     memset(&mitigations, 0, sizeof(mitigations));
     loads = syncs = injects = barriers = 0;
+    mce_ends = false;
     cpu.arch.self = &cpu;
     for (uint32_t i = 0; i < 2; i++) {
         owner[i].object.id = i + 1;
@@ -146,6 +158,42 @@ static void work_that_waits_is_done(void **state)
     assert_int_equal(injects, 3);
 }
 
+static void refused(uint64_t rip, uint32_t reason, int how)
+{
+    int now = setjmp(out);
+    if (now == 0) {
+        vmwrite(GUEST_RIP, rip);
+        vcpu[0].arch.fresh = 0; // as the entry did that was refused
+        vmx_entry_refused(&vcpu[0], reason);
+    }
+    assert_int_equal(now, how);
+}
+
+// A refused VMLAUNCH leaves the VMCS not launched, a refused VMRESUME launched: the next entry is
+// right for both.
+static void a_refused_entry_is_tried_again(void **state)
+{
+    const uint32_t invalid_state = 0x80000021, machine_check = 0x80000029;
+    (void)state;
+    enter(&vcpu[0]);
+    refused(1ull << 32, invalid_state, 1); // it must wrap
+    assert_int_equal(vmread(GUEST_RIP), 0);
+    assert_true(launched);
+    vmwrite(GUEST_CS_ACCESS, CS_LONG);
+    refused(1ull << 47, invalid_state, 1); // #GP
+    assert_int_equal(vmread(GUEST_RIP), ~0ull << 47);
+    assert_true(launched);
+    refused(0x1000, machine_check, 1); // it is over
+    assert_true(launched);
+    mce_ends = true;
+    refused(0x1000, machine_check, 2);
+    assert_int_equal(page.exit.killed.code, VM_KILLED_MACHINE_CHECK);
+    refused(0x1000, invalid_state, 2);
+    assert_int_equal(page.exit.killed.code, VM_KILLED_ENTRY);
+    enter(&vcpu[0]);
+    assert_true(launched);
+}
+
 // By process, not by guest: a VMM, or the console, may come between two runs of one guest.
 static void barriers_between_domains(void **state)
 {
@@ -169,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_exit_lands_in_the_vmm), TEST(stale_tables_are_flushed),
         TEST(work_that_waits_is_done), TEST(barriers_between_domains),
+        TEST(a_refused_entry_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

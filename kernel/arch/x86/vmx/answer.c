@@ -23,37 +23,34 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 // half of the addresses none; anything else is the VM's end.
 void vmx_entry_refused(struct vcpu *v, uint32_t reason)
 {
-    uint64_t rip = vmread(GUEST_RIP);
-    if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & CS_LONG)) {
+    uint64_t rip = vmread(GUEST_RIP), canonical = (uint64_t)((int64_t)(rip << 16) >> 16);
+    uint32_t ends = reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN;
+    if (reason == ENTRY_FAILED_MC) {
+        ends = mce_handled() ? VM_KILLED_MACHINE_CHECK : 0;
+    } else if (rip >> 32 && !(vmread(GUEST_CS_ACCESS) & CS_LONG)) {
         vmwrite(GUEST_RIP, (uint32_t)rip);
-        vmx_resume(v);
-    }
-    // Behind the last instruction of the lower half there is no address. What the CPU would fetch
-    // there is #GP; some refuse the entry instead.
-    if ((uint64_t)((int64_t)(rip << 16) >> 16) != rip) {
-        vmwrite(GUEST_RIP, (uint64_t)((int64_t)(rip << 16) >> 16));
+        ends = 0;
+    } else if (canonical != rip) {
+        // Behind the last instruction of the lower half there is no address. What the CPU would
+        // fetch there is #GP; some refuse the entry instead.
+        vmwrite(GUEST_RIP, canonical);
         if (!(vmread(ENTRY_INTR_INFO) & INTR_VALID))
             vmx_inject_gp(v);
+        ends = 0;
+    }
+    vmx_vcpu_leave(v); // whether it had been launched is not known: now it has not
+    if (!ends)
         vmx_resume(v);
-    }
-    if (reason == ENTRY_FAILED_MC) {
-        bool ends = mce_handled();
-        vmx_vcpu_leave(v); // whether it had been launched is not known
-        if (!ends)
-            vmx_resume(v);
-        vmx_load(v);
-        vmx_kill(v, VM_KILLED_MACHINE_CHECK, EXIT_REASON_NMI);
-    }
-    v->arch.fresh = 1;
-    vmx_kill(v, reason >> 31 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, reason);
+    vmx_load(v);
+    vmx_kill(v, ends, reason);
 }
 
-// No exit has set CR0.TS, nor loaded CR3 since switch_guest().
+// No exit has loaded CR3 since switch_guest().
 void vmx_entry_failed(struct vcpu *v)
 {
     cr3_use(this_cpu(), &v->object.owner->space);
-    write_cr0(read_cr0() | CR0_TS);
-    v->arch.fresh = 1;
+    vmx_vcpu_leave(v);
+    vmx_load(v);
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }
 
