@@ -148,7 +148,7 @@ static uint64_t *exit_mmio(struct vcpu *v)
     uint64_t word = vmread_hot(EXIT_QUALIFICATION); // which VM_MMIO_* are
     bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
     struct vm_exit *e = &v->page->exit;
-    e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
+    uint64_t gpa = e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
     e->mmio.gva = vmread_hot(GUEST_LINEAR);
     if (unlikely(word & (1u << 12)) && !delivering) // IRET had unblocked NMIs
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
@@ -157,7 +157,7 @@ static uint64_t *exit_mmio(struct vcpu *v)
         if (word & VM_MMIO_OPERAND) // a walk of the page tables is one still
             word &= ~(uint64_t)VM_MMIO_GVA;
     }
-    if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, e->mmio.gpa))
+    if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, gpa))
         return leave(v);
     vmx_facts(v);
     vmx_return_fast(v, VM_EXIT_MMIO, word);
