@@ -73,8 +73,10 @@ struct timer *heap_pop(struct timer **heap)
 void timer_arm(struct timer *t, struct sc *s, uint64_t deadline)
 {
     struct cpu *cpu = this_cpu();
-    if (t->sc)
+    if (t->sc) {
+        ASSERT(t->sc->core == cpu->id);
         heap_remove(&t->sc->timers, t); // the hardware may fire for it: that does no harm
+    }
     t->sc = deadline ? s : NULL;
     t->deadline = deadline;
     if (!t->sc)

@@ -290,6 +290,29 @@ static void test_destroyed_while_moving(void **state)
             destroy_while_moving(step, kind & 1, kind & 2);
 }
 
+// A core is asked to stop what leaves it before it takes the interrupt, and has arrived elsewhere
+// by then.
+static void test_asked_too_late(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    CALL(1, timer_arm, s.timer, fake.now + 100 * MS);
+    CALL(1, vcpu_run, s.h);
+    move(&s, 1, 2);
+    struct object *asked[] = { fake_object(s.p.process, s.timer), fake_object(s.p.process, s.h) };
+    for (unsigned i = 0; i < ARRAY_SIZE(asked); i++) {
+        asked[i]->stop = STOP_WANTED;
+        fake.core = 3;
+        assert_false(cpu_stop(asked[i], 1));
+        fake_interrupts(1);
+        assert_null(cpus[1]->stop_request);
+        assert_int_equal(asked[i]->stop, STOP_WANTED);
+    }
+    assert_ptr_equal(s.p.thread->sc->timers, &object_to(asked[0], timer_object)->timer);
+    assert_ptr_equal(s.v->home, s.p.thread);
+    assert_int_equal(FINISH(0, object_destroy, s.p.handle), OK);
+}
+
 // While the kernel does long work for it, it stays; then it goes.
 static void test_long_work(void **state)
 {
@@ -372,6 +395,7 @@ int main(void)
         ON4(test_shares), ON4(test_deadlines), ON4(test_halted), ON4(test_woken_in_between),
         ON4(test_found_on_old_list), ON4(test_killed_in_between), ON4(test_long_work),
         ON4(test_long_work_beside_another), ON4(test_destroyed_while_moving), ON4(test_many),
+        ON4(test_asked_too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
