@@ -13,8 +13,7 @@
 #include <stdint.h>
 
 #define CONFIG_MAX_VMS 64
-#define CONFIG_MAX_CORES 256      // host cores are numbered 0 to 255
-#define CONFIG_MAX_VM_CORES 64    // in one `cores` list
+#define CONFIG_MAX_CORES 64       // of the host: more are not used
 #define CONFIG_MAX_VCPUS 1        // of one VM
 #define CONFIG_NAME_MAX 15        // bytes of a VM's name
 #define CONFIG_PATH_MAX 255       // bytes of an image's or initrd's path
@@ -124,7 +123,7 @@ struct config_vm {
     uint64_t memory;                    // bytes, a multiple of 4 KB
     uint32_t vcpus;                     // 1 to CONFIG_MAX_VCPUS
     uint32_t n_cores;                   // 0: spread
-    uint8_t cores[CONFIG_MAX_VM_CORES]; // in the order of the file, no number twice
+    uint8_t cores[CONFIG_MAX_CORES]; // in the order of the file, no number twice
     uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
     uint32_t period_us;                 // of the share
     enum config_restart restart;

@@ -290,10 +290,6 @@ static void add_core(const struct config_target *target, struct config_pos pos, 
             return;
         }
     }
-    if (vm->n_cores == CONFIG_MAX_VM_CORES) {
-        config_error(target->log, pos, "more than %d cores in one list", CONFIG_MAX_VM_CORES);
-        return;
-    }
     vm->cores[vm->n_cores++] = (uint8_t)number;
 }
 

@@ -80,7 +80,7 @@ static void require_sane(const struct config *config, const struct config_host *
         if (vm->bad)
             continue;
         require(vm->image[0] != '\0' && vm->memory >= CONFIG_MEMORY_MIN);
-        require(vm->vcpus == 1 && vm->share <= 100 && vm->n_cores <= CONFIG_MAX_VM_CORES);
+        require(vm->vcpus == 1 && vm->share <= 100 && vm->n_cores <= CONFIG_MAX_CORES);
         require(host->cores == 0 || (vm->core >= 0 && vm->core < (int)host->cores));
         memory += vm->memory;
         require(host->memory == 0 || memory <= host->memory);

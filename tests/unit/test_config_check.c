@@ -223,12 +223,12 @@ static void test_check_cores(void **state)
                  "[vm c]\nimage=hello\nmemory=8M\nshare=41%\n",
                  "t.conf:12:7: share = 41% of [vm c] fits on no core: at most 40% of one is left");
     machine.cores = 0;
-    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=200\n"
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=60\n"
                                         "[vm b]\nimage=hello\nmemory=8M"), 0);
-    assert_int_equal(config.vms[0].core, 200);
+    assert_int_equal(config.vms[0].core, 60);
     assert_int_equal(config.vms[1].core, -1);
     machine.cores = 100000;
-    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=255"), 0);
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ncores=63"), 0);
 }
 
 static void test_placement(void **state)
