@@ -18,7 +18,7 @@ static bool script_monitor(int at)
     static const char *const commands[] = {
         "help\r", "vm list\r", "stats\r", "audit\r", "memory\r", "log\r", "frobnicate\r",
         "vm   stop  one\r", "vm stop nobody\r", "vm kill\r", "helpp\b\r", "log now\r",
-        "vm kill two\r", "vm kill two\r",
+        "vm kill two more\r", "stats one  two three\r", "vm kill two\r", "vm kill two\r",
     };
     if (at == 0) {
         stats_of(0)->core = 1;
@@ -51,6 +51,8 @@ static void test_monitor(void **state)
     expect("the name of a VM is missing: see vm list\r\n");
     expect("bulkhead> helpp\b \b\r\n");
     expect("'log' takes no argument\r\n");
+    expect("> vm kill two more\r\n'more' is one word too many: vm kill NAME\r\n");
+    expect("'two three' is 2 words too many: stats [NAME]\r\n");
     expect("VM 'two' killed by the monitor\r\n");
     expect("VM 'two' does not run\r\n");
     // A message that comes while the prompt stands there takes its place, and brings it back.
@@ -62,7 +64,8 @@ static bool script_move(int at)
 {
     static const char *const commands[] = {
         "vm move one 0\r", "vm list\r", "vm move one 0\r", "vm move one 2\r", "vm move one\r",
-        "vm move one x\r", "vm move two 0\r", "vm balance\r", "vm balance\r",
+        "vm move one x\r", "vm move one +0\r", "vm move one -18446744073709551615\r",
+        "vm move one 0 now\r", "vm move two 0\r", "vm balance\r", "vm balance\r",
     };
     const int count = sizeof(commands) / sizeof(commands[0]);
     if (at < count) {
@@ -91,6 +94,9 @@ static void test_move(void **state)
     expect("VM 'one' is on core 0\r\n");
     expect("core 2 does not exist: this machine has 2\r\n");
     expect("usage: vm move NAME CORE\r\nbulkhead> vm move one x\r\nusage: vm move");
+    expect("vm move one +0\r\nusage: vm move NAME CORE\r\n");
+    expect("vm move one -18446744073709551615\r\nusage: vm move NAME CORE\r\n");
+    expect("'now' is one word too many: vm move NAME CORE\r\n");
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");
@@ -180,7 +186,8 @@ static bool script_sample(int at)
 {
     static const char *const commands[] = {
         "sample\r", "sample one 0 3\r", "sample one 1 1001\r", "sample one 1 3x\r",
-        "sample one,nobody 1 3\r", "sample one,one,one,one,one 1 3\r", "sample one 1 3\r",
+        "sample one 1 3 4\r", "sample one,nobody 1 3\r",
+        "sample one,one,one,one,one 1 3\r", "sample one 1 3\r",
     };
     struct vcpu_stats *stats = stats_of(0);
     if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
@@ -207,6 +214,7 @@ static void test_sample(void **state)
     play(script_sample, two_vms, 0);
     expect("> sample\r\n");
     expect("usage: sample NAME[,NAME...] MS COUNT: MS from 1 to 10000, COUNT from 1 to 1000\r\n");
+    expect("'4' is one word too many: sample NAME MS COUNT\r\n");
     expect("no VM is called 'nobody'");
     expect("at most 4 VMs are sampled at a time\r\n");
     expect("sampling 3 times, every 1 ms\r\n");

@@ -10,6 +10,9 @@
 
 #define MONITOR_PROMPT "bulkhead> "
 
+_Static_assert(CONFIG_MAX_CORES * sizeof(uint64_t) == sizeof((struct system_info){0}.idle_tsc),
+               "the cores that a config can name are those that the kernel uses");
+
 void monitor_hide(struct manager *manager)
 {
     if (manager->monitor.prompted) {
@@ -116,8 +119,10 @@ static void command_vm_move(struct manager *manager, const char *argument)
     char name[CONFIG_NAME_MAX + 1];
     const char *number = strchr(argument, ' ');
     char *end = NULL;
-    unsigned long core = number != NULL ? strtoul(number, &end, 10) : 0;
-    if (end == NULL || end == number || *end != '\0' || core >= CONFIG_MAX_CORES) {
+    // Without a sign, which strtoul() would take.
+    bool digit = number != NULL && number[1] >= '0' && number[1] <= '9';
+    unsigned long core = digit ? strtoul(number, &end, 10) : 0;
+    if (!digit || *end != '\0' || core >= CONFIG_MAX_CORES) {
         report(manager, "usage: vm move NAME CORE\n");
         return;
     }
@@ -293,6 +298,42 @@ static void squeeze(char *text)
     *out = '\0';
 }
 
+static unsigned count_words(const char *text)
+{
+    unsigned words = 0;
+    for (; *text != '\0'; text++) {
+        words += *text != ' ' && (text[1] == ' ' || text[1] == '\0');
+    }
+    return words;
+}
+
+// What stands behind the first `words` words.
+static const char *skip_words(const char *text, unsigned words)
+{
+    while (words-- > 0) {
+        text = strchr(text, ' ') + 1;
+    }
+    return text;
+}
+
+// A command with more words than it has parameters is a mistake, and does nothing.
+static void run_command(struct manager *manager, size_t index, const char *argument)
+{
+    const char *name = commands[index].name, *parameter = commands[index].parameter;
+    unsigned most = count_words(parameter), given = count_words(argument);
+    if (given <= most) {
+        commands[index].run(manager, argument);
+    } else if (most == 0) {
+        report(manager, "'%s' takes no argument\n", name);
+    } else if (given - most == 1) {
+        report(manager, "'%s' is one word too many: %s%s\n", skip_words(argument, most), name,
+               parameter);
+    } else {
+        report(manager, "'%s' is %u words too many: %s%s\n", skip_words(argument, most),
+               given - most, name, parameter);
+    }
+}
+
 static void monitor_command(struct manager *manager, char *text)
 {
     squeeze(text);
@@ -302,12 +343,7 @@ static void monitor_command(struct manager *manager, char *text)
     for (size_t i = 0; i < COMMANDS; i++) {
         size_t len = strlen(commands[i].name);
         if (strncmp(text, commands[i].name, len) == 0 && (text[len] == '\0' || text[len] == ' ')) {
-            const char *argument = text[len] == ' ' ? text + len + 1 : "";
-            if (argument[0] != '\0' && commands[i].parameter[0] == '\0') {
-                report(manager, "'%s' takes no argument\n", commands[i].name);
-            } else {
-                commands[i].run(manager, argument);
-            }
+            run_command(manager, i, text[len] == ' ' ? text + len + 1 : "");
             return;
         }
     }
