@@ -56,6 +56,11 @@ STATUS_NAMES = {
     STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
 
+# Who gives up before the machine can be ended says so, and then it stays on: the boot menu, and the
+# kernel as long as it does not know that this is an emulator.
+GAVE_UP = re.compile(
+    r"^(?:Bulkhead was not started: |bulkhead: all is stopped; ).*$", re.MULTILINE)
+
 # Terminal control sequences say nothing about the text.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>78DMEHc]")
 
@@ -130,6 +135,7 @@ class Machine:
         self.times = []           # (offset in data, seconds since start) of every read
         self.status = None        # the kernel's status, once the machine is off
         self.ending = ""          # how it ended, for people
+        self.gave_up = None       # the line that says that nothing will run there
         self.directory = None
         self.log = None
         self.debugger_output = None
@@ -251,7 +257,11 @@ class Machine:
             self.times.append((len(self.data), self._last_read))
             self.data += chunk
             lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
-            self._finished += self._readable(lines + newline)
+            finished = self._readable(lines + newline)
+            self._finished += finished
+            gave_up = GAVE_UP.search(finished)
+            if gave_up:
+                self.gave_up = gave_up.group(0)
         else:
             self._ended()
         return chunk

@@ -3,8 +3,8 @@
 """./bulkhead run: boots a config in an emulator, with the terminal or a script at its serial port.
 
 Exit status of --batch: 0 REGEX was seen, or all VMs powered off; 1 a VM was killed, each that is
-left has halted for good, or the machine ended before REGEX was seen; 2 the kernel panicked; 3 the
-emulator failed; 64 wrong arguments; 124 the time was over.
+left has halted for good, or the machine ended before REGEX was seen; 2 the kernel panicked, or was
+not started; 3 the emulator failed; 64 wrong arguments; 124 the time was over.
 """
 
 import argparse
@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ending  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ROOT, SETTLED, STATUS_EMULATOR, Machine, MachineError, default_emulator)
+    ROOT, SETTLED, STATUS_EMULATOR, STATUS_PANIC, Machine, MachineError, default_emulator)
 
 STATUS_UNSEEN = 1
 STATUS_HALTED = 1
@@ -110,6 +110,10 @@ def run_batch(machine, options):
         sys.stdout.buffer.flush()
         if options.until and machine.search(options.until):
             return 0
+        if machine.gave_up:
+            machine.keep = True
+            say(f"nothing will run there: {machine.gave_up}")
+            return STATUS_PANIC
         if data:
             heard = time.monotonic()
             tail += data

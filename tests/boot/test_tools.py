@@ -158,6 +158,39 @@ def test_status(stand_in, how):
     assert "Traceback" not in result.stderr, result.stderr
 
 
+STAYS = "time.sleep(300)"
+
+
+@pytest.mark.parametrize("emulator", ("bochs", "qemu"))
+@pytest.mark.parametrize("says", (
+    b"\x1b[H\x1b[J\x1b[1;1HBulkhead was not started: this CPU has no 64-bit mode.\n\r",
+    b"\r\nbulkhead: all is stopped; the machine can be switched off.\r\n"), ids=("menu", "kernel"))
+def test_gives_up_early(stand_in, emulator, says):
+    """Where nothing can end the machine, what is said does."""
+    call = stand_in(emulator, STAYS, says)
+    call["args"] += ["--batch", "--timeout", "30"]
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 2, result.stderr
+    assert says.decode().strip().rsplit("\x1b[1;1H", maxsplit=1)[-1] in result.stdout
+
+
+def test_gives_up_early_until(stand_in):
+    """Who waits for this line has seen it."""
+    call = stand_in("qemu", STAYS, b"Bulkhead was not started: see above.\n")
+    call["args"] += ["--batch", "--until", "^Bulkhead was not", "--timeout", "30"]
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_guest_gives_up_early(stand_in):
+    """What a VM says is behind its name, whatever else it says; the line is its own."""
+    call = stand_in("qemu", STAYS, b"one| Bulkhead was not started: x\r\n"
+                    b"one| \rbulkhead: all is stopped; x\r\nBulkhead was not started")
+    call["args"] += ["--batch", "--timeout", "3"]
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 124, result.stderr
+
+
 def test_status_until(stand_in):
     """A line that was not seen is no success, nor is it the emulator's failure."""
     for ends, status in (("sys.exit(0x10 << 1 | 1)", 1), ("sys.exit(1)", 3)):
