@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// bulkhead-check, a program of the host: says what the manager will say about a config file at
-// boot, and lists the images that belong into an ISO. One thread, state in struct options and
-// struct store below main.
+// bulkhead-check, a program of the host, which ./bulkhead check calls: says what the manager will
+// say about a config file at boot, and lists the images that belong into an ISO. One thread, state
+// in struct options and struct store below main.
 #include "config/config.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define COMMAND "./bulkhead check" // by which people call it
 #define MAX_DIRS 16
 
 // Of a machine's memory: what firmware, kernel, programs and manager take, and a record of 16 bytes
@@ -19,11 +20,11 @@
 #define SYSTEM_BYTES (UINT64_C(4) << 20)
 #define FRAME_RECORDS 256
 
-enum exit_status { STATUS_GOOD = 0, STATUS_MISTAKES = 1, STATUS_USAGE = 2 };
+enum exit_status { STATUS_GOOD = 0, STATUS_MISTAKES = 1, STATUS_FAILED = 2, STATUS_USAGE = 64 };
 
 struct options {
     const char *config;
-    bool images;
+    bool images, help;
     uint64_t memory_mb;
     uint32_t cores;
 };
@@ -38,7 +39,7 @@ struct store {
 };
 
 static const char usage_text[] =
-    "usage: bulkhead-check [OPTION…] CONFIG\n"
+    "usage: " COMMAND " [OPTION…] CONFIG\n"
     "Checks a Bulkhead config file; exit status 1 when it has a mistake.\n"
     "\n"
     "  --path DIR     look for images in DIR too, after the folder of CONFIG (repeatable)\n"
@@ -197,7 +198,14 @@ static bool parse_positive(const char *text, uint64_t max, uint64_t *number)
 
 static bool usage_error(const char *what, const char *argument)
 {
-    fprintf(stderr, "bulkhead-check: %s '%s'\n%s", what, argument, usage_text);
+    fprintf(stderr, "%s" COMMAND ": %s '%s'\n", usage_text, what, argument);
+    return false;
+}
+
+static bool number_error(const char *option, const char *value, uint64_t max)
+{
+    fprintf(stderr, "%s" COMMAND ": %s '%s' is not from 1 to %llu\n", usage_text, option, value,
+            (unsigned long long)max);
     return false;
 }
 
@@ -215,11 +223,11 @@ static bool parse_option(struct options *options, struct store *store, const cha
         store->dirs[store->n_dirs++] = value;
     } else if (strcmp(name, "--memory") == 0) {
         if (!parse_positive(value, UINT32_MAX, &number))
-            return usage_error("bad number for --memory", value);
+            return number_error(name, value, UINT32_MAX);
         options->memory_mb = number;
     } else {
         if (!parse_positive(value, CONFIG_MAX_CORES, &number))
-            return usage_error("bad number for --cores", value);
+            return number_error(name, value, CONFIG_MAX_CORES);
         options->cores = (uint32_t)number;
     }
     return true;
@@ -233,6 +241,8 @@ static bool parse_arguments(struct options *options, struct store *store, char *
         const char *argument = *argv;
         if (!plain && strcmp(argument, "--images") == 0) {
             options->images = true;
+        } else if (!plain && (strcmp(argument, "-h") == 0 || strcmp(argument, "--help") == 0)) {
+            options->help = true;
         } else if (!plain && strcmp(argument, "--") == 0) {
             plain = true;
         } else if (!plain && (strcmp(argument, "--path") == 0 ||
@@ -249,8 +259,8 @@ static bool parse_arguments(struct options *options, struct store *store, char *
             options->config = argument;
         }
     }
-    if (options->config == NULL) {
-        fprintf(stderr, "bulkhead-check: no config file given\n%s", usage_text);
+    if (options->config == NULL && !options->help) {
+        fprintf(stderr, "%s" COMMAND ": no config file given\n", usage_text);
         return false;
     }
     return true;
@@ -325,21 +335,22 @@ int main(int argc, char **argv)
     struct options options = {0};
     size_t length = 0;
 
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    (void)argc;
+    if (!parse_arguments(&options, &store, argv))
+        return STATUS_USAGE;
+    if (options.help) {
         fputs(usage_text, stdout);
         return STATUS_GOOD;
     }
-    if (!parse_arguments(&options, &store, argv))
-        return STATUS_USAGE;
     size_t dir = (size_t)(config_module_name(options.config) - options.config);
     if (dir >= sizeof(store.config_dir)) {
-        fprintf(stderr, "bulkhead-check: the path of the config file is too long\n");
-        return STATUS_USAGE;
+        fprintf(stderr, COMMAND ": the path of the config file is too long\n");
+        return STATUS_FAILED;
     }
     memcpy(store.config_dir, options.config, dir);
     char *text = read_config(options.config, &length);
     if (text == NULL)
-        return STATUS_USAGE;
+        return STATUS_FAILED;
     int status = STATUS_GOOD;
     if (options.images) {
         const struct config_sink sink = {drop_diag, NULL};
@@ -350,8 +361,8 @@ int main(int argc, char **argv)
     }
     free(text);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "bulkhead-check: cannot write: %s\n", strerror(errno));
-        return STATUS_USAGE;
+        fprintf(stderr, COMMAND ": cannot write: %s\n", strerror(errno));
+        return STATUS_FAILED;
     }
     return status;
 }

@@ -13,7 +13,6 @@ The status is 1 if a path could not be measured or its median is above its bar.
 With --linux it is the boot of stock Linux, beside the same on the bare machine: bench_linux.py.
 """
 
-import argparse
 import json
 import os
 import re
@@ -26,6 +25,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bench_linux  # noqa: E402  pylint: disable=wrong-import-position
 import ending  # noqa: E402  pylint: disable=wrong-import-position
+from arguments import Parser  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
     ROOT, Expired, Machine, MachineError)
 
@@ -270,7 +270,7 @@ def linux(as_json):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bulkhead bench")
+    parser = Parser("bench", "Measures paths through the system.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--linux", action="store_true",
                         help="the boot of Linux, as a guest and on the bare machine")

@@ -14,6 +14,13 @@ lwip_version=2.1.3
 say() { printf '[bulkhead] %s\n' "$*" >&2; }
 die() { printf '[bulkhead] error: %s\n' "$*" >&2; exit 1; }
 
+# misuse USAGE WORD…: dies of wrong arguments, with the status that says so everywhere.
+misuse() {
+    printf 'usage: %s\n' "$1" >&2
+    printf '[bulkhead] error: %s\n' "${*:2}" >&2
+    exit 64
+}
+
 # need_plain_path PATH WHAT: dies unless the build tools can handle the path. Blanks are all right.
 # Ninja reads no dependency of a file with a quote in its path, a comma ends an option for the
 # linker, a semicolon is CMake's between two files, and so on.

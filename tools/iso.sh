@@ -6,22 +6,27 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tree.sh"
 
+usage='./bulkhead iso CONFIG [-o FILE] [--kernel-args WORDS]'
+wrong() { misuse "$usage" "$@"; }
+
 config='' out='' options=()
 while [ $# -gt 0 ]; do
     case $1 in
-    -o) out=${2:-}; [ -n "$out" ] || die "-o needs a file name"; shift ;;
+    -h | --help) echo "usage: $usage"; exit ;;
+    -o) out=${2:-}; [ -n "$out" ] || wrong "-o needs a file name"; shift ;;
     --kernel-args)
-        read -ra words <<<"${2?--kernel-args needs words}"
+        [ $# -gt 1 ] || wrong "--kernel-args needs words"
+        read -ra words <<<"$2"
         options+=(${words[@]+"${words[@]}"})
         shift ;;
-    -*) die "iso: unknown option $1" ;;
-    *) [ -z "$config" ] || die "iso: one config only"; config=$1 ;;
+    -*) wrong "unknown option $1" ;;
+    *) [ -z "$config" ] || wrong "one config only, not $1 too"; config=$1 ;;
     esac
     shift
 done
-[ -n "$config" ] || die "usage: ./bulkhead iso CONFIG [-o FILE] [--kernel-args WORDS]"
+[ -n "$config" ] || wrong "no config"
 for word in ${options[@]+"${options[@]}"}; do
-    [[ $word != */* ]] || die "--kernel-args: '$word' cannot be a file's name, as each word is"
+    [[ $word != */* ]] || wrong "--kernel-args: '$word' cannot be a file's name, as each word is"
 done
 [ -f "$config" ] || die "no such config: $config"
 [ -n "$out" ] || out=$(basename -- "$config" .conf).iso

@@ -11,6 +11,7 @@ import re
 import sys
 
 import ending
+from arguments import STATUS_USAGE
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KERNEL_LIMIT = 9500
@@ -127,7 +128,9 @@ def main():
         print("\n".join(found))
         return 1 if found else 0
     if sys.argv[1:]:
-        sys.exit("usage: ./bulkhead lines [--check]")
+        wrong = sys.argv[1:] not in (["-h"], ["--help"])
+        print("usage: ./bulkhead lines [--check]", file=sys.stderr if wrong else sys.stdout)
+        return STATUS_USAGE if wrong else 0
     report()
     return 0
 

@@ -27,6 +27,7 @@ BOCHS_MODELS = {
 }
 # Bochs 2.7 handles 2 to 15 CPUs, and slows to a crawl with more memory.
 BOCHS_MAX_CORES = 15
+BOCHS_MIN_MEMORY = 32
 BOCHS_MAX_MEMORY = 2048
 BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
@@ -92,6 +93,15 @@ def nested_vmx():
 
 def default_emulator():
     return "qemu" if nested_vmx() else "bochs"
+
+
+def bochs_cannot(cores, memory):
+    """Why Bochs cannot be a machine of that size; None: it can."""
+    if not 1 <= cores <= BOCHS_MAX_CORES:
+        return f"Bochs can have 1 to {BOCHS_MAX_CORES} cores"
+    if not BOCHS_MIN_MEMORY <= memory <= BOCHS_MAX_MEMORY:
+        return f"Bochs can have {BOCHS_MIN_MEMORY} to {BOCHS_MAX_MEMORY} MB of memory"
+    return None
 
 
 def _die_with_parent():
@@ -412,10 +422,9 @@ class Machine:
     # Emulators -------------------------------------------------------------------------------
 
     def _bochs_command(self, port):
-        if not 1 <= self.cores <= BOCHS_MAX_CORES:
-            raise MachineError(f"Bochs can have 1 to {BOCHS_MAX_CORES} cores")
-        if not 32 <= self.memory <= BOCHS_MAX_MEMORY:
-            raise MachineError(f"Bochs can have 32 to {BOCHS_MAX_MEMORY} MB of memory")
+        wrong = bochs_cannot(self.cores, self.memory)
+        if wrong:
+            raise MachineError(wrong)
         self.log = os.path.join(self.directory, BOCHS_LOG)
         with open(os.path.join(self.directory, COMMANDS), "w", encoding="ascii") as file:
             file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))

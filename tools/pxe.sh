@@ -12,7 +12,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/tree.sh"
 
-usage="usage: ./bulkhead pxe CONFIG [MAC=CONFIG]… -o DIR [--server ADDRESS]"
+usage="./bulkhead pxe CONFIG [MAC=CONFIG]… -o DIR [--server ADDRESS]"
+wrong() { misuse "$usage" "$@"; }
 manifest=boot/bulkhead/MANIFEST
 platforms=(i386-pc x86_64-efi)
 
@@ -34,7 +35,7 @@ add_argument() {
     local mac=${1%%=*} pair='[0-9a-f][0-9a-f]'
     if [[ $1 != *=* || $mac == */* ]]; then
         [ -z "${configs[default]:-}" ] \
-            || die "two default configs, ${configs[default]} and $1: say MAC=CONFIG for one"
+            || wrong "two default configs, ${configs[default]} and $1: say MAC=CONFIG for one"
         add_machine default "$1"
         return
     fi
@@ -42,30 +43,31 @@ add_argument() {
     mac=${mac//:/-}
     # shellcheck disable=SC2053 # a pattern on purpose
     [[ $mac == $pair-$pair-$pair-$pair-$pair-$pair ]] \
-        || die "bad MAC '${1%%=*}' in '$1': six pairs of hex digits, such as 52:54:00:12:34:56"
-    [ -z "${configs[01-$mac]:-}" ] || die "MAC ${1%%=*} has two configs"
-    [ -n "${1#*=}" ] || die "a config is missing after '$1'"
+        || wrong "bad MAC '${1%%=*}' in '$1': six pairs of hex digits, such as 52:54:00:12:34:56"
+    [ -z "${configs[01-$mac]:-}" ] || wrong "MAC ${1%%=*} has two configs"
+    [ -n "${1#*=}" ] || wrong "a config is missing after '$1'"
     add_machine "01-$mac" "${1#*=}"
 }
 
 while [ $# -gt 0 ]; do
     case $1 in
-    -o) out=${2:-}; [ -n "$out" ] || die "-o needs a folder"; shift ;;
+    -h | --help) echo "usage: $usage"; exit ;;
+    -o) out=${2:-}; [ -n "$out" ] || wrong "-o needs a folder"; shift ;;
     --server)
         server=${2:-}
         [[ $server =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] \
-            || die "--server needs the IPv4 address of the TFTP server, not '$server'"
+            || wrong "--server needs the IPv4 address of the TFTP server, not '$server'"
         shift
         ;;
-    --option) options+=("${2:?--option needs a name}"); shift ;;
-    -*) die "pxe: unknown option $1; $usage" ;;
+    --option) options+=("${2:-}"); [ -n "${2:-}" ] || wrong "--option needs a name"; shift ;;
+    -*) wrong "unknown option $1" ;;
     *) add_argument "$1" ;;
     esac
     shift
 done
-[ ${#machines[@]} -gt 0 ] || die "$usage"
-[ -n "${configs[default]:-}" ] || die "no default config, for machines of any other MAC; $usage"
-[ -n "$out" ] || die "no folder for the tree; $usage"
+[ ${#machines[@]} -gt 0 ] || wrong "no config"
+[ -n "${configs[default]:-}" ] || wrong "no default config, for machines of any other MAC"
+[ -n "$out" ] || wrong "no folder for the tree"
 take_build_lock "$build" -s
 need_programs
 for platform in "${platforms[@]}"; do

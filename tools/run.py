@@ -7,7 +7,6 @@ left has halted for good, or the machine ended before REGEX was seen; 2 the kern
 not started; 3 the emulator failed; 64 wrong arguments; 124 the time was over.
 """
 
-import argparse
 import os
 import re
 import select
@@ -20,13 +19,16 @@ import tty
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ending  # noqa: E402  pylint: disable=wrong-import-position
+from arguments import (  # noqa: E402  pylint: disable=wrong-import-position
+    Parser, positive, seconds)
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ROOT, SETTLED, STATUS_EMULATOR, STATUS_PANIC, Machine, MachineError, default_emulator)
+    ROOT, SETTLED, STATUS_EMULATOR, STATUS_PANIC, Machine, MachineError, bochs_cannot,
+    default_emulator)
 
 STATUS_UNSEEN = 1
 STATUS_HALTED = 1
-STATUS_USAGE = 64
 STATUS_TIMEOUT = 124
+MAX_CORES = 64 # CPU_MAX of the kernel
 # The manager's, who then waits for the monitor; and for how long others' last words are.
 STUCK = b"\nbulkhead| no VM can go on: "
 LAST_WORDS = 1.0
@@ -41,24 +43,9 @@ def count(number, noun):
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-class Parser(argparse.ArgumentParser):
-    """One whose status for wrong arguments is none of the kernel's."""
-
-    def error(self, message):
-        self.print_usage(sys.stderr)
-        self.exit(STATUS_USAGE, f"{self.prog}: {message}\n")
-
-
-def positive(text):
-    number = int(text)
-    if number <= 0:
-        raise ValueError
-    return number
-
-
 def parse_arguments():
-    parser = Parser(prog="bulkhead run", description="Boots a config.")
-    parser.add_argument("config", nargs="?", default=os.path.join(ROOT, "config", "demo.conf"))
+    parser = Parser("run", "Boots a config.")
+    parser.add_argument("config", nargs="?", help="default: config/demo.conf")
     parser.add_argument("--on", choices=("bochs", "qemu"),
                         help="default: qemu where the host has nested VMX, else bochs")
     parser.add_argument("--cores", type=positive, default=2)
@@ -68,27 +55,36 @@ def parse_arguments():
                         help="emulated instructions per second in Bochs (default 50000000)")
     parser.add_argument("--batch", action="store_true", help="no input; serial output to stdout")
     parser.add_argument("--until", metavar="REGEX", help="with --batch: end when a line matches")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS",
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS",
                         help="with --batch: give up after so long")
     parser.add_argument("--kernel-args", metavar="WORDS", default="",
                         help="words for the kernel, such as 'assume=mds,taa'")
     parser.add_argument("--iso", metavar="FILE", help="boot this ISO instead of making one")
     options = parser.parse_args()
-    if not options.batch and (options.until or options.timeout):
+    options.on = options.on or default_emulator()
+    if not options.batch and (options.until is not None or options.timeout):
         parser.error("--until and --timeout need --batch")
-    if options.iso and options.kernel_args:
-        parser.error("--kernel-args are for an ISO that is made, not with --iso")
-    if options.until:
+    if options.iso is not None and (options.config is not None or options.kernel_args):
+        parser.error("a config and --kernel-args are for an ISO that is made, not with --iso")
+    if options.cores > MAX_CORES:
+        parser.error(f"--cores: more than {MAX_CORES} are not used")
+    wrong = bochs_cannot(options.cores, options.memory) if options.on == "bochs" else None
+    if wrong:
+        parser.error(wrong)
+    if "/" in options.kernel_args:
+        parser.error("--kernel-args: a word with a / cannot be a file's name, as each word is")
+    if options.until is not None:
         try:
             options.until = re.compile(options.until, re.MULTILINE)
         except re.error as error:
             parser.error(f"--until: {error}")
+    options.config = options.config or os.path.join(ROOT, "config", "demo.conf")
     return options
 
 
 def make_iso(options, directory):
     """The ISO to boot; None: it cannot be made, and that has been said."""
-    if options.iso:
+    if options.iso is not None:
         return options.iso
     iso = os.path.join(directory, "bulkhead.iso")
     made = ending.run([os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso,
@@ -192,7 +188,7 @@ def main():
         iso = make_iso(options, directory)
         if iso is None:
             return STATUS_EMULATOR
-        machine = Machine(iso, emulator=options.on or default_emulator(), model=options.model,
+        machine = Machine(iso, emulator=options.on, model=options.model,
                           cores=options.cores, memory=options.memory, ips=options.ips,
                           paced=not options.batch)
         try:

@@ -7,7 +7,6 @@ torture.NAME, fuzz.NAME, boot.FILE.TEST, and with --long mutants.NAME.
 The last line printed is `N passed, N failed`.
 """
 
-import argparse
 import os
 import re
 import subprocess
@@ -22,6 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ending  # noqa: E402  pylint: disable=wrong-import-position
 import locks  # noqa: E402  pylint: disable=wrong-import-position
+from arguments import Parser  # noqa: E402  pylint: disable=wrong-import-position
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
@@ -123,7 +123,7 @@ def boot_tests(suite, quick, long):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="bulkhead test")
+    parser = Parser("test", "Builds with both compilers, and runs tests.")
     parser.add_argument("--quick", action="store_true",
                         help="build with gcc, unit tests, two hello guests in Bochs")
     parser.add_argument("--long", action="store_true",

@@ -194,10 +194,17 @@ def test_dnsmasq(pxe, tmp_path, server):
 # What it refuses -------------------------------------------------------------------------------
 
 REFUSED = {
-    "nothing": ([], r"usage: ./bulkhead pxe CONFIG \[MAC=CONFIG\]… -o DIR"),
-    "no-folder": (["def.conf"], "no folder for the tree"),
     "no-config": (["none.conf", "-o", "out"], "no such config: none.conf"),
     "no-config-of-mac": (["def.conf", f"{MAC}=none.conf", "-o", "out"], "no such config: none"),
+    "no-image": (["bad.conf", "-o", "out"],
+                 r"bad.conf:2:9: image 'nowhere' not found(.|\n)*bad.conf has mistakes; nothing"),
+    "file": (["def.conf", "-o", "lab.conf"], "lab.conf is not a folder"),
+    "below-a-file": (["def.conf", "-o", "lab.conf/out"], "cannot make the folder lab.conf/out"),
+    "others": (["def.conf", "-o", "full"], "full has other things in it"),
+}
+MISUSED = {
+    "nothing": ([], r"usage: ./bulkhead pxe CONFIG \[MAC=CONFIG\]… -o DIR"),
+    "no-folder": (["def.conf"], "no folder for the tree"),
     "no-default": ([f"{MAC}=lab.conf", "-o", "out"], "no default config"),
     "two-defaults": (["def.conf", "lab.conf", "-o", "out"], "two default configs, def.conf and"),
     "empty-config": (["def.conf", f"{MAC}=", "-o", "out"], f"a config is missing after '{MAC}='"),
@@ -206,19 +213,14 @@ REFUSED = {
     "no-hex-mac": (["def.conf", "52:54:00:12:34:5g=lab.conf", "-o", "out"], "bad MAC '52:.*:5g'"),
     "mac-again": (["def.conf", f"{MAC}=lab.conf", f"{MAC.replace(':', '-')}=def.conf", "-o", "out"],
                   "MAC 52-54-00-12-34-56 has two configs"),
-    "no-image": (["bad.conf", "-o", "out"],
-                 r"bad.conf:2:9: image 'nowhere' not found(.|\n)*bad.conf has mistakes; nothing"),
-    "file": (["def.conf", "-o", "lab.conf"], "lab.conf is not a folder"),
-    "below-a-file": (["def.conf", "-o", "lab.conf/out"], "cannot make the folder lab.conf/out"),
-    "others": (["def.conf", "-o", "full"], "full has other things in it"),
     "bad-server": (["def.conf", "-o", "out", "--server", "host"], "IPv4 address"),
     "option": (["def.conf", "-o", "out", "--what"], "unknown option --what"),
 }
 
 
-@pytest.mark.parametrize("case", sorted(REFUSED))
+@pytest.mark.parametrize("case", sorted({**REFUSED, **MISUSED}))
 def test_refuses(pxe, tmp_path, case):
-    arguments, message = REFUSED[case]
+    arguments, message = {**REFUSED, **MISUSED}[case]
     config(tmp_path, "def")
     config(tmp_path, "lab")
     config(tmp_path, "bad", image="nowhere")
@@ -226,7 +228,7 @@ def test_refuses(pxe, tmp_path, case):
     (tmp_path / "full" / "file").write_text("mine")
     before = content(tmp_path)
     result = pxe(*arguments)
-    assert result.returncode == 1 and result.stdout == ""
+    assert result.returncode == (64 if case in MISUSED else 1) and result.stdout == ""
     assert re.search(message, result.stderr), result.stderr
     assert content(tmp_path) == before and not (tmp_path / "out").exists()
 

@@ -200,22 +200,6 @@ def test_status_until(stand_in):
         assert result.returncode == status, result.stderr
 
 
-@pytest.mark.parametrize("words", (("--cores", "0"), ("--memory", "-1"), ("--ips", "x"),
-                                   ("--until", "("), ("--nonsense",)))
-def test_wrong_arguments(stand_in, words):
-    call = stand_in("qemu", "sys.exit(1)")
-    call["args"] += ["--batch", *words]
-    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
-    assert result.returncode == 64 and "usage: " in result.stderr, result.stderr
-
-
-def test_iso_into_a_folder(bulkhead, config_dir, tmp_path):
-    result = subprocess.run([bulkhead, "iso", os.path.join(config_dir, "two-hello.conf"), "-o",
-                             str(tmp_path)], check=False, capture_output=True, text=True)
-    assert result.returncode == 1 and "is a folder" in result.stderr, result.stderr
-    assert not list(tmp_path.iterdir())
-
-
 def test_reader_goes(stand_in):
     call = stand_in("bochs", TALKS)
     call["args"].append("--batch")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the commands take: wrong arguments give status 64 everywhere, with the command's usage, and
+nothing is done. No emulator runs here."""
+
+import os
+import subprocess
+
+import pytest
+
+HELLO = "[vm one]\nimage = hello\nmemory = 8M\n"
+MAC = "52:54:00:12:34:56"
+WRONG = {
+    "run": (
+        ["--nonsense"], ["--on", "vmware"], ["--cores", "0"], ["--cores", "16", "--on", "bochs"],
+        ["--cores", "65", "--on", "qemu"], ["--memory", "-1"], ["--memory", "1e3"],
+        ["--memory", "31", "--on", "bochs"], ["--memory", "2049", "--on", "bochs"],
+        ["--ips", "x"], ["--batch", "--until", "("], ["--until", "x"], ["--until", ""],
+        ["--timeout", "1"], ["--batch", "--timeout", "0"], ["--batch", "--timeout=-1"],
+        ["--batch", "--timeout", "nan"], ["--batch", "--timeout", "inf"],
+        ["--batch", "--timeout", "soon"], ["--kernel-args", "a/b"], ["one.conf", "two.conf"],
+        ["some.conf", "--iso", "some.iso"]),
+    "iso": (
+        [], ["--nonsense"], ["some.conf", "some.conf"], ["some.conf", "-o"],
+        ["some.conf", "-o", ""], ["some.conf", "--kernel-args"],
+        ["some.conf", "--kernel-args", "a/b"]),
+    "pxe": (
+        [], ["--nonsense"], ["some.conf"], ["-o", "out"], ["some.conf", "-o"],
+        ["some.conf", "some.conf", "-o", "out"], ["some.conf", f"{MAC}=", "-o", "out"],
+        [f"{MAC}=some.conf", "-o", "out"], ["some.conf", "52:54=some.conf", "-o", "out"],
+        ["some.conf", "-o", "out", "--server", "host"], ["some.conf", "-o", "out", "--option"]),
+    "check": (
+        [], ["--nonsense"], ["some.conf", "some.conf"], ["--cores", "0", "some.conf"],
+        ["--cores", "65", "some.conf"], ["--cores", "+1", "some.conf"], ["some.conf", "--cores"],
+        ["--memory", "0", "some.conf"], ["--memory", "-1", "some.conf"],
+        ["--memory", "4294967296", "some.conf"]),
+    "test": (["--nonsense"],),
+    "bench": (["--nonsense"], ["more"], ["--linux", "--kernel-args", "trace"]),
+    "lines": (["--nonsense"], ["more"]),
+    "build": (["nonsense"], ["clang", "more"]),
+    "setup": (["more"],),
+    "clean": (["more"],),
+    "help": (["more"],),
+    "nonsense": ([],),
+}
+
+
+@pytest.fixture
+def bulkhead(config_dir, tmp_path):
+    """bulkhead(word…) -> the finished command, called where some.conf is."""
+    (tmp_path / "some.conf").write_text(HELLO)
+    (tmp_path / "some.iso").write_bytes(b"")
+
+    def call(*words):
+        command = os.path.join(os.path.dirname(config_dir), "bulkhead")
+        return subprocess.run([command, *words], check=False, cwd=tmp_path, text=True,
+                              capture_output=True, timeout=240)
+    return call
+
+
+@pytest.mark.parametrize("command, words", [
+    pytest.param(command, words, id=" ".join([command, *words]).replace("/", ":"))
+    for command, several in WRONG.items() for words in several])
+def test_wrong(bulkhead, tmp_path, command, words):
+    before = sorted(tmp_path.iterdir())
+    result = bulkhead(command, *words)
+    assert result.returncode == 64, result.stderr
+    assert result.stdout == "", result.stdout
+    shown = "COMMAND" if command == "nonsense" else command
+    assert f"usage: ./bulkhead {shown}" in result.stderr, result.stderr
+    assert "bulkhead-check" not in result.stderr and "Traceback" not in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ("run", "iso", "pxe", "check", "test", "bench", "lines"))
+def test_help(bulkhead, command):
+    result = bulkhead(command, "--help")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: ./bulkhead {command}"), result.stdout
+
+
+def test_largest(bulkhead):
+    """What is just not too much."""
+    result = bulkhead("check", "--cores", "64", "--memory", "4294967295", "some.conf")
+    assert result.returncode == 0, result.stderr
