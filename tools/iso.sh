@@ -30,8 +30,12 @@ for word in ${options[@]+"${options[@]}"}; do
 done
 [ -f "$config" ] || die "no such config: $config"
 [ -n "$out" ] || out=$(basename -- "$config" .conf).iso
-take_build_lock "$build" -s
 [ ! -d "$out" ] || die "$out is a folder: -o needs a file name"
+[[ $out != */ ]] || die "$out is a folder's name: -o needs a file name"
+# It is made elsewhere and renamed: a device would be replaced, not written.
+[ ! -e "$out" ] || [ -f "$out" ] || die "$out is not a file"
+need_folder_of "$out"
+take_build_lock "$build" -s
 need_programs
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bulkhead-iso.XXXXXX")
@@ -55,7 +59,6 @@ modules="$grub_modules iso9660 search search_fs_file search_fs_uuid part_msdos p
 # there.
 modules+=" part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun"
 modules+=" part_sunpc"
-mkdir -p -- "$(dirname -- "$out")"
 if ! grub-mkrescue -o "$work/out.iso" "${grub_options[@]}" --install-modules="$modules" "$tree" \
     >"$work/log" 2>&1; then
     cat "$work/log" >&2

@@ -85,7 +85,8 @@ open_tree() {
         [ -f "$out/$manifest" ] || [ -z "$(ls -A -I '.bulkhead-new.*' "$out")" ] \
             || die "$out has other things in it: give a new or an empty folder, or an earlier tree"
     else
-        mkdir -p "$out" || die "cannot make the folder $out"
+        need_folder_of "$out"
+        mkdir -- "$out" || die "cannot make the folder $out"
         chmod a+rx "$out"
     fi
     [ -w "$out" ] || die "cannot write to the folder $out"

@@ -11,6 +11,15 @@ grub_modules+=" all_video cpuid"
 # And no fonts, languages or themes.
 grub_options=(--fonts= --locales= --themes=)
 
+# need_folder_of PATH: dies unless the folder is there that PATH is to be made in. It is not made: a
+# mistyped name would leave it behind.
+need_folder_of() {
+    local folder
+    folder=$(dirname -- "$1")
+    [ -d "$folder" ] || die "cannot make $1: there is no folder $folder"
+    [ -w "$folder" ] || die "cannot make $1: cannot write to the folder $folder"
+}
+
 # Dies unless ./bulkhead build has made the programs.
 need_programs() {
     local program

@@ -199,7 +199,8 @@ REFUSED = {
     "no-image": (["bad.conf", "-o", "out"],
                  r"bad.conf:2:9: image 'nowhere' not found(.|\n)*bad.conf has mistakes; nothing"),
     "file": (["def.conf", "-o", "lab.conf"], "lab.conf is not a folder"),
-    "below-a-file": (["def.conf", "-o", "lab.conf/out"], "cannot make the folder lab.conf/out"),
+    "below-a-file": (["def.conf", "-o", "lab.conf/out"],
+                     "cannot make lab.conf/out: there is no folder lab.conf"),
     "others": (["def.conf", "-o", "full"], "full has other things in it"),
 }
 MISUSED = {

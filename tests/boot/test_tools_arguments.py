@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the commands take: wrong arguments give status 64 everywhere, with the command's usage, and
-nothing is done. No emulator runs here."""
+nothing is done; nor is anything made where nobody asked for it. No emulator runs here."""
 
 import os
 import subprocess
@@ -82,3 +82,21 @@ def test_largest(bulkhead):
     """What is just not too much."""
     result = bulkhead("check", "--cores", "64", "--memory", "4294967295", "some.conf")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("words, says", (
+    (["iso", "some.conf", "-o", "no/where.iso"], "no/where.iso: there is no folder no"),
+    (["iso", "some.conf", "-o", "new/"], "new/ is a folder's name"),
+    (["iso", "some.conf", "-o", "some.iso/x"], "some.iso/x: there is no folder some.iso"),
+    (["iso", "some.conf", "-o", "."], ". is a folder"),
+    (["iso", "some.conf", "-o", "pipe"], "pipe is not a file"),
+    (["pxe", "some.conf", "-o", "no/where"], "no/where: there is no folder no"),
+    (["pxe", "some.conf", "-o", "some.iso/x"], "some.iso/x: there is no folder some.iso"),
+), ids=lambda value: value if isinstance(value, str) else " ".join(value).replace("/", ":"))
+def test_nowhere(bulkhead, tmp_path, words, says):
+    """No folder is made on the way, and what is no file is not replaced."""
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    result = bulkhead(*words)
+    assert result.returncode == 1 and says in result.stderr, result.stderr
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "pipe").is_fifo()
