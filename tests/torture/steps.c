@@ -58,8 +58,9 @@ static void do_call(uint32_t core, void *argument)
         number |= SYSCALL_RUN_ON;
     int64_t result = fake_call(core, number, c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5]);
     figures->good[c->number] += result >= 0;
-    if (c->number == SYS_process_create && result > 0)
-        fake_grant(object_to(fake_object(p, result), process));
+    struct object *made = c->number == SYS_process_create ? fake_object(p, result) : NULL;
+    if (made && made->type == OBJ_PROCESS) // or another thread has destroyed it already
+        fake_grant(object_to(made, process));
 }
 
 static void do_fault(uint32_t core, void *unused)
