@@ -26,7 +26,6 @@ missing() {
 }
 
 apt_install() {
-    exec {lock}>&- # no daemon that a package starts shall keep it
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }

@@ -262,6 +262,22 @@ def test_no_home(bulkhead):
     assert result.returncode == 0 and "usage: ./bulkhead" in result.stdout, result.stderr
 
 
+def test_packages_are_installed(bulkhead, tmp_path):
+    """setup installs what is missing, and no daemon of a package keeps the lock of the cache."""
+    done, held = tmp_path / "done", tmp_path / "held"
+    folder = tmp_path / "bin"
+    program(folder, "dpkg-query",
+            f"#!/bin/sh\n[ -e '{done}' ] && exec /usr/bin/dpkg-query \"$@\"\n")
+    program(folder, "sudo", "#!/bin/sh\nexec \"$@\"\n")
+    environment = program(folder, "apt-get", "#!/bin/sh\n[ $1 = install ] || exit 0\n"
+                          f"ls -l /proc/self/fd >'{held}'\necho \"$@\" >'{done}'\n")
+    result = subprocess.run([bulkhead, "setup"], check=False, env=environment, timeout=60,
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert " grub-pc-bin " in done.read_text(), result.stderr
+    assert held.read_text() and "/lock" not in held.read_text(), held.read_text()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="takes root to be somebody else")
 def test_sudo(config_dir, tmp_path):
     """sudo ./bulkhead leaves nothing of root's in a checkout of somebody else's."""
