@@ -49,6 +49,9 @@ set(lwip_sources
     core/ipv6/dhcp6.c core/ipv6/ethip6.c core/ipv6/icmp6.c core/ipv6/inet6.c core/ipv6/ip6.c
     core/ipv6/ip6_addr.c core/ipv6/ip6_frag.c core/ipv6/mld6.c core/ipv6/nd6.c
     netif/ethernet.c)
+if(EXISTS ${lwip_dir}/src/core/ipv4/acd.c)
+    list(APPEND lwip_sources core/ipv4/acd.c) # from 2.2 on; before, it was a part of dhcp.c
+endif()
 list(TRANSFORM lwip_sources PREPEND ${lwip_dir}/src/)
 add_library(lwip-guest STATIC ${lwip_sources})
 target_include_directories(lwip-guest SYSTEM PUBLIC

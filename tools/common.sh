@@ -7,9 +7,7 @@ cache=${BULKHEAD_CACHE:-${XDG_CACHE_HOME:-${HOME:-~}/.cache}/bulkhead}
 [[ $cache == /* ]] || cache=$PWD/$cache
 export BULKHEAD_CACHE=$cache # others look from elsewhere
 
-# Versions that the project is built against; a change here rebuilds what depends on it.
-zydis_version=4.0.0
-lwip_version=2.1.3
+. "$root/tools/debian.sh"
 
 say() { printf '[bulkhead] %s\n' "$*" >&2; }
 die() { printf '[bulkhead] error: %s\n' "$*" >&2; exit 1; }
