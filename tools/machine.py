@@ -17,6 +17,8 @@ import subprocess
 import tempfile
 import time
 
+import bochs
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RUN_DIR = os.path.join(ROOT, "build", "run")
 
@@ -25,23 +27,21 @@ BOCHS_MODELS = {
     "haswell": "corei7_haswell_4770",
     "ivy_bridge": "corei7_ivy_bridge_3770k",
 }
-# Bochs 2.7 handles 2 to 15 CPUs, and slows to a crawl with more memory.
+# Bochs handles 1 to 15 CPUs, and slows to a crawl with more memory.
 BOCHS_MAX_CORES = 15
 BOCHS_MIN_MEMORY = 32
 BOCHS_MAX_MEMORY = 2048
 BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
 # Names in the machine's directory.
-DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET = (
-    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet")
+DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET, ROMS = (
+    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet", "roms")
 
 UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
-# Network boot: what the boot server names to each firmware, and the card's ROM for Bochs' BIOS,
-# which has no network code of its own.
+# Network boot: what the boot server names to each firmware.
 BOOT_FILE_BIOS = "boot/grub/i386-pc/core.0"
 BOOT_FILE_UEFI = "boot/grub/x86_64-efi/core.efi"
-NETWORK_ROM = "/usr/lib/ipxe/qemu/pxe-e1000.rom"
 MAC = "52:54:00:12:34:56"
 
 # How the machine ended. The kernel gives its own statuses with SAID added, which no emulator that
@@ -187,7 +187,8 @@ class Machine:
         else:
             raise MachineError(f"unknown emulator '{self.emulator}': bochs or qemu")
         if shutil.which(command[0]) is None:
-            raise MachineError(f"{command[0]} is not installed: run ./bulkhead setup")
+            raise MachineError(bochs.not_there() if self.emulator == "bochs" else
+                               f"{command[0]} is not installed: run ./bulkhead setup")
         self.debugger_output = os.path.join(self.directory, "output")
         with open(self.debugger_output, "wb") as output:
             self._process = subprocess.Popen(  # pylint: disable=consider-using-with
@@ -201,7 +202,8 @@ class Machine:
         elsewhere need be quoted for a settings file or an option."""
         os.makedirs(RUN_DIR, exist_ok=True)
         self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
-        for target, name in ((self.iso, DISC), (self.tree, TREE)):
+        roms = bochs.roms() if self.emulator == "bochs" else None
+        for target, name in ((self.iso, DISC), (self.tree, TREE), (roms, ROMS)):
             if target:
                 os.symlink(target, os.path.join(self.directory, name))
 
@@ -430,7 +432,7 @@ class Machine:
             file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))
         with open(os.path.join(self.directory, SETTINGS), "w", encoding="ascii") as file:
             file.write(self._bochs_settings(port) + self._bochs_boot())
-        return ["bochs", "-q", "-f", SETTINGS, "-rc", COMMANDS]
+        return [bochs.program(), "-q", *bochs.loop_arguments(), "-f", SETTINGS, "-rc", COMMANDS]
 
     def _bochs_settings(self, port):
         model = BOCHS_MODELS.get(self.model, self.model)
@@ -439,8 +441,8 @@ display_library: rfb, options="timeout=0, hideIPS"
 cpu: model={model}, count={self.cores}, ips={self.ips}, quantum=16, reset_on_triple_fault=0, \
 ignore_bad_msrs={1 if self.lenient else 0}
 memory: guest={self.memory}, host={self.memory}
-romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
-vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+romimage: file={ROMS}/BIOS-bochs-latest, options=fastboot
+vgaromimage: file={ROMS}/VGABIOS-lgpl-latest
 vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx{', slot1=e1000' if self.tree else ''}
 clock: sync={'slowdown' if self.paced else 'none'}, time0={BOCHS_DATE}, rtc_sync=0
@@ -467,7 +469,7 @@ boot: cdrom
         with open(os.path.join(self.directory, VNET), "w", encoding="ascii") as file:
             file.write(f"# vnet config\nbootfile = {BOOT_FILE_BIOS}\n")
         return f"""e1000: enabled=1, mac={self.mac}, ethmod=vnet, ethdev={TREE}, \
-script={VNET}, bootrom={NETWORK_ROM}
+script={VNET}, bootrom={bochs.network_rom()}
 boot: network
 """
 

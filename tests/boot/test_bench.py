@@ -35,3 +35,12 @@ def test_boot_parts(figures):
     parts = figures["boot.hello"]
     assert 0 < parts["calibration"] and 0 < parts["zeroing"]
     assert parts["calibration"] + parts["zeroing"] < parts["median"]
+
+
+def test_traced(tmp_path):
+    """The emulator's debugger writes a trace in which the operations of a round are found."""
+    run = bench.Run("bench.conf", "bench", only="out.vmm", name="out.vmm")
+    ticks, operations = bench.trace_run(run, str(tmp_path))["out.vmm"]
+    assert 0 < ticks <= bench.BARS["out.vmm"]
+    assert operations["VMENTRY"] == operations["SYSENTER"] == operations["SYSEXIT"] == 1, operations
+    assert operations["VMREAD"] > 0 and operations["SWAPGS"] == 2, operations

@@ -69,7 +69,7 @@ def test_runs_guests(boot, tree, mac, name):
 
 @pytest.mark.long
 def test_runs_guests_on_a_large_machine(boot, tree):
-    # With a network card, Bochs 2.7 has not enough timers for 15 cores.
+    # With a network card, Bochs has not enough timers for 15 cores.
     machine = boot(None, tree=tree, mac=MAC, cores=14, memory=2048, ips=IPS)
     machine.expect(r"^boot: 14 cores, 20\d\d MB free", 1500)
     machine.expect(r"^lab\| hello: up 1\.\d+ s, malloc ok", 600)

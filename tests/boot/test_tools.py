@@ -17,6 +17,9 @@ from machine import Machine
 STAND_IN = """#!/usr/bin/python3
 import os, re, signal, socket, sys, time
 told = " ".join(sys.argv)
+if told.endswith("--help"):
+    print({options!r})
+    sys.exit()
 if os.path.exists("bochsrc"):
     with open("bochsrc", encoding="ascii") as file:
         told = file.read()
@@ -76,9 +79,10 @@ def stand_in(bulkhead, tmp_path):
     iso = tmp_path / "some.iso"
     iso.write_bytes(b"")
 
-    def make(emulator, ends, says=b""):
+    def make(emulator, ends, says=b"", options=""):
         name = {"bochs": "bochs", "qemu": "qemu-system-x86_64"}[emulator]
-        environment = program(tmp_path / "bin", name, STAND_IN.format(says=says, ends=ends))
+        environment = program(tmp_path / "bin", name,
+                              STAND_IN.format(says=says, ends=ends, options=options))
         return {"args": [bulkhead, "run", "--on", emulator, "--iso", str(iso)],
                 "env": environment, "text": True, "errors": "replace"}
     return make
@@ -189,6 +193,35 @@ def test_a_guest_gives_up_early(stand_in):
     call["args"] += ["--batch", "--timeout", "3"]
     result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
     assert result.returncode == 124, result.stderr
+
+
+@pytest.mark.parametrize("options, given", (
+    ("  -dbglog filename specify", 0), ("  -debugger        start Bochs internal debugger", 1)))
+def test_bochs_debugger(stand_in, options, given):
+    """Where Bochs has another loop beside its debugger's, it is told to take the debugger's."""
+    ends = f"assert sys.argv.count('-debugger') == {given}, sys.argv\n" + BOCHS_EXIT.format(0x10)
+    call = stand_in("bochs", ends, options=options)
+    call["args"].append("--batch")
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_another_bochs(stand_in, tmp_path):
+    """BULKHEAD_BOCHS names it, and its BIOSes are taken from beside it."""
+    ends = ("assert open('roms/BIOS-bochs-latest').read() == 'its own'\n"
+            + BOCHS_EXIT.format(0x11))
+    call = stand_in("bochs", ends)
+    call["args"].append("--batch")
+    other, roms = tmp_path / "other one", tmp_path / "other one" / "share" / "bochs"
+    roms.mkdir(parents=True)
+    (roms / "BIOS-bochs-latest").write_text("its own")
+    (tmp_path / "bin").rename(other / "bin")
+    call["env"]["BULKHEAD_BOCHS"] = os.path.relpath(other / "bin" / "bochs")
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 1, result.stderr
+    call["env"]["BULKHEAD_BOCHS"] = str(tmp_path / "nowhere")
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == 3 and "BULKHEAD_BOCHS names " in result.stderr, result.stderr
 
 
 def test_status_until(stand_in):

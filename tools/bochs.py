@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What differs between one Bochs and another: Debian 12 has 2.7, Debian 13 has 3.0, and
+BULKHEAD_BOCHS names any other."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+
+VARIABLE = "BULKHEAD_BOCHS"
+# Where Debian's ipxe-qemu has the ROM of an e1000 card, for Bochs' BIOS has no network code of its
+# own: in 12 and since 13.
+NETWORK_ROMS = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "/usr/share/qemu/pxe-e1000.rom")
+
+
+def program():
+    """The Bochs to run."""
+    name = os.environ.get(VARIABLE) or "bochs"
+    return os.path.abspath(name) if os.sep in name else name
+
+
+def not_there():
+    """What to say if that is not there."""
+    if os.environ.get(VARIABLE):
+        return f"{VARIABLE} names '{program()}', and there is no such program"
+    return "bochs is not installed: run ./bulkhead setup"
+
+
+@functools.lru_cache
+def _help(name):
+    if shutil.which(name) is None:
+        return ""
+    return subprocess.run([name, "--help"], check=False, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace").stdout
+
+
+def loop_arguments():
+    """The arguments that make Bochs run in its debugger's loop: five instructions of each CPU in
+    turn, and five ticks. 2.7 knows no other. 3.0 does without if it is not asked to debug, and
+    then runs each CPU up to its next branch while the clock advances by the mean of them all, so
+    that a CPU in a short loop gets a sixth of what its neighbour gets."""
+    return ["-debugger"] if re.search(r"^ +-debugger ", _help(program()), re.MULTILINE) else []
+
+
+def roms():
+    """The folder of its BIOSes: of the same installation, or else Debian's."""
+    found = os.path.realpath(shutil.which(program()) or program())
+    own = os.path.join(os.path.dirname(os.path.dirname(found)), "share", "bochs")
+    return own if os.path.isdir(own) else "/usr/share/bochs"
+
+
+def network_rom():
+    """The ROM of the network card; the first place, if it is at none."""
+    return next((rom for rom in NETWORK_ROMS if os.path.exists(rom)), NETWORK_ROMS[0])
