@@ -22,6 +22,8 @@ enum vm_exit_kind {
     VM_EXIT_HALTED,     // HLT with interrupts off: only an NMI ends that. vcpu_run() waits for one
     VM_EXIT_RDMSR,      // an MSR that the kernel does not hold; it and its value are in gpr
     VM_EXIT_WRMSR,
+    VM_EXIT_DECODE,     // how long is the instruction at exit.rip, and which register does it name?
+                        // The CPU has not said: answer with VM_ENTRY_DECODED
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 
@@ -32,6 +34,11 @@ enum vm_exit_kind {
 #define VM_MMIO_GVA     0x80u  // exit.mmio.gva is valid; else it was no instruction's access
 #define VM_MMIO_OPERAND 0x100u // with GVA: it is the instruction's own; else the guest's page
                                // tables themselves lie there
+// With GVA: but exit.mmio.gva does not hold it, for the CPU has not said. It is where the
+// instruction's operand lies, or the instruction itself. Such a CPU may also call a read what is a
+// read and a write: the instruction says what is to be done. Far above the others, for between
+// them stand bits of the CPU's own that the kernel passes on as they are.
+#define VM_MMIO_FIND    0x80000000u
 
 // Of VM_EXIT_PIO. OUT's value is in RAX.
 #define VM_PIO_SIZE(word) (((word) & 7) + 1) // 1, 2 or 4 bytes
@@ -42,11 +49,12 @@ enum vm_exit_kind {
 
 // A string's.
 struct vm_exit_pio {
-    uint8_t addr_size; // 2, 4 or 8 bytes of RCX, RSI, RDI are used
+    uint8_t addr_size; // 2, 4 or 8 bytes of RCX, RSI, RDI are used; 0: the CPU has not said
     uint8_t segment;   // of the memory operand, as encoded: ES CS SS DS FS GS. The CPU has not
                        // looked at its type and limit yet
     uint64_t gva;      // linear address of the first element
 };
+#define VM_PIO_SEGMENT_UNKNOWN 0xFFu // the CPU has not said; gva is not valid then
 
 struct vm_exit_mmio {
     uint64_t gpa;
@@ -63,7 +71,7 @@ enum vm_killed {
     VM_KILLED_ENTRY = 1, VM_KILLED_UNKNOWN, VM_KILLED_MACHINE_CHECK, VM_KILLED_MEMORY
 };
 
-// Facts for decoding the instruction; filled for PIO (string) and MMIO.
+// Facts for decoding the instruction; filled for PIO (string), MMIO and DECODE.
 struct vm_exit_cpu {
     uint64_t cr0, cr3, cr4, efer; // as the CPU has them
     uint64_t cs_base;
@@ -95,6 +103,7 @@ struct vm_exit {
 #define VM_ENTRY_FAULT  8u  // raise this exception (see fault); RIP stays
 #define VM_ENTRY_RFLAGS 16u // set RFLAGS' status flags to `rflags` (an emulated CMP, AND, ...)
 #define VM_ENTRY_RSP    32u // set RSP to `rsp` (an emulated PUSH, POP)
+#define VM_ENTRY_DECODED 64u // `decoded` answers VM_EXIT_DECODE; the kernel does the instruction
 
 struct vm_entry {
     uint32_t flags;
@@ -114,6 +123,12 @@ struct vm_entry {
         uint64_t address; // CR2 for a page fault
     } fault;
     uint64_t rflags, rsp;
+    struct {
+        uint8_t length; // 1 to 15 bytes
+        uint8_t reg;    // enum vcpu_gpr: the general register that the instruction names, first of
+                        // all a MOV's from or to a control register; 0 where there is none
+        uint8_t reserved[6];
+    } decoded;
 };
 
 struct vm_segment {
