@@ -187,6 +187,8 @@ static __attribute__((noinline)) int exit_other(struct vmm *vmm, int64_t kind)
     case VM_EXIT_RDMSR:
     case VM_EXIT_WRMSR:
         return exit_msr(vmm, kind == VM_EXIT_WRMSR);
+    case VM_EXIT_DECODE:
+        return exit_decode(vmm);
     case VM_EXIT_KILLED:
         return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,

@@ -23,8 +23,12 @@ static int kill_instruction(struct vmm *vmm)
 {
     const struct insn_code *code = &vmm->insns.code;
     char text[3 * INSN_BYTES + 1] = "";
+    const struct insn *insn;
+    struct guest_fault fault;
     unsigned used = 0;
 
+    // The cache may have known it without reading its bytes.
+    insn_fetch(&vmm->insns, &vmm->ram, &vmm->page->exit, &insn, &fault);
     for (unsigned i = 0; i < code->count && i < INSN_BYTES; i++) {
         static const char digit[] = "0123456789abcdef";
         uint64_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
@@ -44,6 +48,8 @@ static COLD int exit_mmio_indirect(struct vmm *vmm, uint64_t word)
     struct guest_fault fault = { .vector = VECTOR_UD };
 
     if ((word & (VM_MMIO_GVA | VM_MMIO_OPERAND)) == VM_MMIO_GVA) {
+        if (word & VM_MMIO_FIND)
+            return exit_find_hole(vmm);
         // Page tables where nothing is: all ones, so present, with reserved bits set.
         fault = (struct guest_fault){ VECTOR_PF, true, PF_P | PF_RSVD, exit->mmio.gva };
         if (word & VM_MMIO_EXEC)
@@ -58,28 +64,23 @@ static COLD int exit_mmio_indirect(struct vmm *vmm, uint64_t word)
                      exit->mmio.gpa);
 }
 
-static COLD int exit_mmio_two_operands(struct vmm *vmm, const struct insn *insn, uint64_t word)
+static COLD int exit_mmio_not_simple(struct vmm *vmm, const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
     struct bus *bus = &vmm->machine.bus;
     struct guest_fault fault = { 0 };
     enum insn_run run;
-    uint64_t access = word & (VM_MMIO_READ | VM_MMIO_WRITE | VM_MMIO_EXEC);
 
     if (insn->op == INSN_FLUSH)
         return exit_skip(vmm, insn->length);
-    if (PAGE_OF(page->exit.mmio.gpa) == LAPIC_BASE)
+    if (insn->op == INSN_OTHER || PAGE_OF(page->exit.mmio.gpa) == LAPIC_BASE)
         return kill_instruction(vmm); // no kernel uses string or stack instructions there
     if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
         return exit_kill(vmm, "its segments could not be read");
-    if (insn->op == INSN_PUSH || insn->op == INSN_POP) {
-        // The other direction would be a stack in a device.
-        if (access != (insn->op == INSN_PUSH ? VM_MMIO_READ : VM_MMIO_WRITE))
-            return kill_instruction(vmm);
+    if (insn->op == INSN_PUSH || insn->op == INSN_POP)
         run = insn_run_stack(insn, &vmm->ram, bus, page, &fault);
-    } else {
+    else
         run = insn_run_string(insn, &vmm->ram, bus, page, &fault);
-    }
     switch (run) {
     case INSN_RUN_DONE:
         return exit_skip(vmm, insn->length);
@@ -206,16 +207,21 @@ static int exit_mmio_access(struct vmm *vmm, const struct insn *insn)
     return exit_skip(vmm, insn->length);
 }
 
-// An access at the start of a page may have begun in the page before, which is RAM.
-static COLD int exit_mmio_page_start(struct vmm *vmm, const struct insn *insn)
+// An access at the start of a page may have begun in the page before, which is RAM. One at the end
+// has, if it goes on into the next page, to be found where the CPU has not said its address.
+static COLD int exit_mmio_page_edge(struct vmm *vmm, const struct insn *insn, uint64_t word)
 {
     struct vcpu_page *page = vmm->page;
+    bool at_start = (page->exit.mmio.gpa & (PAGE_SIZE - 1)) == 0;
+    uint64_t start = page->exit.mmio.gva;
 
-    if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
-        return exit_kill(vmm, "its segments could not be read");
-    uint64_t start = insn_start(insn, page);
-    return start == page->exit.mmio.gva ? exit_mmio_access(vmm, insn)
-                                        : exit_mmio_crossing(vmm, insn, start);
+    if (at_start || (word & VM_MMIO_FIND) != 0) {
+        if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
+            return exit_kill(vmm, "its segments could not be read");
+        start = word & VM_MMIO_FIND ? insn_address(insn, page) : insn_start(insn, page);
+    }
+    return (start & (PAGE_SIZE - 1)) == 0 ? exit_mmio_access(vmm, insn)
+                                          : exit_mmio_crossing(vmm, insn, start);
 }
 
 static inline __attribute__((always_inline)) int exit_mmio_insn(struct vmm *vmm, uint64_t word,
@@ -225,14 +231,14 @@ static inline __attribute__((always_inline)) int exit_mmio_insn(struct vmm *vmm,
     uint64_t gpa = page->exit.mmio.gpa, offset = gpa & (PAGE_SIZE - 1);
 
     if (!insn_is_simple(insn))
-        return exit_mmio_two_operands(vmm, insn, word);
+        return exit_mmio_not_simple(vmm, insn);
     if (PAGE_OF(gpa) == LAPIC_BASE)
         return exit_lapic(vmm, insn);
     if (offset == 0) {
         if (!insn_starts_page(insn, page) && insn->size > 1)
-            return exit_mmio_page_start(vmm, insn);
+            return exit_mmio_page_edge(vmm, insn, word);
     } else if (offset > PAGE_SIZE - insn->size) {
-        return exit_mmio_crossing(vmm, insn, page->exit.mmio.gva);
+        return exit_mmio_page_edge(vmm, insn, word);
     }
     return exit_mmio_access(vmm, insn);
 }

@@ -72,22 +72,46 @@ static enum gmem_result string_out(struct vmm *vmm, uint64_t word, struct guest_
                                                                                    : GMEM_BLOCKED;
 }
 
+// Completes the exit's record where the CPU has said less. False: *fault.
+static bool string_find(struct vmm *vmm, bool in, struct guest_fault *fault)
+{
+    struct vm_exit_pio *pio = &vmm->page->exit.pio;
+    const struct insn *insn;
+
+    if (in && pio->addr_size != 0) {
+        pio->segment = SEGMENT_ES; // no prefix changes it
+        return true;
+    }
+    if (!exit_insn(vmm, &insn, fault))
+        return false;
+    pio->addr_size = insn->addr_size;
+    pio->segment = in ? SEGMENT_ES : insn->segment;
+    return true;
+}
+
 int exit_pio_string(struct vmm *vmm, uint64_t word)
 {
     struct vcpu_page *page = vmm->page;
     struct vm_exit_pio *pio = &page->exit.pio;
     bool in = word & VM_PIO_IN, rep = word & VM_PIO_REP;
+    bool find = pio->segment == VM_PIO_SEGMENT_UNKNOWN || pio->addr_size == 0;
+    struct guest_fault fault = { 0 };
+
+    if (find && !string_find(vmm, in, &fault))
+        return exit_fault(vmm, &fault);
     unsigned size = VM_PIO_SIZE(word), index = in ? GPR_RDI : GPR_RSI;
     int64_t step = page->exit.rflags & RFLAGS_DF ? -(int64_t)size : size;
     uint64_t offset = string_reg(page, index, pio->addr_size);
     uint64_t count = rep ? string_reg(page, GPR_RCX, pio->addr_size) : 1;
     uint64_t chunk = string_chunk(offset, pio->addr_size, step, count), done;
     enum gmem_result result = GMEM_OK;
-    struct guest_fault fault = { 0 };
     const struct vm_segment *segment = string_segment(page);
 
-    if (segment != NULL && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
+    if ((segment != NULL || (find && pio->segment >= SEGMENT_FS)) &&
+        kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
         return exit_kill(vmm, "its segments could not be read");
+    if (find)
+        pio->gva = linear_address(&page->exit, insn_segment_base(page, pio->segment), offset);
     for (done = 0; done < chunk; done++) {
         uint64_t at = offset + done * (uint64_t)step; // a chunk does not wrap
         if (segment != NULL && !segment_allows(segment, in, at, size)) {

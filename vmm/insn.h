@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Instructions that touch memory which is not RAM: what they are, and what they do.
+// Instructions that touch memory which is not RAM: what they are, and what they do. Of all others,
+// what the CPU may have left out of an exit.
 //
 // A decoded instruction is a small struct without pointers, kept in a cache with a line for each
 // low part of RIP. The bytes at RIP and the code size are compared in full: a guest that rewrites
@@ -29,6 +30,7 @@ enum insn_op {
     INSN_PUSH, INSN_POP,
     INSN_MOVS, INSN_STOS, INSN_LODS,
     INSN_FLUSH, // of a cache line: nothing is cached of a device
+    INSN_OTHER, // does not work on device memory here; see insn_decode() for what is filled in
 };
 
 enum insn_flag {
@@ -78,7 +80,7 @@ struct insn_cache {
 enum insn_status {
     INSN_OK,
     INSN_FAULT,       // *fault: the bytes cannot be fetched
-    INSN_UNSUPPORTED, // not an instruction, or not one that works on device memory here
+    INSN_INVALID,     // not an instruction
 };
 
 void insn_cache_init(struct insn_cache *cache);
@@ -110,7 +112,10 @@ enum insn_status insn_fetch(struct insn_cache *cache, const struct guest_ram *ra
                             const struct vm_exit *exit, const struct insn **insn,
                             struct guest_fault *fault);
 
-// Bytes to struct insn. code_size: 2, 4 or 8. False: unsupported.
+// Bytes to struct insn. code_size: 2, 4 or 8. False: that is no instruction.
+// Of INSN_OTHER known are `length`; `reg`, the first general register that it names; `addr_size`
+// and `segment`, of INS and OUTS the string's; and if it names memory, `size` is 1 and the rest of
+// the address is there too, else `size` is 0.
 bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *insn);
 
 // An instruction with one memory operand is executed in three steps, so that nothing is changed
@@ -130,6 +135,7 @@ static inline bool insn_reads(const struct insn *insn)
 }
 
 // PUSH, POP and the string instructions have two memory operands: insn_run_stack(), _string().
+// INSN_FLUSH and INSN_OTHER are not simple either.
 static inline bool insn_is_simple(const struct insn *insn)
 {
     return insn->op < INSN_PUSH;
@@ -172,6 +178,12 @@ uint64_t insn_segment_base(const struct vcpu_page *page, unsigned segment);
 // The linear address of the memory operand, computed from the registers. Not for string
 // instructions.
 uint64_t insn_address(const struct insn *insn, const struct vcpu_page *page);
+
+// Where an instruction may touch memory: its operands, and around RSP if it may use the stack.
+// Returns how many addresses there are, at least 1.
+enum { INSN_PLACES = 3 };
+unsigned insn_places(const struct insn *insn, const struct vcpu_page *page,
+                     uint64_t gva[INSN_PLACES]);
 
 // Where the access that caused the exit begins: mostly at exit.mmio.gva; but one that crosses into
 // a page which is not RAM exits with that page's address, and its first bytes lie before.

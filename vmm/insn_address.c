@@ -67,6 +67,31 @@ uint64_t insn_address(const struct insn *insn, const struct vcpu_page *page)
     return linear_address(&page->exit, insn_segment_base(page, insn->segment), offset);
 }
 
+unsigned insn_places(const struct insn *insn, const struct vcpu_page *page,
+                     uint64_t gva[INSN_PLACES])
+{
+    const struct vm_exit *exit = &page->exit;
+    uint64_t stack = insn_segment_base(page, SEGMENT_SS) + exit->rsp;
+    unsigned count = 0;
+
+    if (insn->op >= INSN_MOVS && insn->op <= INSN_LODS) {
+        if (insn->op != INSN_STOS)
+            gva[count++] = linear_address(exit, insn_segment_base(page, insn->segment),
+                                          string_reg(page, GPR_RSI, insn->addr_size));
+        if (insn->op != INSN_LODS)
+            gva[count++] = linear_address(exit, insn_segment_base(page, SEGMENT_ES),
+                                          string_reg(page, GPR_RDI, insn->addr_size));
+        return count;
+    }
+    if (insn->size != 0)
+        gva[count++] = insn_address(insn, page);
+    if (!insn_is_simple(insn)) {
+        gva[count++] = linear_address(exit, stack, 0);
+        gva[count++] = linear_address(exit, stack - exit->cpu.code_size, 0); // of a push
+    }
+    return count;
+}
+
 uint64_t insn_start(const struct insn *insn, const struct vcpu_page *page)
 {
     uint64_t gva = page->exit.mmio.gva, address;

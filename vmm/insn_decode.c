@@ -178,6 +178,29 @@ static bool decode_operands(const ZydisDecodedInstruction *z, const ZydisDecoded
            decode_register(other->reg.value, other->size, insn);
 }
 
+// Of an instruction that is not to be executed here.
+static void decode_other(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
+                         struct insn *insn)
+{
+    bool named = false;
+
+    memset(insn, 0, sizeof(*insn));
+    insn->op = INSN_OTHER;
+    insn->addr_size = z->address_width / 8;
+    insn->segment = string_segment(z->attributes);
+    for (unsigned i = 0; i < z->operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &operand[i];
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && !named)
+            named = decode_register(o->reg.value, o->size, insn);
+        else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.type == ZYDIS_MEMOP_TYPE_MEM &&
+                 decode_address(z, o, insn))
+            insn->size = 1;
+    }
+    if (z->mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z->mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT ||
+        z->mnemonic == ZYDIS_MNEMONIC_CLWB)
+        insn->op = INSN_FLUSH;
+}
+
 static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
 {
     for (unsigned i = 0; i < COUNT(moves); i++) {
@@ -196,6 +219,16 @@ static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
         }
     }
     return false;
+}
+
+// False: it does not work on device memory.
+static bool decode_known(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
+                         struct insn *insn)
+{
+    memset(insn, 0, sizeof(*insn));
+    if (z->meta.category == ZYDIS_CATEGORY_STRINGOP)
+        return decode_string(z, insn);
+    return decode_operands(z, operand, insn) && decode_op(z->mnemonic, insn);
 }
 
 bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *insn)
@@ -217,17 +250,10 @@ bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *
     if (!ZYAN_SUCCESS(status) ||
         !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, code->count, &z, operand)))
         return false;
-    memset(insn, 0, sizeof(*insn));
+    if (!decode_known(&z, operand, insn))
+        decode_other(&z, operand, insn);
     insn->length = z.length;
-    if (z.mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z.mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT ||
-        z.mnemonic == ZYDIS_MNEMONIC_CLWB) {
-        insn->op = INSN_FLUSH;
-        insn->size = 1;
-        return true;
-    }
-    if (z.meta.category == ZYDIS_CATEGORY_STRINGOP)
-        return decode_string(&z, insn);
-    return decode_operands(&z, operand, insn) && decode_op(z.mnemonic, insn);
+    return true;
 }
 
 void insn_cache_init(struct insn_cache *cache)
@@ -301,7 +327,7 @@ enum insn_status insn_fetch(struct insn_cache *cache, const struct guest_ram *ra
         line->high = 0;
         if (!insn_decode(code, size, &line->insn)) {
             // The page behind could not be read, and it is needed: that fault comes first.
-            return code->count < INSN_BYTES ? INSN_FAULT : INSN_UNSUPPORTED;
+            return code->count < INSN_BYTES ? INSN_FAULT : INSN_INVALID;
         }
         line->low = code->low;
         line->high = high;

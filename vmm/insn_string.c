@@ -83,8 +83,7 @@ enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *r
     return count == 0 ? INSN_RUN_DONE : INSN_RUN_AGAIN;
 }
 
-// Only what a compiler makes of `push mem` and `pop mem` on device memory: the operand named by the
-// exit is the memory operand, and the stack is somewhere else.
+// `push mem` and `pop mem`, whichever of operand and stack has made the exit.
 enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,
                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault)
 {
@@ -92,7 +91,7 @@ enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ra
     unsigned legacy_size = page->sregs.ss.access & SEGMENT_BIG ? 4 : 2;
     unsigned stack_size = exit->cpu.code_size == 8 ? 8 : legacy_size;
     uint64_t base = insn_segment_base(page, SEGMENT_SS), offset = exit->rsp, value = 0;
-    uint64_t operand = insn_start(insn, page);
+    uint64_t operand = insn_address(insn, page);
     enum gmem_result result;
 
     if (insn->op == INSN_PUSH) {

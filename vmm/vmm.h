@@ -60,6 +60,13 @@ int exit_mmio(struct vmm *vmm, uint64_t word);
 int exit_lapic_read(struct vmm *vmm);
 int exit_pio_string(struct vmm *vmm, uint64_t word);
 
+// What the CPU has left out of an exit: exit_decode.c.
+int exit_decode(struct vmm *vmm);
+int exit_find_hole(struct vmm *vmm); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND
+
+// The instruction that has made the exit. False: *fault is what the guest gets.
+bool exit_insn(struct vmm *vmm, const struct insn **insn, struct guest_fault *fault);
+
 // Raises a fault in the guest at its present instruction.
 int exit_fault(struct vmm *vmm, const struct guest_fault *fault);
 

@@ -91,8 +91,9 @@ static void check_insn(const struct insn *insn)
     unsigned size = insn->size;
 
     require(insn->length >= 1 && insn->length <= INSN_BYTES);
-    require(size == 1 || size == 2 || size == 4 || size == 8);
-    require(insn->op <= INSN_FLUSH && insn->reg < 16 && insn->segment <= SEGMENT_GS);
+    require(size == 1 || size == 2 || size == 4 || size == 8 ||
+            (size == 0 && insn->op >= INSN_FLUSH));
+    require(insn->op <= INSN_OTHER && insn->reg < 16 && insn->segment <= SEGMENT_GS);
     require(insn_is_simple(insn) || insn->op == INSN_PUSH || insn->op == INSN_POP ||
             insn->op == INSN_FLUSH ||
             insn->addr_size == 2 || insn->addr_size == 4 || insn->addr_size == 8);
@@ -148,6 +149,7 @@ static void run_other(struct guest *g, const struct insn *insn)
 
 static void execute(struct guest *g)
 {
+    uint64_t places[INSN_PLACES];
     const struct insn *insn;
     struct guest_fault fault = { 0 };
 
@@ -156,8 +158,10 @@ static void execute(struct guest *g)
         check_insn(insn);
         if (insn_is_simple(insn))
             run_simple(g, insn);
-        else if (insn->op != INSN_FLUSH)
+        else if (insn->op < INSN_FLUSH)
             run_other(g, insn);
+        else
+            require(insn_places(insn, &g->page, places) >= 1);
         break;
     case INSN_FAULT:
         check_fault(&fault);

@@ -193,7 +193,10 @@ static void test_refused(void **state)
         { 0x8D, 0x06 },             // lea
         { 0xA6 },                   // cmpsb
         { 0x0F, 0xFF, 0xFF },       // ud0
+    };
+    static const uint8_t none[][8] = {
         { 0xFF, 0xFF },
+        { 0xF0, 0x0F, 0xA2 },       // lock cpuid
     };
     struct insn_code code;
     struct insn insn;
@@ -201,6 +204,13 @@ static void test_refused(void **state)
 
     for (unsigned i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
         make_code(&code, bytes[i], sizeof(bytes[i]));
+        if (!insn_decode(&code, 8, &insn))
+            fail_msg("case %u", i);
+        assert_int_equal(insn.op, INSN_OTHER);
+        assert_false(insn_is_simple(&insn));
+    }
+    for (unsigned i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        make_code(&code, none[i], sizeof(none[i]));
         assert_false(insn_decode(&code, 8, &insn));
     }
 }
@@ -268,7 +278,7 @@ static void test_cache(void **state)
     assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_OK);
     assert_int_equal(insn->size, 2);
     exit.rip = 0xD0000000; // no memory there: all ones
-    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_UNSUPPORTED);
+    assert_int_equal(insn_fetch(&cache, &ram, &exit, &insn, &fault), INSN_INVALID);
     guest_ram_free(&ram);
 }
 
@@ -428,7 +438,7 @@ static void test_push_pop(void **state)
 
     s->page.exit.cpu.code_size = 8;
     s->page.exit.rsp = 0x300000;
-    s->page.exit.mmio.gpa = s->page.exit.mmio.gva = 0xFEB00008;
+    s->page.gpr[GPR_RSI] = 0xFEB00008;
     memset(s->device, 0x5A, 16);
     make_code(&code, push, 2);
     assert_true(insn_decode(&code, 8, &insn));

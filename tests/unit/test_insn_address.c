@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Addresses of memory operands, computed from the registers.
+// Addresses of memory operands, computed from the registers; and what is known of instructions that
+// are only asked about.
 #include "guest.h"
 
 #include "vmm/insn.h"
@@ -81,11 +82,56 @@ static void test_start(void **state)
     }
 }
 
+// Of an instruction that is only asked about: its length, the register that it names, and where a
+// string's operand lies.
+static void test_others(void **state)
+{
+    static const struct {
+        uint8_t code[10], size, length, reg, segment, addr_size;
+    } cases[] = {
+        { { 0x0F, 0xA2 }, 8, 2, 0, SEGMENT_DS, 8 },                   // cpuid
+        { { 0x66, 0x0F, 0xA2 }, 8, 3, 0, SEGMENT_DS, 8 },             // with prefixes of no use
+        { { 0xF3, 0x2E, 0x67, 0x0F, 0xA2 }, 4, 5, 0, SEGMENT_DS, 2 },
+        { { 0xF4 }, 2, 1, 0, SEGMENT_DS, 2 },                         // hlt
+        { { 0x0F, 0x32 }, 2, 2, 0, SEGMENT_DS, 2 },                   // rdmsr
+        { { 0x0F, 0x01, 0xD9 }, 8, 3, 0, SEGMENT_DS, 8 },             // a hypercall
+        { { 0x0F, 0x01, 0xD1 }, 8, 3, 0, SEGMENT_DS, 8 },             // xsetbv
+        { { 0x0F, 0x22, 0xC3 }, 8, 3, GPR_RBX, SEGMENT_DS, 8 },       // mov cr0, rbx
+        { { 0x41, 0x0F, 0x22, 0xDF }, 8, 4, GPR_R15, SEGMENT_DS, 8 }, // mov cr3, r15
+        { { 0x0F, 0x20, 0xE6 }, 4, 3, GPR_RSI, SEGMENT_DS, 4 },       // mov esi, cr4
+        { { 0x0F, 0x22, 0x05 }, 4, 3, GPR_RBP, SEGMENT_DS, 4 },       // mod is not looked at
+        { { 0x44, 0x0F, 0x20, 0xC4 }, 8, 4, GPR_RSP, SEGMENT_DS, 8 }, // mov rsp, cr8
+        { { 0x0F, 0x23, 0xFA }, 8, 3, GPR_RDX, SEGMENT_DS, 8 },       // mov dr7, rdx
+        { { 0x0F, 0x01, 0xF7 }, 4, 3, GPR_RDI, SEGMENT_DS, 4 },       // lmsw di
+        { { 0x0F, 0xC8 }, 8, 2, 0, SEGMENT_DS, 8 },                   // bswap eax
+        { { 0x89, 0xC3 }, 8, 2, GPR_RBX, SEGMENT_DS, 8 },             // mov ebx, eax
+        { { 0x0F, 0x01, 0x7C, 0x24, 0x10 }, 8, 5, 0, SEGMENT_SS, 8 }, // invlpg [rsp + 16]
+        { { 0xF3, 0x6E }, 4, 2, 0, SEGMENT_DS, 4 },                   // rep outsb
+        { { 0x64, 0x67, 0x6F }, 8, 3, 0, SEGMENT_FS, 4 },
+        { { 0x26, 0x66, 0x6F }, 2, 3, 0, SEGMENT_ES, 2 },
+        { { 0x67, 0x6C }, 2, 2, 0, SEGMENT_DS, 4 },                   // insb
+    };
+    struct insn_code code;
+    struct insn insn;
+    (void)state;
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        make_code(&code, cases[i].code);
+        assert_true(insn_decode(&code, cases[i].size, &insn));
+        assert_int_equal(insn.op, INSN_OTHER);
+        if (insn.length != cases[i].length || insn.reg != cases[i].reg ||
+            insn.segment != cases[i].segment || insn.addr_size != cases[i].addr_size)
+            fail_msg("case %u: length %u, register %u, segment %u, address size %u", i,
+                     insn.length, insn.reg, insn.segment, insn.addr_size);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_address),
         cmocka_unit_test(test_start),
+        cmocka_unit_test(test_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
