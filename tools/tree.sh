@@ -7,7 +7,7 @@ checker=("$build/host/bulkhead-check" --path "$build/images")
 
 # Only the GRUB modules in use: small, and quick to boot.
 grub_modules="normal multiboot2 serial terminal boot echo test regexp configfile sleep relocator"
-grub_modules+=" all_video cpuid"
+grub_modules+=" all_video cpuid mmap"
 # And no fonts, languages or themes.
 grub_options=(--fonts= --locales= --themes=)
 
@@ -33,7 +33,8 @@ put_programs() {
     local tree=$1 base=$1/boot/bulkhead name
     shift
     mkdir -p "$tree/boot/grub" "$base/bin" "$base/options"
-    cp "$root/grub.cfg" "$tree/boot/grub/grub.cfg"
+    # A test's own lines stand in front.
+    echo "${BULKHEAD_GRUB_LINES-}" | cat - "$root/grub.cfg" >"$tree/boot/grub/grub.cfg"
     cp "$root"/LICENSE* "$base/"
     cp "$build/boot/kernel" "$base/kernel"
     for name in manager vmm console; do

@@ -36,39 +36,40 @@ static bool create_vm(struct vmm *vmm, const struct start_block *start)
     return status == OK || setup_failed("giving the VM its CPUID", status);
 }
 
-// Large alignments need a free run of frames that fits, so the smaller one is tried too.
-static int64_t create_ram_object(uint64_t bytes)
-{
-    int64_t memory = ERR_MEMORY;
-
-    // Below 2 GB no piece of the map can hold a page of 1 GB.
-    if (bytes >= 2 * PAGE_1G)
-        memory = kcall_mem_create(bytes, PAGE_1G, 0);
-    if (memory < 0)
-        memory = kcall_mem_create(bytes, PAGE_2M, 0);
-    return memory;
-}
-
 // Where a PC's adapters have their ROMs there is nothing; but kernels search all of it for tables,
 // 16 bytes after 16 bytes. So the frames behind this hole hold what nothing reads as, and the guest
 // may read them. A write or a fetch exits, and finds nothing there.
-static int64_t map_rom_area(struct vmm *vmm, handle_t memory)
+static int64_t map_rom_area(const struct ram_source *source)
 {
     const uint64_t bytes = RAM_TABLES - RAM_TEXT_END;
+    const handle_t memory = source->first;
     int64_t status = kcall_mem_map(HANDLE_SELF, memory, RAM_TEXT_END, bytes,
                                    GUEST_RAM_VA + RAM_TEXT_END, PROT_READ | PROT_WRITE);
 
     if (status < 0)
         return status;
     memset((void *)(GUEST_RAM_VA + RAM_TEXT_END), 0xFF, bytes);
-    return kcall_vm_map(vmm->host.vm, memory, RAM_TEXT_END, bytes, RAM_TEXT_END, PROT_READ);
+    return kcall_vm_map(source->vm, memory, RAM_TEXT_END, bytes, RAM_TEXT_END, PROT_READ);
+}
+
+static const char *ram_problem(int64_t status)
+{
+    switch (status) {
+    case ERR_QUOTA:
+        return "more than this VM's quota";
+    case ERR_FULL:
+        return "the host's free memory is in too many pieces";
+    case ERR_MEMORY:
+        return "the host has not that much";
+    default:
+        return "it cannot be taken or mapped";
+    }
 }
 
 static bool create_ram(struct vmm *vmm, uint64_t bytes)
 {
-    struct ram_piece piece[RAM_PIECE_MAX];
-    int64_t memory, status;
-    unsigned count;
+    struct ram_source *source = &vmm->source;
+    int64_t status;
 
     if (bytes < RAM_MIN || bytes > RAM_MAX) {
         printf("memory of %" PRIu64 " KB: it takes %llu KB to %llu GB\n", bytes >> 10,
@@ -76,29 +77,15 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
         return false;
     }
     ram_init(&vmm->ram, (uint8_t *)GUEST_RAM_VA, bytes);
-    memory = create_ram_object(bytes & ~(PAGE_SIZE - 1));
-    if (memory < 0) {
-        printf("memory of %" PRIu64 " MB: %s (status %" PRId64 ")\n", bytes >> 20,
-               memory == ERR_QUOTA ? "more than this VM's quota" : "the host has not that much",
-               memory);
+    source->vm = vmm->host.vm;
+    status = ram_create(source, &vmm->ram);
+    if (status < 0) {
+        printf("memory of %" PRIu64 " MB: %s (status %" PRId64 ", after %u pieces)\n",
+               bytes >> 20, ram_problem(status), status, source->blocks);
         return false;
     }
-    vmm->demand = (struct demand){ vmm->host.vm, (handle_t)memory };
-    count = ram_pieces(&vmm->ram, piece);
-    for (unsigned i = 0; i < count; i++) {
-        const struct ram_piece *p = &piece[i];
-        status = kcall_mem_map(HANDLE_SELF, (handle_t)memory, p->offset, p->bytes,
-                               GUEST_RAM_VA + p->gpa, PROT_READ | PROT_WRITE);
-        if (status < 0)
-            return setup_failed("mapping the guest's memory into the VMM", status);
-        if (p->on_demand)
-            continue;
-        status = kcall_vm_map(vmm->host.vm, (handle_t)memory, p->offset, p->bytes, p->gpa,
-                              PROT_READ | PROT_WRITE | PROT_EXEC);
-        if (status < 0)
-            return setup_failed("mapping the guest's memory into the VM", status);
-    }
-    status = map_rom_area(vmm, (handle_t)memory);
+    vmm->demand = (struct demand){ source->vm, source->first };
+    status = map_rom_area(source);
     if (status < 0)
         return setup_failed("mapping the adapters' ROM area", status);
     return true;
@@ -194,8 +181,11 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
         printf("%s\n", load.error);
         return false;
     }
-    printf("%s: %s, %" PRIu64 " MB of memory\n", start->image_name, load.format,
+    printf("%s: %s, %" PRIu64 " MB of memory", start->image_name, load.format,
            start->memory >> 20);
+    if (vmm->source.blocks > 1)
+        printf(" in %u pieces", vmm->source.blocks);
+    printf("\n");
     vmm->page->sregs = load.state.sregs;
     memcpy(vmm->page->gpr, load.state.gpr, sizeof(vmm->page->gpr));
     status = kcall_vcpu_sregs(vmm->host.vcpu, 1);

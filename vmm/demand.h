@@ -17,7 +17,7 @@
 
 struct demand {
     handle_t vm;
-    handle_t memory; // the guest's RAM: below 4 GB an offset is an address
+    handle_t memory; // behind the first of the guest's RAM: an offset is an address
 };
 
 bool demand_register(struct demand *demand, struct bus *bus);

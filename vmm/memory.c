@@ -18,7 +18,7 @@ unsigned ram_pieces(const struct guest_ram *ram, struct ram_piece piece[RAM_PIEC
 {
     unsigned count = 0;
 
-    // Below 4 GB the object's offsets are the addresses. The frames behind the holes are not RAM,
+    // Below 4 GB the offsets are the addresses. The frames behind the holes are not RAM,
     // which costs 224 KB and saves every large page from 2 MB on.
     piece[count++] = (struct ram_piece){ 0, 0, RAM_BASE_END, false };
     piece[count++] = (struct ram_piece){ RAM_TEXT, RAM_TEXT, RAM_TEXT_END - RAM_TEXT, true };

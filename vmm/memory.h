@@ -37,7 +37,7 @@ struct guest_ram {
     uint64_t high_end; // end of RAM above 4 GB; RAM_HIGH when there is none
 };
 
-// One piece of the map: what of the memory object (one object for the whole RAM) appears where.
+// One piece of the map: what of the RAM, counted without the holes above 1 MB, appears where.
 struct ram_piece {
     uint64_t gpa, offset, bytes;
     bool on_demand; // gets into the VM's map page by page (demand.h)
@@ -54,7 +54,7 @@ enum { E820_RAM = 1, E820_RESERVED = 2 };
 // `bytes`: RAM_MIN to RAM_MAX, rounded down to pages. `base` may be NULL until it is mapped.
 void ram_init(struct guest_ram *ram, uint8_t *base, uint64_t bytes);
 
-// How the memory object is laid out; pieces that can be are aligned to 2 MB at both ends. -> count
+// How RAM is laid out; pieces that can be are aligned to 2 MB at both ends. -> count
 unsigned ram_pieces(const struct guest_ram *ram, struct ram_piece piece[RAM_PIECE_MAX]);
 
 // What the firmware would tell. -> count

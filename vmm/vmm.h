@@ -13,6 +13,7 @@
 #include "vmm/machine.h"
 #include "vmm/memory.h"
 #include "vmm/msr.h"
+#include "vmm/ram.h"
 
 // Where things are in this process. The heap is far below (libc/process.h).
 #define CONSOLE_VA   0x080000000000ull
@@ -27,6 +28,7 @@ struct vmm {
     struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()
     struct host host;
     struct guest_ram ram;
+    struct ram_source source; // of that
     struct demand demand;
     struct machine machine;
     struct msrs msrs;
