@@ -351,6 +351,7 @@ static void check_memory(struct checker *checker, struct config_vm *vm, uint64_t
         return;
     }
     *left -= vm->memory + overhead;
+    checker->config->memory_taken += vm->memory + overhead;
 }
 
 static void check_count(struct checker *checker, struct config_vm *vm)
@@ -370,6 +371,7 @@ uint32_t config_check(struct config *config, const struct config_host *host,
     struct checker checker = {.config = config, .host = host};
     uint64_t left = host->memory;
 
+    config->memory_taken = 0;
     checker.log = (struct config_log){.file = config->file, .sink = sink};
     checker.promised[0] = (uint16_t)config->system_share;
     checker.n_cores = host->cores < CONFIG_MAX_CORES ? host->cores : CONFIG_MAX_CORES;

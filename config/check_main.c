@@ -6,6 +6,7 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,6 @@
 
 #define COMMAND "./bulkhead check" // by which people call it
 #define MAX_DIRS 16
-
-// Of a machine's memory: what firmware, kernel, programs and manager take, and a record of 16 bytes
-// for each page of 4 KB.
-#define SYSTEM_BYTES (UINT64_C(4) << 20)
-#define FRAME_RECORDS 256
 
 enum exit_status { STATUS_GOOD = 0, STATUS_MISTAKES = 1, STATUS_FAILED = 2, STATUS_USAGE = 64 };
 
@@ -278,18 +274,29 @@ static const char *bad_config_name(const char *name)
     return NULL;
 }
 
-// What such a machine has left for VMs once all files are loaded.
-static uint64_t memory_for_vms(const struct config *config, struct store *store, uint64_t machine)
+// All files that are there, each once.
+static uint64_t file_bytes(const struct config *config, struct store *store)
 {
-    uint64_t taken = SYSTEM_BYTES + machine / FRAME_RECORDS + CONFIG_RESERVE;
+    uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < CONFIG_FILES_PER_VM * config->n_vms; i++) {
         struct stat info;
         if (vm_path(config, i)[0] != '\0' && !is_listed(config, i) &&
             store_resolve(store, vm_path(config, i), &info))
-            taken += ((uint64_t)info.st_size + 4095) & ~UINT64_C(4095);
+            bytes += config_file_bytes((uint64_t)info.st_size);
     }
-    return taken < machine ? machine - taken : 1;
+    return bytes;
+}
+
+static void print_good(const struct config *config, const struct options *options,
+                       uint64_t memory)
+{
+    printf("%s: no mistake, %u VM%s", options->config, (unsigned)config->n_vms,
+           config->n_vms == 1 ? "" : "s");
+    if (memory != 0)
+        printf(", %" PRIu64 " KB of the %" PRIu64 " KB that there are for VMs",
+               config->memory_taken >> 10, memory >> 10);
+    printf("\n");
 }
 
 static int check(struct config *config, const struct options *options, struct store *store,
@@ -312,8 +319,14 @@ static int check(struct config *config, const struct options *options, struct st
         at += snprintf(looked_in + at, sizeof(looked_in) - (size_t)at, " or in %s",
                        store->dirs[i]);
     uint32_t mistakes = config_parse(config, options->config, text, length, &sink);
-    if (options->memory_mb != 0)
-        host.memory = memory_for_vms(config, store, options->memory_mb << 20);
+    if (options->memory_mb != 0) {
+        const struct config_machine machine = {
+            .ram = options->memory_mb << 20,
+            .cores = options->cores,
+            .files = file_bytes(config, store) + config_file_bytes(length),
+        };
+        host.memory = config_memory_for_vms(&machine);
+    }
     mistakes += config_check(config, &host, &sink);
     const char *problem = bad_config_name(config_module_name(options->config));
     if (problem != NULL) {
@@ -323,8 +336,7 @@ static int check(struct config *config, const struct options *options, struct st
     }
     if (mistakes > 0)
         return STATUS_MISTAKES;
-    printf("%s: no mistake, %u VM%s\n", options->config, (unsigned)config->n_vms,
-           config->n_vms == 1 ? "" : "s");
+    print_good(config, options, host.memory);
     return STATUS_GOOD;
 }
 

@@ -148,6 +148,7 @@ struct config {
     uint32_t system_share;                  // of manager and console, percent of core 0
     uint32_t system_period_us;
     struct config_pos system_pos[CONFIG_KEYS];
+    uint64_t memory_taken;                  // by config_check, of host->memory, for all good VMs
     uint32_t n_vms;                         // bad ones too
     // In the order of the file. The one behind the last takes the keys of sections that are no
     // VM (a bad or repeated name), so that these are checked like any other's.
@@ -190,6 +191,19 @@ uint32_t config_parse(struct config *config, const char *file, const char *text,
 // mistakes found here.
 uint32_t config_check(struct config *config, const struct config_host *host,
                       const struct config_sink *sink);
+
+// What decides how much memory VMs may have, at boot as for a checker that knows no more of the
+// machine than this.
+struct config_machine {
+    uint64_t ram;   // bytes that its firmware gives as usable, or was built with: the next whole MB
+    uint32_t cores; // 0: not known, taken for one
+    uint64_t files; // bytes of all configs and images, each as config_file_bytes() of its length
+};
+
+// For host->memory: what firmware, kernel, programs, manager and console leave for sure, as far as
+// the firmware keeps less than 1 MB for itself.
+uint64_t config_memory_for_vms(const struct config_machine *machine);
+uint64_t config_file_bytes(uint64_t bytes); // of memory: whole pages
 
 // Gives each VM that is neither bad nor `ended` its core anew, as config_check() does. cores: as
 // host->cores was.

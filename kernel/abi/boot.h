@@ -69,6 +69,7 @@ struct boot_info {
     struct cpu_faults faults;
     uint32_t cores;
     uint32_t modules;
+    uint64_t ram;          // bytes that the firmware gives as usable, modules among them
     uint64_t fast_strings; // 1: REP MOVS and STOS are, as the host's IA32_MISC_ENABLE says
     // What the kernel was told: the words of its command line, and WORD of each module
     // "option:WORD", with blanks between. Cut if there is more.

@@ -47,18 +47,6 @@ def check(config_dir, tmp_path):
     return run
 
 
-def test_largest(check, boot):
-    """The largest VM that the checker takes starts, and one that is 8 MB larger does not: so much
-    may the checker be too careful."""
-    largest = max(size for size in range(MACHINE - 40, MACHINE, 2)
-                  if check(vm("v0", size))[0] == 0)
-    machine = boot(vm("v0", largest), cores=1, memory=MACHINE)
-    machine.expect(r"^v0\| hello: up 1\.", 120)
-    machine = boot(vm("v0", largest + 8), cores=1, memory=MACHINE)
-    machine.expect(r"^bulkhead\| test\.conf:3:10: memory = \d+M is more than (is left|there is)",
-                   120)
-
-
 def test_many(check, boot, tmp_path, config_dir):
     """As many VMs and files as there can be, with shares: 59 and 60."""
     images = os.path.join(os.path.dirname(config_dir), "build", "images")

@@ -37,6 +37,7 @@ def test_size(boot, memory, cores):
     assert report, text
     assert int(report.group(1)) == cores, text
     assert memory - 8 <= int(report.group(2)) <= memory, text
+    assert "less than such a machine" not in text, text
     assert f"bulkhead| VM 'last' started: core {cores - 1}, {share} MB\n" in text, text
     assert f"last| [vmm] hello: multiboot 1, {share} MB of memory\n" in text, text
     for name in ("first", "last"):

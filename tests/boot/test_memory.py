@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory in many pieces: VMs get what is free, wherever it lies."""
+"""Memory in many pieces, and memory to the last page: VMs get what is free, wherever it lies, and
+the checker knows how much that is."""
 
+import os
 import re
+import subprocess
 
 from stamps import MERGED, MONITOR
 
@@ -50,3 +53,50 @@ def test_pieces(boot, monkeypatch):
     machine.send(MERGED)
     machine.expect(r"^two\| beat 4, ", 60)
     assert not re.search(r"^(one|two)\| FAIL", machine.text, re.MULTILINE), machine.text
+
+
+def vm(name, kb):
+    return f"[vm {name}]\nimage = hello\ncmdline = count=2\nmemory = {kb}K\n"
+
+
+def check(directory, text, memory, cores):
+    """What the host's checker says of a config for such a machine; its status, its words."""
+    build = os.path.join(os.path.dirname(__file__), "..", "..", "build")
+    config = directory / "check" / "test.conf"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(text)
+    result = subprocess.run(
+        [os.path.join(build, "host", "bulkhead-check"), "--path", os.path.join(build, "images"),
+         "--memory", str(memory), "--cores", str(cores), str(config)],
+        check=False, capture_output=True, text=True, timeout=30)
+    return result.returncode, (result.stdout + result.stderr).replace(f"{config.parent}/", "")
+
+
+def largest(directory, memory, cores):
+    """KB that a VM can have there, says the checker."""
+    good, bad = 4096, memory << 10
+    while bad - good > 4:
+        middle = (good + bad) // 8 * 4
+        if check(directory, vm("max", middle), memory, cores)[0] == 0:
+            good = middle
+        else:
+            bad = middle
+    return good
+
+
+def test_last_page(boot, tmp_path):
+    """A VM with all memory that the checker lets it have, to the page, starts and runs; with a page
+    more it is refused, and so is another one, by the same words here and there."""
+    kb = largest(tmp_path, 256, 2)
+    text = vm("over", kb + 4) + vm("max", kb) + vm("more", 4096)
+    status, said = check(tmp_path, text, 256, 2)
+    assert status == 1 and len(said.splitlines()) == 2, said
+    machine = boot(text, memory=256, cores=2)
+    assert machine.wait(180) == 0, machine.ending
+    for line in said.splitlines():
+        assert re.match(r"test\.conf:\d+:\d+: memory = \S+ is more than is left: ", line), said
+        assert f"bulkhead| {line}\n" in machine.text, f"{said}\n{machine.text}"
+    started = re.findall(r"^bulkhead\| VM '(\S+)' started", machine.text, re.MULTILINE)
+    assert started == ["max"], machine.text
+    assert "max| hello: up 2.0" in machine.text, machine.text
+    assert "less than such a machine" not in machine.text, machine.text

@@ -88,6 +88,7 @@ int manager_setup(void **state)
     boot.magic = BOOT_MAGIC;
     boot.tsc_hz = 1000000000;
     boot.cores = 2;
+    boot.ram = 1ull << 30;
     elf_file_make(program);
     add_module("bin:vmm", program, sizeof(program));
     add_module("bin:console", program, sizeof(program));

@@ -197,6 +197,52 @@ static void test_check_memory(void **state)
     assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=500G"), 0);
 }
 
+// What a VM may have at most, and how much of all that is then: exactly so much is taken.
+static void test_memory_taken(void **state)
+{
+    struct config_host machine = host;
+
+    (void)state;
+    machine.vm_overhead = MB;
+    machine.memory = 64 * MB + 256 * 1024 + 32768 / 512 + 3 * 4096; // tables of RAM and of a file
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=63M"), 0);
+    assert_int_equal(config.memory_taken, 64 * MB + 63 * 4096 + 64 + 3 * 4096);
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=64M"), 1);
+    assert_int_equal(config.memory_taken, 0);
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\n"
+                                        "[vm b]\nimage=hello\nmemory=8M"), 0);
+    assert_int_equal(config.memory_taken, 2 * (9 * MB + 8 * 4096 + 64 + 3 * 4096));
+}
+
+static uint64_t for_vms(uint64_t ram, uint32_t cores, uint64_t files)
+{
+    const struct config_machine machine = {ram, cores, files};
+    return config_memory_for_vms(&machine);
+}
+
+static void test_memory_for_vms(void **state)
+{
+    uint64_t all = for_vms(256 * MB, 2, 8192);
+
+    (void)state;
+    assert_in_range(all, 244 * MB, 248 * MB);
+    // What the firmware keeps for itself makes no difference, up to 1 MB.
+    assert_int_equal(for_vms(255 * MB + 1, 2, 8192), all);
+    assert_int_equal(for_vms(255 * MB, 2, 8192), for_vms(256 * MB, 2, 8192) - MB + 4096);
+    assert_int_equal(for_vms(256 * MB, 2, 12288), all - 4096);
+    assert_int_equal(for_vms(256 * MB, 0, 8192), for_vms(256 * MB, 1, 8192));
+    assert_true(for_vms(256 * MB, 64, 8192) + 62 * 64 * 1024 == all);
+    // 16 GB, of which 2 GB lie above the 16th: 18 GB of records.
+    assert_int_equal(for_vms(16384 * MB, 1, 0), (16384 - 72 - 9) * MB - 64 * 1024);
+    // Nothing left, and that is not the same as not known.
+    assert_int_equal(for_vms(0, 0, 0), 4096);
+    assert_int_equal(for_vms(8 * MB, 1, 0), 4096);
+    assert_int_equal(for_vms(256 * MB, 1, UINT64_MAX), 4096);
+    assert_int_equal(config_file_bytes(0), 0);
+    assert_int_equal(config_file_bytes(4097), 8192);
+    assert_int_equal(config_file_bytes(UINT64_MAX), UINT64_MAX);
+}
+
 static void test_check_cores(void **state)
 {
     struct config_host machine = host;
@@ -358,6 +404,8 @@ int main(void)
         cmocka_unit_test(test_check_files),
         cmocka_unit_test(test_check_names),
         cmocka_unit_test(test_check_memory),
+        cmocka_unit_test(test_memory_taken),
+        cmocka_unit_test(test_memory_for_vms),
         cmocka_unit_test(test_check_cores),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_first_fit),

@@ -333,6 +333,8 @@ static void test_loader(void **state)
         assert_int_equal(u->range[i].end, want[i][1]);
     }
     assert_int_equal(u->top, 1ull << 44);
+    // What is usable, whoever uses it.
+    assert_int_equal(f.info.ram, 0x9f000 + 0x7f00000 - 0x1000 + (1ull << 30) + (1ull << 43));
 }
 
 // More than fits is cut, and ends.

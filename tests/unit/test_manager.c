@@ -332,7 +332,37 @@ static void drop_message(void *ctx, const struct config_diag *diag)
     (void)diag;
 }
 
-// 60 VMs are one more than there are lines.
+// The rule is the checker's: what the machine is built with decides, and what is left of it by
+// accident does not.
+static void test_memory_rule(void **state)
+{
+    static char config[256];
+    (void)state;
+    boot.ram = (64 << 20) - 700 * 1024;
+    boot.cores = 2;
+    script = script_two_off;
+    snprintf(config, sizeof(config), "%s[vm three]\nimage = hello\nmemory = 64M\n", two_vms);
+    const struct config_machine machine = {64 << 20, 2, config_file_bytes(IMAGE_BYTES) + 4096};
+    uint64_t all = config_memory_for_vms(&machine);
+    assert_int_equal(run(config), 0);
+    char expected[80];
+    snprintf(expected, sizeof(expected), "memory = 64M is more than there is: %lluM\r\n",
+             (unsigned long long)all >> 20);
+    expect(expected);
+    assert_int_equal(manager.vm_memory, all);
+    assert_null(strstr(said, "less than such a machine"));
+}
+
+// Where the firmware keeps more, what there is counts.
+static void test_memory_short(void **state)
+{
+    (void)state;
+    boot.ram = 2ull << 30; // and the fake kernel has half of it
+    play(script_two_off, two_vms, 0);
+    expect(" KB less than such a machine's ");
+    assert_in_range(manager.vm_memory, (1 << 30) - (5 << 20), (1 << 30) - (4 << 20));
+}
+
 // What was handed to the kernel: each word must be known.
 static void test_options(void **state)
 {
@@ -351,6 +381,7 @@ static void test_options(void **state)
     assert_false(option_given(&boot, "turb"));
 }
 
+// 60 VMs are one more than there are lines.
 static void test_too_many(void **state)
 {
     (void)state;
@@ -378,6 +409,7 @@ int main(void)
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
         TEST(test_too_many), TEST(test_options), TEST(test_two_configs), TEST(test_faults),
+        TEST(test_memory_rule), TEST(test_memory_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

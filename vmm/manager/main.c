@@ -17,9 +17,28 @@ static void config_message(void *opaque, const struct config_diag *diag)
     report(opaque, "%s\n", text);
 }
 
-// Memory that VMs may have: what the manager's quota leaves.
-static uint64_t memory_for_vms(void)
+// Of all configs and images, whether anybody names them or not.
+static uint64_t file_bytes(const struct boot_info *boot)
 {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < boot->modules && i < BOOT_MODULE_MAX; i++) {
+        const char *name = boot->module[i].name;
+        if (strncmp(name, "config:", 7) == 0 || strncmp(name, "image:", 6) == 0) {
+            bytes += config_file_bytes(boot->module[i].bytes);
+        }
+    }
+    return bytes;
+}
+
+// Memory that VMs may have: what `check` finds for such a machine; or else what there is.
+static uint64_t memory_for_vms(struct manager *manager)
+{
+    const struct config_machine machine = {
+        .ram = manager->boot->ram,
+        .cores = manager->boot->cores,
+        .files = file_bytes(manager->boot),
+    };
+    uint64_t rule = config_memory_for_vms(&machine);
     struct process_status self;
     struct system_info info;
     if (kcall_process_status(HANDLE_SELF, &self) != OK ||
@@ -30,7 +49,14 @@ static uint64_t memory_for_vms(void)
     if (bytes > info.frames_free * PAGE_SIZE) {
         bytes = info.frames_free * PAGE_SIZE;
     }
-    return bytes > CONFIG_RESERVE ? bytes - CONFIG_RESERVE : PAGE_SIZE;
+    bytes = bytes > CONFIG_RESERVE ? bytes - CONFIG_RESERVE : PAGE_SIZE;
+    if (bytes < rule) {
+        report(manager, "the firmware or the CPU leaves VMs %llu KB less than such a machine's "
+               "%llu KB\n", (unsigned long long)(rule - bytes) >> 10,
+               (unsigned long long)rule >> 10);
+        return bytes;
+    }
+    return rule;
 }
 
 static void read_config(struct manager *manager)
@@ -56,11 +82,12 @@ static void read_config(struct manager *manager)
         return;
     }
     config_parse(&manager->config, module_name(boot, index), text, len, &sink);
+    manager->vm_memory = memory_for_vms(manager);
     const struct config_host host = {
         .find = module_config_find,
         .ctx = manager,
         .looked_in = "among the boot modules",
-        .memory = memory_for_vms(),
+        .memory = manager->vm_memory,
         .vm_overhead = CONFIG_VM_OVERHEAD,
         .max_vms = CONFIG_RUN_MAX,
         .cores = boot->cores,

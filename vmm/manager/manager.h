@@ -83,6 +83,7 @@ struct manager {
     uint32_t running;
     bool stuck;                   // all of these have halted for good, and that has been said
     uint32_t failed;              // killed, or never started
+    uint64_t vm_memory;           // bytes that all VMs may have, with what they cost
     uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
     struct spawned console;
     struct program console_program, vmm_program;

@@ -138,6 +138,8 @@ const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range imag
     read_tags(base, total, facts);
     read_map(boot_memory.map, true);
     read_map(boot_memory.map, false);
+    for (uint32_t i = 0; i < m->count; i++)
+        facts->info.ram += m->range[i].end - m->range[i].base;
     memmap_cut(m, info, info + total);
     for (uint32_t i = 0; i < facts->info.modules; i++)
         memmap_cut(m, facts->module[i].v, facts->module[i].v + facts->info.module[i].bytes);
