@@ -4,7 +4,10 @@
 #include <string.h>
 #include "vmm/manager/manager.h"
 
-#define KNOWN "assume=NAME,..., without=pcid, trace, many-objects"
+// Beside assume=NAME,...
+static const char *const words[] = {
+    "without=pcid", "hvm=none", "trace", "many-objects",
+};
 
 static const char *const faults[] = {
     "all",
@@ -51,6 +54,20 @@ static void check_faults(struct manager *manager, const char *names, size_t leng
     }
 }
 
+static void check_word(struct manager *manager, const char *word, size_t length)
+{
+    char list[160] = "assume=NAME,...";
+    size_t used = strlen(list);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (is(word, length, words[i])) {
+            return;
+        }
+        used += (size_t)snprintf(list + used, sizeof(list) - used, ", %s", words[i]);
+    }
+    report(manager, "kernel option '%.*s' is not known, and does nothing; known are %s\n",
+           (int)length, word, list);
+}
+
 void options_check(struct manager *manager)
 {
     static const char assume[] = "assume=";
@@ -59,10 +76,8 @@ void options_check(struct manager *manager)
         size_t length = strcspn(at, " ");
         if (length > head && memcmp(at, assume, head) == 0) {
             check_faults(manager, at + head, length - head);
-        } else if (length != 0 && !is(at, length, "without=pcid") && !is(at, length, "trace") &&
-                   !is(at, length, "many-objects")) {
-            report(manager, "kernel option '%.*s' is not known, and does nothing; known are " KNOWN
-                   "\n", (int)length, at);
+        } else if (length != 0) {
+            check_word(manager, at, length);
         }
         at += length + strspn(at + length, " ");
     }

@@ -50,7 +50,7 @@ void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
     wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
     if (this_cpu()->arch.vcpu)
-        hvm->set_timer(this_cpu(), now);
+        hvm_set_timer(this_cpu(), now);
 }
 
 static const struct pin *pin_of(uint32_t gsi)

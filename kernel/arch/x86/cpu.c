@@ -9,6 +9,7 @@
 #include "kernel/arch/x86/x86.h"
 
 struct features features;
+const struct hvm_ops *hvm;
 struct cpu *cpus[CPU_MAX];
 uint32_t cpu_count;
 
@@ -131,6 +132,13 @@ static void read_features(struct features *f)
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
 }
 
+void cpu_patch(void *at, uint8_t opcode, const void *to)
+{
+    int32_t distance = (int32_t)((intptr_t)to - ((intptr_t)at + 5));
+    *(uint8_t *)at = opcode;
+    __builtin_memcpy((uint8_t *)at + 1, &distance, sizeof(distance));
+}
+
 // Boot core, before paging_init() makes the text read-only: JMP *reg in each thunk (entry.S).
 void cpu_plain_branches(void)
 {
@@ -143,6 +151,31 @@ void cpu_plain_branches(void)
     }
 }
 
+// True: there is a way to run guests, with all that it needs, or none is asked for. The functions
+// that a guest's exits call often are called by VMX's names (hvm.h).
+static bool choose_hvm(void)
+{
+    if (boot_option("hvm=none")) {
+        log_print("boot: hvm=none: no VM can be made\n");
+        return true;
+    }
+    if (features.leaf1_ecx & (1u << 5))
+        hvm = &vmx_ops;
+    if (!hvm) {
+        log_print("boot: this CPU lacks VT-x (VMX): guests run in it\n");
+        return false;
+    }
+    if (!hvm->check())
+        return false;
+    if (hvm != &vmx_ops) {
+        cpu_patch(vmx_ops.resume, OPCODE_JMP, hvm->resume);
+        cpu_patch(vmx_ops.run_on, OPCODE_JMP, hvm->run_on);
+        cpu_patch(vmx_ops.answer, OPCODE_JMP, hvm->answer);
+        cpu_patch(vmx_ops.set_timer, OPCODE_JMP, hvm->set_timer);
+    }
+    return true;
+}
+
 bool cpu_check_features(void)
 {
     static const struct { uint8_t word, bit; const char *name, *why; } need[] = {
@@ -150,7 +183,6 @@ bool cpu_check_features(void)
         { 0, 24, "TSC-deadline timer", "one exact deadline per core" },
         { 0, 26, "XSAVE", "the vector registers of guests and processes are switched with it" },
         { 3, 0, "XSAVEOPT", "and it must not write what has not changed" },
-        { 0, 5, "VT-x (VMX)", "guests run in it" },
         { 1, 16, "PAT", "memory types of guests" },
         { 2, 20, "NX", "no data page is executable" },
         { 2, 29, "64-bit mode", "the kernel runs in it" },
@@ -166,7 +198,7 @@ bool cpu_check_features(void)
         log_print("boot: this CPU lacks %s: %s\n", need[i].name, need[i].why);
         ok = false;
     }
-    return (!(words[0] & (1u << 5)) || hvm->check()) && ok;
+    return choose_hvm() && ok;
 }
 
 const char *cpu_compare_features(void)

@@ -2,6 +2,10 @@
 // The vendor seam: all that the rest of the kernel knows of how this CPU runs a guest. One table,
 // chosen once at boot by the boot core. What the CPU reports is turned into architectural terms
 // behind it.
+//
+// What the exits of a guest call often is called without a look at that table, by the functions
+// below it: these are VMX's, and where another table was chosen, that one's by a JMP that
+// choose_hvm() has put at the beginning of VMX's.
 #pragma once
 #include "kernel/core/arch.h"
 
@@ -18,6 +22,8 @@ struct hvm_ops {
     void (*vcpu_free)(struct vcpu *v); // any core
     // Does the work that waits for the vCPU and enters its guest.
     NORETURN void (*resume)(struct vcpu *v);
+    // vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly.
+    void (*run_on)(void);
     // See arch_vcpu_answer().
     int64_t (*answer)(struct vcpu *v, uint64_t run);
     enum status (*sregs)(struct vcpu *v, bool write);
@@ -28,5 +34,15 @@ struct hvm_ops {
     // Of each of arch_vcpu.exits: one more than its enum exit_class; 0: EXIT_OTHER.
     const uint8_t *exit_class;
 };
-extern const struct hvm_ops *hvm;
+extern const struct hvm_ops *hvm; // NULL: there are no guests
 extern const struct hvm_ops vmx_ops;
+
+// Not to be taken apart by the compiler: its first instruction may be another's.
+#if __has_attribute(noipa)
+#define HVM_OFTEN __attribute__((noipa))
+#else
+#define HVM_OFTEN __attribute__((noinline))
+#endif
+NORETURN static inline void hvm_resume(struct vcpu *v) { vmx_ops.resume(v); }
+static inline int64_t hvm_answer(struct vcpu *v, uint64_t run) { return vmx_ops.answer(v, run); }
+static inline void hvm_set_timer(struct cpu *cpu, uint64_t now) { vmx_ops.set_timer(cpu, now); }

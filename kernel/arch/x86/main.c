@@ -86,7 +86,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     clock_read_rtc(&facts.info);
     // Bochs has no such MSR, nor fast strings: each turn of a REP takes an instruction's time.
     facts.info.fast_strings = is_bochs() ? 0 : rdmsr(MSR_MISC_ENABLE) & 1;
-    const char *failed = hvm->enable_core(this_cpu());
+    const char *failed = hvm ? hvm->enable_core(this_cpu()) : NULL;
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);
     sched_init_cpu(this_cpu());

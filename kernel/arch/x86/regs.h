@@ -92,6 +92,9 @@
 #define VECTOR_IPI      0xf2
 #define VECTOR_SPURIOUS 0xff
 
+#define OPCODE_CALL 0xe8 // with a distance of 32 bits
+#define OPCODE_JMP  0xe9
+
 #define THUNK_SIZE        32 // of an indirect branch
 #define KERNEL_STACK_SIZE 16384
 #define IST_STACK_SIZE    4096

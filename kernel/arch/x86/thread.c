@@ -76,7 +76,7 @@ void arch_resume_user(struct thread *t)
     resume_trap(&t->arch.regs);
 }
 
-void arch_resume_guest(struct vcpu *v) { hvm->resume(v); }
+void arch_resume_guest(struct vcpu *v) { hvm_resume(v); }
 
 void arch_thread_gone(struct thread *t) { fpu_leave(this_cpu(), t); }
 void arch_idle(void) { cpu_idle(this_cpu()->arch.stack_top); }

@@ -7,6 +7,8 @@
 
 enum status arch_vm_init(struct vm *vm)
 {
+    if (!hvm)
+        return ERR_STATE;
     if (!process_charge(vm->space.payer, VM_COST))
         return ERR_QUOTA;
     if (!frames_alloc_kernel(1, vm->object.id, &vm->arch.apic_page)) {
@@ -40,7 +42,7 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_
 void arch_vcpu_leave(struct vcpu *v) { hvm->vcpu_leave(v); }
 void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
 enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
-int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run) { return hvm->answer(v, run); }
+int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run) { return hvm_answer(v, run); }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
 {

@@ -58,6 +58,8 @@ void barrier_enter(struct cpu *cpu, const struct process *p);
 // This core's GDT, TSS, IDT, control registers, MSRs. It is core `id` if it may be used.
 void cpu_init(struct cpu_block *b, uint32_t id);
 void cpu_plain_branches(void);                // where retpolines are not needed
+// Boot core, before paging_init() makes the text read-only: a CALL or JMP `to` is what is there.
+void cpu_patch(void *at, uint8_t opcode, const void *to);
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);

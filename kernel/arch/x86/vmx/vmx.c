@@ -16,7 +16,6 @@
 
 struct vmx_caps vmx;
 struct hpa vmx_msr_bitmap[2];
-const struct hvm_ops *hvm = &vmx_ops;
 
 // What a guest cannot be isolated without. Each row is MSR, bits that must all be set, what they
 // are, and why. Of a control word's MSR the upper half counts: what may be 1.
@@ -175,6 +174,7 @@ const struct hvm_ops vmx_ops = {
     .vcpu_init = vmx_vcpu_init,
     .vcpu_leave = vmx_vcpu_leave, .vcpu_free = vmx_vcpu_free,
     .resume = vmx_resume,
+    .run_on = vmx_run_on,
     .answer = vmx_answer,
     .sregs = vmx_sregs,
     .flush = vmx_flush_guest,

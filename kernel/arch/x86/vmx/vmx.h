@@ -114,7 +114,7 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
 // vcpu.c
 void vmx_load(struct vcpu *v);
-void vmx_set_timer(struct cpu *cpu, uint64_t now);
+HVM_OFTEN void vmx_set_timer(struct cpu *cpu, uint64_t now);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_leave(struct vcpu *v);
 void vmx_vcpu_free(struct vcpu *v);
@@ -154,11 +154,12 @@ void vmx_fill_facts(struct vcpu *v);     // vmx_facts(), out of line
 NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
 extern const uint8_t vmx_exit_class[];   // by basic exit reason, see hvm.h
 // exit.c
-NORETURN void vmx_resume(struct vcpu *v);
+HVM_OFTEN NORETURN void vmx_resume(struct vcpu *v);
+void vmx_run_on(void);
 uint64_t *vmx_exit(struct vcpu *v);
 uint64_t *vmx_run_ready(struct thread *t, uint32_t run);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
-int64_t vmx_answer(struct vcpu *v, uint64_t run);
+HVM_OFTEN int64_t vmx_answer(struct vcpu *v, uint64_t run);
 // entry.S
 NORETURN void vmx_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
 NORETURN void vmx_enter(struct vcpu *v);
