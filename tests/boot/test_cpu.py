@@ -7,9 +7,6 @@ import subprocess
 
 import pytest
 
-MODEL = "max,-x2apic" # newer QEMUs have that one without KVM, too
-FEATURES = r"VT-x \(VMX\)|TSC-deadline timer|x2APIC"
-
 
 @pytest.fixture
 def bulkhead(config_dir):
@@ -19,7 +16,7 @@ def bulkhead(config_dir):
 @pytest.mark.parametrize("uefi", (False, True), ids=("bios", "uefi"))
 def test_lacks_vmx(boot, uefi):
     """The same ISO by both firmwares: one message that names all, and the machine is off."""
-    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model=MODEL,
+    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model="max",
                    uefi=uefi, cores=2, memory=512)
     assert machine.wait(120) == 2, machine.ending
     lines = machine.lines
@@ -28,7 +25,7 @@ def test_lacks_vmx(boot, uefi):
     named = lines[lines.index("Bulkhead") + 1:end]
     lacks = "boot: this CPU lacks "
     assert named and all(re.match(rf"{lacks}[^:]+: \w+", line) for line in named), machine.text
-    assert len([line for line in named if re.match(rf"{lacks}(?:{FEATURES}): ", line)]) == 3, named
+    assert f"{lacks}VT-x (VMX): guests run in it" in named, named
     assert lines[end + 1:] in ([], [""]), machine.text
 
 

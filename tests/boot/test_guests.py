@@ -45,9 +45,12 @@ def test_four_cores(boot, model):
     run_guests(boot, GUESTS, model, 4)
 
 
-def test_without_pcids(boot):
-    """Each load of a process's tables drops what was cached of the last one's."""
-    run_guests(boot, GUESTS, "skylake_x", 4, ["without=pcid"])
+@pytest.mark.parametrize("options", (["without=pcid"], ["without=x2apic", "without=tsc-deadline"],
+                                     ["without=x2apic"]), ids="+".join)
+def test_without(boot, options):
+    """Each load of a process's tables drops what was cached of the last one's; the host's local
+    APICs in xAPIC mode, their timers counting down."""
+    run_guests(boot, GUESTS, "skylake_x", 4, options)
 
 
 def test_echo(boot):

@@ -6,7 +6,7 @@
 
 // Beside assume=NAME,...
 static const char *const words[] = {
-    "without=pcid", "hvm=none", "trace", "many-objects",
+    "without=pcid", "without=x2apic", "without=tsc-deadline", "hvm=none", "trace", "many-objects",
 };
 
 static const char *const faults[] = {

@@ -1,54 +1,165 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's local APICs (x2APIC mode) and IOAPICs. A local APIC belongs to its core. IOAPIC
-// registers are written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM
-// "Advanced Programmable Interrupt Controller".)
+// The host's local APICs and IOAPICs. A local APIC belongs to its core. IOAPIC registers are
+// written at boot and, under io_lock, by irq calls on any core. (82093AA; SDM "Advanced
+// Programmable Interrupt Controller".)
+//
+// A local APIC is in x2APIC mode, and its timer takes a deadline, where the CPU has these. Else its
+// registers are in a page, and the timer counts down. Which it is, the boot core settles once; the
+// three registers that are written often are so without a look (see write_often()).
+#include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/x86.h"
 
 #define LVT_MASKED  0x10000u
 #define LVT_NMI     0x400u
 #define LVT_TSC_DEADLINE (2u << 17)
+#define DIVIDE_BY_1 0xbu
 
 #define REDIR_MASKED (1u << 16)
 #define REDIR_LEVEL  (1u << 15)
 #define REDIR_LOW    (1u << 13)
 
+extern uint8_t *const apic_sites[], *const apic_sites_end[]; // kernel.ld
+void apic_count_down(uint64_t tsc);
+
+volatile uint32_t *xapic;    // the page of registers; NULL: x2APIC mode
+static uint64_t xapic_base;  // where it is
+static uint64_t timer_scale; // counts in 2^32 ticks of the TSC, where the timer counts down
+
 static struct spinlock io_lock;
 // Of each GSI that has a vector: its IOAPIC, and where its redirection entry's low half is there.
 static struct pin { volatile uint32_t *regs; uint32_t low; } pins[VECTOR_GSI_MAX];
 
+static uint32_t apic_read(uint32_t offset)
+{
+    return xapic ? xapic[offset / 4] : (uint32_t)rdmsr(X2APIC(offset));
+}
+
+static void apic_write(uint32_t offset, uint32_t value)
+{
+    if (xapic)
+        xapic[offset / 4] = value;
+    else
+        wrmsr(X2APIC(offset), value);
+}
+
+// WRMSR, with the MSR's number in an instruction right before it. Where there is no such MSR,
+// apic_choose() puts a call in place of both.
+static inline __attribute__((always_inline)) void write_often(uint32_t msr, uint64_t value)
+{
+    __asm__ volatile("1: mov %0, %%ecx; wrmsr\n"
+                     ".pushsection .apic_sites, \"a\"; .quad 1b; .popsection"
+                     : : "i"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                     : "rcx", "cc", "memory");
+}
+
+void apic_choose(void)
+{
+    ap_apic_base = APIC_BASE_ENABLE | (features.x2apic ? APIC_BASE_X2APIC : 0);
+    for (uint8_t *const *site = apic_sites; site < apic_sites_end; site++) {
+        uint32_t msr;
+        __builtin_memcpy(&msr, *site + 1, sizeof(msr));
+        if (msr == MSR_TSC_DEADLINE ? features.tsc_deadline : features.x2apic)
+            continue;
+        cpu_patch(*site, OPCODE_CALL, msr == MSR_TSC_DEADLINE ? apic_count_down_entry
+                                      : msr == X2APIC(APIC_EOI) ? xapic_eoi : xapic_icr);
+        __builtin_memcpy(*site + 5, "\x66\x90", 2); // a NOP
+    }
+}
+
+// Each of the first two is one step: from "off" to x2APIC mode there is no way.
+static void switch_on(void)
+{
+    uint64_t base = rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE;
+    if (features.x2apic) {
+        wrmsr(MSR_APIC_BASE, base);
+        wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2APIC);
+        return;
+    }
+    if (!xapic) {
+        xapic_base = base & PTE_ADDRESS;
+        xapic = paging_map_mmio(HPA(xapic_base));
+    }
+    wrmsr(MSR_APIC_BASE, xapic_base | (base & ~PTE_ADDRESS));
+}
+
 void apic_init_cpu(void)
 {
-    wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 11));
-    wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | (1u << 10)); // x2APIC
-    this_cpu()->arch.apic_id = (uint32_t)rdmsr(X2APIC(APIC_ID));
-    wrmsr(X2APIC(APIC_TPR), 0);
-    wrmsr(X2APIC(APIC_SVR), 0x100 | VECTOR_SPURIOUS);
-    wrmsr(X2APIC(APIC_LVT_LINT0), LVT_MASKED);
-    wrmsr(X2APIC(APIC_LVT_LINT1), LVT_NMI);
-    wrmsr(X2APIC(APIC_LVT_ERROR), LVT_MASKED);
-    wrmsr(X2APIC(APIC_LVT_TIMER), VECTOR_TIMER | LVT_TSC_DEADLINE);
+    switch_on();
+    this_cpu()->arch.apic_id = apic_read(APIC_ID) >> (xapic ? 24 : 0);
+    apic_write(APIC_TPR, 0);
+    apic_write(APIC_SVR, 0x100 | VECTOR_SPURIOUS);
+    apic_write(APIC_LVT_LINT0, LVT_MASKED);
+    apic_write(APIC_LVT_LINT1, LVT_NMI);
+    apic_write(APIC_LVT_ERROR, LVT_MASKED);
+    if (!features.tsc_deadline)
+        apic_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
+    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
     __asm__ volatile("mfence" : : : "memory"); // SDM: between the LVT and the first deadline
+}
+
+// Of four readings the one with the least time around it: an SMI in one does not count.
+static uint64_t count_at(uint32_t *count)
+{
+    uint64_t best = 0, least = UINT64_MAX;
+    for (int i = 0; i < 4; i++) {
+        uint64_t before = rdtsc();
+        uint32_t value = apic_read(APIC_TIMER_CURRENT);
+        uint64_t took = rdtsc() - before;
+        if (took < least) {
+            best = before + took / 2;
+            *count = value;
+        }
+        least = min_u64(least, took);
+    }
+    return best;
+}
+
+void apic_calibrate(void)
+{
+    uint32_t first, last;
+    if (features.tsc_deadline)
+        return;
+    apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
+    uint64_t start = count_at(&first);
+    clock_delay_us(10000);
+    uint64_t end = count_at(&last);
+    apic_write(APIC_TIMER_INITIAL, 0);
+    timer_scale = ((uint64_t)(first - last) << 32) / (end - start);
+    if (!timer_scale)
+        panic("the local APIC's timer does not count");
+}
+
+// In place of a write of the TSC deadline; 0: none. What lies far ahead is cut short by a 256th, or
+// to what the counter holds, for the rate is known only so well: the rest is counted when that has
+// passed, as whoever takes the interrupt finds the deadline still to come.
+void apic_count_down(uint64_t tsc)
+{
+    uint64_t now = rdtsc(), left = tsc > now ? tsc - now : 0, count = tsc ? 1 : 0;
+    count += (uint64_t)((unsigned __int128)left * timer_scale >> 32);
+    if (count >> 24)
+        count -= count >> 8;
+    apic_write(APIC_TIMER_INITIAL, (uint32_t)min_u64(count, UINT32_MAX));
 }
 
 void apic_quiet(void)
 {
-    wrmsr(MSR_TSC_DEADLINE, 0);
-    wrmsr(X2APIC(APIC_SVR), VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
+    write_often(MSR_TSC_DEADLINE, 0);
+    apic_write(APIC_SVR, VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
 }
 
-void apic_eoi(void) { wrmsr(X2APIC(APIC_EOI), 0); }
+void apic_eoi(void) { write_often(X2APIC(APIC_EOI), 0); }
 
 void apic_icr(uint32_t apic_id, uint32_t command)
 {
     __asm__ volatile("mfence; lfence" : : : "memory"); // x2APIC writes do not order stores
-    wrmsr(X2APIC(APIC_ICR), (uint64_t)apic_id << 32 | command);
+    write_often(X2APIC(APIC_ICR), (uint64_t)apic_id << 32 | command);
 }
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }
 
 void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
-    wrmsr(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
+    write_often(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
     if (this_cpu()->arch.vcpu)
         hvm_set_timer(this_cpu(), now);
 }

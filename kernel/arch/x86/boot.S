@@ -35,14 +35,20 @@ ap_32:
     mov $SEL_KERNEL_DATA, %eax
     mov %eax, %ds
     // Only the core that is waited for goes on, and takes its id away: one that comes too late
-    // would come up as another, on its stack. Its id is known in x2APIC mode.
+    // would come up as another, on its stack. Its id it reads as apic_init_cpu() will.
     mov $MSR_APIC_BASE, %ecx
     rdmsr
-    or $0xc00, %eax
+    or PHYS(ap_apic_base), %eax
     wrmsr
+    test $0x400, %eax           // x2APIC mode
+    jz 1f
     mov $(MSR_X2APIC + 2), %ecx
     rdmsr
-    mov $-1, %edx
+    jmp 2f
+1:  and $0xfffff000, %eax
+    mov 0x20(%eax), %eax
+    shr $24, %eax
+2:  mov $-1, %edx
     lock cmpxchg %edx, PHYS(ap_apic_id)
     je enter_long_mode
 1:  cli
@@ -106,11 +112,12 @@ boot_gdt:
 boot_gdt_end:
 
 .data
-.global boot_tsc, boot_stack, boot_next, ap_apic_id
+.global boot_tsc, boot_stack, boot_next, ap_apic_id, ap_apic_base
 boot_tsc: .quad 0
 boot_stack: .quad boot_stack_top // smp.c sets both for each of the other cores
 boot_next: .quad boot_main
 ap_apic_id: .long -1         // of the core that is waited for
+ap_apic_base: .long 0        // what IA32_APIC_BASE is to have set
 
 .align 4096
 .global boot_pml4

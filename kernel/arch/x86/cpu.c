@@ -108,12 +108,21 @@ void cpu_init(struct cpu_block *b, uint32_t id)
     cpus[id] = cpu;
 }
 
+static bool is_vendor(const char name[12])
+{
+    uint32_t r[4];
+    cpuid(0, 0, r);
+    return __builtin_memcmp(&r[1], name, 4) == 0 && __builtin_memcmp(&r[3], name + 4, 4) == 0 &&
+           __builtin_memcmp(&r[2], name + 8, 4) == 0;
+}
+
 static void read_features(struct features *f)
 {
     __builtin_memset(f, 0, sizeof(*f));
     // Firmware may hide all leaves above 3 from operating systems of 1996. Only where that shows is
     // the register touched.
-    if (cpuid_word(0, 0, 0) <= 3)
+    f->amd = is_vendor("AuthenticAMD") || is_vendor("HygonGenuine");
+    if (cpuid_word(0, 0, 0) <= 3 && !f->amd)
         wrmsr(MSR_MISC_ENABLE, rdmsr(MSR_MISC_ENABLE) & ~(1ull << 22));
     f->leaf1_eax = cpuid_word(1, 0, 0) & 0x0fff0ff0; // family and model, which `vuln` looks at
     // OSXSAVE mirrors CR4 and is not a property of the core.
@@ -126,8 +135,13 @@ static void read_features(struct features *f)
         f->leaf7_2_edx = cpuid_word(7, 2, 3);
     f->xcr0 = cpuid_word(13, 0, 0) & 0x2e7; // x87 SSE AVX AVX-512 PKRU
     f->xsave1_eax = cpuid_word(13, 1, 0);
+    f->ext1_ecx = cpuid_word(0x80000001, 0, 2);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
     f->pcid = (f->leaf1_ecx & (1u << 17)) && !boot_option("without=pcid");
+    // Back to xAPIC mode, should the firmware have left it, there is no way.
+    f->x2apic = (f->leaf1_ecx & (1u << 21)) &&
+                (!boot_option("without=x2apic") || (rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC));
+    f->tsc_deadline = (f->leaf1_ecx & (1u << 24)) && !boot_option("without=tsc-deadline");
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);
 }
@@ -179,8 +193,6 @@ static bool choose_hvm(void)
 bool cpu_check_features(void)
 {
     static const struct { uint8_t word, bit; const char *name, *why; } need[] = {
-        { 0, 21, "x2APIC", "one way to reach the local APIC on every core" },
-        { 0, 24, "TSC-deadline timer", "one exact deadline per core" },
         { 0, 26, "XSAVE", "the vector registers of guests and processes are switched with it" },
         { 3, 0, "XSAVEOPT", "and it must not write what has not changed" },
         { 1, 16, "PAT", "memory types of guests" },

@@ -72,8 +72,18 @@ static void decide_mitigations(void)
     vuln_decide(&f, boot_option("assume="), &mitigations, &facts.info.faults);
     if (!mitigations.retpolines)
         cpu_plain_branches();
+    apic_choose();
     if (mitigations.hle_hole) // XACQUIRE in there can stop a core for good (XSA-282)
         memmap_cut(&boot_memory.usable, 1ull << 30, (1ull << 30) + (4 << 20));
+}
+
+// Bochs has no such MSR, nor fast strings: each turn of a REP takes an instruction's time. AMD's
+// CPUs have no such MSR either, but CPUID's "enhanced REP MOVSB/STOSB".
+static bool fast_strings(void)
+{
+    if (features.amd)
+        return features.leaf7_ebx & (1u << 9);
+    return !is_bochs() && (rdmsr(MSR_MISC_ENABLE) & 1);
 }
 
 // From here on this core has its struct cpu (see ap_up() in smp.c).
@@ -83,9 +93,9 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     mce_init_cpu();
     apic_init_io();
     clock_calibrate();                       // TSC against the board's timers
+    apic_calibrate();                        // and the local APIC's timer against the TSC
     clock_read_rtc(&facts.info);
-    // Bochs has no such MSR, nor fast strings: each turn of a REP takes an instruction's time.
-    facts.info.fast_strings = is_bochs() ? 0 : rdmsr(MSR_MISC_ENABLE) & 1;
+    facts.info.fast_strings = fast_strings();
     const char *failed = hvm ? hvm->enable_core(this_cpu()) : NULL;
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);

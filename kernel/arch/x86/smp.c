@@ -149,6 +149,9 @@ static void place_trampoline(void)
     boot_next = (uint64_t)ap_main;
 }
 
+// In xAPIC mode an id has 8 bits, and the last means all.
+static bool reachable(uint32_t apic_id) { return features.x2apic || apic_id < 0xff; }
+
 void smp_start(void)
 {
     uint32_t me = this_cpu()->arch.apic_id, up = 1, tried = 1;
@@ -161,12 +164,17 @@ void smp_start(void)
     }
     place_trampoline();
     for (uint32_t i = 0; i < acpi.cores; i++)
-        if (acpi.apic_id[i] != me)
+        if (acpi.apic_id[i] != me && reachable(acpi.apic_id[i]))
             apic_icr(acpi.apic_id[i], ICR_INIT);
     clock_delay_us(10000);
-    for (uint32_t i = 0; i < acpi.cores && tried < CPU_MAX; i++)
-        if (acpi.apic_id[i] != me)
-            up += start_one(&cpu_blocks[tried++], up, acpi.apic_id[i]);
+    for (uint32_t i = 0; i < acpi.cores && tried < CPU_MAX; i++) {
+        uint32_t id = acpi.apic_id[i];
+        if (!reachable(id))
+            log_print("core with APIC id %u: this CPU lacks x2APIC, which alone reaches it: it is "
+                      "not used\n", id);
+        else if (id != me)
+            up += start_one(&cpu_blocks[tried++], up, id);
+    }
     cpu_count = up;
     __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
 }

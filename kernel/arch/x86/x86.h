@@ -22,10 +22,11 @@
 // Facts about the host's CPUs, from CPUID; every other core must have the same.
 struct features {
     uint32_t leaf1_eax, leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_2_edx;
-    uint32_t ext1_edx, xsave1_eax;
+    uint32_t ext1_ecx, ext1_edx, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
-    bool pcid;
+    bool pcid, x2apic, tsc_deadline;
+    bool amd;               // or of that family's line
 };
 extern struct features features;
 // Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
@@ -73,7 +74,9 @@ void paging_share_kernel(uint64_t *root); // the kernel's half, into the root of
 void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
 // apic.c
+void apic_choose(void); // boot core, before paging_init(): how the registers are written
 void apic_init_cpu(void);
+void apic_calibrate(void);
 void apic_quiet(void); // this core is not used: it takes nothing but an NMI sent to it
 void apic_init_io(void);
 void apic_eoi(void);
@@ -88,6 +91,7 @@ void clock_read_rtc(struct boot_info *info);
 
 // smp.c
 void smp_start(void);
+extern uint32_t ap_apic_base; // bits of IA32_APIC_BASE that a core sets first
 
 // fpu.c. All components of XCR0, standard format.
 static inline void fpu_save(void *area)
@@ -134,3 +138,6 @@ NORETURN void resume_trap(struct regs *regs);
 NORETURN void cpu_idle(uint64_t stack_top);
 void rsb_fill(void);
 void syscall_entry(void);
+void xapic_eoi(void);
+void xapic_icr(void);
+void apic_count_down_entry(void);
