@@ -172,9 +172,11 @@ static inline int64_t kcall_irq_ack(handle_t irq)
     return trap1(SYS_irq_ack, irq);
 }
 
-static inline int64_t kcall_ioports_grant(handle_t process, handle_t ioports)
+// count 0: none
+static inline int64_t kcall_ioports_grant(handle_t process, handle_t ioports, uint32_t first,
+                                          uint32_t count)
 {
-    return kcall2(SYS_ioports_grant, process, ioports);
+    return trap6(SYS_ioports_grant, process, ioports, first, count, 0, 0);
 }
 
 static inline int64_t kcall_vm_create(uint64_t flags)

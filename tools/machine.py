@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One emulated PC: starts Bochs or QEMU on an ISO or a TFTP tree, owns its serial line, and knows
-how it ended.
+"""One emulated PC: Bochs or QEMU on an ISO or a TFTP tree, its serial line, and how it ended.
 
 A Machine belongs to one thread. It ends only the emulator that it started itself, and the kernel
 ends that one too if this process dies first.
@@ -34,8 +33,8 @@ BOCHS_MAX_MEMORY = 2048
 BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
 
 # Names in the machine's directory.
-DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET, ROMS = (
-    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet", "roms")
+DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET, ROMS, MONITOR = (
+    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet", "roms", "monitor")
 
 UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
@@ -120,6 +119,7 @@ class Machine:
     tree       a folder to boot from by network: the emulator gives out an address, and serves it
                by TFTP
     mac        of the network card that is there with a tree
+    screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
@@ -128,7 +128,8 @@ class Machine:
     """
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
-                 uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC):
+                 uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC,
+                 screen=False):
         self.iso = os.path.abspath(iso) if iso else None
         self.tree = os.path.abspath(tree) if tree else None
         self.mac = mac
@@ -140,6 +141,7 @@ class Machine:
         self.uefi = uefi
         self.paced = paced
         self.breaks = breaks
+        self.screen = screen
         self.lenient = lenient
         self.data = b""           # every byte received
         self.times = []           # (offset in data, seconds since start) of every read
@@ -479,11 +481,13 @@ boot: network
         model = self.model or ("host" if kvm else "max")
         firmware = ["-bios", UEFI_FIRMWARE] if self.uefi else []
         return ["qemu-system-x86_64", *firmware,
-                "-nodefaults", "-display", "none", "-monitor", "none",
+                "-nodefaults", "-display", "none", *(
+                    ("-vga", "std", "-monitor", f"unix:{MONITOR},server,nowait")
+                    if self.screen else
+                    ("-monitor", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1")),
                 "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 *self._qemu_boot(),
-                "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
                 "-serial", "chardev:com1"]
 

@@ -26,9 +26,11 @@ struct boot_image {
 // BOOT_HANDLE_MODULE.
 enum boot_handle {
     BOOT_HANDLE_SYSTEM = 2, // authority for system_*
-    BOOT_HANDLE_COM1_PORTS, // ioports 0x3f8..0x3ff
-    BOOT_HANDLE_COM1_IRQ,
+    BOOT_HANDLE_PORTS,      // ioports: all that there are
+    BOOT_HANDLE_COM1_IRQ,   // and COM3's
+    BOOT_HANDLE_COM2_IRQ,   // and COM4's
     BOOT_HANDLE_SC,         // the scheduling context that it starts on
+    BOOT_HANDLE_SCREEN,     // if there is one: memory with what struct boot_screen describes
     BOOT_HANDLE_MODULE = 16,
 };
 
@@ -58,6 +60,15 @@ struct boot_module {
     uint64_t bytes; // the file's length; the handle's memory is rounded up to pages
 };
 
+// What the loader left on: VGA's text mode, or pixels of 32 bits. `width` 0: nothing.
+struct boot_screen {
+    uint64_t hpa;        // page-aligned
+    uint32_t pitch;      // bytes from one row to the next
+    uint32_t width, height; // in pixels; of text in characters
+    uint8_t text;        // 1: a character and its VGA attribute, a byte each
+    uint8_t colour[3];   // else: where in a pixel the bits of red, green and blue begin, 8 each
+};
+
 #define BOOT_OPTIONS_MAX 256
 
 struct boot_info {
@@ -70,6 +81,7 @@ struct boot_info {
     uint32_t cores;
     uint32_t modules;
     uint64_t ram;          // bytes that the firmware gives as usable, modules among them
+    struct boot_screen screen;
     uint64_t fast_strings; // 1: REP MOVS and STOS are, as the host's IA32_MISC_ENABLE says
     // What the kernel was told: the words of its command line, and WORD of each module
     // "option:WORD", with blanks between. Cut if there is more.

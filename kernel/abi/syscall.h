@@ -58,7 +58,7 @@ enum status {
     X(timer_arm, 19)      /* h, TSC deadline|0 to disarm */                                        \
     X(irq_bind, 20)       /* irq, event, bits */                                                   \
     X(irq_ack, 21)        /* irq  (unmasks it again) */                                            \
-    X(ioports_grant, 22)  /* process, ioports */                                                   \
+    X(ioports_grant, 22)  /* process, ioports, first, count: these, no others */                   \
     X(vm_create, 23)      /* flags (VM_CATCH_UP)           -> h */                                 \
     X(vm_map, 24)         /* vm, mem, offset, bytes, gpa, prot */                                  \
     X(vm_unmap, 25)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \

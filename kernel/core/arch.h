@@ -80,12 +80,13 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s);
 // MSI address/data as a guest's local APICs decode them: calls vcpu_post and friends.
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level);
 
-void arch_ports_granted(struct process *p); // p->ports was NULL before
+void arch_ports_granted(struct process *p); // p->ports has changed
 void arch_irq_mask(uint32_t gsi, bool masked);
 enum status arch_irq_route(uint32_t gsi, uint32_t core);
-// Polled serial, until the console process has the port.
+// Polled serial, and the screen, until the console process has them.
 void arch_log(const char *text, size_t bytes);
 size_t arch_log_some(const char *text, size_t bytes); // what the port takes at once; -> how much
+void arch_log_at(uint16_t port);           // from now on the serial line's first port
 NORETURN void arch_off(int status);        // powers the machine off, as far as it can
 // The other cores halt, wherever they are. Of several that call it the first returns.
 void arch_stop_others(void);
@@ -126,7 +127,8 @@ bool log_record(uint32_t process, const char *text, size_t bytes);
 // The manager's text, as much as the serial line takes at once. -> how much
 size_t log_text(const char *text, size_t bytes);
 size_t log_read(char *to, size_t bytes);   // what has not been read yet
-void log_detach(bool off);                 // a process owns the port, or owns it no more
+void log_detach(bool off);                 // a process shows the log, or does so no more
+void log_taken(struct process *p);         // this one does, until it ends
 
 // What the arch calls. System calls: the six arguments; the result goes to RAX and RDX. The
 // caller's registers are saved before, for a call may not return: then the saved ones hold the

@@ -2,8 +2,9 @@
 // The isolation audit: walks the page tables of all VMs and processes against the owner table and
 // the mapping records, and proves that
 //   - a table's frame belongs to that VM or process itself, and a leaf never leads to such a frame;
-//   - a leaf leads to a frame of a memory object, by a record of exactly that mapping: so no frame
-//     of the kernel or of anybody else, and of two VMs only what was mapped into both on purpose;
+//   - a leaf leads to a frame of a memory object, or of a device, by a record of exactly that
+//     mapping: so no frame of the kernel or of anybody else, and of two VMs only what was mapped
+//     into both on purpose;
 //   - a VM has no boot module, and no process but the VM's own has the VM's memory;
 //   - the kernel's own map leads to no frame of a memory object but those made with MEM_KERNEL.
 // In pieces of bounded length under kernel_lock; a space that changed meanwhile is begun again. One
@@ -92,18 +93,19 @@ static const char *check_leaf(struct walk *k, struct hpa frame, uint64_t address
         return k->space->is_vm && frame.v == object_as(k->holder, vm)->own_page.v &&
                bytes == PAGE_SIZE ? NULL : "a table of its own";
     struct object *o = object_by_id(owner);
-    if (!o || o->type != OBJ_MEMORY)
-        return "not a memory object's";
     struct mapping *record = record_at(k, address);
+    const struct memory *m = record ? record->memory : NULL;
+    bool device = m && (m->flags & MEM_DEVICE) && owner == FRAME_RESERVED;
+    if (!device && (!o || o->type != OBJ_MEMORY))
+        return "not a memory object's";
     if (!record || address + bytes > record->address + record->bytes)
         return "mapped by no one";
-    const struct memory *m = record->memory;
-    if (m != object_as(o, memory) ||
+    if ((!device && m != object_as(o, memory)) ||
         m->base.v + record->offset + (address - record->address) != frame.v)
         return "not what was mapped";
     if (k->space->is_vm)
         return (m->flags & MEM_MODULE) ? "a boot module" : NULL;
-    if (vm_memory_of_others(k, object_as(o, memory), object_as(k->holder, process)))
+    if (vm_memory_of_others(k, m, object_as(k->holder, process)))
         return "memory of another's vm";
     return NULL;
 }

@@ -90,11 +90,19 @@ static void give_devices(const struct boot_facts *facts)
     struct object *o = object_alloc(OBJ_SYSTEM, manager, &status);
     give(BOOT_HANDLE_SYSTEM, o, RIGHT_READ | RIGHT_USE | RIGHT_CONTROL | RIGHT_COPY, status);
     o = object_alloc(OBJ_IOPORTS, manager, &status);
-    give(BOOT_HANDLE_COM1_PORTS, o, RIGHT_USE | RIGHT_COPY, status);
-    object_to(o, ioports)->first = facts->log_port;
-    object_to(o, ioports)->count = 8;
-    struct irq *irq = irq_make(manager, facts->log_gsi, &status);
-    give(BOOT_HANDLE_COM1_IRQ, irq ? &irq->object : NULL, RIGHT_USE | RIGHT_COPY, status);
+    give(BOOT_HANDLE_PORTS, o, RIGHT_USE, status);
+    object_to(o, ioports)->count = IOPORTS_ALL;
+    for (unsigned i = 0; i < ARRAY_SIZE(facts->com_gsi); i++) {
+        struct irq *irq = irq_make(manager, facts->com_gsi[i], &status);
+        give(BOOT_HANDLE_COM1_IRQ + i, irq ? &irq->object : NULL, RIGHT_USE | RIGHT_COPY, status);
+    }
+    const struct boot_screen *s = &facts->info.screen;
+    if (!s->width)
+        return;
+    struct memory *m = memory_wrap(manager, HPA(s->hpa),
+                                   align_up((uint64_t)s->pitch * s->height, PAGE_SIZE),
+                                   MEM_MODULE | MEM_DEVICE, &status);
+    give(BOOT_HANDLE_SCREEN, m ? &m->object : NULL, RIGHT_READ | RIGHT_WRITE | RIGHT_COPY, status);
 }
 
 static void give_info(struct boot_facts *facts)

@@ -8,6 +8,5 @@
 struct boot_facts {
     struct boot_info info;
     struct hpa module[BOOT_MODULE_MAX]; // page-aligned; frames up to its end are FRAME_RESERVED
-    uint16_t log_port; // the log's serial port: first of eight ports; and its interrupt
-    uint32_t log_gsi;
+    uint32_t com_gsi[2]; // the interrupts of COM1 and COM3, and of COM2 and COM4
 };

@@ -79,6 +79,12 @@ size_t log_read(char *to, size_t bytes)
 
 void log_detach(bool off) { __atomic_store_n(&detached, off, __ATOMIC_RELAXED); }
 
+void log_taken(struct process *p)
+{
+    p->has_log = 1;
+    log_detach(true);
+}
+
 // Takes no lock: whoever panics may hold any of them.
 void panic(const char *format, ...)
 {

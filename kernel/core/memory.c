@@ -27,7 +27,8 @@ struct memory *memory_wrap(struct process *owner, struct hpa base, uint64_t byte
         return NULL;
     m->base = base;
     m->zeroed = bytes;
-    frames_set_owner(base, bytes / PAGE_SIZE, m->object.id);
+    if (!(flags & MEM_DEVICE))
+        frames_set_owner(base, bytes / PAGE_SIZE, m->object.id);
     return m;
 }
 
@@ -74,7 +75,7 @@ void memory_free(struct memory *m)
 // object are nobody's.
 bool memory_zero_piece(struct memory *m)
 {
-    if (m->zeroed == m->bytes)
+    if (m->zeroed == m->bytes || (m->flags & MEM_DEVICE))
         return true;
     uint64_t bytes = min_u64(m->bytes - m->zeroed, MEM_PIECE), start = arch_now();
     bool module = m->flags & MEM_MODULE;

@@ -101,7 +101,7 @@ struct notice process_ended(struct process *p)
 {
     if (p->status.end == PROCESS_ALIVE)
         p->status.end = PROCESS_KILLED;
-    if (p->ports)
+    if (p->has_log)
         log_detach(false);
     return p->end;
 }

@@ -38,6 +38,8 @@ struct memory {
     uint32_t pins;         // the kernel itself uses the frames (a vCPU's page)
 };
 #define MEM_MODULE 0x80 // a boot module: read-only for ever; the others are in syscall.h
+#define MEM_DEVICE 0x40 // beside that: no RAM, and writable; it has no owner in the frame table
+#define PROT_DEVICE 8   // of its mappings, beside PROT_*: not cached, but writes may be combined
 
 struct mapping { // from the slab, charged to the space's payer
     struct object object; // type OBJ_NONE: has no handle; dying: it is being taken away
@@ -67,7 +69,8 @@ struct process {
     uint8_t depth;           // how many are above it; at most PROCESS_DEPTH_MAX
     struct notice end;
     struct process_status status;
-    struct ioports *ports;   // the range that it may use; NULL: none
+    uint16_t port_first, port_count; // I/O ports that it may use
+    uint8_t has_log;         // it shows the log, and not the kernel
 };
 #define PROCESS_DEPTH_MAX 8u // bounds the ways upwards of those that are destroyed
 

@@ -206,6 +206,10 @@ static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offs
         return unlock_result(ERR_RANGE);
     if (s->is_vm && (memory->flags & MEM_MODULE))
         return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
+    if (unlikely(memory->flags & MEM_DEVICE)) {
+        prot |= PROT_DEVICE;
+        log_taken(caller_process()); // the only device there is, is the screen
+    }
     struct mapping *m = space_map(s, memory, offset, bytes, address, (uint8_t)prot, &status);
     if (unlikely(!m))
         return unlock_result(status);

@@ -90,7 +90,8 @@ struct irq {
     struct notice notice;
 };
 
-struct ioports { struct object object; uint16_t first, count; };
+struct ioports { struct object object; uint32_t first, count; };
+#define IOPORTS_ALL 0x10000u
 struct system { struct object object; };
 
 #define QUANTUM_US 1000

@@ -28,6 +28,10 @@ static void fuzz_multiboot(const uint8_t *data, size_t bytes)
     if (facts.info.modules > BOOT_MODULE_MAX || (boot_memory.trampoline & 0xfff) ||
         boot_memory.trampoline >= 0x9f000 || strlen(facts.info.options) >= BOOT_OPTIONS_MAX)
         abort();
+    const struct boot_screen *s = &facts.info.screen;
+    if (s->width && (s->hpa % PAGE_SIZE || s->pitch < s->width * (s->text ? 2 : 4) ||
+                     memmap_has(m, s->hpa, s->hpa + (uint64_t)s->pitch * s->height)))
+        abort();
     acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
 }
 

@@ -83,8 +83,9 @@ int manager_setup(void **state)
     time_init(1000000000);
     fake_object_at(BOOT_HANDLE_SYSTEM, FAKE_SYSTEM, RIGHT_ALL);
     fake_object_at(BOOT_HANDLE_SC, FAKE_SC, RIGHT_ALL)->users = 1;
-    fake_object_at(BOOT_HANDLE_COM1_PORTS, FAKE_PORTS, RIGHT_ALL);
+    fake_object_at(BOOT_HANDLE_PORTS, FAKE_PORTS, RIGHT_USE);
     fake_object_at(BOOT_HANDLE_COM1_IRQ, FAKE_IRQ, RIGHT_ALL);
+    fake_object_at(BOOT_HANDLE_COM2_IRQ, FAKE_IRQ, RIGHT_ALL);
     boot.magic = BOOT_MAGIC;
     boot.tsc_hz = 1000000000;
     boot.cores = 2;

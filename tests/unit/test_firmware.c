@@ -359,6 +359,98 @@ static void test_many_options(void **state)
     }
 }
 
+static uint8_t *screen_tag(uint64_t at, uint32_t pitch, uint32_t width, uint32_t height,
+                           uint8_t bits, uint8_t type)
+{
+    const uint32_t numbers[3] = { pitch, width, height };
+    const uint8_t colours[6] = { 16, 8, 8, 8, 0, 8 };
+    uint8_t *t = tag(8, type == 2 ? 32 : 38);
+    memcpy(t, &at, 8);
+    memcpy(t + 8, numbers, 12);
+    t[20] = bits;
+    t[21] = type;
+    if (type != 2)
+        memcpy(t + 24, colours, 6);
+    return t;
+}
+
+static void screen_boot(struct boot_facts *f)
+{
+    static const uint64_t map[][3] = { { 0x100000, 0x7f00000, 1 }, { 5ull << 30, 1ull << 30, 1 } };
+    log_said[0] = 0;
+    ranges(map, 2);
+    tag(0, 8);
+    assert_null(boot(f));
+    info_start();
+}
+
+// VGA's text mode, as GRUB 2.06 says it on a BIOS, and pixels, as on OVMF.
+static void test_screen(void **state)
+{
+    (void)state;
+    static struct boot_facts f;
+    info_start();
+    screen_boot(&f);
+    assert_int_equal(f.info.screen.width, 0);
+    screen_tag(0xb8000, 160, 80, 25, 16, 2);
+    screen_boot(&f);
+    assert_int_equal(f.info.screen.hpa, 0xb8000);
+    assert_int_equal(f.info.screen.pitch, 160);
+    assert_int_equal(f.info.screen.height, 25);
+    assert_true(f.info.screen.text);
+    screen_tag(7ull << 30, 5120, 1280, 800, 32, 1);
+    screen_boot(&f);
+    assert_int_equal(f.info.screen.hpa, 7ull << 30);
+    assert_int_equal(f.info.screen.width, 1280);
+    assert_false(f.info.screen.text);
+    assert_int_equal(f.info.screen.colour[0], 16);
+    assert_int_equal(f.info.screen.colour[1], 8);
+    assert_int_equal(f.info.screen.colour[2], 0);
+    assert_string_equal(log_said, "");
+}
+
+// One that cannot be drawn on, or lies where there is RAM, is not used, and that is said.
+static void test_screen_refused(void **state)
+{
+    (void)state;
+    static struct boot_facts f;
+    static const struct {
+        uint64_t at;
+        uint32_t pitch, width, height;
+        uint8_t bits, type;
+        const char *why;
+    } bad[] = {
+        { 0xfd000000, 5120, 1280, 800, 24, 1, "pixels" },
+        { 0xfd000000, 5120, 1280, 800, 32, 0, "pixels" }, // of a palette
+        { 0xfd000000, 5116, 1280, 800, 32, 1, "cannot be" },
+        { 0xfd000000, 5122, 1280, 800, 32, 1, "cannot be" },
+        { 0xfd000800, 5120, 1280, 800, 32, 1, "cannot be" },
+        { 0xfd000000, 5120, 1280, 0, 32, 1, "cannot be" },
+        { 0xfd000000, 5120, 7, 800, 32, 1, "cannot be" },
+        { 0xfd000000, UINT32_MAX & ~3u, 1280, 800, 32, 1, "cannot be" },
+        { 0xfd000000, 0, 0x80000000, 800, 16, 2, "cannot be" },
+        { 0xfd000000, 160, 80, UINT32_MAX, 16, 2, "cannot be" },
+        { 0x200000, 5120, 1280, 800, 32, 1, "cannot be" },
+        { (5ull << 30) - PAGE_SIZE, 5120, 1280, 800, 32, 1, "cannot be" },
+        { 1ull << 44, 5120, 1280, 800, 32, 1, "cannot be" },
+        { UINT64_MAX - 4095, 5120, 1280, 800, 32, 1, "cannot be" },
+    };
+    info_start();
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        screen_tag(bad[i].at, bad[i].pitch, bad[i].width, bad[i].height, bad[i].bits, bad[i].type);
+        screen_boot(&f);
+        assert_int_equal(f.info.screen.width, 0);
+        assert_non_null(strstr(log_said, "the screen is not used: "));
+        assert_non_null(strstr(log_said, bad[i].why));
+    }
+    screen_tag(0xfd000000, 5120, 1280, 800, 32, 1)[25] = 10; // bits of red
+    screen_boot(&f);
+    assert_non_null(strstr(log_said, "pixels"));
+    memset(tag(8, 30), 1, 22);
+    screen_boot(&f);
+    assert_non_null(strstr(log_said, "neither text"));
+}
+
 static void test_damaged_tags(void **state)
 {
     (void)state;
@@ -398,6 +490,8 @@ int main(void)
         cmocka_unit_test_setup(test_no_tables, setup),
         cmocka_unit_test_setup(test_loader, setup),
         cmocka_unit_test_setup(test_many_options, setup),
+        cmocka_unit_test_setup(test_screen, setup),
+        cmocka_unit_test_setup(test_screen_refused, setup),
         cmocka_unit_test_setup(test_damaged_tags, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,7 +122,8 @@ static void check_console_process(void)
                      ~(MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED));
     assert_ptr_equal(fake_slot(process, block->console.line[2].memory, &rights),
                      fake_handle(manager.vm[1].line));
-    assert_true(process->ports);
+    assert_int_equal(process->port_first, 0x3f8);
+    assert_int_equal(process->port_count, 8);
     assert_int_equal(irq->bits, CONSOLE_BIT_IRQ);
     // With the manager itself on a context that the config can set.
     const struct fake_object *sc = &fake.object[thread_of(&manager.console)->sc];

@@ -109,14 +109,32 @@ static void test_ports_and_log(void **state)
     (void)state;
     enum status status;
     struct object *o = object_alloc(OBJ_IOPORTS, fake_manager, &status);
-    object_to(o, ioports)->first = 0x3f8;
-    object_to(o, ioports)->count = 8;
-    int64_t h = handle_set(fake_manager, 0, o, RIGHT_USE | RIGHT_COPY);
+    object_to(o, ioports)->first = 0x100;
+    object_to(o, ioports)->count = 0xff00;
+    int64_t h = handle_set(fake_manager, 0, o, RIGHT_USE);
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
-    assert_int_equal(CALL(0, ioports_grant, p.handle, h), OK);
-    assert_int_equal(CALL(0, ioports_grant, p.handle, h), ERR_STATE);
-    assert_ptr_equal(p.process->ports, object_to(o, ioports));
+    // The manager's own may change, and are not the log's.
+    assert_int_equal(CALL(0, ioports_grant, HANDLE_SELF, h, 0xcf8, 8), OK);
+    assert_int_equal(fake_manager->port_first, 0xcf8);
+    assert_int_equal(fake_manager->port_count, 8);
+    assert_int_equal(CALL(0, ioports_grant, HANDLE_SELF, h, 0xcf8, 0), OK);
+    assert_int_equal(fake_manager->port_count, 0);
+    assert_int_equal(fake.log_port, 0);
     size_t before = fake.log_bytes;
+    log_print("still here\n");
+    assert_true(fake.log_bytes > before);
+    static const uint64_t bad[][2] = {
+        { 0xff, 8 }, { 0xfffa, 7 }, { 0x10000, 1 }, { 0x100, 0x10000 }, { 0x100, 0xff01 },
+        { UINT64_MAX, 2 }, { 0x100, UINT64_MAX }, { 0x10003f8, 8 },
+    };
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(CALL(0, ioports_grant, p.handle, h, bad[i][0], bad[i][1]), ERR_RANGE);
+    assert_int_equal(p.process->port_count, 0);
+    assert_int_equal(CALL(0, ioports_grant, p.handle, h, 0xfff8, 8), OK);
+    assert_int_equal(CALL(0, ioports_grant, p.handle, h, 0x3f8, 8), ERR_STATE);
+    assert_int_equal(p.process->port_first, 0xfff8);
+    assert_int_equal(fake.log_port, 0xfff8); // for the kernel's last words
+    before = fake.log_bytes;
     log_print("to the ring only\n");
     assert_int_equal(fake.log_bytes, before);
     CALL(1, thread_exit, 0); // its owner is gone: the kernel has the port again
@@ -195,7 +213,7 @@ struct image {
 static struct boot_facts make_boot(struct image **image)
 {
     struct boot_facts f = { .info = { .entry_tsc = 5, .rtc = { 6 }, .wall_tsc = 7, .modules = 2 },
-                            .log_port = 0x3f8, .log_gsi = 4 };
+                            .com_gsi = { 4, 3 } };
     struct hpa frame;
     fake_start(1, 64);
     assert_true(frames_alloc(4, PAGE_SIZE, FRAME_RESERVED, &frame));
@@ -262,6 +280,49 @@ static void test_manager_start(void **state)
     assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
 }
 
+// The screen is memory for the manager to give away: uncached, no guest's, and outside of the frame
+// table. Who has it shows the log.
+static void test_screen(void **state)
+{
+    struct image *image;
+    (void)state;
+    struct boot_facts f = make_boot(&image);
+    f.info.screen = (struct boot_screen){ .hpa = 0xfd000000, .pitch = 5120, .width = 1280,
+                                          .height = 801 };
+    const uint64_t bytes = 0x3ea000; // whole pages
+    fake_boot(&f);
+    struct process *p = cpus[0]->current->process;
+    struct object *o = fake_object(p, BOOT_HANDLE_SCREEN);
+    assert_int_equal(object_to(o, memory)->base.v, 0xfd000000);
+    assert_int_equal(object_to(o, memory)->bytes, bytes);
+    int64_t vm = CALL(0, vm_create, 0);
+    assert_int_equal(CALL(0, vm_map, vm, BOOT_HANDLE_SCREEN, 0, PAGE_SIZE, 0, PROT_READ),
+                     ERR_RIGHTS);
+    assert_int_equal(CALL(0, object_destroy, BOOT_HANDLE_SCREEN), ERR_RIGHTS);
+    assert_false(p->has_log);
+    assert_int_equal(CALL(0, mem_map, HANDLE_SELF, BOOT_HANDLE_SCREEN, 0, bytes, USER_PAGE,
+                          PROT_READ | PROT_WRITE | PROT_EXEC), ERR_RIGHTS);
+    assert_int_equal(FINISH(0, mem_map, HANDLE_SELF, BOOT_HANDLE_SCREEN, 0, bytes, USER_PAGE,
+                            PROT_READ | PROT_WRITE), OK);
+    struct hpa at;
+    uint64_t left;
+    uint8_t have;
+    assert_true(arch_walk(&p->space, USER_PAGE + bytes - 1, &at, &have, &left));
+    assert_int_equal(at.v, 0xfd000000 + bytes - 1);
+    assert_int_equal(have, PROT_READ | PROT_WRITE);
+    struct mapping *m = list_entry(object_to(o, memory)->mappings.next, struct mapping, in_memory);
+    assert_int_equal(m->prot, PROT_READ | PROT_WRITE | PROT_DEVICE);
+    size_t before = fake.log_bytes;
+    log_print("to the ring only\n");
+    assert_int_equal(fake.log_bytes, before);
+    assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
+    // But for that, what nobody owns is nothing to have.
+    object_to(o, memory)->flags &= (uint8_t)~MEM_DEVICE;
+    log_detach(false);
+    assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), ERR_STATE);
+    assert_non_null(strstr(fake.log, "not a memory object's"));
+}
+
 static void expect_panic(struct boot_facts *f, const char *why)
 {
     fake_boot(f);
@@ -324,7 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_null), ON1(test_log), ON1(test_log_ring), ON1(test_copies_respect_rights),
         ON2(test_process_status), ON2(test_end_event), ON2(test_ports_and_log),
-        ON1(test_cpuid_and_off), ON2(test_random_calls), ON1(test_manager_start),
+        ON1(test_cpuid_and_off), ON2(test_random_calls), ON1(test_manager_start), ON1(test_screen),
         ON1(test_manager_bad), ON1(test_printf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,7 +130,7 @@ static int64_t console_wire(struct manager *manager, handle_t process)
                      VMM_BIT_CONSOLE, &status);
     }
     if (status == OK) {
-        status = kcall_ioports_grant(process, BOOT_HANDLE_COM1_PORTS);
+        status = kcall_ioports_grant(process, BOOT_HANDLE_PORTS, 0x3f8, 8);
     }
     return status < 0 ? status
                       : kcall_irq_bind(BOOT_HANDLE_COM1_IRQ, manager->console_event,

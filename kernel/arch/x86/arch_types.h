@@ -64,7 +64,7 @@ struct arch_cpu {
     struct vcpu *context;   // whose CR2, KERNEL_GS_BASE and DR0-3 are loaded
     uint64_t tsc_aux;       // in the MSR; the host does not use it
     uint64_t domain;        // that ran here last, see barrier.c
-    const struct ioports *ports; // which are in the I/O bitmap
+    uint16_t port_first, port_count; // which are in the I/O bitmap
     struct trouble trouble;
     uint32_t apic_id;
     uint8_t tr_stale;       // a VM exit truncated TR since the last LTR

@@ -14,6 +14,8 @@ header:
     .long 0xe85250d6, 0, header_end - header, -(0xe85250d6 + (header_end - header))
     .word 6, 0                  // modules on page boundaries
     .long 8
+    .word 5, 1                  // a screen, if there is one: without this, UEFI's GRUB leaves none
+    .long 20, 0, 0, 0, 0        // of any size; the last aligns the next tag
     .word 0, 0                  // end
     .long 8
 header_end:

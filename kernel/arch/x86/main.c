@@ -42,6 +42,7 @@ static void read_tables(uint32_t magic, uint32_t info)
     const struct ram_range image = { (uint64_t)kernel_start - KERNEL_VMA,
                                      (uint64_t)kernel_end - KERNEL_VMA };
     const char *wrong = multiboot_parse(magic, info, image, &facts);
+    screen_init(&facts.info.screen);
     if (wrong)
         panic("%s", wrong);
     wrong = acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
@@ -101,8 +102,8 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
         panic("%s could not be switched on: %s", hvm->name, failed);
     sched_init_cpu(this_cpu());
     smp_start();                             // all others, each compared with this one
-    facts.log_port = 0x3f8;
-    facts.log_gsi = acpi.isa[4].gsi;
+    facts.com_gsi[0] = acpi.isa[4].gsi;
+    facts.com_gsi[1] = acpi.isa[3].gsi;
     log_print("boot: %u cores, %lu MB free, TSC %lu kHz by %s, %lu ticks since entry at "
               "%lu, %lu of them calibration\n", cpu_count, frames_count_free() >> 8,
               clock_tsc_hz / 1000, clock_source, rdtsc() - boot_tsc, boot_tsc, clock_calibration);
@@ -122,7 +123,8 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
     decide_mitigations();                    // what the CPU's own faults need
     struct ram_range table = frames_setup();
     frames_add_range(0, BOOT_MAP_END);
-    paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END), table);
+    paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END), table, &facts.info.screen);
+    screen_at((char *)SCREEN_WINDOW);
     frames_add_range(BOOT_MAP_END, UINT64_MAX);
     paging_map_cpu(&cpu_blocks[0]);
     cpu_init(&cpu_blocks[0], 0);             // GDT, TSS, IDT, control registers, MSRs

@@ -70,6 +70,14 @@ void memmap_cut(struct memmap *m, uint64_t base, uint64_t end)
     }
 }
 
+bool memmap_has(const struct memmap *m, uint64_t base, uint64_t end)
+{
+    for (uint32_t i = 0; i < m->count; i++)
+        if (base < m->range[i].end && m->range[i].base < end)
+            return true;
+    return false;
+}
+
 uint64_t memmap_last_page(const struct memmap *m, uint64_t from, uint64_t to)
 {
     uint64_t page = 0;

@@ -18,6 +18,7 @@ struct memmap {
 };
 
 void memmap_add(struct memmap *m, uint64_t base, uint64_t end); // inwards to whole pages
+bool memmap_has(const struct memmap *m, uint64_t base, uint64_t end); // any of it
 void memmap_cut(struct memmap *m, uint64_t base, uint64_t end); // outwards to whole pages
 // The highest page that lies in [from, to) as a whole; 0: none.
 uint64_t memmap_last_page(const struct memmap *m, uint64_t from, uint64_t to);

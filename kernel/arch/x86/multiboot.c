@@ -8,13 +8,23 @@
 #define INFO_MAX (1u << 20)
 #define RAM_MAX  (1ull << 44) // frames have 32-bit numbers
 
-enum { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MODULE = 3, TAG_MMAP = 6, TAG_OLD_RSDP = 14,
-       TAG_NEW_RSDP = 15 };
+enum { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MODULE = 3, TAG_MMAP = 6, TAG_FRAMEBUFFER = 8,
+       TAG_OLD_RSDP = 14, TAG_NEW_RSDP = 15 };
 
 struct tag { uint32_t type, size; };
 struct tag_module { struct tag tag; uint32_t start, end; char name[]; };
 struct tag_mmap { struct tag tag; uint32_t entry_size, version; };
 struct mmap_entry { uint64_t base, length; uint32_t type, reserved; };
+struct tag_framebuffer {
+    struct tag tag;
+    uint64_t base;
+    uint32_t pitch, width, height;
+    uint8_t bits, type;
+    uint16_t reserved;
+    struct { uint8_t at, bits; } colour[3]; // red, green, blue; not there in text mode
+};
+enum { FRAMEBUFFER_RGB = 1, FRAMEBUFFER_TEXT = 2 };
+#define SCREEN_SIDE 16384u
 #define USABLE 1 // other types, known or not: reserved
 
 struct boot_memory boot_memory;
@@ -37,6 +47,29 @@ static void read_map(const struct tag_mmap *t, bool usable)
         else
             memmap_cut(&boot_memory.usable, e.base, stop);
     }
+}
+
+// What is there is used as it is, or not at all: then the serial line alone has the log.
+static const char *read_screen(const struct tag_framebuffer *t, struct boot_screen *s)
+{
+    bool text = t->tag.size >= offsetof(struct tag_framebuffer, colour) &&
+                t->type == FRAMEBUFFER_TEXT;
+    bool usable = text || (t->tag.size >= sizeof(*t) - 2 && t->type == FRAMEBUFFER_RGB &&
+                           t->bits == 32);
+    for (unsigned i = 0; i < ARRAY_SIZE(t->colour) && usable && !text; i++)
+        usable = t->colour[i].bits == 8 && t->colour[i].at <= 24;
+    if (!usable)
+        return "it has neither text nor pixels of 32 bits, 8 for a colour";
+    uint64_t end = t->base + (uint64_t)t->pitch * t->height;
+    if (t->width < 8 || t->width > SCREEN_SIDE || t->height < 16 || t->height > SCREEN_SIDE ||
+        t->pitch < t->width * (text ? 2 : 4) || t->pitch > SCREEN_SIDE * 8 || t->pitch % 4 ||
+        t->base % PAGE_SIZE || t->base >= RAM_MAX || memmap_has(&boot_memory.usable, t->base, end))
+        return "it cannot be where the loader says";
+    *s = (struct boot_screen){ .hpa = t->base, .pitch = t->pitch, .width = t->width,
+                               .height = t->height, .text = text };
+    for (unsigned i = 0; i < ARRAY_SIZE(s->colour) && !text; i++)
+        s->colour[i] = t->colour[i].at;
+    return NULL;
 }
 
 static bool ends_in_nul(const struct tag *t, uint32_t from)
@@ -95,6 +128,9 @@ static void read_tag(const struct tag *t, struct boot_facts *facts)
     case TAG_MMAP:
         boot_memory.map = t;
         break;
+    case TAG_FRAMEBUFFER:
+        boot_memory.screen = t;
+        break;
     case TAG_MODULE:
         read_module((const struct tag_module *)t, facts);
         break;
@@ -140,6 +176,10 @@ const char *multiboot_parse(uint32_t magic, uint32_t info, struct ram_range imag
     read_map(boot_memory.map, false);
     for (uint32_t i = 0; i < m->count; i++)
         facts->info.ram += m->range[i].end - m->range[i].base;
+    const char *unseen = boot_memory.screen ? read_screen(boot_memory.screen, &facts->info.screen)
+                                            : NULL;
+    if (unseen)
+        log_print("boot: the screen is not used: %s\n", unseen);
     memmap_cut(m, info, info + total);
     for (uint32_t i = 0; i < facts->info.modules; i++)
         memmap_cut(m, facts->module[i].v, facts->module[i].v + facts->info.module[i].bytes);

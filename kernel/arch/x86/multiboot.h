@@ -9,7 +9,7 @@
 struct boot_memory {
     struct memmap usable;          // what is left of GRUB's map after everything in use was cut out
     uint64_t trampoline;           // a free page below 640 KB; 0: none
-    const void *map, *rsdp;        // the map's tag; what is in the RSDP's
+    const void *map, *screen, *rsdp; // two tags; what is in the RSDP's
     uint32_t rsdp_bytes;
 };
 extern struct boot_memory boot_memory;

@@ -31,7 +31,8 @@ static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 0, 1ull 
 static const struct pt_format format_kernel = {
     .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P, .limit = WINDOWS,
 };
-_Static_assert(PROT_READ == PTE_P && PROT_WRITE == PTE_W && PROT_EXEC == PTE_U, "of a process");
+_Static_assert(PROT_READ == PTE_P && PROT_WRITE == PTE_W && PROT_EXEC == PTE_U &&
+               PROT_DEVICE == PTE_PWT && (HOST_PAT >> 8 & 0xff) == 1, "of a process");
 _Static_assert(PROT_EXEC == EPT_EXEC, "of a guest");
 
 // The kernel's own tables, made at boot: the root's upper half is in every process's.
@@ -359,7 +360,7 @@ void arch_own(struct hpa base, uint64_t frames)
 
 // The kernel maps its image and what it owns, nothing else. Tables of the second level are made for
 // all of RAM, for each process has a copy of the root.
-void paging_init(uint64_t ram_end, struct ram_range frame_table)
+void paging_init(uint64_t ram_end, struct ram_range frame_table, const struct boot_screen *screen)
 {
     enum status status = table_new(&kernel_space, &kernel_space.arch.root);
     unsigned cost = 0;
@@ -377,6 +378,10 @@ void paging_init(uint64_t ram_end, struct ram_range frame_table)
     map_image(kernel_rodata, kernel_data, PTE_NX);
     map_image(kernel_data, kernel_end, PTE_NX | PTE_W);
     map_window(IDT_WINDOW, (uint64_t)idt - KERNEL_VMA, 0);
+    if (screen->width)
+        kernel_map(SCREEN_WINDOW, screen->hpa,
+                   align_up((uint64_t)screen->pitch * screen->height, PAGE_SIZE),
+                   PTE_G | PTE_NX | PTE_W | PTE_PWT);
     write_cr3(kernel_space.arch.root.v);
     cr3_kernel = kernel_space.arch.root.v | (features.pcid ? CR3_NO_FLUSH : 0);
 }

@@ -69,8 +69,8 @@
 #define MSR_GS_BASE         0xc0000101
 #define MSR_KERNEL_GS_BASE  0xc0000102
 
-// PAT as the power-on value but for entry 1 (write-combining is not used by the host).
-#define HOST_PAT 0x0007040600070406ull
+// PAT as the power-on value but for entry 1, write-combining: the screen's.
+#define HOST_PAT 0x0007040600070106ull
 
 #define SEL_KERNEL_CODE 0x10
 #define SEL_KERNEL_DATA 0x18

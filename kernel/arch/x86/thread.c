@@ -18,18 +18,20 @@ void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t second)
 }
 
 // The I/O bitmap is one per core; it holds the ports of the last process with any that ran here.
-static void use_ports(struct cpu *cpu, const struct ioports *ports)
+static void use_ports(struct cpu *cpu, const struct process *p)
 {
     struct tss *tss = cpu->arch.tss;
-    if (!ports) {
+    uint32_t first = p->port_first, count = p->port_count;
+    if (!count) {
         tss->iomap_base = 0xffff;
         return;
     }
-    if (cpu->arch.ports != ports) {
+    if (cpu->arch.port_first != first || cpu->arch.port_count != count) {
         __builtin_memset(tss->iomap, 0xff, sizeof(tss->iomap));
-        for (uint32_t port = ports->first; port < ports->first + (uint32_t)ports->count; port++)
+        for (uint32_t port = first; port < first + count; port++)
             tss->iomap[port / 8] &= (uint8_t)~(1u << (port % 8));
-        cpu->arch.ports = ports;
+        cpu->arch.port_first = p->port_first;
+        cpu->arch.port_count = p->port_count;
     }
     tss->iomap_base = offsetof(struct tss, iomap);
     if (cpu->arch.tr_stale)
@@ -41,6 +43,8 @@ void arch_ports_granted(struct process *p)
     for (uint32_t i = 0; i < cpu_count; i++)
         if (cpus[i]->space == &p->space)
             cpus[i]->arch.user = NULL; // it is prepared anew
+    if (this_cpu()->space == &p->space) // but this call returns as it came
+        use_ports(this_cpu(), p);
 }
 
 void arch_interrupt_window(void) { irq_window(); }
@@ -61,9 +65,9 @@ static __attribute__((noinline)) void prepare(struct cpu *cpu, struct thread *t)
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
     if (cpu->space != &p->space)
         cr3_use(cpu, &p->space);
-    use_ports(cpu, p->ports);
+    use_ports(cpu, p);
     fpu_use_thread(cpu, t);
-    cpu->arch.user = p->ports ? NULL : t; // with ports it depends on TR too
+    cpu->arch.user = p->port_count ? NULL : t; // with ports it depends on TR too
 }
 
 void arch_resume_user(struct thread *t)

@@ -12,6 +12,7 @@
 
 // Address map of the kernel's half (docs/memory-map.md).
 #define KERNEL_VMA  0xffffffff80000000ull
+#define SCREEN_WINDOW 0xffffff0000000000ull // what the loader left on, if it did
 #define DIRECT_MAP  0xffff800000000000ull // here + hpa: what the kernel owns, never executable
 #define CPU_WINDOW  0xffffff8000000000ull // a struct cpu_block for each core
 #define CPU_BLOCK_SIZE 0x20000ull
@@ -66,7 +67,7 @@ const char *cpu_compare_features(void);       // other cores: NULL, or what diff
 void cpu_reload_tr(struct cpu *cpu);
 
 // paging.c
-void paging_init(uint64_t ram_end, struct ram_range frame_table);
+void paging_init(uint64_t ram_end, struct ram_range frame_table, const struct boot_screen *screen);
 void paging_map_cpu(struct cpu_block *b); // its pages, all zeros
 // A guest has fetched from `gpa`: OK, it may; ERR_RANGE, it may not; ERR_QUOTA, ERR_MEMORY.
 enum status paging_split(struct space *s, uint64_t gpa);
@@ -125,6 +126,11 @@ void context_load(struct cpu *cpu, struct vcpu *v);
 void context_load_dr(const struct vcpu *v);
 void context_leave(struct cpu *cpu);
 void context_syscall_msrs(struct cpu *cpu, const struct vcpu *v);
+
+// screen.c
+void screen_init(const struct boot_screen *s);
+void screen_at(char *where);         // it is mapped there now; NULL: nowhere
+void screen_put(const char *text, size_t bytes);
 
 // serial.c, power.c, trap.c
 void serial_init(void);

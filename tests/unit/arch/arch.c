@@ -266,6 +266,7 @@ int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 
 // The rest
 void arch_ports_granted(struct process *p) { (void)p; }
+void arch_log_at(uint16_t port) { fake.log_port = port; }
 void arch_irq_mask(uint32_t gsi, bool masked) { fake.irq_masked[gsi] = masked; }
 enum status arch_irq_route(uint32_t gsi, uint32_t core)
 {

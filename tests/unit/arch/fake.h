@@ -33,6 +33,7 @@ struct fake {
     int64_t answer;            // of arch_vcpu_answer()
     char log[4096];
     size_t log_bytes;
+    uint16_t log_port;
 };
 extern struct fake fake;
 

@@ -413,8 +413,10 @@ static int64_t call_ioports_grant(const uint64_t a[6])
 {
     int64_t status;
     struct fake_object *process = get(a[0], FAKE_PROCESS, RIGHT_USE, &status);
-    if (process != NULL && get(a[1], FAKE_PORTS, RIGHT_USE, &status) != NULL)
-        process->ports = true;
+    if (process != NULL && get(a[1], FAKE_PORTS, RIGHT_USE, &status) != NULL) {
+        process->port_first = (uint32_t)a[2];
+        process->port_count = (uint32_t)a[3];
+    }
     return status;
 }
 

@@ -39,7 +39,7 @@ struct fake_object {
     struct process_counts counts;
     uint32_t mappings;
     struct fake_mapping mapping[FAKE_MAPPINGS];
-    bool ports;
+    uint32_t port_first, port_count;
     // thread
     int process;
     bool started;

@@ -8,6 +8,11 @@
 #define features ((struct { bool pcid; }){ hw_options.pcids })
 #define CR3_NO_FLUSH HW_CR3_KEEP
 
+void out8(uint16_t port, uint8_t v);
+void screen_init(const struct boot_screen *s);
+void screen_at(char *where);
+void screen_put(const char *text, size_t bytes);
+
 enum status cr3_make(struct space *s);
 void cr3_unmake(struct space *s);
 void cr3_use(struct cpu *cpu, struct space *s);
