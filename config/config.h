@@ -80,9 +80,24 @@ enum config_format {
     CONFIG_FORMAT_FLAT,         // a flat binary, because the config says so
 };
 
+enum config_console_kind { CONFIG_CONSOLE_PORT, CONFIG_CONSOLE_PCI, CONFIG_CONSOLE_NONE };
+#define CONFIG_COM1 0x3f8u
+#define CONFIG_COM2 0x2f8u
+#define CONFIG_COM3 0x3e8u
+#define CONFIG_COM4 0x2e8u
+#define CONFIG_BAUD_MAX 115200u // and all that this can be divided by
+
+// Where the console's serial port is.
+struct config_console {
+    enum config_console_kind kind;
+    uint16_t port;          // of CONFIG_CONSOLE_PORT: the first of eight
+    uint32_t baud;
+};
+
 // Every key of the file, in the order of the table in schema.c.
 enum config_key {
     CONFIG_KEY_LOG,
+    CONFIG_KEY_CONSOLE,
     CONFIG_KEY_SYSTEM_SHARE,
     CONFIG_KEY_SYSTEM_PERIOD,
     CONFIG_KEY_IMAGE,
@@ -145,6 +160,7 @@ struct config_vm {
 struct config {
     const char *file;                       // for messages; the caller's string
     enum config_log_level log;
+    struct config_console console;
     uint32_t system_share;                  // of manager and console, percent of core 0
     uint32_t system_period_us;
     struct config_pos system_pos[CONFIG_KEYS];

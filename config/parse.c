@@ -407,6 +407,7 @@ uint32_t config_parse(struct config *config, const char *file, const char *text,
     memset(config, 0, sizeof(*config));
     config->file = file;
     config->log = CONFIG_LOG_INFO;
+    config->console = (struct config_console){.port = CONFIG_COM1, .baud = CONFIG_BAUD_MAX};
     config->system_share = CONFIG_SYSTEM_SHARE_DEFAULT;
     config->system_period_us = CONFIG_SYSTEM_PERIOD_DEFAULT;
     parser.log = (struct config_log){.file = file, .sink = sink};

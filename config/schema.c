@@ -6,9 +6,7 @@
 
 #include <string.h>
 
-enum number_result { NUMBER_OK, NUMBER_BAD, NUMBER_TOO_LARGE };
-
-static bool value_is(const struct config_value *value, const char *word)
+bool config_value_is(const struct config_value *value, const char *word)
 {
     return value->length == strlen(word) && memcmp(value->text, word, value->length) == 0;
 }
@@ -23,8 +21,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-// Decimal digits and nothing else. Every number in the file is far below 2^60.
-static enum number_result parse_number(const char *text, size_t length, uint64_t *number)
+enum config_number config_parse_number(const char *text, size_t length, uint64_t *number)
 {
     uint64_t sum = 0;
     bool too_large = false;
@@ -48,11 +45,11 @@ static void set_log(const struct config_target *target, const struct config_valu
 {
     char quote[CONFIG_QUOTE_SIZE];
 
-    if (value_is(value, "quiet"))
+    if (config_value_is(value, "quiet"))
         target->config->log = CONFIG_LOG_QUIET;
-    else if (value_is(value, "info"))
+    else if (config_value_is(value, "info"))
         target->config->log = CONFIG_LOG_INFO;
-    else if (value_is(value, "debug"))
+    else if (config_value_is(value, "debug"))
         target->config->log = CONFIG_LOG_DEBUG;
     else
         config_error(target->log, value->pos, "unknown log level '%s': quiet, info or debug",
@@ -166,7 +163,7 @@ static unsigned suffix_shift(char suffix)
     }
 }
 
-static bool parse_hex(const char *text, size_t length, uint64_t *number)
+bool config_parse_hex(const char *text, size_t length, uint64_t *number)
 {
     static const char digits[] = "0123456789abcdefABCDEF";
 
@@ -188,10 +185,11 @@ static void set_load(const struct config_target *target, const struct config_val
     bool good = false;
 
     if (value->length > 2 && value->text[0] == '0' && (value->text[1] | 0x20) == 'x') {
-        good = parse_hex(value->text + 2, value->length - 2, &number);
+        good = config_parse_hex(value->text + 2, value->length - 2, &number);
     } else {
         unsigned shift = suffix_shift(value->text[value->length - 1]);
-        good = parse_number(value->text, value->length - (shift != 0), &number) == NUMBER_OK &&
+        size_t digits = value->length - (shift != 0);
+        good = config_parse_number(value->text, digits, &number) == NUMBER_OK &&
                number <= UINT64_MAX >> shift;
         number <<= shift;
     }
@@ -216,7 +214,7 @@ static void set_memory(const struct config_target *target, const struct config_v
     uint64_t number = 0;
     unsigned shift = suffix_shift(value->text[value->length - 1]);
     size_t digits = value->length - (shift != 0);
-    enum number_result result = parse_number(value->text, digits, &number);
+    enum config_number result = config_parse_number(value->text, digits, &number);
 
     config_quote(quote, value->text, value->length);
     if (result == NUMBER_BAD) {
@@ -246,7 +244,7 @@ static void set_vcpus(const struct config_target *target, const struct config_va
 {
     char quote[CONFIG_QUOTE_SIZE];
     uint64_t number = 0;
-    enum number_result result = parse_number(value->text, value->length, &number);
+    enum config_number result = config_parse_number(value->text, value->length, &number);
 
     config_quote(quote, value->text, value->length);
     if (result == NUMBER_BAD) {
@@ -271,7 +269,7 @@ static void add_core(const struct config_target *target, struct config_pos pos, 
     struct config_vm *vm = target->vm;
     char quote[CONFIG_QUOTE_SIZE];
     uint64_t number = 0;
-    enum number_result result = parse_number(text, length, &number);
+    enum config_number result = config_parse_number(text, length, &number);
 
     config_quote(quote, text, length);
     if (result == NUMBER_BAD) {
@@ -331,7 +329,7 @@ static uint32_t parse_share(const struct config_target *target, const struct con
         digits--;
     while (digits > 0 && value->text[digits - 1] == ' ')
         digits--;
-    enum number_result result = parse_number(value->text, digits, &number);
+    enum config_number result = config_parse_number(value->text, digits, &number);
     config_quote(quote, value->text, value->length);
     if (result == NUMBER_BAD) {
         config_error(target->log, value->pos, "bad share '%s': write a percentage, such as 25%%",
@@ -364,11 +362,11 @@ static void parse_period(const struct config_target *target, const struct config
 {
     char quote[CONFIG_QUOTE_SIZE];
 
-    if (value_is(value, "1ms"))
+    if (config_value_is(value, "1ms"))
         *period_us = 1000;
-    else if (value_is(value, "2ms"))
+    else if (config_value_is(value, "2ms"))
         *period_us = 2000;
-    else if (value_is(value, "10ms"))
+    else if (config_value_is(value, "10ms"))
         *period_us = 10000;
     else
         config_error(target->log, value->pos, "unknown period '%s': 1ms, 2ms or 10ms",
@@ -389,22 +387,22 @@ static void set_ticks(const struct config_target *target, const struct config_va
 {
     char quote[CONFIG_QUOTE_SIZE];
 
-    if (!value_is(value, "coalesce") && !value_is(value, "catch-up"))
+    if (!config_value_is(value, "coalesce") && !config_value_is(value, "catch-up"))
         config_error(target->log, value->pos, "unknown policy '%s' for ticks: coalesce or catch-up",
                      config_quote(quote, value->text, value->length));
-    target->vm->catch_up = value_is(value, "catch-up");
+    target->vm->catch_up = config_value_is(value, "catch-up");
 }
 
 static void set_restart(const struct config_target *target, const struct config_value *value)
 {
     char quote[CONFIG_QUOTE_SIZE];
 
-    if (value_is(value, "never")) {
+    if (config_value_is(value, "never")) {
         target->vm->restart = CONFIG_RESTART_NEVER;
         return;
     }
     config_quote(quote, value->text, value->length);
-    if (value_is(value, "on-failure") || value_is(value, "always"))
+    if (config_value_is(value, "on-failure") || config_value_is(value, "always"))
         config_error(target->log, value->pos,
                      "restart = %s is not supported: a VM that has ended stays so; write never",
                      quote);
@@ -416,14 +414,15 @@ static void set_bench(const struct config_target *target, const struct config_va
 {
     char quote[CONFIG_QUOTE_SIZE];
 
-    if (!value_is(value, "yes") && !value_is(value, "no"))
+    if (!config_value_is(value, "yes") && !config_value_is(value, "no"))
         config_error(target->log, value->pos, "bench = %s is neither yes nor no",
                      config_quote(quote, value->text, value->length));
-    target->vm->bench = value_is(value, "yes");
+    target->vm->bench = config_value_is(value, "yes");
 }
 
 const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_LOG]     = {"log",     CONFIG_SECTION_SYSTEM, false, false, set_log},
+    [CONFIG_KEY_CONSOLE] = {"console", CONFIG_SECTION_SYSTEM, false, false, config_set_console},
     [CONFIG_KEY_SYSTEM_SHARE]  = {"share",  CONFIG_SECTION_SYSTEM, false, false, set_system_share},
     [CONFIG_KEY_SYSTEM_PERIOD] = {"period", CONFIG_SECTION_SYSTEM, false, false,
                                   set_system_period},

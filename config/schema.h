@@ -47,5 +47,15 @@ void config_schema_unknown(struct config_log *log, struct config_pos pos,
                            enum config_section section, const char *section_text,
                            const char *name, size_t length);
 
+// Parts of values. Numbers are decimal digits and nothing else; every one in the file is far below
+// 2^60.
+enum config_number { NUMBER_OK, NUMBER_BAD, NUMBER_TOO_LARGE };
+bool config_value_is(const struct config_value *value, const char *word);
+enum config_number config_parse_number(const char *text, size_t length, uint64_t *number);
+bool config_parse_hex(const char *text, size_t length, uint64_t *number);
+
+// console.c
+void config_set_console(const struct config_target *target, const struct config_value *value);
+
 // A VM with all keys absent.
 void config_schema_defaults(struct config_vm *vm);

@@ -3,7 +3,7 @@
 // address is also in RDI at the entry point. Written once before the process runs; never changed.
 #pragma once
 #include <stdint.h>
-#include "kernel/abi/syscall.h"
+#include "kernel/abi/boot.h"
 
 #define START_VA         0x200000ull
 #define START_SIZE       16384ull
@@ -14,6 +14,7 @@
 #define START_VM_MAX     60
 #define START_MODULE_MAX 16   // boot modules of one VM, beside its initrd
 #define START_MODULE_TEXT 4096
+#define START_SAID_MAX   8192
 
 enum start_role { START_VMM = 1, START_CONSOLE };
 
@@ -63,7 +64,13 @@ struct start_vmm {
 
 struct start_console {
     handle_t event;        // wait here; line i signals bit i; the IRQ signals CONSOLE_BIT_IRQ
-    handle_t irq;
+    uint32_t port;         // the host's port, a 16550: its first I/O port; 0: there is none
+    uint32_t divisor;      // of its clock
+    handle_t irq;          // 0: it is polled
+    handle_t screen;       // memory of what `mode` describes; 0: there is none
+    struct boot_screen mode;
+    uint32_t said_len;
+    char said[START_SAID_MAX]; // what the kernel has said before, for the screen
     uint32_t lines;        // line 0 is the manager's (the monitor)
     struct start_line line[START_VM_MAX];
 };

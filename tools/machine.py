@@ -120,6 +120,7 @@ class Machine:
                by TFTP
     mac        of the network card that is there with a tree
     screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
+    com        Bochs: which serial port is there
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
@@ -129,7 +130,7 @@ class Machine:
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
                  uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC,
-                 screen=False):
+                 screen=False, com=1):
         self.iso = os.path.abspath(iso) if iso else None
         self.tree = os.path.abspath(tree) if tree else None
         self.mac = mac
@@ -141,15 +142,14 @@ class Machine:
         self.uefi = uefi
         self.paced = paced
         self.breaks = breaks
-        self.screen = screen
+        self.screen, self.com = screen, com
         self.lenient = lenient
         self.data = b""           # every byte received
         self.times = []           # (offset in data, seconds since start) of every read
         self.status = None        # the kernel's status, once the machine is off
         self.ending = ""          # how it ended, for people
         self.gave_up = None       # the line that says that nothing will run there
-        self.directory = None
-        self.log = None
+        self.directory = self.log = None
         self.debugger_output = None
         self.keep = False         # keep the run directory whatever happens
         self._process = None
@@ -448,7 +448,7 @@ vgaromimage: file={ROMS}/VGABIOS-lgpl-latest
 vga: extension=vbe, update_freq=1
 pci: enabled=1, chipset=i440fx{', slot1=e1000' if self.tree else ''}
 clock: sync={'slowdown' if self.paced else 'none'}, time0={BOCHS_DATE}, rtc_sync=0
-com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
+com{self.com}: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
 port_e9_hack: enabled=0
 magic_break: enabled={1 if self.breaks else 0}
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy

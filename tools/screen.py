@@ -89,8 +89,10 @@ def _bochs_picture(directory, log):
     """What Bochs' display shows now of VGA's text mode, by the Remote Framebuffer protocol (RFC
     6143)."""
     with open(os.path.join(directory, log), encoding="latin-1") as file:
-        port = int(re.search(r"listening for connections on port (\d+)", file.read()).group(1))
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as display:
+        said = re.search(r"listening for connections on port (\d+)", file.read())
+    if said is None:
+        raise ConnectionError("Bochs has no display yet")
+    with socket.create_connection(("127.0.0.1", int(said.group(1))), timeout=30) as display:
         _receive(display, 12)                   # its version
         display.sendall(b"RFB 003.003\n")
         if struct.unpack(">I", _receive(display, 4))[0] != 1:
@@ -131,7 +133,10 @@ def expect(machine, pattern, timeout):
     """Waits until a row of the screen matches the regular expression; returns all rows."""
     deadline = time.monotonic() + timeout
     while True:
-        rows = picture(machine).lines()
+        try:
+            rows = picture(machine).lines()
+        except OSError: # it is not there yet
+            rows = []
         if any(re.search(pattern, row) for row in rows):
             return rows
         if time.monotonic() > deadline or not machine.running:

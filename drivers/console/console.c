@@ -11,6 +11,12 @@
 #define CONSOLE_FLUSH_NS 1000000ull
 // Pause in draining a line that floods out of sight, and between looks at one that need not signal.
 #define CONSOLE_LOOK_NS  10000000ull
+// Looks at a port without an interrupt: for keys, and while it sends, 16 bytes in 1.4 ms.
+#define CONSOLE_KEYS_NS  10000000ull
+#define CONSOLE_SEND_NS  1000000ull
+#define CONSOLE_DRAW_NS  50000000ull // between drawings of the screen
+// Portions of what is shown in one call, where no port holds it up; and on the screen in any.
+#define CONSOLE_PORTIONS 8u
 
 static const char console_help[] =
     "[Ctrl-] 1..9 or name Enter: one VM alone   a: all VMs   m: monitor\r\n"
@@ -85,7 +91,7 @@ static void console_hand_on(struct console *console, uint8_t byte)
 
 static void console_focus(struct console *console, uint32_t index)
 {
-    struct history *history = console->line[index].history;
+    struct history_view *view = &console->line[index].view;
     console_break(console);
     console->focus = (int)index;
     if (index != 0) {
@@ -95,8 +101,8 @@ static void console_focus(struct console *console, uint32_t index)
     console_say(console, "[%s; Ctrl-] a: all VMs, Ctrl-] ?: help]\r\n",
                 index == 0 ? "monitor" : console->line[index].name);
     console->replay = (struct escape){0};
-    console->replay_end = history->end;
-    history_rewind(history, CONSOLE_REPLAY_LINES, CONSOLE_REPLAY_BYTES);
+    console->replay_end = view->of->end;
+    history_rewind(view, CONSOLE_REPLAY_LINES, CONSOLE_REPLAY_BYTES);
     if (index == 0) {
         console_hand_on(console, CONSOLE_REDRAW);
     }
@@ -174,12 +180,21 @@ static void console_receive(void *opaque, uint8_t byte)
     console_key(opaque, byte);
 }
 
-void console_init(struct console *console, const struct uart_port *port, uint64_t epoch_ns,
-                  uint64_t now_ns)
+void console_init(struct console *console, const struct uart_port *port, uint32_t divisor,
+                  uint64_t epoch_ns, uint64_t now_ns)
 {
     *console = (struct console){.focus = CONSOLE_MERGED, .now_ns = now_ns};
     merge_init(&console->merge, epoch_ns);
-    uart_init(&console->uart, port, console_receive, console);
+    merge_init(&console->screen.merge, epoch_ns);
+    uart_init(&console->uart, port, divisor, console_receive, console);
+}
+
+void console_show(struct console *console, struct term *term, void (*draw)(void *opaque),
+                  void *opaque)
+{
+    console->screen.term = term;
+    console->screen.draw = draw;
+    console->screen.opaque = opaque;
 }
 
 void console_add(struct console *console, const char *name, void *memory,
@@ -192,7 +207,11 @@ void console_add(struct console *console, const char *name, void *memory,
     snprintf(line->name, sizeof(line->name), "%s", name);
     line->history = history;
     line_attach_console(&line->line, memory, signal, opaque);
-    merge_add(&console->merge, line->name, history);
+    line->view = line->screen = (struct history_view){.of = history};
+    merge_add(&console->merge, line->name, &line->view);
+    if (console->screen.term != NULL) {
+        merge_add(&console->screen.merge, line->name, &line->screen);
+    }
     if (console->lines == 2) {
         console->target = 1;
     }
@@ -223,8 +242,8 @@ static bool console_fill_line(struct console *console, uint32_t index)
     uint32_t budget = HISTORY_UNSHOWN_MAX;
     uint8_t bytes[CONSOLE_CHUNK];
     while (budget > 0) {
-        uint64_t room = HISTORY_UNSHOWN_MAX - history_unshown(line->history);
-        if (seen && history_unshown(line->history) >= HISTORY_UNSHOWN_MAX) {
+        uint64_t room = HISTORY_UNSHOWN_MAX - history_unshown(&line->view);
+        if (seen && history_unshown(&line->view) >= HISTORY_UNSHOWN_MAX) {
             return false; // it goes on when some of this has been shown
         }
         uint32_t want = seen && room < CONSOLE_CHUNK ? (uint32_t)room : CONSOLE_CHUNK;
@@ -232,9 +251,10 @@ static bool console_fill_line(struct console *console, uint32_t index)
         if (got > 0) {
             history_put(line->history, bytes, got, console->now_ns);
             merge_arrived(&console->merge, index, console->now_ns);
+            merge_arrived(&console->screen.merge, index, console->now_ns);
         }
         if (!seen) {
-            history_skip(line->history);
+            history_skip(&line->view);
         }
         if (got < want) {
             return false;
@@ -246,11 +266,11 @@ static bool console_fill_line(struct console *console, uint32_t index)
 
 static uint32_t console_produce_focused(struct console *console, uint8_t *bytes, uint32_t size)
 {
-    struct history *history = console->line[console->focus].history;
+    struct history_view *view = &console->line[console->focus].view;
     uint32_t len = 0;
-    while (size - len > ESCAPE_MAX && history_unshown(history) > 0) {
-        bool again = history->shown < console->replay_end;
-        uint8_t byte = history_next(history);
+    while (size - len > ESCAPE_MAX && history_unshown(view) > 0) {
+        bool again = view->shown < console->replay_end;
+        uint8_t byte = history_next(view);
         enum escape_result result = again ? escape_feed(&console->replay, byte) : ESCAPE_TEXT;
         if (result == ESCAPE_TEXT) {
             bytes[len++] = byte;
@@ -281,6 +301,37 @@ static uint32_t console_produce(struct console *console, uint8_t *bytes, uint32_
     return console_produce_focused(console, bytes, size);
 }
 
+// Brings the screen up to date. -> the host time at which to look again; MERGE_NEVER if never
+static uint64_t console_screen(struct console *console)
+{
+    struct console_screen *screen = &console->screen;
+    uint8_t bytes[CONSOLE_CHUNK];
+    uint32_t len, portions = 0;
+    if (screen->term == NULL) {
+        return MERGE_NEVER;
+    }
+    for (uint32_t i = 0; i < console->lines; i++) {
+        history_hurry(&console->line[i].screen);
+    }
+    do {
+        len = merge_produce(&screen->merge, bytes, sizeof(bytes), console->now_ns);
+        term_write(screen->term, bytes, len);
+    } while (len > 0 && ++portions < CONSOLE_PORTIONS);
+    uint64_t look = len > 0 ? console->now_ns + CONSOLE_LOOK_NS
+                            : merge_deadline(&screen->merge, console->now_ns);
+    if (!screen->term->changed) {
+        return look;
+    }
+    uint64_t due = screen->drawn_ns + CONSOLE_DRAW_NS;
+    if (console->now_ns < due && !console->flushing) {
+        return due < look ? due : look;
+    }
+    screen->term->changed = false;
+    screen->drawn_ns = console->now_ns;
+    screen->draw(screen->opaque);
+    return look;
+}
+
 static bool console_awake(const struct console *console)
 {
     for (uint32_t i = 0; i < console->lines; i++) {
@@ -304,6 +355,10 @@ static uint64_t console_deadline(const struct console *console, bool more)
     } else if (uart_busy(&console->uart)) {
         pause = CONSOLE_LOST_NS;
     }
+    if (console->polled && console->uart.there) {
+        uint64_t look = uart_busy(&console->uart) ? CONSOLE_SEND_NS : CONSOLE_KEYS_NS;
+        pause = look < pause ? look : pause;
+    }
     if (pause != MERGE_NEVER && console->now_ns + pause < deadline) {
         deadline = console->now_ns + pause;
     }
@@ -314,7 +369,7 @@ uint64_t console_run(struct console *console, uint64_t now_ns, bool interrupt)
 {
     uint8_t bytes[UART_QUEUE];
     bool more = false;
-    uint32_t len;
+    uint32_t len, portions = 0;
     console->now_ns = now_ns;
     if (interrupt) {
         uart_interrupt(&console->uart);
@@ -333,21 +388,27 @@ uint64_t console_run(struct console *console, uint64_t now_ns, bool interrupt)
         }
         len = console_produce(console, bytes, uart_room(&console->uart));
         uart_send(&console->uart, bytes, len);
+        if (len > 0 && !console->uart.there && ++portions == CONSOLE_PORTIONS) {
+            more = true;
+            break;
+        }
     } while (len > 0);
-    return console_deadline(console, more);
+    uint64_t drawing = console_screen(console), deadline = console_deadline(console, more);
+    return drawing < deadline ? drawing : deadline;
 }
 
 void console_flush(struct console *console, bool on)
 {
     console->flushing = on;
-    console->merge.all_due = on;
+    console->merge.all_due = console->screen.merge.all_due = on;
 }
 
 bool console_flushed(const struct console *console)
 {
     for (uint32_t i = 0; i < console->lines; i++) {
         if (line_used(&console->line[i].line) > 0 ||
-            history_unshown(console->line[i].history) > 0) {
+            history_unshown(&console->line[i].view) > 0 ||
+            (console->screen.term != NULL && history_unshown(&console->line[i].screen) > 0)) {
             return false;
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The console: one serial port, one line per VM, line 0 for the manager's monitor. It shows all
-// lines merged or one of them alone, and hands the keys on. No kernel calls: main.c has them.
+// lines merged or one of them alone, and hands the keys on. On a screen, if there is one, all lines
+// are merged whatever the serial port shows; lines do not wait for it: where they bring more than
+// can be drawn, some is passed over. No kernel calls: main.c has them.
 //
 // Keys go to the VM that has the screen; in the merged view to the one that had it last. Before any
 // had it, to the one whose prompt was shown last, or else to the first. While one VM has the
@@ -11,6 +13,7 @@
 #include <stdint.h>
 #include "drivers/console/keys.h"
 #include "drivers/console/merge.h"
+#include "drivers/console/term.h"
 #include "drivers/console/uart.h"
 #include "drivers/lib/ring.h"
 
@@ -22,8 +25,19 @@ struct console_line {
     char name[16];
     struct line line;
     struct history *history;
+    struct history_view view;   // on the serial port
+    struct history_view screen;
     uint64_t last_ns; // when bytes last arrived
     bool awake;       // it is looked at every now and then; its VM need not signal
+};
+
+// The merged view on the screen.
+struct console_screen {
+    struct term *term; // NULL: there is none
+    struct merge merge;
+    void (*draw)(void *opaque);
+    void *opaque;
+    uint64_t drawn_ns;
 };
 
 // What the console itself says; it goes out before anything else.
@@ -35,6 +49,8 @@ struct console_text {
 struct console {
     struct uart uart;
     struct merge merge; // source i is line i
+    struct console_screen screen;
+    bool polled;        // no interrupt tells of the serial port
     struct keys keys;
     struct console_text text;
     struct escape replay;    // strips questions to the terminal from what is shown again
@@ -49,9 +65,14 @@ struct console {
     struct console_line line[MERGE_SOURCES_MAX];
 };
 
-// epoch_ns: the host time that stamps are relative to.
-void console_init(struct console *console, const struct uart_port *port, uint64_t epoch_ns,
-                  uint64_t now_ns);
+// port and divisor: as for uart_init(). epoch_ns: the host time that stamps are relative to.
+void console_init(struct console *console, const struct uart_port *port, uint32_t divisor,
+                  uint64_t epoch_ns, uint64_t now_ns);
+
+// Has the merged view shown on a terminal too, and draw() called when that has changed. Before any
+// line is added.
+void console_show(struct console *console, struct term *term, void (*draw)(void *opaque),
+                  void *opaque);
 
 // Adds the next line. memory: CONSOLE_LINE_BYTES of shared memory; history: zeroed; both must stay.
 void console_add(struct console *console, const char *name, void *memory,

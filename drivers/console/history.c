@@ -11,7 +11,6 @@ void history_put(struct history *history, const uint8_t *bytes, uint32_t len, ui
         (struct history_stamp){.offset = history->end, .ns = ns};
     for (uint32_t i = 0; i < len; i++) {
         history->data[history->end++ % HISTORY_SIZE] = bytes[i];
-        history->lines += bytes[i] == '\n';
     }
 }
 
@@ -25,21 +24,46 @@ uint8_t history_at(const struct history *history, uint64_t offset)
     return history->data[offset % HISTORY_SIZE];
 }
 
-uint8_t history_next(struct history *history)
+uint32_t history_lines(struct history_view *view)
 {
-    uint8_t byte = history_at(history, history->shown++);
-    history->lines -= byte == '\n';
+    for (; view->counted < view->of->end; view->counted++) {
+        view->lines += history_at(view->of, view->counted) == '\n';
+    }
+    return view->lines;
+}
+
+static void history_go(struct history_view *view, uint64_t offset)
+{
+    view->shown = view->counted = offset;
+    view->lines = 0;
+}
+
+uint8_t history_next(struct history_view *view)
+{
+    uint8_t byte = history_at(view->of, view->shown++);
+    if (view->counted < view->shown) {
+        view->counted = view->shown;
+    } else {
+        view->lines -= byte == '\n';
+    }
     return byte;
 }
 
-void history_skip(struct history *history)
+void history_skip(struct history_view *view)
 {
-    history->shown = history->end;
-    history->lines = 0;
+    history_go(view, view->of->end);
 }
 
-void history_rewind(struct history *history, uint32_t lines, uint32_t bytes)
+void history_hurry(struct history_view *view)
 {
+    if (history_unshown(view) > 2 * HISTORY_UNSHOWN_MAX) {
+        history_go(view, view->of->end - HISTORY_UNSHOWN_MAX);
+    }
+}
+
+void history_rewind(struct history_view *view, uint32_t lines, uint32_t bytes)
+{
+    const struct history *history = view->of;
     uint64_t oldest = history_oldest(history);
     uint64_t start = history->end;
     uint32_t seen = 0;
@@ -50,13 +74,7 @@ void history_rewind(struct history *history, uint32_t lines, uint32_t bytes)
         }
         start--;
     }
-    if (history->shown > start) {
-        history->shown = start;
-    }
-    history->lines = 0;
-    for (uint64_t i = history->shown; i < history->end; i++) {
-        history->lines += history_at(history, i) == '\n';
-    }
+    history_go(view, view->shown < start ? view->shown : start);
 }
 
 uint64_t history_time(const struct history *history, uint64_t offset)

@@ -1,39 +1,81 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The console process: owns the host's COM1. One thread; it sleeps on its one event, which lines,
-// the UART's interrupt and (as the deadline of the wait) time wake it from.
+// The console process: has the host's serial port and screen. One thread; it sleeps on its one
+// event, which lines, the UART's interrupt and (as the deadline of the wait) time wake it from.
 #include <stdio.h>
 #include <stdlib.h>
 #include "drivers/console/console.h"
+#include "drivers/console/screen.h"
 #include "libc/kcall.h"
+#include "libc/ports.h"
 #include "libc/process.h"
 #include "libc/time.h"
 
-#define COM1_PORT   0x3f8
 #define LINE_VA     0x60000000ull
 #define LINE_STRIDE 0x20000ull
+#define SCREEN_VA   0x100000000000ull
 _Static_assert(CONSOLE_LINE_BYTES <= LINE_STRIDE, "lines do not overlap");
 _Static_assert(START_VM_MAX <= MERGE_SOURCES_MAX, "every line has a source");
 
 enum console_failure { FAILED_START = 1, FAILED_MEMORY };
 
-static uint8_t port_in(void *opaque, uint8_t reg)
+static struct screen screen;
+static struct term term;
+
+// opaque: the first port, as a number in a pointer.
+static uint8_t uart_port_in(void *opaque, uint8_t reg)
 {
-    uint8_t value;
-    (void)opaque;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"((uint16_t)(COM1_PORT + reg)) : "memory");
-    return value;
+    return port_in8((uint16_t)((uintptr_t)opaque + reg));
 }
 
-static void port_out(void *opaque, uint8_t reg, uint8_t value)
+static void uart_port_out(void *opaque, uint8_t reg, uint8_t value)
 {
-    (void)opaque;
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"((uint16_t)(COM1_PORT + reg)) : "memory");
+    port_out8((uint16_t)((uintptr_t)opaque + reg), value);
 }
 
 static void signal_line(void *opaque)
 {
     const struct start_line *line = opaque;
     kcall_event_signal(line->event, line->bits);
+}
+
+static void draw(void *opaque)
+{
+    (void)opaque;
+    screen_draw(&screen, &term);
+}
+
+// What the kernel said stands above what is said from now on.
+static void show_said(const struct start_console *start)
+{
+    for (uint32_t i = 0; i < start->said_len && i < START_SAID_MAX; i++) {
+        if (start->said[i] == '\n') {
+            term_write(&term, (const uint8_t *)"\r", 1);
+        }
+        term_write(&term, (const uint8_t *)&start->said[i], 1);
+    }
+}
+
+static int add_screen(struct console *console, const struct start_console *start)
+{
+    uint64_t bytes = (uint64_t)start->mode.pitch * start->mode.height;
+    if (start->screen == 0) {
+        return 0;
+    }
+    if (kcall_mem_map(HANDLE_SELF, start->screen, 0, (bytes + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1),
+                      SCREEN_VA, PROT_READ | PROT_WRITE) < 0) {
+        return FAILED_MEMORY;
+    }
+    screen_init(&screen, &start->mode, (void *)(uintptr_t)SCREEN_VA);
+    uint32_t cells = screen.rows * screen.columns;
+    uint16_t *memory = calloc(cells, 2 * sizeof(*memory));
+    if (memory == NULL) {
+        return FAILED_MEMORY;
+    }
+    screen_start(&screen, memory);
+    term_init(&term, memory + cells, screen.columns, screen.rows);
+    show_said(start);
+    console_show(console, &term, draw, NULL);
+    return 0;
 }
 
 static int add_lines(struct console *console, const struct start_console *start)
@@ -55,7 +97,6 @@ static int add_lines(struct console *console, const struct start_console *start)
 int main(int argc, char **argv)
 {
     static struct console console;
-    static const struct uart_port port = {.in = port_in, .out = port_out};
     const struct start_block *block = start_block();
     (void)argc;
     (void)argv;
@@ -63,8 +104,16 @@ int main(int argc, char **argv)
         return FAILED_START;
     }
     const struct start_console *start = &block->console;
-    console_init(&console, &port, tsc_to_ns(block->entry_tsc), time_host_ns());
-    int failure = add_lines(&console, start);
+    const struct uart_port port = {
+        .in = uart_port_in, .out = uart_port_out, .opaque = (void *)(uintptr_t)start->port,
+    };
+    console_init(&console, start->port != 0 ? &port : NULL, start->divisor,
+                 tsc_to_ns(block->entry_tsc), time_host_ns());
+    console.polled = start->irq == 0;
+    int failure = add_screen(&console, start);
+    if (failure == 0) {
+        failure = add_lines(&console, start);
+    }
     if (failure != 0) {
         return failure;
     }
@@ -74,7 +123,7 @@ int main(int argc, char **argv)
             console_flush(&console, true);
         }
         uint64_t deadline = console_run(&console, time_host_ns(), (bits & CONSOLE_BIT_IRQ) != 0);
-        if (bits & CONSOLE_BIT_IRQ) {
+        if ((bits & CONSOLE_BIT_IRQ) && start->irq != 0) {
             kcall_irq_ack(start->irq);
         }
         if (console.flushing && console_flushed(&console)) {

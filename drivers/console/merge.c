@@ -28,11 +28,11 @@ void merge_init(struct merge *merge, uint64_t epoch_ns)
     *merge = (struct merge){.open = -1, .prompted = -1, .epoch = epoch_ns};
 }
 
-void merge_add(struct merge *merge, const char *name, struct history *history)
+void merge_add(struct merge *merge, const char *name, struct history_view *view)
 {
     if (merge->count < MERGE_SOURCES_MAX) {
         merge->source[merge->count++] =
-            (struct merge_source){.name = name, .history = history, .fresh = true};
+            (struct merge_source){.name = name, .view = view, .fresh = true};
     }
 }
 
@@ -173,10 +173,10 @@ static void merge_sequence(const struct merge *merge, struct merge_source *sourc
 static bool merge_byte(const struct merge *merge, struct merge_source *source,
                        struct merge_out *out)
 {
-    uint64_t offset = source->history->shown;
-    uint8_t byte = history_next(source->history);
+    uint64_t offset = source->view->shown;
+    uint8_t byte = history_next(source->view);
     if (source->line_len++ == 0) {
-        source->start_ns = history_time(source->history, offset);
+        source->start_ns = history_time(source->view->of, offset);
     }
     switch (escape_feed(&source->escape, byte)) {
     case ESCAPE_MORE:
@@ -198,16 +198,16 @@ static bool merge_byte(const struct merge *merge, struct merge_source *source,
 static bool merge_ready(const struct merge *merge, const struct merge_source *source,
                         uint64_t now_ns)
 {
-    uint64_t unshown = history_unshown(source->history);
-    return unshown > 0 && (source->history->lines > 0 || unshown >= HISTORY_UNSHOWN_MAX ||
+    uint64_t unshown = history_unshown(source->view);
+    return unshown > 0 && (history_lines(source->view) > 0 || unshown >= HISTORY_UNSHOWN_MAX ||
                            merge->all_due || now_ns - source->last_ns >= MERGE_SILENCE_NS);
 }
 
 // When the oldest byte that waits arrived; MERGE_NEVER if none waits.
 static uint64_t merge_waits_since(const struct merge_source *source)
 {
-    const struct history *history = source->history;
-    return history_unshown(history) > 0 ? history_time(history, history->shown) : MERGE_NEVER;
+    const struct history_view *view = source->view;
+    return history_unshown(view) > 0 ? history_time(view->of, view->shown) : MERGE_NEVER;
 }
 
 // True if another source has said something before what source 0 has to show.
@@ -240,13 +240,13 @@ static int merge_pick(const struct merge *merge, uint64_t now_ns)
 static bool merge_interruptible(const struct merge *merge, const struct merge_source *source,
                                 uint64_t now_ns)
 {
-    if (source->history->lines > 0) {
+    if (history_lines(source->view) > 0) {
         return false;
     }
     if (source->line_len >= HISTORY_UNSHOWN_MAX || now_ns - source->burst_ns >= MERGE_BURST_NS) {
         return true;
     }
-    return history_unshown(source->history) == 0 &&
+    return history_unshown(source->view) == 0 &&
            (merge->all_due || now_ns - source->last_ns >= MERGE_SILENCE_NS);
 }
 
@@ -272,7 +272,7 @@ static bool merge_step(struct merge *merge, struct merge_out *out, uint64_t now_
             merge_interrupt(merge, out);
             return true;
         }
-        if (history_unshown(source->history) == 0) {
+        if (history_unshown(source->view) == 0) {
             return false;
         }
         if (merge_byte(merge, source, out)) {
@@ -305,7 +305,7 @@ uint64_t merge_deadline(const struct merge *merge, uint64_t now_ns)
     bool ready = merge_pick(merge, now_ns) >= 0;
     for (uint32_t i = 0; i < merge->count; i++) {
         const struct merge_source *source = &merge->source[i];
-        bool waits = (int)i == merge->open ? ready : history_unshown(source->history) > 0;
+        bool waits = (int)i == merge->open ? ready : history_unshown(source->view) > 0;
         // A pause that has passed already makes something ready or interruptible: no deadline.
         if (waits && source->last_ns + MERGE_SILENCE_NS > now_ns &&
             source->last_ns + MERGE_SILENCE_NS < deadline) {
@@ -335,12 +335,12 @@ void merge_restart(struct merge *merge)
     merge->open = -1;
     for (uint32_t i = 0; i < merge->count; i++) {
         struct merge_source *source = &merge->source[i];
-        struct history *history = source->history;
+        const struct history_view *view = source->view;
         source->escape = (struct escape){0};
         source->cr = source->coloured = false;
         source->fresh = true;
         source->column = source->line_len = 0;
-        source->interrupted = history->shown > history_oldest(history) &&
-                              history_at(history, history->shown - 1) != '\n';
+        source->interrupted = view->shown > history_oldest(view->of) &&
+                              history_at(view->of, view->shown - 1) != '\n';
     }
 }

@@ -27,7 +27,7 @@
 
 struct merge_source {
     const char *name;
-    struct history *history;
+    struct history_view *view;
     struct escape escape;
     uint64_t last_ns;  // when bytes last arrived
     uint64_t burst_ns; // since when they have been arriving without a pause of 50 ms, in this turn
@@ -53,7 +53,7 @@ struct merge {
 
 // Sources are added by merge_add() in the order of their turns.
 void merge_init(struct merge *merge, uint64_t epoch_ns);
-void merge_add(struct merge *merge, const char *name, struct history *history);
+void merge_add(struct merge *merge, const char *name, struct history_view *view);
 
 // Tells that bytes have been put in the source's history.
 void merge_arrived(struct merge *merge, uint32_t source, uint64_t now_ns);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // 16550A driver; see uart.h. Runs on the console's thread only.
+#include <stddef.h>
 #include "drivers/console/uart.h"
 
 // PC16550D data sheet, "Summary of Registers".
@@ -15,7 +16,6 @@ enum {
     MCR_DTR = 0x01, MCR_RTS = 0x02, MCR_OUT2 = 0x08, // OUT2 gates the interrupt on a PC
     LSR_DATA = 0x01, LSR_EMPTY = 0x20, LSR_IDLE = 0x40,
 };
-#define UART_DIVISOR 1u // 115200 baud
 // No chip holds more causes or bytes than this at once: a bound on trust in the hardware.
 #define UART_CAUSES_MAX 32
 #define UART_RECEIVE_MAX 64
@@ -30,14 +30,22 @@ static void uart_out(const struct uart *uart, uint8_t reg, uint8_t value)
     uart->port.out(uart->port.opaque, reg, value);
 }
 
-void uart_init(struct uart *uart, const struct uart_port *port,
+void uart_init(struct uart *uart, const struct uart_port *port, uint32_t divisor,
                void (*receive)(void *opaque, uint8_t byte), void *opaque)
 {
-    *uart = (struct uart){.port = *port, .receive = receive, .opaque = opaque};
+    *uart = (struct uart){.receive = receive, .opaque = opaque};
+    if (port == NULL) {
+        return;
+    }
+    uart->port = *port;
+    uart->there = uart_in(uart, UART_LSR) != 0xff; // what is read where nobody answers
+    if (!uart->there) {
+        return;
+    }
     uart_out(uart, UART_IER, 0);
     uart_out(uart, UART_LCR, LCR_DLAB | LCR_8N1);
-    uart_out(uart, UART_DLL, UART_DIVISOR & 0xff);
-    uart_out(uart, UART_DLM, UART_DIVISOR >> 8);
+    uart_out(uart, UART_DLL, divisor & 0xff);
+    uart_out(uart, UART_DLM, (uint8_t)(divisor >> 8));
     uart_out(uart, UART_LCR, LCR_8N1);
     // The transmitter's FIFO is not cleared: the kernel's last words may still be in it.
     uart_out(uart, UART_FCR, FCR_ENABLE | FCR_CLEAR_RX | FCR_TRIGGER_8);
@@ -65,7 +73,7 @@ static void uart_transmit(struct uart *uart)
 
 void uart_interrupt(struct uart *uart)
 {
-    for (int i = 0; i < UART_CAUSES_MAX; i++) {
+    for (int i = 0; i < UART_CAUSES_MAX && uart->there; i++) {
         uint8_t cause = uart_in(uart, UART_IIR);
         if (cause & IIR_NONE) {
             return;
@@ -89,8 +97,10 @@ void uart_interrupt(struct uart *uart)
 
 void uart_poll(struct uart *uart)
 {
-    uart_receive(uart);
-    uart_transmit(uart);
+    if (uart->there) {
+        uart_receive(uart);
+        uart_transmit(uart);
+    }
 }
 
 uint32_t uart_room(const struct uart *uart)
@@ -100,6 +110,9 @@ uint32_t uart_room(const struct uart *uart)
 
 void uart_send(struct uart *uart, const uint8_t *bytes, uint32_t len)
 {
+    if (!uart->there) {
+        return;
+    }
     for (uint32_t i = 0; i < len; i++) {
         uart->queue[uart->head++ % UART_QUEUE] = bytes[i];
     }
@@ -113,5 +126,6 @@ bool uart_busy(const struct uart *uart)
 
 bool uart_drained(const struct uart *uart)
 {
-    return uart->head == uart->tail && (uart_in(uart, UART_LSR) & LSR_IDLE);
+    return !uart->there ||
+           (uart->head == uart->tail && (uart_in(uart, UART_LSR) & LSR_IDLE) != 0);
 }

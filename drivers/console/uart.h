@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Driver of a 16550A at a fixed port, interrupt-driven, both FIFOs on. It never waits: what does
-// not fit the transmitter stays in a queue, and an interrupt or the next uart_poll() moves it on.
-// State is owned by the console's one thread.
+// Driver of a 16550A, by interrupt or polled, both FIFOs on. It never waits: what does not fit the
+// transmitter stays in a queue, and an interrupt or the next uart_poll() moves it on. Where no chip
+// answers nothing is received, and what is sent is gone. Owned by the console's one thread.
 // Follows the PC16550D data sheet, "Registers" and "FIFO Interrupt Mode Operation".
 #pragma once
 #include <stdbool.h>
@@ -18,6 +18,7 @@ struct uart_port {
 
 struct uart {
     struct uart_port port;
+    bool there;
     void (*receive)(void *opaque, uint8_t byte); // called from uart_interrupt() and uart_poll()
     void *opaque;
     uint32_t fifo; // bytes that the transmitter takes when it is empty: 16, or 1
@@ -25,8 +26,10 @@ struct uart {
     uint8_t queue[UART_QUEUE];
 };
 
-// 115200 baud, 8N1, interrupts for received data and for an empty transmitter.
-void uart_init(struct uart *uart, const struct uart_port *port,
+#define UART_CLOCK 115200u // a divisor of 1 is so many baud
+
+// 8N1, interrupts for received data and for an empty transmitter. port NULL: there is none.
+void uart_init(struct uart *uart, const struct uart_port *port, uint32_t divisor,
                void (*receive)(void *opaque, uint8_t byte), void *opaque);
 
 // Serves every cause that the chip reports. Call it for each interrupt.

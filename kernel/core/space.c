@@ -204,9 +204,10 @@ static struct syscall_result map_call(struct space *s, uint64_t h, uint64_t offs
         address < start || address >= end || bytes > end - address ||
         (!s->is_vm && (prot & PROT_WRITE) && (prot & PROT_EXEC)))
         return unlock_result(ERR_RANGE);
-    if (s->is_vm && (memory->flags & MEM_MODULE))
-        return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
-    if (unlikely(memory->flags & MEM_DEVICE)) {
+    if (s->is_vm) {
+        if (memory->flags & MEM_MODULE)
+            return unlock_result(ERR_RIGHTS); // a guest never sees a module itself
+    } else if (memory->flags & MEM_DEVICE) {
         prot |= PROT_DEVICE;
         log_taken(caller_process()); // the only device there is, is the screen
     }

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The machine's screen, read as a person would: by the shapes on it."""
+"""The machine's screen, read as a person would: by the shapes on it. And serial ports other than
+COM1."""
 
 import pytest
 
 import screen
 
 HELLO = "[vm one]\nimage = hello\nmemory = 8M\n"
+# One that ends, and one that halts for good: then nothing more is said.
+QUIET = ("[vm one]\nimage = hello\ncmdline = count=2\nmemory = 8M\n"
+         "[vm two]\nimage = test-hog\ncmdline = mode=hlt\nmemory = 8M\n")
+LAST = "^bulkhead. no VM can go on: each that is left has halted for good"
 
 
 @pytest.mark.parametrize("uefi", (False, True), ids=("bios", "uefi"))
@@ -25,3 +30,61 @@ def test_lacks_vmx(boot, uefi):
     for line in said:
         assert line in shown, (line, rows)
     assert machine.running
+
+
+def in_rows(lines):
+    """Lines as a terminal of 80 columns shows them."""
+    return [line[at:at + 80].rstrip() for line in lines for at in range(0, max(len(line), 1), 80)]
+
+
+def test_merged_view(boot):
+    """All that the serial line has, from the kernel's first line on, also while one VM alone has
+    the serial line."""
+    machine = boot(QUIET, cores=1, memory=128, screen=True, paced=True)
+    machine.expect(r"^one\| hello: up 1\.", 120)
+    machine.send("\x1d2")
+    rows = screen.expect(machine, LAST, 120)
+    assert rows[0] == "Bulkhead", rows
+    lines = machine.lines
+    boot_report = in_rows(lines[:next(i for i, line in enumerate(lines) if "VM 'one'" in line)])
+    assert rows[:len(boot_report)] == boot_report
+    assert "two| [vmm] the guest has halted with interrupts off: it will never go on" in rows
+    assert "bulkhead| VM 'one' powered off" in rows
+    assert "powered off" not in machine.text
+    machine.send("\x1da")
+    machine.expect(r"^\[all VMs; keys go to two\]", 60)
+    assert screen.picture(machine).lines() == rows
+
+
+def test_without_serial_port(boot):
+    """There is none, and the config does not say so; or it says so."""
+    for console in ("com1", "none"):
+        machine = boot(QUIET + f"[system]\nconsole = {console}\n", cores=1, memory=128,
+                       screen=True, com=4 if console == "com1" else 1)
+        rows = screen.expect(machine, LAST, 120)
+        assert rows[0] == "Bulkhead", rows
+        assert "one| hello: up 2.000 s, malloc ok, pi=3.14159" in rows
+        machine.read(1)
+        if console == "com1":
+            assert machine.text == ""
+        else:
+            assert machine.text.startswith("Bulkhead\nboot: 1 cores") and "|" not in machine.text
+
+
+@pytest.mark.parametrize("com,name", ((2, "com2"), (3, "0x3e8"), (4, "com4,57600")))
+def test_other_port(boot, com, name):
+    """The console and its keys on another port, which gets the kernel's log so far from it."""
+    machine = boot(QUIET + f"[system]\nconsole = {name}\n", cores=1, memory=128, com=com)
+    machine.expect(r"^bulkhead\| kernel: boot: 1 cores, ", 120)
+    machine.expect(LAST, 60)
+    machine.send("\x1dm")
+    machine.expect("^bulkhead> ", 60)
+    machine.send("vm kill two\r")
+    assert machine.wait(60) == 1
+
+
+def test_no_pci_port(boot):
+    """Bochs has no 16550 on PCI: that is said where it can be."""
+    machine = boot(QUIET + "[system]\nconsole = pci\n", cores=1, memory=128, screen=True)
+    rows = screen.expect(machine, LAST, 120)
+    assert "bulkhead| console: there is no 16550 on PCI (class 07-00-02): no serial port" in rows

@@ -3,8 +3,8 @@
 // The console on a fake UART against hostile VMs and keys. In the first part the merged view alone
 // is held to its framing: every line on the wire begins with its source's name, no control sequence
 // leaves the line, and each source's letters are all there, in their order. In the second the whole
-// console runs with keys, views and a VM that scribbles in its rings: the transmitter is never
-// overrun, and whatever is called ends.
+// console runs with keys, views, a screen and a VM that scribbles in its rings: the transmitter is
+// never overrun, the screen's cells hold what can be shown, and whatever is called ends.
 #include <string.h>
 
 #include "drivers/console/console.h"
@@ -23,6 +23,7 @@ struct letters {
 struct terminal {
     struct merge merge;
     struct history history[SOURCES];
+    struct history_view view[SOURCES];
     struct letters letters[SOURCES];
     struct escape said[SOURCES]; // where each source's own sequences are
     struct escape shown;         // on the wire
@@ -37,7 +38,7 @@ static void say(struct terminal *t, unsigned source, uint8_t byte, uint64_t now)
 {
     struct letters *letters = &t->letters[source];
 
-    if (history_unshown(&t->history[source]) >= HISTORY_UNSHOWN_MAX)
+    if (history_unshown(&t->view[source]) >= HISTORY_UNSHOWN_MAX)
         return;
     if (escape_feed(&t->said[source], byte) == ESCAPE_TEXT && byte >= 'a' && byte <= 'z') {
         require(letters->said < TEXT_MAX);
@@ -126,8 +127,10 @@ static void merged_view(struct script *s)
     memset(&t, 0, sizeof(t));
     t.source = -1;
     merge_init(&t.merge, 0);
-    for (unsigned i = 0; i < SOURCES; i++)
-        merge_add(&t.merge, names[i], &t.history[i]);
+    for (unsigned i = 0; i < SOURCES; i++) {
+        t.view[i].of = &t.history[i];
+        merge_add(&t.merge, names[i], &t.view[i]);
+    }
     while (s->left != 0) {
         uint8_t byte = (uint8_t)script_take(s, 1);
         if (byte >= 0xF0) { // something else than text
@@ -188,7 +191,16 @@ static void signalled(void *opaque)
     ++*(unsigned *)opaque;
 }
 
+static void drawn(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+enum { COLUMNS = 7, ROWS = 3 };
+
 struct system {
+    struct term term;
+    unsigned drawings;
     struct chip chip;
     struct console console;
     struct history history[SOURCES];
@@ -197,6 +209,7 @@ struct system {
     unsigned signals;
 };
 
+static uint16_t cells[ROWS * COLUMNS];
 static uint8_t memory[SOURCES][CONSOLE_LINE_BYTES] __attribute__((aligned(4096)));
 
 static void console_step(struct system *y, struct script *s)
@@ -233,6 +246,9 @@ static void console_step(struct system *y, struct script *s)
     }
     y->chip.in_fifo = 0;
     require(console_run(&y->console, y->now, (op & 0x40) != 0) > 0);
+    require(y->term.column <= COLUMNS && y->term.row < ROWS && y->term.top < ROWS);
+    for (unsigned i = 0; i < ROWS * COLUMNS; i++)
+        require((cells[i] & 0xff) >= ' ' && (cells[i] & 0xff) != 0x7f && cells[i] >> 15 == 0);
 }
 
 static void whole_console(struct script *s)
@@ -243,7 +259,9 @@ static void whole_console(struct script *s)
     memset(&y, 0, sizeof(y));
     memset(memory, 0, sizeof(memory));
     y.now = 1000 * MS;
-    console_init(&y.console, &port, 0, y.now);
+    console_init(&y.console, &port, 1, 0, y.now);
+    term_init(&y.term, cells, COLUMNS, ROWS);
+    console_show(&y.console, &y.term, drawn, &y.drawings);
     for (unsigned i = 0; i < SOURCES; i++) {
         line_attach_vm(&y.vm[i], memory[i], signalled, &y.signals);
         console_add(&y.console, names[i], memory[i], &y.history[i], signalled, &y.signals);

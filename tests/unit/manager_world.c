@@ -12,6 +12,9 @@ char said[1 << 17];
 int step;
 bool (*script)(int step);
 
+uint32_t pci_config[PCI_WORDS], pci_refused;
+
+static uint32_t pci_address;
 static bool attached;
 static uint32_t said_len;
 static uint8_t image[IMAGE_BYTES];
@@ -30,6 +33,35 @@ static void add_module(const char *name, const void *bytes, uint64_t len)
     module->bytes = len;
     module->handle = BOOT_HANDLE_MODULE + boot.modules++;
     fake_module(module->handle, bytes, len);
+}
+
+// Bus 0, devices 0 to 3, of which the last is all ones as any that is not there. Only whoever has
+// been granted these ports gets anything.
+static uint32_t *pci_word(uint16_t port)
+{
+    static uint32_t nobody;
+    uint32_t at = pci_address & 0x7fffffff, device = at >> 11, function = at >> 8 & 7;
+    const struct fake_object *self = &fake.object[1];
+    if (port != 0xcfc || self->port_first != 0xcf8 || self->port_count != 8) {
+        pci_refused++;
+    }
+    nobody = UINT32_MAX;
+    return pci_address >> 31 && device < 3 && function < 2 && (at & 0xff) < 0x20
+               ? &pci_config[(device * 2 + function) * 8 + (at & 0xff) / 4] : &nobody;
+}
+
+uint32_t fake_port_in(uint16_t port)
+{
+    return *pci_word(port);
+}
+
+void fake_port_out(uint16_t port, uint32_t value)
+{
+    if (port == 0xcf8) {
+        pci_address = value;
+    } else {
+        *pci_word(port) = value;
+    }
 }
 
 static void ignore(void *opaque)
@@ -74,6 +106,8 @@ int manager_setup(void **state)
     memset(&manager, 0, sizeof(manager));
     memset(&boot, 0, sizeof(boot));
     attached = false;
+    memset(pci_config, 0xff, sizeof(pci_config));
+    pci_refused = 0;
     said_len = 0;
     said[0] = '\0';
     step = 0;

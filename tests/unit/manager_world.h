@@ -25,6 +25,11 @@ extern char said[1 << 17];       // on line 0, up to now
 extern int step;                 // of the script
 extern bool (*script)(int step); // runs when the manager waits; false: the script is over
 
+// The first words of the configuration of PCI devices 0 to 2, two functions each; and accesses
+// without the right to the ports.
+#define PCI_WORDS 48
+extern uint32_t pci_config[PCI_WORDS], pci_refused;
+
 extern const char two_vms[]; // a config: VM one with a budget on core 1, VM two without
 extern const char two_cores[]; // one with a budget and free to move, two on core 1
 

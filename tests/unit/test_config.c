@@ -82,6 +82,34 @@ static void test_defaults(void **state)
     assert_string_equal(vm->cmdline, "");
 }
 
+static void test_console(void **state)
+{
+    (void)state;
+    static const struct { const char *text; struct config_console want; } good[] = {
+        {"com1", {CONFIG_CONSOLE_PORT, 0x3f8, 115200}},
+        {"com2,38400", {CONFIG_CONSOLE_PORT, 0x2f8, 38400}},
+        {"com3, 50", {CONFIG_CONSOLE_PORT, 0x3e8, 50}},
+        {"com4", {CONFIG_CONSOLE_PORT, 0x2e8, 115200}},
+        {"pci", {CONFIG_CONSOLE_PCI, 0, 115200}},
+        {"pci,9600", {CONFIG_CONSOLE_PCI, 0, 9600}},
+        {"none", {CONFIG_CONSOLE_NONE, 0, 115200}},
+        {"0x3f8,115200", {CONFIG_CONSOLE_PORT, 0x3f8, 115200}},
+        {"0xFFF8", {CONFIG_CONSOLE_PORT, 0xfff8, 115200}},
+    };
+    parse("[vm a]\nimage=x");
+    assert_int_equal(config.console.kind, CONFIG_CONSOLE_PORT);
+    assert_int_equal(config.console.port, 0x3f8);
+    assert_int_equal(config.console.baud, 115200);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        char text[80];
+        snprintf(text, sizeof(text), "[system]\nconsole = %s\n[vm a]\nimage=x", good[i].text);
+        assert_int_equal(parse(text), 0);
+        assert_int_equal(config.console.kind, good[i].want.kind);
+        assert_int_equal(config.console.port, good[i].want.port);
+        assert_int_equal(config.console.baud, good[i].want.baud);
+    }
+}
+
 static void test_lines(void **state)
 {
     (void)state;
@@ -224,6 +252,31 @@ static void test_keys(void **state)
          "t.conf:3:11: unknown restart policy 'no': write never"},
         {"[vm web]\nimage=x\n[system]\nlog = loud",
          "t.conf:4:7: unknown log level 'loud': quiet, info or debug"},
+        {"[vm web]\nimage=x\n[system]\nconsole = com5",
+         "t.conf:4:11: unknown console 'com5': com1, com2, com3, com4, pci, none, or the first "
+         "I/O port of a 16550, such as 0x3f8"},
+        {"[vm web]\nimage=x\n[system]\nconsole = 0x3g8,9600",
+         "t.conf:4:11: unknown console '0x3g8': com1, com2, com3, com4, pci, none, or the first "
+         "I/O port of a 16550, such as 0x3f8"},
+        {"[vm web]\nimage=x\n[system]\nconsole = ,9600",
+         "t.conf:4:11: unknown console '': com1, com2, com3, com4, pci, none, or the first I/O "
+         "port of a 16550, such as 0x3f8"},
+        {"[vm web]\nimage=x\n[system]\nconsole = 0x3fc",
+         "t.conf:4:11: console = 0x3fc: a 16550 has eight I/O ports, the first a multiple of 8 "
+         "from 0x100 to 0xfff8, not 0xcf8"},
+        {"[vm web]\nimage=x\n[system]\nconsole = 0xcf8",
+         "t.conf:4:11: console = 0xcf8: a 16550 has eight I/O ports, the first a multiple of 8 "
+         "from 0x100 to 0xfff8, not 0xcf8"},
+        {"[vm web]\nimage=x\n[system]\nconsole = com2,56000",
+         "t.conf:4:16: bad speed '56000' of the console's port: 115200 or a part of it, such as "
+         "38400 or 9600"},
+        {"[vm web]\nimage=x\n[system]\nconsole = com2,",
+         "t.conf:4:16: bad speed '' of the console's port: 115200 or a part of it, such as 38400 "
+         "or 9600"},
+        {"[vm web]\nimage=x\n[system]\nconsole = none,9600",
+         "t.conf:4:11: console = none has no speed"},
+        {"[vm web]\nimage=x\nconsole = com2",
+         "t.conf:3:1: key 'console' does not belong in [vm web] but in [system]"},
     };
 
     (void)state;
@@ -413,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_console),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_sections),

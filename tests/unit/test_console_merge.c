@@ -16,6 +16,7 @@
 
 static struct merge merge;
 static struct history history[3];
+static struct history_view view[3];
 static uint64_t now;
 static char shown[1 << 20];
 
@@ -27,7 +28,8 @@ static int setup(void **state)
     now = 1000 * MS;
     merge_init(&merge, 1000 * MS);
     for (int i = 0; i < 3; i++) {
-        merge_add(&merge, names[i], &history[i]);
+        view[i] = (struct history_view){.of = &history[i]};
+        merge_add(&merge, names[i], &view[i]);
     }
     return 0;
 }
@@ -156,7 +158,7 @@ static void test_flood_starves_nobody(void **state)
     (void)state;
     // web always has more to say; a line of db must come after at most one line of web.
     for (int round = 0; round < 100; round++) {
-        while (history_unshown(&history[0]) < HISTORY_UNSHOWN_MAX - 8) {
+        while (history_unshown(&view[0]) < HISTORY_UNSHOWN_MAX - 8) {
             arrive(0, "flood!\n");
         }
         arrive(1, "alive\n");
@@ -291,7 +293,7 @@ static void test_break_and_restart(void **state)
     assert_string_equal(produce(), "web| rest\r\n");
     // After another view had the terminal: in the middle of a line that goes on.
     arrive(0, "seen elsewhere");
-    history_skip(&history[0]);
+    history_skip(&view[0]);
     merge_restart(&merge);
     arrive(0, "\nnew\n");
     assert_string_equal(produce(), "web| new\r\n");

@@ -64,6 +64,7 @@ static void read_config(struct manager *manager)
     const struct boot_info *boot = manager->boot;
     const struct config_sink sink = {.report = config_message, .ctx = manager};
     uint32_t others;
+    manager->config.console = (struct config_console){.port = CONFIG_COM1, .baud = CONFIG_BAUD_MAX};
     int index = module_find_config(boot, &others);
     if (index < 0) {
         report(manager, "there is no config file among the boot modules: put one in "
@@ -213,11 +214,14 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (!manager->console_runs) {
         say_without_console(manager);
     }
+    if (report_kernel_log_again(manager)) {
+        report_kernel_log(manager, true);
+    }
     if (!boot->faults.asked) {
         faults_list(&boot->faults); // to be looked up: not at each boot on the serial line
     }
     if (manager->config.log == CONFIG_LOG_DEBUG) {
-        report_kernel_log(manager, true);
+        report_kernel_log(manager, false);
     } else {
         report_kernel_log_skip(manager);
     }

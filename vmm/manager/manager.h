@@ -109,6 +109,15 @@ bool option_given(const struct boot_info *boot, const char *known);
 // between two magic breakpoints of Bochs.
 void measure_syscall(struct manager *manager);
 
+// port.c: where the host's serial port is.
+struct manager_port {
+    uint16_t first;   // of its eight I/O ports; 0: there is none
+    uint32_t divisor;
+    handle_t irq;     // 0: it has none that is known
+};
+// As the config says. What there is to say of it is said.
+void port_find(struct manager *manager, struct manager_port *port);
+
 // report.c: line 0. Texts have '\n' for line ends.
 int64_t report_init(struct manager *manager);
 __attribute__((format(printf, 2, 3)))
@@ -126,6 +135,9 @@ const char *report_status(int64_t status); // of a system call, in words
 void report_kernel_log(struct manager *manager, bool all);
 // The kernel's log so far counts as said: the serial line had it before there was a console.
 void report_kernel_log_skip(struct manager *manager);
+// Whether the console is to say it again: it is asked for, or the serial line is another than the
+// kernel's.
+bool report_kernel_log_again(const struct manager *manager);
 void report_free_memory(struct manager *manager, const char *prefix);
 void report_audit(struct manager *manager);
 

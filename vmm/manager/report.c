@@ -176,6 +176,13 @@ void report_kernel_log_skip(struct manager *manager)
     kernel_log_fetch(&manager->kernel_log);
 }
 
+bool report_kernel_log_again(const struct manager *manager)
+{
+    const struct config *config = &manager->config;
+    return config->log == CONFIG_LOG_DEBUG || config->console.kind == CONFIG_CONSOLE_PCI ||
+           (config->console.kind == CONFIG_CONSOLE_PORT && config->console.port != CONFIG_COM1);
+}
+
 void report_free_memory(struct manager *manager, const char *prefix)
 {
     struct system_info info;

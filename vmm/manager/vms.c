@@ -12,8 +12,10 @@
 #define VM_LOOK_NS       20000000ull   // between looks at the line of a VM that has ended
 #define VM_LAST_WORDS_NS 10000000000ull // how long its last words are waited for
 _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
-// History and pages for each line, and the program itself.
+// History and pages for each line, and the program itself; and the cells of a screen.
 #define CONSOLE_QUOTA(lines) ((512ull << 10) + (lines) * (76ull << 10))
+#define CONSOLE_QUOTA_TEXT   (32ull << 10)
+#define CONSOLE_QUOTA_PIXELS (384ull << 10)
 // Its own memory, one VM and what that needs; and no processes, so all that a VMM ever makes is on
 // its VM's core and in its VM's name.
 static const struct process_counts vmm_counts = {
@@ -113,13 +115,50 @@ static void console_line(struct start_line *line, const char *name, handle_t pro
     line->bits = bits;
 }
 
+// The serial port. Nobody needs another: the right to give ports away ends here.
+static void console_give_port(struct manager *manager, handle_t process, int64_t *status)
+{
+    struct start_console *start = &block.console;
+    struct manager_port port;
+    port_find(manager, &port);
+    start->port = port.first;
+    start->divisor = port.divisor;
+    if (port.irq != 0) {
+        start->irq = give(process, port.irq, RIGHT_USE, status);
+        *status = *status < 0 ? *status
+                              : kcall_irq_bind(port.irq, manager->console_event, CONSOLE_BIT_IRQ);
+    }
+    if (port.first != 0 && *status >= 0) {
+        *status = kcall_ioports_grant(process, BOOT_HANDLE_PORTS, port.first, 8);
+    }
+    kcall_handle_close(BOOT_HANDLE_PORTS);
+}
+
+// The screen, and what the kernel has shown on it.
+static void console_give_screen(struct manager *manager, handle_t process, int64_t *status)
+{
+    struct start_console *start = &block.console;
+    const struct manager_log *log = &manager->kernel_log;
+    if (manager->boot->screen.width == 0) {
+        return;
+    }
+    start->mode = manager->boot->screen;
+    start->screen = give(process, BOOT_HANDLE_SCREEN, RIGHT_READ | RIGHT_WRITE, status);
+    if (!report_kernel_log_again(manager)) {
+        report_kernel_log_skip(manager);
+        start->said_len = log->len < START_SAID_MAX ? log->len : START_SAID_MAX;
+        memcpy(start->said, log->text + log->len - start->said_len, start->said_len);
+    }
+}
+
 static int64_t console_wire(struct manager *manager, handle_t process)
 {
     struct start_console *start = &block.console;
     int64_t status = OK;
     block_init(manager->boot, START_CONSOLE);
     start->event = give(process, manager->console_event, RIGHT_USE | RIGHT_WAIT, &status);
-    start->irq = give(process, BOOT_HANDLE_COM1_IRQ, RIGHT_USE, &status);
+    console_give_port(manager, process, &status);
+    console_give_screen(manager, process, &status);
     start->lines = manager->vms + 1;
     console_line(&start->line[0], MANAGER_NAME, process, manager->line_memory, manager->event,
                  MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED, &status);
@@ -129,18 +168,21 @@ static int64_t console_wire(struct manager *manager, handle_t process)
         console_line(&start->line[i + 1], vm->config->name, process, vm->line, vm->event,
                      VMM_BIT_CONSOLE, &status);
     }
-    if (status == OK) {
-        status = kcall_ioports_grant(process, BOOT_HANDLE_PORTS, 0x3f8, 8);
-    }
-    return status < 0 ? status
-                      : kcall_irq_bind(BOOT_HANDLE_COM1_IRQ, manager->console_event,
-                                       CONSOLE_BIT_IRQ);
+    return status;
+}
+
+static uint64_t console_quota(const struct manager *manager)
+{
+    const struct boot_screen *screen = &manager->boot->screen;
+    uint64_t cells = screen->width == 0 ? 0 : screen->text ? CONSOLE_QUOTA_TEXT
+                                                           : CONSOLE_QUOTA_PIXELS;
+    return CONSOLE_QUOTA(manager->vms + 1) + cells;
 }
 
 int64_t vms_start_console(struct manager *manager)
 {
     const struct spawn_limits limits = {
-        .quota = CONSOLE_QUOTA(manager->vms + 1),
+        .quota = console_quota(manager),
         .counts = {.mappings = 512, .memories = 64, .threads = 1, .events = 4, .timers = 4},
     };
     int64_t status = spawn_create(&manager->console, &manager->console_program, &limits,
