@@ -13,15 +13,19 @@
 // taking or freeing one costs the same whatever its size: the owners of the frames in between are
 // the business of who has it, in pieces (frames_set_owner()).
 //
-// Runs of 2 MB and more are in one list, smaller ones in another. Small requests take from small
-// runs first and else from the low end of a big one; big requests take from the high end of a big
-// one: so 2 MB runs stay whole as long as possible, and neither needs a search in an ordered list.
+// Runs below 2 MB are in one list, larger ones in a list for each power of two. Small requests take
+// from small runs first and else from the low end of a big one; big requests take from the high end
+// of a big one: so 2 MB runs stay whole as long as possible. Only the first ones of a list are
+// looked at; but behind the list of a request's own size all runs are large enough, wherever they
+// begin.
 #include "kernel/core/arch.h"
 #include "kernel/lib/string.h"
 
 #define FRAME_SHIFT  12
 #define BIG_FRAMES   (PAGE_2M >> FRAME_SHIFT)
-#define SEARCH_MAX   256u // runs of a list that are looked at
+#define SMALL_MAX    256u // runs of the first list that are looked at
+#define BIG_MAX      16u  // and of each other one
+#define LISTS        24u  // below 2^32 frames
 #define CHUNK_FRAMES 16u
 #define POOL_RESERVE 4u   // free frames of the pool for the tables that map its next chunk
 
@@ -32,12 +36,17 @@ static struct spinlock frames_lock;
 static struct frame *table;
 static uint64_t table_count;
 static struct { uint64_t free, total, pool; } count;
-static uint32_t runs[2][2]; // by kind; small, big: the first run's frame, 0: none
+static uint32_t runs[2][LISTS]; // by kind and size: the first run's frame, 0: none
 static bool pool_grows;     // kernel_lock
+
+static uint32_t list_number(uint64_t frames)
+{
+    return frames < BIG_FRAMES ? 0 : 55 - (uint32_t)__builtin_clzll(frames);
+}
 
 static uint32_t *list_of(enum kind kind, uint64_t frames)
 {
-    return &runs[kind][frames >= BIG_FRAMES];
+    return &runs[kind][list_number(frames)];
 }
 
 static void set_owners(uint64_t frame, uint64_t frames, uint32_t owner)
@@ -127,9 +136,10 @@ static bool run_fits(uint64_t start, uint64_t frames, uint64_t align, bool high,
 static uint64_t run_find(enum kind kind, uint64_t frames, uint64_t align, uint64_t *at)
 {
     bool big = frames >= BIG_FRAMES || align >= BIG_FRAMES;
-    for (unsigned list = big; list < 2; list++) {
+    for (uint32_t list = max_u64(list_number(frames), big); list < LISTS; list++) {
         uint64_t run = runs[kind][list];
-        for (unsigned looked = 0; run && looked < SEARCH_MAX; looked++, run = table[run].next)
+        unsigned most = list ? BIG_MAX : SMALL_MAX;
+        for (unsigned looked = 0; run && looked < most; looked++, run = table[run].next)
             if (run_fits(run, frames, align, big, at))
                 return run;
     }

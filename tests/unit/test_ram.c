@@ -354,6 +354,26 @@ static void test_hundreds_of_ranges(void **state)
     assert_true(source.blocks > 50);
 }
 
+// However many runs come before the one that is large enough.
+static void test_behind_many(void **state)
+{
+    struct ram_source source;
+    (void)state;
+
+    host_has(10 * GB, 14 * GB + 48 * MB);
+    for (uint64_t i = 0; i < 900; i++)
+        host_has(MB + i * 4 * MB, MB + i * 4 * MB + 3 * MB);
+    assert_int_equal(make(4 * GB, &source), OK);
+    assert_int_equal(source.blocks, 1);
+    assert_int_equal(in_pages(PAGE_1G), 3 * GB);
+    assert_int_equal(make(48 * MB, &source), OK);
+    assert_int_equal(source.blocks, 1);
+    // And a run that begins anywhere, behind many that begin badly.
+    host_has(15 * GB + 5 * MB, 15 * GB + 8 * MB);
+    assert_int_equal(make(16 * MB, &source), OK);
+    assert_int_equal(source.blocks, 8);
+}
+
 // Each VM of many small ones gets its share of such a host: as long as there are runs of 2 MB for
 // their first ones.
 static void test_many_vms(void **state)
@@ -445,7 +465,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_one_run),       TEST(test_three_of_four),      TEST(test_across_the_hole),
-        TEST(test_every_frame),   TEST(test_hundreds_of_ranges), TEST(test_many_vms),
+        TEST(test_every_frame),   TEST(test_hundreds_of_ranges), TEST(test_behind_many),
+        TEST(test_many_vms),
         TEST(test_too_many_pieces), TEST(test_quota),            TEST(test_first_block),
         TEST(test_again_and_again),
     };
