@@ -43,10 +43,11 @@ static void test_monitor(void **state)
     expect("  cpuid                         7\r\n");
     expect("two: no vCPU (running)\r\n");
     expect("bulkhead> log\r\nkernel: 2 cores\r\nkernel: ready\r\n");
-    static char memory[96];
+    static char memory[160];
     uint64_t taken = (24 << 20) + (24 << 20) / 256 + 2 * CONFIG_VM_OVERHEAD + 4 * 12288;
     snprintf(memory, sizeof(memory),
-             "for VMs %llu KB, and by the config they have %llu KB of it\r\n",
+             "for VMs %llu KB (check --memory 1024 --cores 2), of which the config gives them "
+             "%llu KB\r\n",
              (unsigned long long)manager.vm_memory >> 10, (unsigned long long)taken >> 10);
     expect(memory);
     expect("core 0: idle for");

@@ -231,8 +231,10 @@ static void command_memory(struct manager *manager, const char *argument)
                (unsigned long long)(info.frames_free * PAGE_SIZE >> 10),
                (unsigned long long)(info.frames_total * PAGE_SIZE >> 10),
                (unsigned long long)info.objects, (unsigned)info.cores);
-        report(manager, "for VMs %llu KB, and by the config they have %llu KB of it\n",
-               (unsigned long long)manager->vm_memory >> 10,
+        report(manager, "for VMs %llu KB (check --memory %llu --cores %u), of which the config "
+               "gives them %llu KB\n", (unsigned long long)manager->vm_memory >> 10,
+               (unsigned long long)(manager->boot->ram + (1 << 20) - 1) >> 20,
+               (unsigned)manager->boot->cores,
                (unsigned long long)manager->config.memory_taken >> 10);
         report(manager, "zeroing memory has taken %llu ticks\n",
                (unsigned long long)info.zeroing_tsc);

@@ -2,7 +2,7 @@
 // What the kernel needs of ACPI: the cores, the IOAPICs, the ISA interrupts' wiring, and a timer
 // to measure the TSC against. Read once at boot by the boot core, while the first 4 GB are mapped.
 // (ACPI specification.) Of the rest of the kernel the parser needs arch_ptr() and log_line() only:
-// tests/unit/test_acpi_host.c and tests/fuzz/fuzz_boot.c run it on the host.
+// tests/unit/test_firmware.c and tests/fuzz/fuzz_firmware.c run it on the host.
 #pragma once
 #include "kernel/core/cpu.h"
 
