@@ -31,6 +31,9 @@ static void low_start(void)
     log_said[0] = 0;
 }
 
+static inline void put32(uint64_t at, uint32_t v) { memcpy(low + at, &v, 4); }
+static inline void put64(uint64_t at, uint64_t v) { memcpy(low + at, &v, 8); }
+
 void *arch_ptr(struct hpa a)
 {
     if (a.v >= LOW_BYTES)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What GRUB left: memory map, modules, RSDP, command line (Multiboot2 specification, "Boot
 // information format"). Read once by the boot core, while the first 4 GB are mapped. Also run on
-// the host: tests/unit/test_firmware.c, tests/fuzz/fuzz_firmware.c.
+// the host: tests/unit/test_multiboot.c, tests/fuzz/fuzz_firmware.c.
 #pragma once
 #include "kernel/arch/x86/memmap.h"
 #include "kernel/core/boot.h"
