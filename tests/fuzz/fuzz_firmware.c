@@ -35,6 +35,16 @@ static void fuzz_multiboot(const uint8_t *data, size_t bytes)
     acpi_parse(boot_memory.rsdp, boot_memory.rsdp_bytes);
 }
 
+// Makes the address that is at `where` one in [base, end of what is mapped).
+static uint32_t relocate(uint64_t where, uint64_t base)
+{
+    uint32_t address;
+    memcpy(&address, low + where, 4);
+    address = (uint32_t)(base + address % (LOW_BYTES - base));
+    put32(where, address);
+    return address;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     if (!low)
@@ -49,21 +59,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     // An RSDP, then tables: addresses in the input are relative to its start.
     uint64_t at = LOW_BYTES - bytes;
     memcpy(low + at, data, bytes);
-    uint32_t root;
-    memcpy(&root, low + at + 16, 4);
-    root = (uint32_t)(at + root % bytes);
-    memcpy(low + at + 16, &root, 4);
-    memcpy(low + at + 24, &(uint64_t){ root }, 8);
+    uint32_t root = relocate(at + 16, at);
+    put64(at + 24, root);
     if ((uint64_t)root + 60 <= LOW_BYTES) { // and the first three tables of the list
         for (unsigned i = 0; i < 3; i++) {
-            uint32_t t;
-            memcpy(&t, low + root + 36 + 4 * i, 4);
-            t = (uint32_t)(at + t % bytes);
-            memcpy(low + root + 36 + 4 * i, &t, 4);
+            uint64_t t = relocate(root + 36 + 4 * i, at);
+            if (t + 148 <= LOW_BYTES && memcmp(low + t, "FACP", 4) == 0) // DSDT, X_DSDT
+                put64(t + 140, relocate(t + 40, at));
         }
     }
     acpi_parse(low + at, data[1] & 1 ? 36 : 20);
-    if (acpi.cores > CPU_MAX || acpi.ioapics > ARRAY_SIZE(acpi.ioapic))
+    if (acpi.cores > CPU_MAX || acpi.ioapics > ARRAY_SIZE(acpi.ioapic) ||
+        (acpi.sleeps && (acpi.sleep_type[0] > 7 || acpi.sleep_type[1] > 7)))
         abort();
     return 0;
 }

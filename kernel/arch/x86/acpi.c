@@ -9,11 +9,11 @@ struct acpi_facts acpi;
 
 #define MAPPED (4ull << 30) // what boot.S maps
 #define TABLE_MAX (1u << 20)
-#define PACKED __attribute__((packed))
-struct PACKED rsdp { char sig[8]; uint8_t sum; char oem[6]; uint8_t rev; uint32_t rsdt, length;
+struct ACPI_PACKED rsdp { char sig[8]; uint8_t sum; char oem[6]; uint8_t rev; uint32_t rsdt, length;
                      uint64_t xsdt; };
-struct PACKED sdt { char sig[4]; uint32_t length; char rest[28]; };
+struct ACPI_PACKED sdt { char sig[4]; uint32_t length; char rest[28]; };
 #define RSDP_OLD_BYTES 20
+#define MADT_PCAT_COMPAT 1u
 
 static uint32_t get32(const uint8_t *p)
 {
@@ -93,6 +93,19 @@ static void madt_entry(const uint8_t *e)
     }
 }
 
+static void read_fadt(const struct sdt *table)
+{
+    struct fadt *f = &acpi.fadt;
+    if (!table)
+        return;
+    __builtin_memcpy(f, table, min_u64(table->length, sizeof(*f)));
+    if (f->pm_tmr_len == 4 && !(f->flags & FADT_HW_REDUCED))
+        acpi.pm_timer = acpi_port(f->x_pm_tmr, f->pm_tmr);
+    const struct sdt *dsdt = sdt_at(f->x_dsdt) ? sdt_at(f->x_dsdt) : sdt_at(f->dsdt);
+    acpi.sleeps = dsdt && __builtin_memcmp(dsdt->sig, "DSDT", 4) == 0 &&
+                  acpi_find_s5((const uint8_t *)dsdt, dsdt->length, acpi.sleep_type);
+}
+
 const char *acpi_parse(const void *root, uint32_t bytes)
 {
     const struct rsdp *rsdp = root;
@@ -105,12 +118,11 @@ const char *acpi_parse(const void *root, uint32_t bytes)
     // The XSDT, if there is one below 4 GB, else the RSDT, which lists the same tables.
     const struct sdt *xsdt = rsdp->rev >= 2 && bytes >= sizeof(*rsdp) ? sdt_at(rsdp->xsdt) : NULL;
     const struct sdt *list = xsdt ? xsdt : sdt_at(rsdp->rsdt);
-    const struct sdt *fadt = find_table(list, xsdt ? 8 : 4, "FACP");
+    read_fadt(find_table(list, xsdt ? 8 : 4, "FACP"));
     const struct sdt *madt = find_table(list, xsdt ? 8 : 4, "APIC");
-    if (fadt && fadt->length >= 92 && ((const uint8_t *)fadt)[91] == 4) // PM_TMR_LEN, PM_TMR_BLK
-        acpi.pm_timer = (uint16_t)get32((const uint8_t *)fadt + 76);
     if (!madt || madt->length < sizeof(*madt) + 8)
         return "MADT";
+    acpi.pics = get32((const uint8_t *)(madt + 1) + 4) & MADT_PCAT_COMPAT;
     const uint8_t *p = (const uint8_t *)(madt + 1) + 8, *end = (const uint8_t *)madt + madt->length;
     for (; p + 2 <= end && p[1] >= 2 && p[1] <= end - p; p += p[1])
         madt_entry(p);
