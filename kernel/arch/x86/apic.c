@@ -196,7 +196,8 @@ static void pic_off(void)
 
 void apic_init_io(void)
 {
-    pic_off();
+    if (acpi.pics)
+        pic_off();
     for (uint32_t i = 0; i < acpi.ioapics; i++) {
         struct pin pin = { paging_map_mmio(HPA(acpi.ioapic[i].address)), 0x10 };
         uint64_t gsi = acpi.ioapic[i].gsi_base, last = gsi + (io_read(pin.regs, 1) >> 16 & 0xff);

@@ -87,11 +87,12 @@ void clock_calibrate(void)
 {
     static const char *const names[CLOCK_SOURCES] = { "PIT", "PM timer", "CPUID 15H", "CPUID 16H" };
     uint64_t start = rdtsc(), hz[CLOCK_SOURCES];
-    struct reading first = acpi.pm_timer ? pm_read() : (struct reading){ 0, 0 };
-    hz[CLOCK_PIT] = pit_hz();
-    hz[CLOCK_PM] = acpi.pm_timer ? pm_hz(first) : 0;
     uint64_t below = cpuid_word(0x15, 0, 0), above = cpuid_word(0x15, 0, 1);
     hz[CLOCK_CPUID_15] = below ? cpuid_word(0x15, 0, 2) * above / below : 0;
+    struct reading first = acpi.pm_timer ? pm_read() : (struct reading){ 0, 0 };
+    // Reduced hardware promises no PIT: it is asked where the CPU does not say.
+    hz[CLOCK_PIT] = (acpi.fadt.flags & FADT_HW_REDUCED) && hz[CLOCK_CPUID_15] ? 0 : pit_hz();
+    hz[CLOCK_PM] = acpi.pm_timer ? pm_hz(first) : 0;
     hz[CLOCK_CPUID_16] = (cpuid_word(0x16, 0, 0) & 0xffff) * 1000000ull;
     unsigned best = clock_choose(hz);
     if (best == CLOCK_SOURCES)
@@ -111,12 +112,18 @@ void clock_delay_us(uint64_t us)
 void clock_read_rtc(struct boot_info *info)
 {
     static const uint8_t index[RTC_BYTES] = { 0, 2, 4, 7, 8, 9, 0x0b };
-    out8(0x70, 0x0a);
-    for (unsigned tries = 0; (in8(0x71) & 0x80) && tries < 100000; tries++) // it is being updated
-        ;
-    for (unsigned i = 0; i < RTC_BYTES; i++) {
+    uint8_t a = acpi.fadt.boot_arch & FADT_NO_RTC ? 0xff : 0x80; // status A; all ones: no RTC
+    if (a != 0xff)
+        out8(0x70, 0x0a);
+    for (unsigned tries = 0; a != 0xff && (a & 0x80) && tries < 1000000; tries++) // an update
+        a = in8(0x71);
+    for (unsigned i = 0; i < RTC_BYTES && a != 0xff; i++) {
         out8(0x70, index[i]);
         info->rtc[i] = in8(0x71);
     }
     info->wall_tsc = rdtsc();
+    if (a != 0xff)
+        return;
+    __builtin_memcpy(info->rtc, (const uint8_t[]){ 0, 0, 0, 1, 1, 0, 6 }, RTC_BYTES);
+    log_print("boot: no clock of this machine tells the date: it is taken to be 2000-01-01\n");
 }
