@@ -13,6 +13,9 @@ VARIABLE = "BULKHEAD_BOCHS"
 # own: in 12 and since 13.
 NETWORK_ROMS = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "/usr/share/qemu/pxe-e1000.rom")
 
+# In its log, when the guest has gone to ACPI's S5.
+POWERED_OFF = "ACPI control: soft power off"
+
 
 def program():
     """The Bochs to run."""
@@ -54,3 +57,16 @@ def roms():
 def network_rom():
     """The ROM of the network card; the first place, if it is at none."""
     return next((rom for rom in NETWORK_ROMS if os.path.exists(rom)), NETWORK_ROMS[0])
+
+
+def last_words(path):
+    """By its log: why it ended, "" if it does not say; and BL of a guest that asked for that at the
+    shutdown port, else None."""
+    with open(path, encoding="latin-1") as file:
+        log = file.read()
+    panic = re.search(r"p\[.*PANIC.*", log)
+    if panic is None:
+        return "", None
+    asked = "Shutdown port" in panic.group(0)
+    register = re.search(r"[ER]BX=([0-9a-fA-F]+)", log[panic.start():]) if asked else None
+    return panic.group(0).strip(), int(register.group(1)[-2:], 16) if register else None

@@ -55,6 +55,9 @@ STATUS_NAMES = {
     STATUS_VM_KILLED: "a VM was killed, or none could be started",
     STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
+# By ACPI, and so without a status. QEMU has a trace event for it.
+POWERED_OFF = "the machine powered itself off"
+QEMU_OFF = "qemu_system_shutdown_request"
 
 # Who gives up before the machine can be ended says so, and then it stays on: the boot menu, and the
 # kernel as long as it does not know that this is an emulator.
@@ -115,7 +118,7 @@ class Machine:
     emulator   bochs | qemu
     model      CPU model, a short name of BOCHS_MODELS or the emulator's own
     cores, memory (MB), ips (emulated instructions per second, Bochs)
-    uefi       QEMU: UEFI firmware in place of a BIOS
+    uefi       QEMU: UEFI firmware in place of a BIOS; board: q35 | pc
     tree       a folder to boot from by network: the emulator gives out an address, and serves it
                by TFTP
     mac        of the network card that is there with a tree
@@ -130,7 +133,7 @@ class Machine:
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
                  uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC,
-                 screen=False, com=1):
+                 screen=False, com=1, board="q35"):
         self.iso = os.path.abspath(iso) if iso else None
         self.tree = os.path.abspath(tree) if tree else None
         self.mac = mac
@@ -139,7 +142,7 @@ class Machine:
         self.cores = cores
         self.memory = memory
         self.ips = ips
-        self.uefi = uefi
+        self.uefi, self.board = uefi, board
         self.paced = paced
         self.breaks = breaks
         self.screen, self.com = screen, com
@@ -386,34 +389,31 @@ class Machine:
 
     def _qemu_said(self, code):
         """What the kernel wrote to QEMU's exit device; None: nothing, and then `status` and
-        `ending` are set. QEMU ends with (value << 1) | 1, with 0 after a reset, and with 1 or a
-        signal when it fails. At SIGTERM it says so, and ends with 0."""
+        `ending` are set. QEMU ends with (value << 1) | 1, with 0 after a reset or a power-off,
+        and with 1 or a signal when it fails. At SIGTERM it says so, and ends with 0."""
         if code > 1 and code & 1:
             return code >> 1
         tail = self._tail(self.log)
         if code == 0 and "terminating on signal" not in tail:
-            self.status, self.ending = STATUS_PANIC, "the machine was reset"
+            self.status, self.ending = ((STATUS_OK, POWERED_OFF) if QEMU_OFF in tail
+                                        else (STATUS_PANIC, "the machine was reset"))
         else:
             how = f"signal {-code}" if code < 0 else f"status {code}"
             self.status, self.ending = STATUS_EMULATOR, f"QEMU failed ({how}): {tail}".rstrip(": ")
         return None
 
     def _bochs_said(self):
-        """The same of Bochs, which always exits with 1: the reason and the kernel's EBX are in its
-        log."""
-        with open(self.log, encoding="latin-1") as file:
-            log = file.read()
-        panic = re.search(r"p\[.*PANIC.*", log)
-        reason = panic.group(0) if panic else ""
-        if "Shutdown port" in reason:
-            register = re.search(r"[ER]BX=([0-9a-fA-F]+)", log[panic.start():])
-            if register:
-                return int(register.group(1)[-2:], 16)
-        if "exception" in reason:
-            self.status, self.ending = STATUS_PANIC, "triple fault: " + reason.strip()
+        """The same of Bochs, which always exits with 1."""
+        reason, said = bochs.last_words(self.log)
+        if said is not None:
+            return said
+        if bochs.POWERED_OFF in reason:
+            self.status, self.ending = STATUS_OK, POWERED_OFF
+        elif "exception" in reason:
+            self.status, self.ending = STATUS_PANIC, "triple fault: " + reason
         else:
             self.status = STATUS_EMULATOR
-            self.ending = "Bochs failed: " + (reason.strip() or self._tail(self.log))
+            self.ending = "Bochs failed: " + (reason or self._tail(self.log))
         return None
 
     @staticmethod
@@ -485,10 +485,10 @@ boot: network
                     ("-vga", "std", "-monitor", f"unix:{MONITOR},server,nowait")
                     if self.screen else
                     ("-monitor", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1")),
-                "-machine", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
+                "-machine", f"{self.board},accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 *self._qemu_boot(),
-                "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
+                "-trace", QEMU_OFF, "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
                 "-serial", "chardev:com1"]
 
     def _qemu_boot(self):

@@ -72,7 +72,7 @@ enum status {
     X(system_stats, 33)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
     X(system_log, 34)     /* system, va, len               -> bytes of kernel log */               \
     X(system_info, 35)    /* system, va of struct system_info */                                   \
-    X(system_off, 36)     /* system, status 0..2: powers the machine off */
+    X(system_off, 36)     /* system, status 0..2: powers the machine off; or SYSTEM_RESET */
 #define SYSCALL_COUNT 37
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
@@ -119,6 +119,9 @@ enum syscall_number {
 // Fixed slots of a new process's table: its own process object is put there by the kernel.
 #define HANDLE_SELF 1
 #define HANDLE_MAX  512
+
+// system_off: in place of a status.
+#define SYSTEM_RESET 3
 
 // So many timers may be a thread's.
 #define THREAD_TIMERS 32

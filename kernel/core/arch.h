@@ -87,7 +87,8 @@ enum status arch_irq_route(uint32_t gsi, uint32_t core);
 void arch_log(const char *text, size_t bytes);
 size_t arch_log_some(const char *text, size_t bytes); // what the port takes at once; -> how much
 void arch_log_at(uint16_t port);           // from now on the serial line's first port
-NORETURN void arch_off(int status);        // powers the machine off, as far as it can
+// Powers the machine off, or resets it (SYSTEM_RESET), as far as it can.
+NORETURN void arch_off(int status);
 // The other cores halt, wherever they are. Of several that call it the first returns.
 void arch_stop_others(void);
 NORETURN void arch_panic_halt(void);       // ends with status 2

@@ -81,7 +81,7 @@ SYSCALL_ON(system_info, system, RIGHT_READ)
 
 SYSCALL_ON(system_off, system, RIGHT_CONTROL)
 {
-    if (a1 > 2)
+    if (a1 > SYSTEM_RESET)
         return ERR_RANGE;
     arch_off((int)a1);
 }

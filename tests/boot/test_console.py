@@ -86,7 +86,7 @@ def test_monitor(machine):
     machine.expect(r"^bulkhead> $", 30)  # it asks without being asked
     said = monitor(machine, "help")
     for command in ("vm list", "vm stop NAME", "vm kill NAME", "stats", "sample NAME MS COUNT",
-                    "audit", "memory", "log", "power-off"):
+                    "audit", "memory", "log", "power-off", "reset"):
         assert re.search(rf"^{command} +\S", said, re.MULTILINE), said
     said = monitor(machine, "vm list")
     assert re.search(r"^one +running +0 +- +8 MB +\d+\.\d{3} s +\d+\.\d$", said, re.MULTILINE), said

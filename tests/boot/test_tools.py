@@ -44,12 +44,15 @@ ENDS = {
     "qemu-killed": ("qemu", "os.kill(os.getpid(), signal.SIGKILL)", 3),
     "qemu-terminated": ("qemu", "print('qemu: terminating on signal 15 from pid 1')", 3),
     "qemu-reset": ("qemu", "pass", 2),
+    "qemu-off": ("qemu", "print('1@2.3:qemu_system_shutdown_request reason=6')", 0),
     "bochs-said-off": ("bochs", BOCHS_EXIT.format(0x10), 0),
     "bochs-said-killed": ("bochs", BOCHS_EXIT.format(0x11), 1),
     "bochs-said-panic": ("bochs", BOCHS_EXIT.format(0x12), 2),
     "bochs-said-nonsense": ("bochs", BOCHS_EXIT.format(0), 3),
     "bochs-triple-fault": ("bochs", "log('1p[CPU0  ] >>PANIC<< exception(): 3rd (13) exception "
                                     "with no resolution\\n'); sys.exit(1)", 2),
+    "bochs-off": ("bochs", "log('1p[ACPI  ] >>PANIC<< ACPI control: soft power off\\n'); "
+                           "sys.exit(1)", 0),
     "bochs-panic": ("bochs", "log('1p[DEV   ] >>PANIC<< no such ROM\\n'); sys.exit(1)", 3),
     "bochs-killed": ("bochs",
                      "log('1i[CPU0  ] reset\\n'); os.kill(os.getpid(), signal.SIGSEGV)", 3),

@@ -228,10 +228,12 @@ static void test_sample(void **state)
     expect("sample one: 1001:100 1002:200 1003:300\r\n");
 }
 
-static bool script_power_off(int at)
+static const char *host_end;
+
+static bool script_host_end(int at)
 {
     if (at == 0) {
-        type("power-off\r");
+        type(host_end);
     } else if (fake.off >= 0) {
         return script_two_off(at - 1);
     }
@@ -241,10 +243,22 @@ static bool script_power_off(int at)
 static void test_power_off(void **state)
 {
     (void)state;
-    script = script_power_off;
+    script = script_host_end;
+    host_end = "power-off\r";
     run(two_vms);
     assert_int_equal(fake.off, 0);
     expect("the machine is powered off by the monitor\r\n");
+}
+
+static void test_host_reset(void **state)
+{
+    (void)state;
+    script = script_host_end;
+    host_end = "reset one\rreset\r"; // it is not for VMs
+    run(two_vms);
+    assert_int_equal(fake.off, SYSTEM_RESET);
+    expect("'reset' takes no argument\r\n");
+    expect("the machine is reset by the monitor\r\n");
 }
 
 static bool script_reset(int at)
@@ -272,7 +286,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_monitor), TEST(test_move), TEST(test_move_waits), TEST(test_clocks_that_differ),
-        TEST(test_keys), TEST(test_sample), TEST(test_power_off), TEST(test_reset),
+        TEST(test_keys), TEST(test_sample), TEST(test_power_off), TEST(test_host_reset),
+        TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,13 +152,21 @@ static void test_cpuid_and_off(void **state)
     assert_int_equal(object_to(fake_object(fake_manager, vm), vm)->arch.cpuid[3], 4);
     assert_int_equal(CALL(0, vm_cpuid, vm, USER_PAGE + PAGE_SIZE - 8), ERR_RANGE);
     assert_int_equal(CALL(0, vm_cpuid, vm, 1ull << 63), ERR_RANGE);
-    assert_int_equal(CALL(0, system_off, BOOT_HANDLE_SYSTEM, 3), ERR_RANGE);
+    assert_int_equal(CALL(0, system_off, BOOT_HANDLE_SYSTEM, 4), ERR_RANGE);
     int64_t weak = CALL(0, handle_copy, HANDLE_SELF, BOOT_HANDLE_SYSTEM, RIGHT_READ, 0);
     assert_int_equal(CALL(0, system_off, weak, 1), ERR_RIGHTS);
     assert_int_equal(CALL(0, system_audit, weak), ERR_RIGHTS);
     CALL(0, system_off, BOOT_HANDLE_SYSTEM, 1);
     assert_int_equal(fake.state[0], FAKE_OFF);
     assert_int_equal(fake.off_status, 1);
+}
+
+static void test_reset(void **state)
+{
+    (void)state;
+    CALL(0, system_off, BOOT_HANDLE_SYSTEM, SYSTEM_RESET);
+    assert_int_equal(fake.state[0], FAKE_OFF);
+    assert_int_equal(fake.off_status, SYSTEM_RESET);
 }
 
 static uint64_t random_argument(void)
@@ -385,7 +393,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_null), ON1(test_log), ON1(test_log_ring), ON1(test_copies_respect_rights),
         ON2(test_process_status), ON2(test_end_event), ON2(test_ports_and_log),
-        ON1(test_cpuid_and_off), ON2(test_random_calls), ON1(test_manager_start), ON1(test_screen),
+        ON1(test_cpuid_and_off), ON1(test_reset), ON2(test_random_calls), ON1(test_manager_start),
+        ON1(test_screen),
         ON1(test_manager_bad), ON1(test_printf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

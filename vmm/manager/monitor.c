@@ -258,6 +258,14 @@ static void command_power_off(struct manager *manager, const char *argument)
     kcall_system_off(BOOT_HANDLE_SYSTEM, manager->failed > 0);
 }
 
+static void command_reset(struct manager *manager, const char *argument)
+{
+    (void)argument;
+    report(manager, "the machine is reset by the monitor\n");
+    report_flush(manager);
+    kcall_system_off(BOOT_HANDLE_SYSTEM, SYSTEM_RESET);
+}
+
 static void command_help(struct manager *manager, const char *argument);
 
 static const struct {
@@ -276,6 +284,7 @@ static const struct {
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},
     {"power-off", "", "powers the machine off at once", command_power_off},
+    {"reset", "", "resets the machine at once", command_reset},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -7,6 +7,7 @@
 // Beside assume=NAME,...
 static const char *const words[] = {
     "without=pcid", "without=x2apic", "without=tsc-deadline", "hvm=none", "trace", "many-objects",
+    "without=exit-port", "panic=off", "panic=reset",
 };
 
 static const char *const faults[] = {
@@ -56,7 +57,7 @@ static void check_faults(struct manager *manager, const char *names, size_t leng
 
 static void check_word(struct manager *manager, const char *word, size_t length)
 {
-    char list[160] = "assume=NAME,...";
+    char list[256] = "assume=NAME,...";
     size_t used = strlen(list);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (is(word, length, words[i])) {

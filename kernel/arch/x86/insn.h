@@ -38,24 +38,20 @@ static inline uint32_t cpuid_word(uint32_t leaf, uint32_t sub, unsigned word)
     return leaf <= max[0] ? r[word] : 0;
 }
 
-static inline void out8(uint16_t port, uint8_t v)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port) : "memory");
-}
-
-static inline uint8_t in8(uint16_t port)
-{
-    uint8_t v;
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-    return v;
-}
-
-static inline uint32_t in32(uint16_t port)
-{
-    uint32_t v;
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-    return v;
-}
+#define PORT_ACCESSORS(bits, letter)                                                               \
+    static inline void out##bits(uint16_t port, uint##bits##_t v)                                  \
+    {                                                                                              \
+        __asm__ volatile("out" #letter " %0, %1" : : "a"(v), "Nd"(port) : "memory");               \
+    }                                                                                              \
+    static inline uint##bits##_t in##bits(uint16_t port)                                           \
+    {                                                                                              \
+        uint##bits##_t v;                                                                          \
+        __asm__ volatile("in" #letter " %1, %0" : "=a"(v) : "Nd"(port) : "memory");                \
+        return v;                                                                                  \
+    }
+PORT_ACCESSORS(8, b)
+PORT_ACCESSORS(16, w)
+PORT_ACCESSORS(32, l)
 
 static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 
@@ -89,6 +85,12 @@ static inline void xsetbv(uint64_t v)
 }
 
 struct table_register { uint16_t limit; uint64_t base; } __attribute__((packed));
+
+NORETURN static inline void halt_for_good(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
 
 // One instruction in which pending host interrupts are taken; STI's shadow covers the NOP.
 static inline void irq_window(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }

@@ -125,6 +125,7 @@ NORETURN void boot_main(uint32_t magic, uint32_t info)
     frames_add_range(0, BOOT_MAP_END);
     paging_init(max_u64(boot_memory.usable.top, BOOT_MAP_END), table, &facts.info.screen);
     screen_at((char *)SCREEN_WINDOW);
+    power_init();                            // where the registers for that are
     frames_add_range(BOOT_MAP_END, UINT64_MAX);
     paging_map_cpu(&cpu_blocks[0]);
     cpu_init(&cpu_blocks[0], 0);             // GDT, TSS, IDT, control registers, MSRs

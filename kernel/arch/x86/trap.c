@@ -121,8 +121,8 @@ void trap_paranoid_c(struct regs *regs)
         print_regs(regs);
         panic(regs->vector == VECTOR_DF ? "double fault" : "machine check outside of a guest");
     }
-    while (power_stops_me())
-        __asm__ volatile("cli; hlt");
+    if (power_stops_me())
+        halt_for_good();
     t->nmi_port = in8(0x61);
     t->nmis++;
     trap_tell_later();

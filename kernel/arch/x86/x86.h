@@ -136,6 +136,7 @@ void screen_put(const char *text, size_t bytes);
 void serial_init(void);
 void trap_dispatch(uint8_t vector);
 void trap_tell_later(void);          // from NMI and #MC: this core's `trouble` goes to the log
+void power_init(void);               // once the kernel has its own page tables
 bool power_stops_me(void);           // another core stops the machine: this one must halt
 
 extern uint64_t boot_tsc;
