@@ -123,7 +123,7 @@ class Machine:
                by TFTP
     mac        of the network card that is there with a tree
     screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
-    com        Bochs: which serial port is there
+    com        which serial port is there: of Bochs 1 to 4, of QEMU 1 or "pci"
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
@@ -144,8 +144,7 @@ class Machine:
         self.ips = ips
         self.uefi, self.board = uefi, board
         self.paced = paced
-        self.breaks = breaks
-        self.screen, self.com = screen, com
+        self.breaks, self.screen, self.com = breaks, screen, com
         self.lenient = lenient
         self.data = b""           # every byte received
         self.times = []           # (offset in data, seconds since start) of every read
@@ -489,7 +488,8 @@ boot: network
                 "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
                 *self._qemu_boot(),
                 "-trace", QEMU_OFF, "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
-                "-serial", "chardev:com1"]
+                *(("-device", "pci-serial,chardev=com1") if self.com == "pci" else
+                  ("-serial", "chardev:com1"))]
 
     def _qemu_boot(self):
         """The arguments for what it boots from."""

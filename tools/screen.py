@@ -13,7 +13,6 @@ import time
 import font
 from machine import MONITOR, Expired
 
-VGA_ROM = "/usr/share/vgabios/vgabios.bin"
 BOCHS_BAR = 32       # rows of buttons above the picture
 VGA_TEXT = (720, 400) # a VGA shows each character nine pixels wide
 
@@ -37,7 +36,7 @@ class Picture:
         """The text, a string for each row without the blanks at its end; '\\ufffd' for what is no
         character."""
         known = {}
-        for code, glyph in enumerate(font.glyphs(VGA_ROM)):
+        for code, glyph in enumerate(font.glyphs()):
             known.setdefault(glyph, bytes([code]).decode("cp437") if code >= 32 else "\ufffd")
         known[bytes(font.HEIGHT)] = " "
         step = 9 if (self.width, self.height) == VGA_TEXT else font.WIDTH
@@ -55,7 +54,7 @@ def read_ppm(data):
     return Picture(width, height, lit)
 
 
-def qemu_monitor(directory, command):
+def _qemu_monitor(directory, command):
     """Has QEMU's monitor do something, and waits until it has."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(30)
@@ -70,7 +69,7 @@ def qemu_monitor(directory, command):
 
 def _qemu_picture(directory):
     """What QEMU's display shows now."""
-    qemu_monitor(directory, "screendump screen.ppm")
+    _qemu_monitor(directory, "screendump screen.ppm")
     with open(os.path.join(directory, "screen.ppm"), "rb") as file:
         return read_ppm(file.read())
 
@@ -129,13 +128,18 @@ def picture(machine):
     return _bochs_picture(machine.directory, machine.log)
 
 
+def save(machine, name):
+    """Has QEMU write what is on its screen to a PNG file."""
+    _qemu_monitor(machine.directory, f"screendump {os.path.abspath(name)} -f png")
+
+
 def expect(machine, pattern, timeout):
     """Waits until a row of the screen matches the regular expression; returns all rows."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             rows = picture(machine).lines()
-        except OSError: # it is not there yet
+        except OSError:  # it is not there yet
             rows = []
         if any(re.search(pattern, row) for row in rows):
             return rows

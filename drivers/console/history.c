@@ -56,7 +56,7 @@ void history_skip(struct history_view *view)
 
 void history_hurry(struct history_view *view)
 {
-    if (history_unshown(view) > 2 * HISTORY_UNSHOWN_MAX) {
+    if (history_unshown(view) > 2ull * HISTORY_UNSHOWN_MAX) {
         history_go(view, view->of->end - HISTORY_UNSHOWN_MAX);
     }
 }

@@ -120,6 +120,29 @@ static void test_focus(void **state)
     assert_non_null(strstr(text, "other\r\nunseen\r\nseen\r\n"));
 }
 
+// What was shown alone, more than a history keeps, has nothing to do with what follows.
+static void test_a_line_is_whole_after_focus(void **state)
+{
+    (void)state;
+    char text[101];
+    type("\0351");
+    say(1, "one\r\ntwo\r\n");
+    assert_string_equal(settle(), "one\r\ntwo\r\n");
+    memset(text, 'x', 100);
+    text[100] = '\0';
+    for (uint32_t i = 0; i < HISTORY_SIZE + 1000; i += 100) {
+        say(1, text);
+        settle();
+    }
+    say(1, "\r\n");
+    settle();
+    type("\035a");
+    say(1, "half ");
+    assert_string_equal(settle(), "");
+    say(1, "whole\r\n");
+    assert_string_equal(settle(), "web| half whole\r\n");
+}
+
 static void test_focus_by_name(void **state)
 {
     (void)state;
@@ -248,6 +271,7 @@ int main(void)
         TEST(test_one_signal_for_many_bytes),
         TEST(test_keys_go_to_the_first_vm_then_the_last_focused),
         TEST(test_keys_go_to_the_prompt), TEST(test_focus),
+        TEST(test_a_line_is_whole_after_focus),
         TEST(test_focus_by_name), TEST(test_replay_is_a_screenful_without_questions),
         TEST(test_nothing_is_lost_and_the_flooder_waits), TEST(test_unread_keys_beep),
         TEST(test_lost_interrupt), TEST(test_flush), TEST(test_hostile_line),

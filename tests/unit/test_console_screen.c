@@ -74,6 +74,9 @@ static void test_a_long_line_goes_on_in_the_next_row(void **state)
     put("more than twenty columns");
     assert_string_equal(row_text(2), "more than twenty col");
     assert_string_equal(row_text(3), "umns");
+    put("\r\nand in the last row, where all scrolls");
+    assert_string_equal(row_text(2), "and in the last row,");
+    assert_string_equal(row_text(3), " where all scrolls");
 }
 
 static void test_within_a_line(void **state)
