@@ -2,6 +2,8 @@
 // Entry point of a ring-3 process: RDI holds the address of its start block (the manager: of its
 // boot information), RSP the top of its stack.
     .section .text._start, "ax", @progbits
+    .balign 8
+    .quad 0x736c6c6163736573, __start_call_sites, __stop_call_sites // struct call_table
     .globl _start
     .type _start, @function
 _start:

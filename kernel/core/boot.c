@@ -52,6 +52,7 @@ static uint64_t load(struct hpa file, uint64_t bytes)
 {
     static const uint8_t prot[] = { PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE };
     struct boot_image image;
+    struct hpa text = HPA(0);
     uint64_t at = BOOT_IMAGE_VA;
     must(bytes >= sizeof(image), "its file is too short");
     arch_read(&image, file, sizeof(image));
@@ -60,9 +61,11 @@ static uint64_t load(struct hpa file, uint64_t bytes)
     for (unsigned i = 0; i < ARRAY_SIZE(prot); at = image.end[i++]) {
         uint64_t end = image.end[i], done = at - BOOT_IMAGE_VA;
         must(end > at && end <= USER_END && is_aligned(end, PAGE_SIZE), "a part has no good end");
-        copy(place(at, end - at, prot[i])->base, HPA(file.v + done),
-             min_u64(end - at, bytes - min_u64(bytes, done)));
+        struct hpa base = place(at, end - at, prot[i])->base;
+        copy(base, HPA(file.v + done), min_u64(end - at, bytes - min_u64(bytes, done)));
+        text = i ? text : base;
     }
+    must(arch_fit_calls(&image, file, bytes, text), "its table of system calls is damaged");
     return image.entry;
 }
 

@@ -46,10 +46,10 @@ def test_four_cores(boot, model):
 
 
 @pytest.mark.parametrize("options", (["without=pcid"], ["without=x2apic", "without=tsc-deadline"],
-                                     ["without=x2apic"]), ids="+".join)
+                                     ["without=x2apic"], ["without=sysenter"]), ids="+".join)
 def test_without(boot, options):
     """Each load of a process's tables drops what was cached of the last one's; the host's local
-    APICs in xAPIC mode, their timers counting down."""
+    APICs in xAPIC mode, their timers counting down; system calls by the gate."""
     run_guests(boot, GUESTS, "skylake_x", 4, options)
 
 

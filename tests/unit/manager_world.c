@@ -105,6 +105,7 @@ int manager_setup(void **state)
     fake_reset();
     memset(&manager, 0, sizeof(manager));
     memset(&boot, 0, sizeof(boot));
+    boot.call_insn = CALL_INSN;
     attached = false;
     memset(pci_config, 0xff, sizeof(pci_config));
     pci_refused = 0;

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "kernel/abi/syscall.h"
+#include "kernel/abi/boot.h"
 #include "tests/unit/elf_file.h"
 #include "vmm/manager/elf.h"
 
@@ -97,6 +97,75 @@ static void test_bad_segment(void **state)
     spoil(phdr + 40, 0x10000000, 8, "outside");
 }
 
+// A call at 0x400300 and one at 0x4007fe, the last two bytes of the text.
+static void make_calls(void)
+{
+    elf_file_make(file);
+    elf_file_put(file, 0x200 - 24, CALL_MAGIC, 8);
+    elf_file_put(file, 0x200 - 16, 0x401000, 8);
+    elf_file_put(file, 0x200 - 8, 0x401010, 8);
+    elf_file_put(file, 0x1000, 0x400300, 8);
+    elf_file_put(file, 0x1008, 0x4007fe, 8);
+    elf_file_put(file, 0x300, CALL_INSN, 2);
+    elf_file_put(file, 0x7fe, CALL_INSN, 2);
+}
+
+static const char *fit_calls(uint8_t memory[0x1000])
+{
+    assert_null(parse());
+    memset(memory, 0, 0x1000);
+    memcpy(memory, file, 0x800);
+    return elf_fit_calls(&image, file, 0, memory, 0x09cd);
+}
+
+static void test_calls(void **state)
+{
+    (void)state;
+    uint8_t memory[0x1000], as_it_was[0x800];
+    make_calls();
+    assert_null(fit_calls(memory));
+    assert_memory_equal(memory + 0x300, "\xcd\x09", 2);
+    assert_memory_equal(memory + 0x7fe, "\xcd\x09", 2);
+    memcpy(as_it_was, file, sizeof(as_it_was));
+    memcpy(memory + 0x300, file + 0x300, 2);
+    memcpy(memory + 0x7fe, file + 0x7fe, 2);
+    assert_memory_equal(memory, as_it_was, sizeof(as_it_was));
+    // A segment that has none of them.
+    assert_null(elf_fit_calls(&image, file, 1, memory, 0x09cd));
+    assert_memory_equal(memory, as_it_was, sizeof(as_it_was));
+    elf_file_put(file, 0x200 - 8, 0x401000, 8); // none at all
+    assert_null(fit_calls(memory));
+}
+
+// Overwrites 8 bytes of a good file, and expects a message with `text` and no changed byte.
+static void spoil_calls(uint32_t offset, uint64_t value, const char *text)
+{
+    uint8_t memory[0x1000];
+    make_calls();
+    elf_file_put(file, offset, value, 8);
+    const char *problem = fit_calls(memory);
+    assert_non_null(problem);
+    assert_non_null(strstr(problem, text));
+}
+
+static void test_bad_calls(void **state)
+{
+    (void)state;
+    spoil_calls(0x200 - 24, 0, "no table");
+    spoil_calls(24, 0x400010, "no table"); // the entry point, with no room in front of it
+    spoil_calls(0x200 - 16, 0x401011, "out of bounds"); // ends before it begins
+    spoil_calls(0x200 - 16, 0x401001, "out of bounds"); // no whole number of them
+    spoil_calls(0x200 - 8, 0x401028, "out of bounds");
+    spoil_calls(0x200 - 8, UINT64_MAX, "out of bounds");
+    spoil_calls(0x200 - 16, 0x500000, "out of bounds");
+    spoil_calls(0x1000, 0x4007ff, "not in its code"); // half of it
+    spoil_calls(0x1008, 0x401000, "not in its code");
+    spoil_calls(0x1000, 0, "not in its code");
+    spoil_calls(0x1000, UINT64_MAX, "not in its code");
+    spoil_calls(0x1000, 0x400301, "names what is none");
+    spoil_calls(0x1008, 0x400200, "names what is none");
+}
+
 static void test_short(void **state)
 {
     (void)state;
@@ -134,7 +203,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_good), TEST(test_bad_header), TEST(test_bad_segment), TEST(test_short),
-        TEST(test_noise),
+        TEST(test_noise), TEST(test_calls), TEST(test_bad_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 // ELF program headers; see elf.h. No state.
 #include <stddef.h>
 #include <string.h>
-#include "kernel/abi/syscall.h"
+#include "kernel/abi/boot.h"
 #include "vmm/manager/elf.h"
 #include "vmm/manager/elf_format.h"
 
@@ -91,4 +91,55 @@ const char *elf_parse(struct elf_image *image, const void *file, uint64_t len)
         }
     }
     return problem != NULL ? problem : elf_check_entry(image);
+}
+
+// The file's bytes for this address, and of which segment they are; NULL: not so many are in one.
+static const uint8_t *elf_at(const struct elf_image *image, const uint8_t *file, uint64_t va,
+                             uint64_t bytes, uint32_t *segment)
+{
+    for (uint32_t i = 0; i < image->segments; i++) {
+        const struct elf_segment *s = &image->segment[i];
+        uint64_t at = va - (s->va + s->lead);
+        if (va >= s->va + s->lead && at <= s->file_bytes && bytes <= s->file_bytes - at) {
+            *segment = i;
+            return file + s->offset + at;
+        }
+    }
+    return NULL;
+}
+
+const char *elf_fit_calls(const struct elf_image *image, const void *file, uint32_t segment,
+                          uint8_t *memory, uint16_t insn)
+{
+    struct call_table table;
+    uint32_t in;
+    const uint8_t *at = elf_at(image, file, image->entry - sizeof(table), sizeof(table), &in);
+    if (at != NULL) {
+        memcpy(&table, at, sizeof(table));
+    }
+    if (at == NULL || table.magic != CALL_MAGIC) {
+        return "it has no table of its system calls, which this CPU needs";
+    }
+    at = elf_at(image, file, table.from, table.to - table.from, &in);
+    if (at == NULL || (table.to - table.from) % sizeof(uint64_t) != 0) {
+        return "its table of system calls is out of bounds";
+    }
+    for (uint64_t left = (table.to - table.from) / sizeof(uint64_t); left > 0; left--) {
+        uint64_t va;
+        uint16_t there;
+        memcpy(&va, at, sizeof(va));
+        at += sizeof(va);
+        const uint8_t *code = elf_at(image, file, va, sizeof(there), &in);
+        if (code == NULL || (image->segment[in].prot & PROT_EXEC) == 0) {
+            return "its table of system calls names what is not in its code";
+        }
+        memcpy(&there, code, sizeof(there));
+        if (there != CALL_INSN) {
+            return "its table of system calls names what is none";
+        }
+        if (in == segment) {
+            memcpy(memory + (va - image->segment[in].va), &insn, sizeof(insn));
+        }
+    }
+    return NULL;
 }

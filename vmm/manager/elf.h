@@ -25,3 +25,9 @@ struct elf_image {
 
 // Returns NULL, or what is wrong with the file.
 const char *elf_parse(struct elf_image *image, const void *file, uint64_t len);
+
+// Makes each system call that is in the code of this segment another instruction: `memory` is a
+// copy of the segment, from its va on. Returns NULL, or what is wrong with the file's table of them
+// (struct call_table).
+const char *elf_fit_calls(const struct elf_image *image, const void *file, uint32_t segment,
+                          uint8_t *memory, uint16_t insn);

@@ -103,7 +103,8 @@ static bool load_program(struct manager *manager, struct program *program, const
     const void *file = index >= 0 ? module_map(manager->boot, index, 0) : NULL;
     const char *problem = index < 0 ? "there is no such boot module"
                           : file == NULL ? "it cannot be mapped"
-                          : program_load(program, file, manager->boot->module[index].bytes);
+                          : program_load(program, file, manager->boot->module[index].bytes,
+                                         (uint16_t)manager->boot->call_insn);
     if (problem != NULL) {
         report(manager, "bin:%s cannot be loaded: %s\n", name, problem);
     }

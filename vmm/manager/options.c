@@ -6,8 +6,8 @@
 
 // Beside assume=NAME,...
 static const char *const words[] = {
-    "without=pcid", "without=x2apic", "without=tsc-deadline", "hvm=none", "trace", "many-objects",
-    "without=exit-port", "panic=off", "panic=reset",
+    "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter", "hvm=none",
+    "trace", "many-objects", "without=exit-port", "panic=off", "panic=reset",
 };
 
 static const char *const faults[] = {

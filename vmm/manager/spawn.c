@@ -2,6 +2,7 @@
 // Processes from ELF files; see spawn.h. Runs on the manager's only thread.
 #include <stddef.h>
 #include <string.h>
+#include "kernel/abi/boot.h"
 #include "libc/kcall.h"
 #include "vmm/manager/spawn.h"
 
@@ -24,7 +25,26 @@ static int64_t spawn_fill(handle_t memory, uint64_t at, const void *data, uint64
     return kcall_mem_unmap(HANDLE_SELF, SPAWN_WINDOW_VA, end - first);
 }
 
-const char *program_load(struct program *program, const void *file, uint64_t len)
+// Has a copy of this segment make system calls as this CPU can.
+static const char *program_fit(const struct program *program, uint32_t index, handle_t mem,
+                               uint16_t call_insn)
+{
+    const struct elf_segment *segment = &program->image.segment[index];
+    if ((segment->prot & PROT_EXEC) == 0 || call_insn == CALL_INSN) {
+        return NULL;
+    }
+    if (kcall_mem_map(HANDLE_SELF, mem, 0, segment->bytes, SPAWN_WINDOW_VA,
+                      PROT_READ | PROT_WRITE) < 0) {
+        return "its code cannot be mapped";
+    }
+    const char *problem = elf_fit_calls(&program->image, program->file, index,
+                                        (uint8_t *)(uintptr_t)SPAWN_WINDOW_VA, call_insn);
+    kcall_mem_unmap(HANDLE_SELF, SPAWN_WINDOW_VA, segment->bytes);
+    return problem;
+}
+
+const char *program_load(struct program *program, const void *file, uint64_t len,
+                         uint16_t call_insn)
 {
     *program = (struct program){.file = file};
     const char *problem = elf_parse(&program->image, file, len);
@@ -40,6 +60,10 @@ const char *program_load(struct program *program, const void *file, uint64_t len
         if (mem < 0 || spawn_fill((handle_t)mem, segment->lead, program->file + segment->offset,
                                   segment->file_bytes) < 0) {
             return "there is no memory to load it to";
+        }
+        problem = program_fit(program, i, (handle_t)mem, call_insn);
+        if (problem != NULL) {
+            return problem;
         }
         program->shared[i] = (handle_t)mem;
     }

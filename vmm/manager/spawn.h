@@ -23,8 +23,9 @@ struct spawned {
     uint64_t mapped;  // bytes of it so far
 };
 
-// Returns NULL, or what is wrong. Called once per program.
-const char *program_load(struct program *program, const void *file, uint64_t len);
+// `call_insn`: see struct boot_info. Returns NULL, or what is wrong. Called once per program.
+const char *program_load(struct program *program, const void *file, uint64_t len,
+                         uint16_t call_insn);
 
 struct spawn_limits {
     uint64_t quota; // bytes

@@ -21,15 +21,22 @@ struct idt_entry idt[256] __attribute__((aligned(4096)));
 extern char trap_entries[];
 extern uint8_t branch_thunks[];
 
+static struct idt_entry interrupt_gate(uint64_t to, uint8_t dpl, uint8_t ist)
+{
+    return (struct idt_entry){ (uint16_t)to, SEL_KERNEL_CODE, ist, (uint8_t)(0x8e | dpl << 5),
+                               (uint16_t)(to >> 16), (uint32_t)(to >> 32), 0 };
+}
+
 static void idt_fill(void)
 {
     for (unsigned i = 0; i < 256; i++) {
         uint64_t a = (uint64_t)trap_entries + i * 16ul;
         uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3
                       : i == VECTOR_DB ? 4 : 0;
-        idt[i] = (struct idt_entry){ (uint16_t)a, SEL_KERNEL_CODE, ist, 0x8e, (uint16_t)(a >> 16),
-                                     (uint32_t)(a >> 32), 0 };
+        idt[i] = interrupt_gate(a, 0, ist);
     }
+    if (!features.sysenter) // by which it is SYSENTER's entry: IF is clear, other flags are not
+        idt[VECTOR_CALL] = interrupt_gate((uint64_t)syscall_entry, 3, 0);
 }
 
 static void gdt_fill(struct cpu_block *b)
@@ -141,6 +148,7 @@ static void read_features(struct features *f)
     // Back to xAPIC mode, should the firmware have left it, there is no way.
     f->x2apic = (f->leaf1_ecx & (1u << 21)) &&
                 (!boot_option("without=x2apic") || (rdmsr(MSR_APIC_BASE) & APIC_BASE_X2APIC));
+    f->sysenter = !f->amd && !boot_option("without=sysenter");
     f->tsc_deadline = (f->leaf1_ecx & (1u << 24)) && !boot_option("without=tsc-deadline");
     if (f->leaf7_edx & (1u << 29))
         f->arch_caps = rdmsr(MSR_ARCH_CAPS);

@@ -10,15 +10,30 @@
 // The interrupt that STI lets in comes behind SYSEXIT. An NMI or machine check in between would
 // take that away, and let it in with ring 3's GS base: then both are done again (trap_paranoid).
 .macro SYSEXIT name
+.global \name\()_from
+\name\()_from:
     swapgs
     sti
 \name:
     rex.w sysexit               // to RDX, with RSP = RCX
 .endm
 
+// In its place on CPUs without SYSEXIT, by a JMP that is written at boot.
+.global iret_for_sysexit
+iret_for_sysexit:
+    mov %gs:CPU_STACK_TOP, %rsp
+    push $SEL_USER_DATA
+    push %rcx
+    push $RFLAGS_FIXED | RFLAGS_IF
+    push $SEL_USER_CODE
+    push %rdx
+    swapgs
+    iretq
+
 // SYSENTER: number EAX, arguments RDI RSI RDX RCX R8 R9; RBX is where to return, R12 the stack.
 // Only what a call keeps is saved, in the thread's own regs. IF is clear, other flags are ring 3's:
-// TF gives #DB in here (trap_debug), AC switches SMAP off.
+// TF gives #DB in here (trap_debug), AC switches SMAP off. Where ring 3 comes by the gate for want
+// of SYSENTER, the CPU has written the end of the same regs: nothing that counts, but RIP and RSP.
 .global syscall_entry
 syscall_entry:
     swapgs

@@ -73,6 +73,10 @@ static void decide_mitigations(void)
     vuln_decide(&f, boot_option("assume="), &mitigations, &facts.info.faults);
     if (!mitigations.retpolines)
         cpu_plain_branches();
+    if (!features.sysenter) {
+        cpu_patch(sysexit_of_call_from, OPCODE_JMP, iret_for_sysexit);
+        cpu_patch(sysexit_of_resume_from, OPCODE_JMP, iret_for_sysexit);
+    }
     apic_choose();
     if (mitigations.hle_hole) // XACQUIRE in there can stop a core for good (XSA-282)
         memmap_cut(&boot_memory.usable, 1ull << 30, (1ull << 30) + (4 << 20));
@@ -97,6 +101,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     apic_calibrate();                        // and the local APIC's timer against the TSC
     clock_read_rtc(&facts.info);
     facts.info.fast_strings = fast_strings();
+    facts.info.call_insn = features.sysenter ? CALL_INSN : CALL_GATE;
     const char *failed = hvm ? hvm->enable_core(this_cpu()) : NULL;
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);

@@ -27,6 +27,7 @@ struct features {
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;
     bool pcid, x2apic, tsc_deadline;
+    bool sysenter;          // in 64-bit mode: else ring 3 calls by a gate
     bool amd;               // or of that family's line
 };
 extern struct features features;
@@ -145,6 +146,9 @@ NORETURN void resume_trap(struct regs *regs);
 NORETURN void cpu_idle(uint64_t stack_top);
 void rsb_fill(void);
 void syscall_entry(void);
+void sysexit_of_call_from(void);
+void sysexit_of_resume_from(void);
+void iret_for_sysexit(void);
 void xapic_eoi(void);
 void xapic_icr(void);
 void apic_count_down_entry(void);
