@@ -15,7 +15,7 @@ uint32_t cpu_count;
 
 struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
-bool page_1g, bus_lock_exits;
+bool page_1g, bus_lock_exits, fsgsbase;
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_entries[];
@@ -75,7 +75,8 @@ static uint64_t host_cr4(void)
     return CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE |
            (features.pcid ? CR4_PCIDE : 0) | (features.leaf7_ebx & (1u << 7) ? CR4_SMEP : 0) |
            (features.leaf7_ebx & (1u << 20) ? CR4_SMAP : 0) |
-           (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0);
+           (features.leaf7_ecx & (1u << 2) ? CR4_UMIP : 0) |
+           (fsgsbase ? CR4_FSGSBASE : 0);
 }
 
 void cpu_init(struct cpu_block *b, uint32_t id)
@@ -189,6 +190,7 @@ static bool choose_hvm(void)
     }
     if (!hvm->check())
         return false;
+    fsgsbase = hvm->fsgsbase && (features.leaf7_ebx & 1);
     if (hvm != &vmx_ops) {
         cpu_patch(vmx_ops.resume, OPCODE_JMP, hvm->resume);
         cpu_patch(vmx_ops.run_on, OPCODE_JMP, hvm->run_on);

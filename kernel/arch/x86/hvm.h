@@ -11,6 +11,8 @@
 
 struct hvm_ops {
     const char *name;
+    // Its way into a guest is with WRGSBASE, where the CPU has that: then ring 3 has it too.
+    bool fsgsbase;
     // Boot core: prints each missing feature with its reason. True: none is.
     bool (*check)(void);
     // Each core: NULL, or what failed or differs from the boot core.

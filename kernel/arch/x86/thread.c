@@ -88,8 +88,13 @@ static __attribute__((noinline)) void prepare(struct cpu *cpu, struct thread *t)
 {
     struct process *p = t->process;
     cpu->arch.tss->rsp0 = (uint64_t)(&t->arch.regs + 1);
-    if (cpu->space != &p->space)
+    if (cpu->space != &p->space) {
         cr3_use(cpu, &p->space);
+        if (fsgsbase && !cpu->arch.context) { // what the last one wrote
+            wrmsr(MSR_KERNEL_GS_BASE, 0);
+            wrmsr(MSR_FS_BASE, 0);
+        }
+    }
     use_ports(cpu, p);
     fpu_use_thread(cpu, t);
     cpu->arch.user = p->port_count ? NULL : t; // with ports it depends on TR too

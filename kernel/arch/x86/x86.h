@@ -34,6 +34,7 @@ extern struct features features;
 // Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
 static inline bool is_bochs(void) { return acpi.emulator && !(features.leaf1_ecx >> 31); }
 extern bool page_1g; // 1 GB pages are used: the CPU has them for the host and for guests
+extern bool fsgsbase; // ring 3 can write its FS and GS base
 extern bool bus_lock_exits; // a guest exits behind each bus lock
 
 // Everything of one core, page by page. A core that was tried and is not used keeps its block.
