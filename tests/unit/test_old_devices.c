@@ -192,10 +192,10 @@ static void test_pit(void **state)
 static void test_pics(void **state)
 {
     (void)state;
-    apic_init_io();
+    apic_pic_off();
     assert_int_equal(pc.touched, 0);
     acpi.pics = true;
-    apic_init_io();
+    apic_pic_off();
     assert_int_equal(pc.touched, PICS);
 }
 

@@ -181,13 +181,17 @@ static void io_write(volatile uint32_t *regs, uint32_t index, uint32_t value)
     regs[4] = value;
 }
 
-static void pic_off(void)
+// Before LINT0 is masked, or an interrupt that the PIC has asked for stays asked for where nobody
+// can tell its vector: QEMU then gives ring 3 a #GP at its first instruction.
+void apic_pic_off(void)
 {
     // Initialise first, so that a spurious vector is none of the exceptions'.
     static const struct { uint8_t port, master, slave; } words[] = {
         { 0x20, 0x11, 0x11 }, { 0x21, 0x20, 0x28 }, { 0x21, 4, 2 }, { 0x21, 1, 1 },
         { 0x21, 0xff, 0xff },
     };
+    if (!acpi.pics)
+        return;
     for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
         out8(words[i].port, words[i].master);
         out8(words[i].port | 0x80, words[i].slave);
@@ -196,8 +200,6 @@ static void pic_off(void)
 
 void apic_init_io(void)
 {
-    if (acpi.pics)
-        pic_off();
     for (uint32_t i = 0; i < acpi.ioapics; i++) {
         struct pin pin = { paging_map_mmio(HPA(acpi.ioapic[i].address)), 0x10 };
         uint64_t gsi = acpi.ioapic[i].gsi_base, last = gsi + (io_read(pin.regs, 1) >> 16 & 0xff);

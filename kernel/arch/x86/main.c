@@ -94,6 +94,7 @@ static bool fast_strings(void)
 // From here on this core has its struct cpu (see ap_up() in smp.c).
 NORETURN static __attribute__((noinline)) void boot_up(void)
 {
+    apic_pic_off();
     apic_init_cpu();
     mce_init_cpu();
     apic_init_io();

@@ -78,6 +78,7 @@ void *paging_map_mmio(struct hpa hpa); // boot only; to the end of that page
 
 // apic.c
 void apic_choose(void); // boot core, before paging_init(): how the registers are written
+void apic_pic_off(void);
 void apic_init_cpu(void);
 void apic_calibrate(void);
 void apic_quiet(void); // this core is not used: it takes nothing but an NMI sent to it
