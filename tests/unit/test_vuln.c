@@ -115,6 +115,29 @@ static void test_rfds(void **state)
     assert_int_equal(state_of(FAULT_rfds), NOT_AFFECTED);
 }
 
+// The words that Intel gives a meaning have none there.
+static void test_amd(void **state)
+{
+    (void)state;
+    struct vuln_facts f = { .signature = 0xa20f10, .leaf7_ebx = TSX, .leaf7_edx = UPDATED,
+                            .amd = true, .ext8_ebx = 1u << 12, .siblings = 2 };
+    decide(&f, NULL);
+    assert_true(m.any && m.ibpb && m.retpolines);
+    assert_false(m.verw || m.l1d_flush || m.itlb_multihit || m.hle_hole || m.spec_ctrl);
+    assert_int_equal(state_of(FAULT_meltdown), NOT_AFFECTED);
+    assert_int_equal(state_of(FAULT_v1), MITIGATED);
+    assert_int_equal(state_of(FAULT_v2), MITIGATED);
+    assert_int_equal(state_of(FAULT_buslock), OPEN);
+    assert_int_equal(state_of(FAULT_smt), OPEN);
+    f.ext8_ebx = 0;
+    decide(&f, NULL);
+    assert_false(m.any || m.ibpb);
+    assert_int_equal(state_of(FAULT_v2), OPEN);
+    decide(&f, "mds"); // VERW does nothing there, and does no harm
+    assert_true(m.verw && !m.l1d_flush);
+    assert_int_equal(state_of(FAULT_mds), OPEN);
+}
+
 // What is asked for is done where it can be; a register that is not there is not written.
 static void test_assume(void **state)
 {
@@ -142,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_without_registers), cmocka_unit_test(test_skylake),
         cmocka_unit_test(test_cascade_lake),      cmocka_unit_test(test_sapphire_rapids),
         cmocka_unit_test(test_rfds),              cmocka_unit_test(test_assume),
+        cmocka_unit_test(test_amd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

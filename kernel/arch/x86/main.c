@@ -62,12 +62,21 @@ const char *boot_option(const char *key)
     return NULL;
 }
 
+// Logical CPUs of a core: AMD's older CPUs have no leaf 0BH, but the topology extensions.
+static uint32_t siblings(void)
+{
+    if (features.amd && (features.ext1_ecx & (1u << 22)))
+        return (cpuid_word(0x8000001e, 0, 1) >> 8 & 0xff) + 1;
+    return cpuid_word(0xb, 0, 1) & 0xffff;
+}
+
 static void decide_mitigations(void)
 {
     const struct vuln_facts f = {
         .signature = features.leaf1_eax, .leaf7_ebx = features.leaf7_ebx,
         .leaf7_edx = features.leaf7_edx, .leaf7_2_edx = features.leaf7_2_edx,
-        .arch_caps = features.arch_caps, .siblings = cpuid_word(0xb, 0, 1) & 0xffff,
+        .arch_caps = features.arch_caps, .siblings = siblings(),
+        .amd = features.amd, .ext8_ebx = cpuid_word(0x80000008, 0, 1),
         .bus_lock_exits = bus_lock_exits,
     };
     vuln_decide(&f, boot_option("assume="), &mitigations, &facts.info.faults);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// AMD's CPUs: what AMD's bulletins say of the faults in the list. Those that only its own have
+// (Inception, Retbleed, Zenbleed) are not in there: nothing is known or done about them here.
 // Intel, "Affected Processors" and the guidance on each; SDM, "IA32_ARCH_CAPABILITIES".
 #include "kernel/arch/x86/vuln.h"
 
@@ -22,6 +24,8 @@ struct mitigations mitigations;
 #define L1D_FLUSH (1u << 28)
 #define RRSBA_CTRL (1u << 2)
 #define BHI_CTRL  (1u << 4)
+// CPUID leaf 80000008H EBX: there is the MSR of IBPB, and nothing of the others is written
+#define AMD_IBPB  (1u << 12)
 // IA32_SPEC_CTRL
 #define SPEC_IBRS        (1ull << 0)
 #define SPEC_RRSBA_DIS_S (1ull << 6)
@@ -44,6 +48,9 @@ static bool has_rfds(const struct vuln_facts *f)
 static uint32_t affected(const struct vuln_facts *f)
 {
     const uint64_t caps = f->arch_caps;
+    if (f->amd) // it says of all others that its CPUs do not have them
+        return 1u << FAULT_v1 | 1u << FAULT_v2 | 1u << FAULT_buslock |
+               (uint32_t)(f->siblings > 1) << FAULT_smt;
     const bool bhi = (caps & IBRS_ALL) && !(caps & BHI_NO); // else retpolines cover it
     return (uint32_t)!(caps & RDCL_NO) << FAULT_meltdown |
            (uint32_t)!(caps & (RDCL_NO | SKIP_L1D_FLUSH)) << FAULT_l1tf |
@@ -75,15 +82,15 @@ static bool names(const char *list, const char *name)
 
 static bool clears(const struct vuln_facts *f) // VERW does more than it did in 1982
 {
-    return (f->leaf7_edx & MD_CLEAR) || (f->arch_caps & RFDS_CLEAR);
+    return (!f->amd && (f->leaf7_edx & MD_CLEAR)) || (f->arch_caps & RFDS_CLEAR);
 }
 
 static void choose(const struct vuln_facts *f, uint32_t has, uint32_t asked, struct mitigations *m)
 {
-    const bool registers = f->leaf7_edx & IBPB;
+    const bool registers = !f->amd && (f->leaf7_edx & IBPB);
     const bool enhanced = registers && (f->arch_caps & IBRS_ALL);
     *m = (struct mitigations){ 0 };
-    m->ibpb = registers;
+    m->ibpb = registers || (f->amd && (f->ext8_ebx & AMD_IBPB));
     m->verw = ((has & SAMPLING) && clears(f)) || (asked & SAMPLING);
     m->l1d_flush = ((has | asked) & BIT(l1tf)) && (f->leaf7_edx & L1D_FLUSH);
     m->any = m->ibpb || m->verw || m->l1d_flush || (asked & (BIT(l1tf) | BIT(v2)));

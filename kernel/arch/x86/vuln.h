@@ -12,6 +12,8 @@ struct vuln_facts {
     uint32_t signature;    // leaf 1 EAX: family, model, stepping
     uint32_t leaf7_ebx, leaf7_edx, leaf7_2_edx;
     uint64_t arch_caps;    // MSR 0x10a
+    bool amd;              // AMD's, or of its line: of what follows from the words above, only SMT
+    uint32_t ext8_ebx;     // leaf 80000008H
     uint32_t siblings;     // logical CPUs of a physical core
     bool bus_lock_exits;   // the CPU can exit behind a guest's bus lock
 };
