@@ -80,8 +80,10 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
     sched_init_cpu(this_cpu());
     __atomic_store_n(&ap_verdict, AP_GOOD, __ATOMIC_RELEASE);
     tsc_answer();
+    // Halted, for a core that spins takes an emulator's time from those that come up. What ends it
+    // is the interrupt of smp_start(), which STI does not let in before the HLT.
     while (!__atomic_load_n(&ap_go, __ATOMIC_ACQUIRE))
-        __builtin_ia32_pause();
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
     sched_run();
 }
 
@@ -177,4 +179,6 @@ void smp_start(void)
     }
     cpu_count = up;
     __atomic_store_n(&ap_go, 1, __ATOMIC_RELEASE);
+    for (uint32_t core = 1; core < up; core++)
+        arch_send_ipi(core);
 }
