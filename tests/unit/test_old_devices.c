@@ -199,12 +199,39 @@ static void test_pics(void **state)
     assert_int_equal(pc.touched, PICS);
 }
 
+// At half the TSC's rate: nothing, what has passed, what comes soon, what is cut short, and more
+// than the counter holds.
+static void test_count_down(void **state)
+{
+    static uint32_t page[PAGE_SIZE / 4];
+    const uint32_t *count = &page[APIC_TIMER_INITIAL / 4];
+    (void)state;
+    xapic = page;
+    timer_scale = 1ull << 31;
+    page[APIC_TIMER_INITIAL / 4] = 5;
+    apic_count_down(0);
+    assert_int_equal(*count, 0);
+    pc.now = 1000000;
+    apic_count_down(5);
+    assert_int_equal(*count, 1);
+    apic_count_down(pc.now + 1000 + 3000); // the clock moves on by 1000 at each look
+    assert_int_equal(*count, 1501);
+    apic_count_down(pc.now + 1000 + (1ull << 25));
+    assert_int_equal(*count, (1u << 24) + 1 - (1u << 16));
+    apic_count_down(pc.now + (1ull << 60));
+    assert_int_equal(*count, UINT32_MAX);
+    apic_count_down(UINT64_MAX - 1);
+    assert_int_equal(*count, UINT32_MAX);
+    xapic = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_rtc, setup),
         cmocka_unit_test_setup(test_no_rtc, setup),
         cmocka_unit_test_setup(test_pit, setup),
+        cmocka_unit_test_setup(test_count_down, setup),
         cmocka_unit_test_setup(test_pics, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
