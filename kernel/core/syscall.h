@@ -5,7 +5,6 @@
 #pragma once
 #include "kernel/core/arch.h"
 
-#define UNUSED __attribute__((unused))
 #define ARGUMENTS                                                                                  \
     UNUSED uint64_t a0, UNUSED uint64_t a1, UNUSED uint64_t a2, UNUSED uint64_t a3,                \
         UNUSED uint64_t a4, UNUSED uint64_t a5

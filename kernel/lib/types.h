@@ -15,6 +15,7 @@ struct hpa { uint64_t v; }; // host-physical
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 #define NORETURN __attribute__((noreturn))
+#define UNUSED __attribute__((unused))
 #define MUST_CHECK __attribute__((warn_unused_result))
 
 static inline uint64_t align_down(uint64_t x, uint64_t a) { return x & ~(a - 1); }

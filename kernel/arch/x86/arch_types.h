@@ -71,6 +71,9 @@ struct arch_cpu {
     struct tss *tss;
     uint64_t *gdt;          // GDTR holds this address
     struct hpa vmxon;
+    uint32_t asid;          // SVM: the last that was given, in this turn through all of them
+    uint64_t asid_turn;
+    struct hpa svm_host;    // what VMLOAD brings back for a ring 3 without a guest
 };
 
 struct arch_space {
@@ -84,6 +87,26 @@ struct arch_space {
 struct arch_vm {
     struct hpa apic_page; // APIC-access page
     struct cpuid_table cpuid;
+};
+
+#define EXIT_COUNTERS 256u
+
+// See svm/.
+struct insn_length { uint64_t rip, cr3, code; uint32_t bytes; };
+struct arch_vcpu_svm {
+    struct vmcb *vmcb;      // arch_vcpu.vmcs
+    struct cpu *cpu;        // where it is
+    uint64_t gs_base;       // the guest's, while it does not run
+    uint64_t cr4;           // as the guest has set it
+    uint64_t next_rip;      // behind the instruction that has exited
+    uint64_t asid_turn;     // of its core's, when it got its ASID
+    uint64_t tr[2];         // a descriptor with which LTR loads the guest's TR; if:
+    uint8_t tr_plain;
+    uint8_t nmi_blocked;
+    uint8_t step, step_own; // TF is set for our own sake; it was clear
+    uint8_t decoded;        // the VMM has answered VM_EXIT_DECODE
+    uint8_t operand;        // a general register
+    struct insn_length length[16];
 };
 
 struct arch_vcpu {
@@ -113,7 +136,8 @@ struct arch_vcpu {
     uint64_t cr2;
     uint64_t dr[4], dr6;
     uint32_t primary, secondary; // controls, as they stand in the VMCS
-    uint64_t exits[256];    // by basic exit reason
+    struct arch_vcpu_svm svm;
+    uint64_t exits[EXIT_COUNTERS]; // see hvm_ops.exit_class
     struct vlapic vlapic;
     struct msr_state msrs;
     struct cpuid_vcpu cpuid;

@@ -26,8 +26,7 @@ static void save(struct cpu *cpu)
     if (!v)
         return;
     cpu->arch.ready = NULL;
-    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
-    v->arch.cr2 = read_cr2();
+    hvm->context_save(v);
     if (v->arch.dr_armed) {
         v->arch.dr[0] = read_dr0();
         v->arch.dr[1] = read_dr1();
@@ -43,7 +42,7 @@ static void save(struct cpu *cpu)
 void context_leave(struct cpu *cpu)
 {
     save(cpu);
-    wrmsr(MSR_KERNEL_GS_BASE, 0);
+    hvm->context_none(cpu);
     set_tsc_aux(cpu, 0);
 }
 
@@ -61,8 +60,7 @@ void context_load(struct cpu *cpu, struct vcpu *v)
     if (cpu->arch.context == v)
         return;
     save(cpu);
-    wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
-    write_cr2(v->arch.cr2);
+    hvm->context_load(cpu, v);
     set_tsc_aux(cpu, v->arch.msrs.tsc_aux);
     if (v->arch.dr_armed)
         context_load_dr(v);

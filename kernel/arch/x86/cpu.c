@@ -41,13 +41,12 @@ static void idt_fill(void)
 
 static void gdt_fill(struct cpu_block *b)
 {
-    uint64_t t = (uint64_t)&b->tss, limit = sizeof(b->tss) - 1;
+    uint64_t t = (uint64_t)&b->tss;
     b->gdt[SEL_KERNEL_CODE / 8] = 0x00af9b000000ffff;
     b->gdt[SEL_KERNEL_DATA / 8] = 0x00cf93000000ffff;
     b->gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffff;
     b->gdt[SEL_USER_CODE / 8] = 0x00affb000000ffff;
-    b->gdt[SEL_TSS / 8] = (limit & 0xffff) | (t & 0xffffff) << 16 | 0x89ull << 40 |
-                          (limit >> 16) << 48 | (t >> 24 & 0xff) << 56;
+    b->gdt[SEL_TSS / 8] = tss_descriptor(t, sizeof(b->tss) - 1);
     b->gdt[SEL_TSS / 8 + 1] = t >> 32;
 }
 

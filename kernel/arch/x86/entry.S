@@ -85,6 +85,21 @@ resume_rbx:
     .endr
     SYSEXIT sysexit_of_resume
 
+// void vcpu_return_fast(struct vcpu *, int64_t kind, uint64_t word): as vcpu_return(), and where
+// nothing else is to be done on this core, at once. The vCPU stays bound to its thread then.
+.global vcpu_return_fast
+vcpu_return_fast:
+    mov %gs:CPU_CURRENT, %rbx
+    cmpl $0, %gs:CPU_WORK
+    jne vcpu_return
+    cmp %rbx, %gs:CPU_USER
+    jne vcpu_return
+    movb $MODE_USER, THREAD_MODE(%rbx)
+    mov %rsi, %rax
+    mov %rdx, %rsi
+    xor %edi, %edi
+    jmp resume_rbx
+
 .macro POP_REGS
     .irp reg, r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax
     pop %\reg

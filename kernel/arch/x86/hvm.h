@@ -13,6 +13,7 @@ struct hvm_ops {
     const char *name;
     // Its way into a guest is with WRGSBASE, where the CPU has that: then ring 3 has it too.
     bool fsgsbase;
+    bool nested; // a VM's page tables have the format of a process's
     // Boot core: prints each missing feature with its reason. True: none is.
     bool (*check)(void);
     // Each core: NULL, or what failed or differs from the boot core.
@@ -33,11 +34,15 @@ struct hvm_ops {
     void (*flush)(struct space *s);
     // cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on far beyond.
     void (*set_timer)(struct cpu *cpu, uint64_t now);
+    // What of a vCPU stays in the core while ring 3 runs (context.c): from there, and there.
+    void (*context_save)(struct vcpu *v);
+    void (*context_load)(struct cpu *cpu, struct vcpu *v);
+    void (*context_none)(struct cpu *cpu); // nobody's
     // Of each of arch_vcpu.exits: one more than its enum exit_class; 0: EXIT_OTHER.
     const uint8_t *exit_class;
 };
 extern const struct hvm_ops *hvm; // NULL: there are no guests
-extern const struct hvm_ops vmx_ops;
+extern const struct hvm_ops vmx_ops, svm_ops;
 
 // Not to be taken apart by the compiler: its first instruction may be another's.
 #if __has_attribute(noipa)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // VMs and vCPUs, the part that is x86 but no vendor's: CPUID, MSIs, the seam's callers.
-#include "kernel/arch/x86/x86.h"
+#include "kernel/arch/x86/vcpu.h"
 
 // The APIC-access page; and the frames of its one vCPU: VMCS, virtual-APIC page, FPU.
 #define VM_COST (4 * PAGE_SIZE)
@@ -36,6 +36,26 @@ enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
         return OK;
     __builtin_memset(t, 0, sizeof(*t));
     return ERR_RANGE;
+}
+
+void vcpu_init_soft(struct vcpu *v, uint32_t apic_id)
+{
+    v->arch.virtual_apic.v = v->arch.vmcs.v + PAGE_SIZE;
+    v->arch.fpu = arch_ptr(HPA(v->arch.vmcs.v + 2 * PAGE_SIZE));
+    *v->arch.fpu = fpu_initial;
+    v->arch.gpr = v->page->gpr;
+    v->arch.own = &v->object.owner->space;
+    v->arch.guest = &v->vm->space;
+    v->arch.xcr0 = 1;
+    v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
+    v->arch.fresh = 1;
+    v->arch.dr6 = 0xffff0ff0;
+    vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
+                cpuid_timer_ratio(clock_tsc_hz), 0);
+    v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
+    msr_init(&v->arch.msrs, &v->arch.vlapic, &v->vm->arch.cpuid);
+    cpuid_vcpu_update(&v->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base);
+    cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
 }
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_init(v, apic_id); }

@@ -67,6 +67,12 @@ void cpu_patch(void *at, uint8_t opcode, const void *to);
 bool cpu_check_features(void);                // boot core: prints what is missing
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
+// The first half of a descriptor; in the second stand the upper bits of `base`.
+static inline uint64_t tss_descriptor(uint64_t base, uint64_t limit)
+{
+    return (limit & 0xffff) | (base & 0xffffff) << 16 | 0x89ull << 40 | (limit >> 16 & 15) << 48 |
+           (base >> 24 & 0xff) << 56;
+}
 
 // paging.c
 void paging_init(uint64_t ram_end, struct ram_range frame_table, const struct boot_screen *screen);

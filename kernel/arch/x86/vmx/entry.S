@@ -13,21 +13,6 @@
 .endm
 
 .text
-// void vmx_return_fast(struct vcpu *, int64_t kind, uint64_t word): as vcpu_return(), and where
-// nothing else is to be done on this core, at once. The vCPU stays bound to its thread then.
-.global vmx_return_fast
-vmx_return_fast:
-    mov %gs:CPU_CURRENT, %rbx
-    cmpl $0, %gs:CPU_WORK
-    jne vcpu_return
-    cmp %rbx, %gs:CPU_USER
-    jne vcpu_return
-    movb $MODE_USER, THREAD_MODE(%rbx)
-    mov %rsi, %rax
-    mov %rdx, %rsi
-    xor %edi, %edi
-    jmp resume_rbx
-
 // vcpu_run() with SYSCALL_RUN_ON, from syscall_entry with RSP = the thread: in again at once, if
 // its guest is still loaded (cpu->arch.ready). What RSI asks for beyond a step over an instruction,
 // and what waits for the vCPU, is done in C.

@@ -127,7 +127,7 @@ NORETURN static __attribute__((noinline)) void exit_pio(struct vcpu *v)
         };
         vmx_fill_facts(v);
     }
-    vmx_return_fast(v, VM_EXIT_PIO, word);
+    vcpu_return_fast(v, VM_EXIT_PIO, word);
 }
 
 // A fetch from a large page that has yet to be split is no access to a device.
@@ -160,7 +160,7 @@ static uint64_t *exit_mmio(struct vcpu *v)
     if (unlikely(word & VM_MMIO_EXEC) && may_fetch(v, gpa))
         return leave(v);
     vmx_facts(v);
-    vmx_return_fast(v, VM_EXIT_MMIO, word);
+    vcpu_return_fast(v, VM_EXIT_MMIO, word);
 }
 
 static enum exit_action exit_nmi(struct vcpu *v)

@@ -5,11 +5,6 @@
 // Occur During Event Delivery".)
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static bool contributory(uint8_t vector)
-{
-    return vector == 0 || (vector >= 10 && vector <= 13);
-}
-
 static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
 {
     vmwrite(ENTRY_INTR_INFO, INTR_VALID | type << 8 | vector);
@@ -21,11 +16,10 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
 {
     uint64_t waiting = vmread(ENTRY_INTR_INFO);
     if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION) {
-        uint8_t first = (uint8_t)waiting;
-        if (first == VECTOR_DF)
+        enum fault_pair pair = fault_pair((uint8_t)waiting, vector);
+        if (pair == FAULT_TRIPLE)
             vmx_return(v, VM_EXIT_SHUTDOWN);
-        if ((contributory(first) && contributory(vector)) ||
-            (first == VECTOR_PF && (contributory(vector) || vector == VECTOR_PF))) {
+        if (pair == FAULT_DOUBLE) {
             vector = VECTOR_DF;
             has_error = true;
             error = 0;
@@ -65,18 +59,6 @@ void vmx_replay(void)
         vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
     if (INTR_TYPE(info) == INTR_NMI) // it is not delivered yet, so it does not block
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
-}
-
-static __attribute__((noinline)) void take_posted(struct vcpu *v)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t level = __atomic_exchange_n(&v->pending_level[i], 0, __ATOMIC_ACQ_REL);
-        uint64_t bits = __atomic_exchange_n(&v->pending_edge[i], 0, __ATOMIC_ACQ_REL) | level;
-        for (; bits; bits &= bits - 1) { // both of one vector: its EOI is waited for
-            unsigned bit = (unsigned)__builtin_ctzll(bits);
-            vlapic_accept(&v->arch.vlapic, (uint8_t)(i * 64 + bit), level >> bit & 1);
-        }
-    }
 }
 
 // Virtual-interrupt delivery: the CPU takes the highest vector by itself when the guest can. What
@@ -168,7 +150,7 @@ void vmx_inject_pending(struct vcpu *v)
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
     bool anew = v->arch.inject;
     if (work & VCPU_WORK_PENDING)
-        take_posted(v);
+        vcpu_take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(a, rdtsc());
     if (work & VCPU_WORK_NMI)
@@ -177,19 +159,7 @@ void vmx_inject_pending(struct vcpu *v)
         vmx_vlapic_actions(v);
     a->actions &= ~VLAPIC_ACT_IRR;
     v->arch.inject = 1; // until it is done: there are ways to leave in the middle
-    if (work & VCPU_WORK_EVENT) {
-        v->page->exit.event.bits = vcpu_take_event(v);
-        vmx_return(v, VM_EXIT_EVENT);
-    }
-    if (a->actions & VLAPIC_ACT_INIT) {
-        a->actions &= ~VLAPIC_ACT_INIT;
-        vmx_return(v, VM_EXIT_INIT);
-    }
-    if (a->actions & VLAPIC_ACT_EOI) {
-        a->actions &= ~VLAPIC_ACT_EOI;
-        v->page->exit.eoi.vector = a->eoi_vector;
-        vmx_return(v, VM_EXIT_EOI);
-    }
+    vcpu_tell_vmm(v, work);
     inject_interrupts(v, anew);
     v->arch.inject = 0;
     if (v->arch.halted == 1 && !(vmread(GUEST_RFLAGS) & RFLAGS_IF)) {

@@ -108,7 +108,7 @@ void vmx_exit_apic_access(struct vcpu *v)
     };
     vmx_replay();
     vmx_fill_facts(v);
-    vmx_return_fast(v, VM_EXIT_MMIO, access[type] | VM_MMIO_GVA | VM_MMIO_OPERAND);
+    vcpu_return_fast(v, VM_EXIT_MMIO, access[type] | VM_MMIO_GVA | VM_MMIO_OPERAND);
 }
 
 // VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.

@@ -4,7 +4,6 @@
 #include "kernel/arch/x86/vmx/vmx.h"
 #include "kernel/lib/bits.h"
 
-#define VCPU_FRAMES 3 // VMCS, virtual-APIC page, FPU area
 #define VPID_COUNT  1024u // of 65,536, so that the search for a free one is short
 
 void vmx_invvpid(uint16_t vpid)
@@ -136,27 +135,19 @@ enum status vmx_vm_init(struct vm *vm)
                     PROT_READ | PROT_WRITE, &done);
 }
 
-static void init_soft_state(struct vcpu *v, uint32_t apic_id)
+void vmx_context_save(struct vcpu *v)
 {
-    v->arch.virtual_apic.v = v->arch.vmcs.v + PAGE_SIZE;
-    v->arch.fpu = arch_ptr(HPA(v->arch.vmcs.v + 2 * PAGE_SIZE));
-    *v->arch.fpu = fpu_initial;
-    v->arch.gpr = v->page->gpr;
-    v->arch.own = &v->object.owner->space;
-    v->arch.guest = &v->vm->space;
-    v->arch.xcr0 = 1;
-    v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
-    v->arch.fresh = 1;
-    v->arch.special = SPECIAL_FPU | (features.pcid ? 0 : SPECIAL_TABLES) |
-                      (mitigations.any ? SPECIAL_BARRIER : 0);
-    v->arch.dr6 = 0xffff0ff0;
-    vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
-                cpuid_timer_ratio(clock_tsc_hz), 0);
-    v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
-    msr_init(&v->arch.msrs, &v->arch.vlapic, &v->vm->arch.cpuid);
-    cpuid_vcpu_update(&v->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base);
-    cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
+    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
+    v->arch.cr2 = read_cr2();
 }
+
+void vmx_context_load(UNUSED struct cpu *cpu, struct vcpu *v)
+{
+    wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
+    write_cr2(v->arch.cr2);
+}
+
+void vmx_context_none(UNUSED struct cpu *cpu) { wrmsr(MSR_KERNEL_GS_BASE, 0); }
 
 static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
 
@@ -174,7 +165,9 @@ enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
         return ERR_MEMORY;
     }
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
-    init_soft_state(v, apic_id);
+    vcpu_init_soft(v, apic_id);
+    v->arch.special = SPECIAL_FPU | (features.pcid ? 0 : SPECIAL_TABLES) |
+                      (mitigations.any ? SPECIAL_BARRIER : 0);
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
     vmclear(v);
     vmx_load(v);

@@ -179,6 +179,8 @@ const struct hvm_ops vmx_ops = {
     .sregs = vmx_sregs,
     .flush = vmx_flush_guest,
     .set_timer = vmx_set_timer,
+    .context_save = vmx_context_save, .context_load = vmx_context_load,
+    .context_none = vmx_context_none,
     .exit_class = vmx_exit_class,
 };
 

@@ -3,7 +3,7 @@
 // pinned to, and only that core touches it.
 #pragma once
 #include "kernel/arch/x86/vmx/vmcs.h"
-#include "kernel/arch/x86/x86.h"
+#include "kernel/arch/x86/vcpu.h"
 
 // Basic exit reasons (SDM, appendix "VMX Basic Exit Reasons").
 enum exit_reason {
@@ -21,7 +21,6 @@ enum exit_reason {
 };
 #define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
 #define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
-#define EXIT_COUNTERS 256u // of arch_vcpu.exits: by what a reason's lowest byte may be
 
 #define PIN_EXTINT      (1u << 0)
 #define PIN_NMI         (1u << 3)
@@ -83,9 +82,6 @@ enum exit_reason {
 #define PENDING_BREAKPOINT (1u << 12) // of GUEST_PENDING_DEBUG
 #define PENDING_STEP       (1u << 14)
 
-#define VECTOR_GP 13
-#define VECTOR_AC 17
-
 // What the CPU offers and what is used of it; set on the boot core, compared on the others.
 struct vmx_caps {
     uint64_t basic, ept_vpid;
@@ -99,10 +95,6 @@ struct vmx_caps {
 extern struct vmx_caps vmx;
 #define CR0_HOST_OWNED (CR0_NE | CR0_CD | CR0_NW)
 extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualises it
-
-// How an exit handler leaves. RESUME: enter again; SKIP: the instruction is done; WORK: look at the
-// vCPU's waiting work first; others do not come back at all.
-enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
 // arch_vcpu.special: what the short switch (exit.c) does not move
 #define SPECIAL_DR      1u  // DR0-3
@@ -118,6 +110,9 @@ HVM_OFTEN void vmx_set_timer(struct cpu *cpu, uint64_t now);
 enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void vmx_vcpu_leave(struct vcpu *v);
 void vmx_vcpu_free(struct vcpu *v);
+void vmx_context_save(struct vcpu *v);
+void vmx_context_load(struct cpu *cpu, struct vcpu *v);
+void vmx_context_none(struct cpu *cpu);
 enum status vmx_vm_init(struct vm *vm);
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
@@ -161,7 +156,6 @@ uint64_t *vmx_run_ready(struct thread *t, uint32_t run);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 HVM_OFTEN int64_t vmx_answer(struct vcpu *v, uint64_t run);
 // entry.S
-NORETURN void vmx_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
 NORETURN void vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
 NORETURN void vmx_entry_failed(struct vcpu *v);
