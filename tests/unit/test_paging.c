@@ -19,7 +19,8 @@ static char *ram; // hpa 0
 #define HPA_FAR   (1ull << 40) // of leaves, which are not looked at
 #define MB        (1ull << 20)
 
-const struct hvm_ops *hvm;
+static struct hvm_ops ops;
+const struct hvm_ops *hvm = &ops;
 uint8_t idt[4096];
 char kernel_start[1], kernel_rodata[1], kernel_data[1], kernel_end[1];
 bool page_1g;

@@ -183,8 +183,10 @@ static bool choose_hvm(void)
     }
     if (features.leaf1_ecx & (1u << 5))
         hvm = &vmx_ops;
+    else if (features.amd && (features.ext1_ecx & (1u << 2)))
+        hvm = &svm_ops;
     if (!hvm) {
-        log_print("boot: this CPU lacks VT-x (VMX): guests run in it\n");
+        log_print("boot: this CPU lacks VT-x (VMX) and AMD-V (SVM): guests run in one of them\n");
         return false;
     }
     if (!hvm->check())

@@ -3,7 +3,8 @@
 // that begin with ".set" (symbols, not macros, so that a .irp can put their names together).
 // Never linked.
 #include "kernel/arch/x86/vmx/vmcs.h"
-#include "kernel/core/arch.h"
+#include "kernel/arch/x86/svm/vmcb.h"
+#include "kernel/arch/x86/x86.h"
 
 #define VALUE(name, value) __asm__ volatile("\n.set " #name ", %c0" : : "i"(value))
 #define OFFSET(name, type, member) VALUE(name, offsetof(type, member))
@@ -23,6 +24,13 @@ void offsets(void)
     OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
     OFFSET(VCPU_INJECT, struct vcpu, arch.inject);
     OFFSET(VCPU_WORK, struct vcpu, work);
+    OFFSET(VCPU_VMCS, struct vcpu, arch.vmcs);
+    OFFSET(VCPU_VMCB, struct vcpu, arch.svm.vmcb);
+    OFFSET(VCPU_GS_BASE, struct vcpu, arch.svm.gs_base);
+    OFFSET(VCPU_CPU, struct vcpu, arch.svm.cpu);
+    OFFSET(VMCB_RAX, struct vmcb, rax);
+    OFFSET(VMCB_VCPU, struct vmcb, vcpu);
+    VALUE(DIRECT_MAP_HIGH, DIRECT_MAP >> 40);
     VALUE(REGS_SIZE, sizeof(struct regs));
     VALUE(MODE_USER, THREAD_USER);
     VALUE(MODE_GUEST, THREAD_GUEST);

@@ -28,6 +28,9 @@ struct pt_format {
 static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U,
                                                  PTE_NX, 1ull << 47 };
 static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 0, 1ull << 48 };
+// A guest's where the CPU has the processes' format for it (NPT).
+static const struct pt_format format_nested = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U,
+                                                PTE_NX, 1ull << 48 };
 static const struct pt_format format_kernel = {
     .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P, .limit = WINDOWS,
 };
@@ -47,7 +50,9 @@ void *arch_ptr(struct hpa a) { return (void *)(DIRECT_MAP + a.v); }
 
 static const struct pt_format *format_of(const struct space *s)
 {
-    return s->is_vm ? &format_guest : s == &kernel_space ? &format_kernel : &format_process;
+    if (s->is_vm)
+        return hvm->nested ? &format_nested : &format_guest;
+    return s == &kernel_space ? &format_kernel : &format_process;
 }
 
 static unsigned index_at(uint64_t a, unsigned level) { return a >> (12 + 9 * level) & 511; }
@@ -145,7 +150,7 @@ static unsigned level_for(uint64_t address, uint64_t hpa, uint64_t bytes)
 // On a CPU with the fault that paging_split() is for, only the smallest pages are executable.
 static uint64_t leaf_at(const struct space *s, unsigned level, uint64_t hpa, uint64_t bits)
 {
-    if (s->is_vm && level && mitigations.itlb_multihit && (bits & EPT_EXEC))
+    if (format_of(s) == &format_guest && level && mitigations.itlb_multihit && (bits & EPT_EXEC))
         bits = (bits & ~EPT_EXEC) | EPT_SPLIT;
     return hpa | bits | (level ? PTE_PS : 0);
 }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The exit dispatcher: as vmx/exit.c. What can be answered at once is answered with GIF clear (see
+// svm.h). A CPU without nRIP save does not say how long an instruction is: the VMM is asked, whose
+// part decoding is; of exits that only the kernel answers it keeps the answer for the next time.
+#include "kernel/arch/x86/svm/svm.h"
+
+// In this core's hands again: all that waits is done, and then the guest is entered.
+NORETURN static void go_on(struct vcpu *v)
+{
+    if (unlikely(this_cpu()->work))
+        sched_run();
+    if (v->work | v->arch.inject | v->arch.halted)
+        svm_inject_pending(v);
+    svm_go(v);
+}
+
+static bool is_cr(uint64_t code)
+{
+    return code == SVM_EXIT_CR4_READ || code == SVM_EXIT_CR4_WRITE || code == SVM_EXIT_CR8_WRITE;
+}
+
+static struct insn_length *cached_length(struct vcpu *v, const struct vmcb *b)
+{
+    return &v->arch.svm.length[(b->rip ^ b->exit_code) % ARRAY_SIZE(v->arch.svm.length)];
+}
+
+// Behind which instruction the guest goes on. A cached length may be an older instruction's in its
+// place: only guests that write code with other prefixes over code, on such a CPU, can tell.
+static bool find_next_rip(struct vcpu *v)
+{
+    const struct vmcb *b = v->arch.svm.vmcb;
+    const struct insn_length *l = cached_length(v, b);
+    if (svm.features & SVM_NRIP) {
+        v->arch.svm.next_rip = b->next_rip;
+        return true;
+    }
+    v->arch.svm.next_rip = b->rip + l->bytes;
+    return l->bytes && l->rip == b->rip && l->cr3 == b->cr3 && l->code == b->exit_code;
+}
+
+void svm_decoded(struct vcpu *v, uint32_t bytes, uint32_t gpr)
+{
+    const struct vmcb *b = v->arch.svm.vmcb;
+    v->arch.svm.next_rip = b->rip + bytes;
+    v->arch.svm.operand = gpr & 15;
+    v->arch.svm.decoded = 1; // see svm_again()
+    if (!is_cr(b->exit_code))
+        *cached_length(v, b) = (struct insn_length){ b->rip, b->cr3, b->exit_code, bytes };
+}
+
+NORETURN static void exit_pio(struct vcpu *v)
+{
+    uint32_t info = (uint32_t)v->arch.svm.vmcb->exit_info1;
+    uint64_t word = (info & 0xffff0000) | ((info >> 4 & 7) - 1) | (info & 1) << 3 |
+                    (info & 12) << 2; // VM_PIO_*
+    v->arch.svm.next_rip = v->arch.svm.vmcb->exit_info2;
+    if (unlikely(word & VM_PIO_STRING)) {
+        v->page->exit.pio = (struct vm_exit_pio){
+            .addr_size = (uint8_t)((info >> 7 & 7) * 2), .segment = VM_PIO_SEGMENT_UNKNOWN,
+        };
+        svm_facts(v);
+    }
+    vcpu_return_fast(v, VM_EXIT_PIO, word);
+}
+
+NORETURN static void exit_mmio(struct vcpu *v)
+{
+    const struct vmcb *b = v->arch.svm.vmcb;
+    uint64_t info = b->exit_info1, word = VM_MMIO_READ;
+    if (info & NPF_FETCH)
+        word = VM_MMIO_EXEC;
+    else if (info & NPF_WRITE)
+        word = VM_MMIO_WRITE;
+    if (!(b->exit_event & EVENT_VALID) || !(info & NPF_FINAL)) // else it was no instruction's
+        word |= VM_MMIO_GVA | VM_MMIO_FIND | (info & NPF_FINAL ? VM_MMIO_OPERAND : 0);
+    v->page->exit.mmio = (struct vm_exit_mmio){ .gpa = b->exit_info2 };
+    svm_facts(v);
+    vcpu_return_fast(v, VM_EXIT_MMIO, word);
+}
+
+// What needs the instruction's length is done only once that is known.
+static enum exit_action dispatch(struct vcpu *v, uint64_t code)
+{
+    switch (code) {
+    case SVM_EXIT_VMMCALL:
+        if (!in_64bit_code(v->arch.svm.vmcb))
+            v->arch.gpr[GPR_RAX] = (uint32_t)v->arch.gpr[GPR_RAX];
+        if (v->arch.gpr[GPR_RAX] == HYPERCALL_YIELD && !v->arch.svm.vmcb->cpl) {
+            v->arch.gpr[GPR_RAX] = 0;
+            svm_skip_to(v, v->arch.svm.next_rip);
+            sched_yield_current();
+            return EXIT_RESUME;
+        }
+        v->arch.gpr[GPR_RAX] = v->arch.gpr[GPR_RAX] == HYPERCALL_NULL ? 0 : ~0ull;
+        return EXIT_SKIP;
+    case SVM_EXIT_CPUID:
+        svm_cpuid(v);
+        return EXIT_SKIP;
+    case SVM_EXIT_MSR: return svm_exit_msr(v);
+    case SVM_EXIT_CR4_READ:
+    case SVM_EXIT_CR4_WRITE:
+    case SVM_EXIT_CR8_WRITE: return svm_exit_cr(v);
+    case SVM_EXIT_XSETBV: return svm_exit_xsetbv(v);
+    case SVM_EXIT_HLT:
+        v->arch.halted = 1;
+        svm_skip_to(v, v->arch.svm.next_rip);
+        return EXIT_WORK;
+    case SVM_EXIT_INVD:
+    case SVM_EXIT_WBINVD:
+        return EXIT_SKIP; // no device sees memory behind the caches, which are not its own to flush
+    }
+    svm_kill(v, VM_KILLED_UNKNOWN, (uint32_t)code);
+}
+
+static bool needs_length(uint64_t code)
+{
+    return code == SVM_EXIT_VMMCALL || code == SVM_EXIT_CPUID || code == SVM_EXIT_MSR ||
+           is_cr(code) || code == SVM_EXIT_XSETBV ||
+           code == SVM_EXIT_HLT || code == SVM_EXIT_INVD || code == SVM_EXIT_WBINVD;
+}
+
+// The rest: that do not end an instruction.
+static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
+{
+    switch (code) {
+    case SVM_EXIT_INTR: // taken as soon as interrupts are let in
+        irq_window();
+        return EXIT_RESUME;
+    case SVM_EXIT_NMI:  // and this was, with GIF
+    case SVM_EXIT_SMI:
+    case SVM_EXIT_INIT: // the host's cores are never sent one on purpose
+        return EXIT_RESUME;
+    case SVM_EXIT_VINTR:
+        return EXIT_WORK;
+    case SVM_EXIT_IRET:
+        svm_exit_iret(v);
+        return EXIT_RESUME;
+    case SVM_EXIT_LDTR_WRITE:
+    case SVM_EXIT_TR_WRITE:
+    case SVM_EXIT_TASK_SWITCH:
+        svm_tr_changes(v);
+        return EXIT_RESUME;
+    case SVM_EXIT_DR ... SVM_EXIT_DR_LAST: return svm_exit_dr(v);
+    case SVM_EXIT_EXCEPTION ... SVM_EXIT_EXCEPTION + 31:
+        return svm_exit_exception(v, (uint8_t)(code - SVM_EXIT_EXCEPTION));
+    case SVM_EXIT_RDPMC: return svm_inject_gp(v);
+    case SVM_EXIT_IOIO: exit_pio(v);
+    case SVM_EXIT_NPF: exit_mmio(v);
+    case SVM_EXIT_SHUTDOWN:
+        svm_facts(v);
+        svm_return(v, VM_EXIT_SHUTDOWN);
+    case SVM_EXIT_INVLPGA:
+    case SVM_EXIT_VMRUN ... SVM_EXIT_MONITOR + 2: // VMMCALL and WBINVD need their length
+    case SVM_EXIT_RDPRU:
+    case SVM_EXIT_INVLPGB ... SVM_EXIT_TLBSYNC:
+        return svm_inject_fault(v, VECTOR_UD, false, 0);
+    }
+    svm_kill(v, (int32_t)code == -1 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, (uint32_t)code);
+}
+
+static void finish(struct vcpu *v, enum exit_action action)
+{
+    if (action == EXIT_WORK)
+        v->arch.inject = 1;
+    if (action == EXIT_SKIP)
+        svm_skip_to(v, v->arch.svm.next_rip);
+}
+
+// The VMM has decoded the instruction: its exit is answered now.
+void svm_again(struct vcpu *v)
+{
+    v->arch.svm.decoded = 0;
+    finish(v, dispatch(v, v->arch.svm.vmcb->exit_code));
+}
+
+NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint64_t code)
+{
+    svm_to_host(v);
+    if (unlikely(v->arch.svm.vmcb->exit_event & EVENT_VALID))
+        svm_replay(v);
+    if (!needs_length(code))
+        finish(v, dispatch_other(v, code));
+    else if (find_next_rip(v))
+        finish(v, dispatch(v, code));
+    else
+        svm_ask_vmm(v);
+    irq_window();
+    go_on(v);
+}
+
+// Called by svm_enter's exit; returning enters the guest again, with what is loaded.
+void svm_exit(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    uint64_t code = b->exit_code;
+    v->arch.exits[code == SVM_EXIT_NPF ? SVM_COUNT_NPF : (uint8_t)code]++;
+    b->clean = svm.clean;
+    b->event = 0;
+    if (code == SVM_EXIT_VMMCALL && v->arch.gpr[GPR_RAX] == HYPERCALL_NULL) {
+        if (!find_next_rip(v))
+            exit_general(v, code);
+    } else if (code == SVM_EXIT_CPUID && find_next_rip(v)) {
+        svm_cpuid(v);
+    } else {
+        exit_general(v, code);
+    }
+    svm_skip_to(v, v->arch.svm.next_rip);
+    if (unlikely(this_cpu()->work | v->work | v->arch.inject)) {
+        svm_to_host(v);
+        go_on(v);
+    }
+}
+
+const uint8_t svm_exit_class[EXIT_COUNTERS] = {
+#define CLASS(code, name) [code] = EXIT_##name + 1
+    CLASS(SVM_EXIT_EXCEPTION + VECTOR_DB, EXCEPTION),
+    CLASS(SVM_EXIT_EXCEPTION + VECTOR_AC, EXCEPTION), CLASS(SVM_EXIT_NMI, EXCEPTION),
+    CLASS(SVM_EXIT_INTR, EXTINT), CLASS(SVM_EXIT_VINTR, WINDOW), CLASS(SVM_EXIT_IRET, WINDOW),
+    CLASS(SVM_EXIT_CPUID, CPUID), CLASS(SVM_EXIT_HLT, HLT), CLASS(SVM_EXIT_VMMCALL, HYPERCALL),
+    CLASS(SVM_EXIT_CR4_READ, CR), CLASS(SVM_EXIT_CR4_WRITE, CR), CLASS(SVM_EXIT_CR8_WRITE, CR),
+    CLASS(SVM_EXIT_DR, DR), CLASS(SVM_EXIT_IOIO, PIO), CLASS(SVM_EXIT_MSR, RDMSR),
+    CLASS(SVM_COUNT_NPF, MMIO), CLASS(SVM_EXIT_XSETBV, XSETBV),
+#undef CLASS
+};

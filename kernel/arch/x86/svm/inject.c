@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the guest is to receive: exceptions, NMIs, interrupts from its local APIC and from the PIC;
+// and the slow half of an entry, in which all work that others have left for this vCPU is done. On
+// its core. (APM volume 2, "Event Injection", "Virtual Interrupts", "EXITINTINFO".)
+//
+// There is no window for NMIs: where one has to wait for an instruction, that is stepped by TF; and
+// IRET, which ends an NMI's handler, exits before it is done.
+#include "kernel/arch/x86/svm/svm.h"
+
+// arch_vcpu.step
+enum { STEP_NOT, STEP_ONE, STEP_IRET };
+
+static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
+{
+    v->arch.svm.vmcb->event = EVENT_VALID | type << 8 | vector;
+    v->injected++;
+    v->arch.halted = 0;
+}
+
+enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    if ((b->event & EVENT_VALID) && EVENT_TYPE(b->event) == EVENT_EXCEPTION) {
+        enum fault_pair pair = fault_pair((uint8_t)b->event, vector);
+        if (pair == FAULT_TRIPLE)
+            svm_return(v, VM_EXIT_SHUTDOWN);
+        if (pair == FAULT_DOUBLE) {
+            vector = VECTOR_DF;
+            has_error = true;
+            error = 0;
+        }
+    }
+    inject(v, EVENT_EXCEPTION, vector);
+    if (has_error && (b->cr0 & CR0_PE))
+        b->event |= EVENT_ERROR | (uint64_t)error << 32;
+    return EXIT_RESUME;
+}
+
+// The exit came in the middle of delivering an event: deliver it again with the next entry,
+// whenever that is. Of an instruction's own, RIP is still there: it runs again. QEMU calls an
+// interrupt an exception, with a vector that none has.
+void svm_replay(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    uint64_t event = b->exit_event;
+    uint8_t vector = (uint8_t)event;
+    if (EVENT_TYPE(event) == EVENT_SOFT_INT)
+        return;
+    if (EVENT_TYPE(event) == EVENT_EXCEPTION) {
+        if (vector == VECTOR_BP || vector == VECTOR_OF)
+            return;
+        if (vector >= 32)
+            event = EVENT_VALID | EVENT_INTR << 8 | vector;
+    }
+    b->event = event;
+}
+
+static void step(struct vcpu *v, uint8_t why)
+{
+    v->arch.svm.step = why;
+    v->arch.svm.step_own = !(v->arch.svm.vmcb->rflags & RFLAGS_TF);
+    v->arch.svm.vmcb->rflags |= RFLAGS_TF;
+}
+
+void svm_exit_iret(struct vcpu *v)
+{
+    svm_intercept(v, INTERCEPT_IRET, 0);
+    step(v, STEP_IRET);
+}
+
+bool svm_stepped(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    uint8_t why = v->arch.svm.step;
+    if (why == STEP_NOT || !(b->dr6 & DR6_STEP))
+        return false;
+    v->arch.svm.step = STEP_NOT;
+    v->arch.inject = 1;
+    if (why == STEP_IRET)
+        v->arch.svm.nmi_blocked = 0; // and RFLAGS is what IRET has popped
+    else if (v->arch.svm.step_own)
+        b->rflags &= ~(uint64_t)RFLAGS_TF;
+    if (!v->arch.svm.step_own)
+        return false;
+    b->dr6 &= ~(uint64_t)DR6_STEP;
+    svm_dirty(v, CLEAN_DR);
+    return !(b->dr6 & 0xf); // nor a breakpoint
+}
+
+static __attribute__((noinline)) void take_nmi(struct vcpu *v, bool busy)
+{
+    if (v->arch.svm.nmi_blocked || v->arch.svm.step)
+        return; // IRET's exit, or the step's
+    if (busy || (v->arch.svm.vmcb->interrupt_shadow & SVM_SHADOW)) {
+        step(v, STEP_ONE);
+        return;
+    }
+    v->arch.nmi_pending = 0;
+    v->arch.svm.nmi_blocked = 1;
+    inject(v, EVENT_NMI, VECTOR_NMI);
+    svm_intercept(v, INTERCEPT_IRET, INTERCEPT_IRET);
+}
+
+// One pass over NMI, PIC and local APIC in their order of priority. What cannot be taken yet is
+// asked for by a virtual interrupt, which exits when the guest could: its priority is compared with
+// TPR by the CPU.
+static void inject_first(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    struct vlapic *a = &v->arch.vlapic;
+    uint64_t window = 0;
+    if (v->arch.nmi_pending)
+        take_nmi(v, b->event & EVENT_VALID);
+    bool open = !(b->event & EVENT_VALID) && !(b->interrupt_shadow & SVM_SHADOW) &&
+                (b->rflags & RFLAGS_IF);
+    if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
+        if (open) {
+            v->arch.extint_wait = 1;
+            svm_return(v, VM_EXIT_INTR_ACK);
+        }
+        window = VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY;
+    }
+    int vector = vlapic_highest(a);
+    if (vector >= 0 && open && !window) {
+        vlapic_inject(a, (uint8_t)vector);
+        inject(v, EVENT_INTR, (uint8_t)vector);
+        vector = vlapic_highest(a);
+    }
+    uint32_t class = a->status >> 4 & 15; // waits for TPR too, which MOV CR8 changes silently
+    if (class > a->status >> 12 && !window)
+        window = VINTR_IRQ | (uint64_t)class << VINTR_PRIORITY;
+    b->vintr = VINTR_MASKING | window | (a->regs[APIC_TPR / 4] >> 4 & 15);
+    svm_intercept(v, INTERCEPT_VINTR, window ? INTERCEPT_VINTR : 0);
+    svm_dirty(v, CLEAN_VINTR);
+    if (!(svm.features & SVM_DECODE)) { // QEMU dies of MOV CR8 while a virtual interrupt waits
+        b->cr_writes = 1u << 4 | (window ? 1u << 8 : 0);
+        svm_dirty(v, CLEAN_INTERCEPTS);
+    }
+}
+
+void svm_inject_pending(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
+    if (work & VCPU_WORK_PENDING)
+        vcpu_take_posted(v);
+    if (work & VCPU_WORK_TIMER)
+        vlapic_timer_fired(a, rdtsc());
+    if (work & VCPU_WORK_NMI)
+        v->arch.nmi_pending = 1;
+    if (a->actions & ~VLAPIC_ACT_IRR)
+        svm_vlapic_actions(v);
+    a->actions &= ~VLAPIC_ACT_IRR;
+    v->arch.inject = 1; // until it is done: there are ways to leave in the middle
+    vcpu_tell_vmm(v, work);
+    inject_first(v);
+    v->arch.inject = 0;
+    if (v->arch.halted == 1 && !(v->arch.svm.vmcb->rflags & RFLAGS_IF)) {
+        v->arch.halted = 2;
+        svm_return(v, VM_EXIT_HALTED);
+    }
+    if (v->arch.halted)
+        vcpu_halt(v);
+}

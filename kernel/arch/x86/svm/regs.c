@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Exits for control and debug registers, XSETBV, exceptions, CPUID, MSRs, and what they leave to
+// do. On the vCPU's core.
+#include "kernel/arch/x86/svm/svm.h"
+
+// CR0, CR2 and CR3 are the guest's to write, with the CPU's own checks, and CR8 mostly.
+enum exit_action svm_exit_cr(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    bool assists = svm.features & SVM_DECODE;
+    unsigned gpr = assists ? b->exit_info1 & 15 : v->arch.svm.operand;
+    uint64_t *at = gpr == GPR_RSP ? &b->rsp : &v->arch.gpr[gpr];
+    uint64_t value = in_64bit_code(b) ? *at : (uint32_t)*at;
+    if (b->exit_code == SVM_EXIT_CR4_READ) {
+        *at = v->arch.svm.cr4;
+        return EXIT_SKIP;
+    }
+    if (b->exit_code == SVM_EXIT_CR4_WRITE)
+        return svm_guest_sets_cr4(v, value) ? EXIT_SKIP : svm_inject_gp(v);
+    if (value > 15)
+        return svm_inject_gp(v);
+    v->arch.vlapic.regs[APIC_TPR / 4] = (uint32_t)value << 4;
+    b->vintr = (b->vintr & ~VINTR_TPR) | value; // svm_to_host() believes it
+    v->arch.inject = 1;
+    return EXIT_SKIP;
+}
+
+// The first use of a debug register: from now on DR0-3 are switched with the vCPU.
+enum exit_action svm_exit_dr(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    v->arch.dr_armed = 1;
+    b->dr_reads = b->dr_writes = 0;
+    svm_dirty(v, CLEAN_INTERCEPTS);
+    context_load_dr(v);
+    return EXIT_RESUME; // the instruction runs again, now on the real registers
+}
+
+enum exit_action svm_exit_xsetbv(struct vcpu *v)
+{
+    uint64_t value = (v->arch.gpr[GPR_RAX] & 0xffffffff) | v->arch.gpr[GPR_RDX] << 32;
+    if ((uint32_t)v->arch.gpr[GPR_RCX] != 0 || v->arch.svm.vmcb->cpl ||
+        !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
+        return svm_inject_gp(v);
+    v->arch.xcr0 = value;
+    this_cpu()->turns++; // for arch_alike()
+    this_cpu()->arch.fpu_xcr0 = value;
+    xsetbv(value);
+    cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
+    return EXIT_SKIP;
+}
+
+enum exit_action svm_exit_exception(struct vcpu *v, uint8_t vector)
+{
+    if (vector == VECTOR_MC) {
+        if (!mce_handled())
+            return EXIT_RESUME; // another core's, or corrected: the guest goes on
+        svm_kill(v, VM_KILLED_MACHINE_CHECK, SVM_EXIT_EXCEPTION + VECTOR_MC);
+    }
+    if (vector == VECTOR_DB) // DR6 and DR7 are as a handler would find them
+        return svm_stepped(v) ? EXIT_RESUME : svm_inject_fault(v, VECTOR_DB, false, 0);
+    return svm_inject_fault(v, vector, true, (uint32_t)v->arch.svm.vmcb->exit_info1);
+}
+
+void svm_cpuid(struct vcpu *v)
+{
+    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+        cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
+}
+
+// After vlapic code ran. What must go to the VMM (EOI of a level interrupt, INIT) stays in
+// `actions` for svm_inject_pending().
+void svm_vlapic_actions(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    if (unlikely(v->intr_line)) // LINT0 may have changed
+        v->arch.inject = 1;
+    if (likely(!a->actions))
+        return;
+    if (a->actions & VLAPIC_ACT_TIMER)
+        timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
+    if (a->actions & VLAPIC_ACT_NMI)
+        v->arch.nmi_pending = 1;
+    if (a->actions & VLAPIC_ACT_MODE)
+        cpuid_vcpu_update(&v->arch.cpuid, a->id, v->arch.svm.cr4, a->apic_base);
+    if (a->actions & ~VLAPIC_ACT_TIMER)
+        v->arch.inject = 1;
+    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
+}
+
+static enum exit_action exit_rdmsr(struct vcpu *v, uint32_t index)
+{
+    uint64_t value = 0;
+    switch (msr_read(&v->arch.msrs, index, rdtsc(), &value)) {
+    case MSR_GP: return svm_inject_gp(v);
+    case MSR_VMM: svm_return(v, VM_EXIT_RDMSR);
+    case MSR_EFER_REG: value = v->arch.svm.vmcb->efer & ~EFER_SVME; break;
+    default: break;
+    }
+    v->arch.gpr[GPR_RAX] = (uint32_t)value;
+    v->arch.gpr[GPR_RDX] = value >> 32;
+    svm_vlapic_actions(v);
+    return EXIT_SKIP;
+}
+
+enum exit_action svm_exit_msr(struct vcpu *v)
+{
+    uint32_t index = (uint32_t)v->arch.gpr[GPR_RCX];
+    uint64_t value = (uint32_t)v->arch.gpr[GPR_RAX] | v->arch.gpr[GPR_RDX] << 32;
+    if (!(v->arch.svm.vmcb->exit_info1 & 1))
+        return exit_rdmsr(v, index);
+    switch (msr_write(&v->arch.msrs, index, value, rdtsc())) {
+    case MSR_GP: return svm_inject_gp(v);
+    case MSR_VMM: svm_return(v, VM_EXIT_WRMSR);
+    case MSR_EFER_REG: return svm_guest_sets_efer(v, value) ? EXIT_SKIP : svm_inject_gp(v);
+    case MSR_PAT_REG: v->arch.svm.vmcb->pat = v->arch.msrs.pat; break;
+    case MSR_AUX_REG:
+        this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux;
+        wrmsr(MSR_TSC_AUX, v->arch.msrs.tsc_aux);
+        break;
+    case MSR_TSC: v->arch.svm.vmcb->tsc_offset = v->arch.vlapic.tsc_offset; break;
+    default: break;
+    }
+    v->arch.svm.vmcb->clean = 0;
+    svm_vlapic_actions(v);
+    return EXIT_SKIP;
+}
+
+// VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.
+int64_t svm_lapic_answer(struct vcpu *v)
+{
+    struct vm_entry e = v->page->entry;
+    if (e.lapic.write)
+        vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
+    else
+        v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
+    svm_vlapic_actions(v);
+    return e.lapic.write ? 0 : VM_EXIT_LAPIC_READ;
+}

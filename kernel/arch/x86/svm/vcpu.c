@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Making and freeing a VM's and a vCPU's SVM parts. svm_load() and all that touches a VMCB runs on
+// the vCPU's core.
+#include "kernel/arch/x86/svm/svm.h"
+
+enum status svm_vm_init(UNUSED struct vm *vm) { return OK; }
+
+// All that is not the VMM's to set (svm_sregs).
+static void write_fields(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    b->cr_reads = b->cr_writes = 1u << 4;
+    b->dr_reads = b->dr_writes = 0xffff;
+    // #DB and #AC always exit: a guest can make the CPU deliver either without end, and no
+    // interrupt would ever come through.
+    b->exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
+    b->intercept = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
+                   INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
+                   INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+    b->intercept2 = INTERCEPT2_ALL;
+    b->intercept3 = INTERCEPT3_ALL;
+    b->io_map = svm_io_map.v;
+    b->msr_map = svm_msr_map.v;
+    b->nested_paging = 1;
+    b->nested_cr3 = v->vm->space.arch.root.v;
+    b->vintr = VINTR_MASKING;
+    b->pat = v->arch.msrs.pat;
+    b->efer = EFER_SVME;
+    b->dr6 = v->arch.dr6;
+    b->dr7 = 0x400;
+    b->rflags = RFLAGS_FIXED;
+    b->vcpu = v;
+}
+
+enum status svm_vcpu_init(struct vcpu *v, uint32_t apic_id)
+{
+    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
+        return ERR_MEMORY;
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
+    v->arch.svm.vmcb = arch_ptr(v->arch.vmcs);
+    vcpu_init_soft(v, apic_id);
+    write_fields(v);
+    v->arch.inject = 1;
+    __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
+    return OK;
+}
+
+void svm_load(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    if (likely(cpu->arch.vcpu == v))
+        return;
+    cpu->arch.vcpu = v;
+    cpu->arch.ready = NULL;
+    if (!v->arch.fresh)
+        return;
+    v->arch.fresh = 0; // new on this core: what its TLB may hold is of an earlier stay
+    v->arch.svm.asid_turn = 0;
+    v->arch.svm.cpu = cpu;
+    v->arch.svm.vmcb->clean = 0;
+}
+
+void svm_new_asid(struct vcpu *v) { v->arch.svm.asid_turn = 0; }
+
+// All guests of this core take new ones: the few that are entered before the tables change again
+// have little to lose.
+void svm_flush_guest(UNUSED struct space *s) { this_cpu()->arch.asid_turn++; }
+
+// The core's own timer makes a guest exit, whatever that does.
+void svm_set_timer(UNUSED struct cpu *cpu, UNUSED uint64_t now) {}
+
+void svm_vcpu_leave(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    fpu_leave(cpu, v);
+    if (cpu->arch.context == v)
+        context_leave(cpu);
+    if (cpu->arch.vcpu == v)
+        cpu->arch.vcpu = NULL;
+    v->arch.fresh = 1;
+}
+
+void svm_vcpu_free(struct vcpu *v)
+{
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
+    frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a guest is to receive on SVM, where the VMCB is plain memory: what is injected, in which
+// order, what is asked to be told of later; and that a CPU would take each entry for what is meant
+// (APM volume 2, "Event Injection", "Virtual Interrupts", "EXITINTINFO").
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "kernel/arch/x86/svm/svm.h"
+
+#define EVENT(type, vector) (EVENT_VALID | (type) << 8 | (vector))
+
+struct svm_caps svm; // as QEMU has it
+static struct vcpu vcpu;
+static struct vcpu_page page;
+static struct vmcb vmcb;
+static uint32_t apic_regs[1024] __attribute__((aligned(4096)));
+static jmp_buf out;
+enum left { ENTERED, TO_VMM, HALTED };
+
+// What the kernel's other files do here.
+static int64_t kind; // with which it was
+void vcpu_return(struct vcpu *v, int64_t k, uint64_t word)
+{
+    (void)v;
+    (void)word;
+    kind = k;
+    longjmp(out, TO_VMM);
+}
+void vcpu_halt(struct vcpu *v) { (void)v; longjmp(out, HALTED); }
+uint64_t vcpu_take_event(struct vcpu *v) { (void)v; return 0; }
+void svm_vlapic_actions(struct vcpu *v) { v->arch.vlapic.actions = 0; }
+void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
+
+static bool window(void) { return vmcb.intercept & INTERCEPT_VINTR; }
+
+// Injection is not checked by the CPU: it delivers in a shadow, with IF clear, and in an NMI's
+// handler. So it must not be asked to.
+static void check_entry(void)
+{
+    uint64_t event = vmcb.event, flags = vmcb.rflags;
+    bool shadow = vmcb.interrupt_shadow & SVM_SHADOW;
+    assert_true(vmcb.vintr & VINTR_MASKING);
+    assert_int_equal(vmcb.vintr & VINTR_TPR, apic_regs[APIC_TPR / 4] >> 4);
+    assert_int_equal(!!(vmcb.vintr & VINTR_IRQ), window());
+    if (event & EVENT_VALID) {
+        assert_true(EVENT_TYPE(event) != EVENT_INTR || ((flags & RFLAGS_IF) && !shadow));
+        assert_true(EVENT_TYPE(event) != EVENT_NMI || !shadow);
+    }
+    // Whoever waits is told of by something.
+    if (vcpu.arch.nmi_pending)
+        assert_true((vmcb.intercept & INTERCEPT_IRET) || (flags & RFLAGS_TF));
+}
+
+static enum left enter(void)
+{
+    enum left left = setjmp(out);
+    if (left == ENTERED) {
+        svm_inject_pending(&vcpu);
+        check_entry();
+    }
+    return left;
+}
+
+// The guest has taken what was injected.
+static void taken(void)
+{
+    if (vmcb.event & EVENT_VALID && EVENT_TYPE(vmcb.event) == EVENT_INTR)
+        vmcb.rflags &= ~(uint64_t)RFLAGS_IF;
+    vmcb.event = 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&vcpu, 0, sizeof(vcpu));
+    memset(&page, 0, sizeof(page));
+    memset(&vmcb, 0, sizeof(vmcb));
+    vcpu.page = &page;
+    vcpu.arch.gpr = page.gpr;
+    vcpu.arch.svm.vmcb = &vmcb;
+    vmcb.cr0 = CR0_PE;
+    vmcb.rflags = RFLAGS_FIXED | RFLAGS_IF;
+    vmcb.dr6 = 0xffff0ff0;
+    vlapic_init(&vcpu.arch.vlapic, apic_regs, 0, true, 1, 0);
+    return 0;
+}
+
+static void interrupts_by_priority(void **state)
+{
+    (void)state;
+    vlapic_accept(&vcpu.arch.vlapic, 0x41, false);
+    vlapic_accept(&vcpu.arch.vlapic, 0x63, false);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_INTR, 0x63));
+    assert_false(window()); // 0x41 waits for the EOI, which the kernel sees
+    taken();
+    vlapic_eoi(&vcpu.arch.vlapic);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0);
+    assert_true(window()); // for IF
+    assert_int_equal(vmcb.vintr >> VINTR_PRIORITY & 15, 4);
+    assert_false(vmcb.vintr & VINTR_IGNORE_TPR);
+    vmcb.rflags |= RFLAGS_IF;
+    vmcb.interrupt_shadow = SVM_SHADOW; // of STI
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0);
+    assert_true(window());
+    vmcb.interrupt_shadow = 0;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_INTR, 0x41));
+    assert_false(window());
+}
+
+// MOV CR8 does not exit: the CPU compares the priority of what waits with it.
+static void behind_tpr(void **state)
+{
+    (void)state;
+    apic_regs[APIC_TPR / 4] = 0x70;
+    vlapic_accept(&vcpu.arch.vlapic, 0x6f, false);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0);
+    assert_true(window());
+    assert_int_equal(vmcb.vintr >> VINTR_PRIORITY & 15, 6);
+    apic_regs[APIC_TPR / 4] = 0x50;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_INTR, 0x6f));
+}
+
+// The PIC's comes before the local APIC's, whatever TPR says, and needs an acknowledge cycle.
+static void from_the_pic(void **state)
+{
+    (void)state;
+    vcpu.intr_line = 1;
+    apic_regs[APIC_TPR / 4] = 0xf0;
+    vmcb.rflags = RFLAGS_FIXED;
+    vlapic_accept(&vcpu.arch.vlapic, 0x6f, false);
+    assert_int_equal(enter(), ENTERED);
+    assert_true(window());
+    assert_true(vmcb.vintr & VINTR_IGNORE_TPR);
+    vmcb.rflags |= RFLAGS_IF;
+    assert_int_equal(enter(), TO_VMM);
+    assert_int_equal(kind, VM_EXIT_INTR_ACK);
+    assert_true(vcpu.arch.extint_wait && vcpu.arch.inject);
+}
+
+static void double_faults(void **state)
+{
+    static const struct { uint8_t first, second, gives; } rows[] = {
+        { 0, 13, 8 }, { 11, 10, 8 }, { 14, 14, 8 }, { 14, 13, 8 }, { 13, 14, 14 }, { 1, 13, 13 },
+        { 6, 0, 0 }, { 3, 14, 14 },
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        vmcb.event = EVENT(EVENT_EXCEPTION, rows[i].first);
+        svm_inject_fault(&vcpu, rows[i].second, rows[i].second >= 10, 0x1234);
+        assert_int_equal(vmcb.event & 0xff, rows[i].gives);
+        if (rows[i].gives == 8)
+            assert_int_equal(vmcb.event, EVENT(EVENT_EXCEPTION, 8) | EVENT_ERROR);
+    }
+    vmcb.event = EVENT(EVENT_EXCEPTION, 8);
+    enum left left = setjmp(out);
+    if (left == ENTERED)
+        svm_inject_fault(&vcpu, 13, true, 0);
+    assert_int_equal(left, TO_VMM);
+    assert_int_equal(kind, VM_EXIT_SHUTDOWN);
+    vmcb.event = 0;
+    vmcb.cr0 = 0; // real mode has no error codes
+    svm_inject_fault(&vcpu, 13, true, 7);
+    assert_int_equal(vmcb.event, EVENT(EVENT_EXCEPTION, 13));
+}
+
+static void what_an_exit_interrupted(void **state)
+{
+    static const struct { uint64_t event, again; } rows[] = {
+        { EVENT(EVENT_INTR, 0x30), EVENT(EVENT_INTR, 0x30) },
+        { EVENT(EVENT_NMI, 2), EVENT(EVENT_NMI, 2) },
+        { EVENT(EVENT_EXCEPTION, 14) | EVENT_ERROR | 6ull << 32,
+          EVENT(EVENT_EXCEPTION, 14) | EVENT_ERROR | 6ull << 32 },
+        { EVENT(EVENT_SOFT_INT, 0x80), 0 }, // the instruction runs again
+        { EVENT(EVENT_EXCEPTION, 3), 0 },
+        { EVENT(EVENT_EXCEPTION, 4), 0 },
+        { EVENT(EVENT_EXCEPTION, 0x30), EVENT(EVENT_INTR, 0x30) }, // QEMU's word for it
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        vmcb.event = 0;
+        vmcb.exit_event = rows[i].event;
+        svm_replay(&vcpu);
+        assert_int_equal(vmcb.event, rows[i].again);
+        assert_int_equal(enter(), ENTERED); // nothing comes on top of it
+        assert_int_equal(vmcb.event, rows[i].again);
+    }
+}
+
+// One NMI is in its handler until IRET is done; a second one waits for that.
+static void nmi_in_an_nmi(void **state)
+{
+    (void)state;
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_NMI, 2));
+    taken();
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0);
+    svm_exit_iret(&vcpu);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0); // IRET is not done yet
+    assert_false(vmcb.intercept & INTERCEPT_IRET);
+    vmcb.rflags = RFLAGS_FIXED | RFLAGS_IF; // as IRET has popped them
+    vmcb.dr6 |= DR6_STEP;
+    assert_true(svm_stepped(&vcpu));
+    assert_int_equal(vmcb.dr6, 0xffff0ff0);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_NMI, 2));
+}
+
+// Behind an STI, or something else that is to be delivered: one instruction is stepped.
+static void nmi_has_to_wait(void **state)
+{
+    (void)state;
+    vmcb.interrupt_shadow = SVM_SHADOW;
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, 0);
+    assert_true(vmcb.rflags & RFLAGS_TF);
+    assert_false(svm_stepped(&vcpu)); // a breakpoint of the guest's own comes first
+    vmcb.interrupt_shadow = 0;
+    vmcb.dr6 |= DR6_STEP | 1;
+    assert_false(svm_stepped(&vcpu)); // and now both at once: the guest hears of its own only
+    assert_int_equal(vmcb.dr6, 0xffff0ff0 | 1);
+    assert_false(vmcb.rflags & RFLAGS_TF);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_NMI, 2));
+}
+
+// A guest that steps itself sees its own trap.
+static void a_guest_steps(void **state)
+{
+    (void)state;
+    vmcb.rflags |= RFLAGS_TF;
+    vmcb.interrupt_shadow = SVM_SHADOW;
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    vmcb.dr6 |= DR6_STEP;
+    assert_false(svm_stepped(&vcpu));
+    assert_true(vmcb.dr6 & DR6_STEP);
+    assert_true(vmcb.rflags & RFLAGS_TF);
+}
+
+static void halting(void **state)
+{
+    (void)state;
+    vcpu.arch.halted = 1;
+    assert_int_equal(enter(), HALTED);
+    vlapic_accept(&vcpu.arch.vlapic, 0x41, false);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vcpu.arch.halted, 0);
+    taken();
+    vcpu.arch.halted = 1; // with IF clear now
+    assert_int_equal(enter(), TO_VMM);
+    assert_int_equal(kind, VM_EXIT_HALTED);
+    assert_int_equal(enter(), HALTED);
+    vcpu.work = VCPU_WORK_NMI;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(vmcb.event, EVENT(EVENT_NMI, 2));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(interrupts_by_priority), TEST(behind_tpr), TEST(from_the_pic), TEST(double_faults),
+        TEST(what_an_exit_interrupted), TEST(nmi_in_an_nmi), TEST(nmi_has_to_wait),
+        TEST(a_guest_steps), TEST(halting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
