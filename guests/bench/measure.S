@@ -48,7 +48,7 @@ measure_\name:
     .endm
     .macro  operate_hypercall
     mov     $HYPERCALL_NULL, %eax
-    vmcall
+    HYPERCALL
     .endm
 
     .macro  prepare_cpuid_1
@@ -125,7 +125,7 @@ measure_\name:
     .endm
     .macro  operate_vm_switch
     mov     $HYPERCALL_YIELD, %eax
-    vmcall
+    HYPERCALL
     .endm
 
     .text
@@ -283,7 +283,7 @@ measure_traced:
 measure_yield:
 1:  paddq   %xmm1, %xmm0
     mov     $HYPERCALL_YIELD, %eax
-    vmcall
+    HYPERCALL
     dec     %rdi
     jnz     1b
     ret

@@ -24,6 +24,12 @@ static bool hypervisor_is(const char *signature)
     return memcmp(found, signature, sizeof(found)) == 0;
 }
 
+bool cpu_is_amd(void)
+{
+    struct cpuid_regs r = cpuid(0, 0);
+    return r.ebx == 0x68747541 || r.ebx == 0x6f677948; // "Auth", "Hygo"
+}
+
 bool cpu_on_bulkhead(void)
 {
     return hypervisor_is("BulkheadHV  ");

@@ -215,6 +215,8 @@ static inline uint64_t read_flags(void)
 
 // True on Bulkhead: the hypervisor bit and the signature "BulkheadHV  " in leaf 0x40000000.
 bool cpu_on_bulkhead(void);
+// The CPU is AMD's, or Hygon's, which is the same.
+bool cpu_is_amd(void);
 
 // True on QEMU without an accelerator, which leaves out many of a CPU's checks.
 bool cpu_on_tcg(void);

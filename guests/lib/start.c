@@ -12,6 +12,7 @@
 
 #include "guests/lib/clock.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/hypercall.h"
 #include "guests/lib/loader.h"
 #include "guests/lib/options.h"
 #include "guests/lib/pic.h"
@@ -55,11 +56,22 @@ static void heap_init(const struct loader_info *info)
     newlib_heap_init(start, end > start ? end : start);
 }
 
+// What else than the last byte differs, no CPU has to be told: nobody has come here before.
+void hypercalls_init(void)
+{
+    extern uint8_t *const hypercalls_start[], *const hypercalls_end[];
+    if (!cpu_is_amd())
+        return;
+    for (uint8_t *const *at = hypercalls_start; at < hypercalls_end; at++)
+        (*at)[2] = 0xD9;
+}
+
 void guest_start(uint32_t magic, uint32_t information, uint64_t entry_tsc)
 {
     pic_init();
     uart_init();
     trap_init();
+    hypercalls_init();
     if (!loader_read(magic, information))
         guest_die("the loader speaks none of multiboot 1, multiboot 2 and PVH, or does not tell "
                   "the size of memory");

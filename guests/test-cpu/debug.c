@@ -10,6 +10,7 @@
 #include "guests/lib/apic.h"
 #include "guests/lib/check.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/hypercall.h"
 #include "guests/lib/ioapic.h"
 #include "guests/test-cpu/groups.h"
 
@@ -163,7 +164,7 @@ STEP(cr4, "mov %%rax, %%cr4", read_cr4() ^ CR4_DE, 0, 0, 0)
 STEP(cr4_mce, "mov %%rax, %%cr4", read_cr4() ^ CR4_MCE, 0, 0, 0)
 STEP(cr8, "mov %%rax, %%cr8", 0, 0, 0, 0)
 STEP(xsetbv, "xsetbv", read_xcr0(), 0, 0, 0)
-STEP(vmcall, "vmcall", 0, 0, 0, 0)
+STEP(vmcall, HYPERCALL, 0, 0, 0, 0)
 STEP(hlt, "hlt", 0, 0, 0, 0) // the trap ends it
 STEP(sti, "sti", 0, 0, 0, 0)
 STEP(int1, ".byte 0xF1", 0, 0, 0, 0)

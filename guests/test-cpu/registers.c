@@ -269,7 +269,7 @@ static void test_hypercall_32(void)
     for (uint64_t number = HYPERCALL_NULL; number <= HYPERCALL_YIELD + 1; number++) {
         uint64_t result = number | 0xDEADBEEF00000000ul;
         __asm__ volatile("pushq %1\n pushq $1f\n lretq\n"
-                         ".code32\n1: vmcall\n ljmp %2, $2f\n .code64\n2:"
+                         ".code32\n1: " HYPERCALL " ljmp %2, $2f\n .code64\n2:"
                          : "+a"(result)
                          : "i"(SEL_CODE32), "i"(SEL_CODE64)
                          : "memory");

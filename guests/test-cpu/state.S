@@ -5,6 +5,7 @@
 // them back. The operations are reached by an indirect jump through memory, so that every
 // register is under test.
 
+#include "guests/lib/hypercall.h"
 #include "guests/test-cpu/frame.h"
 
     .section .bss
@@ -90,7 +91,7 @@ state_rdmsr:
 
     .globl state_vmcall
 state_vmcall:
-    vmcall
+    HYPERCALL
     ret
 
     .section .note.GNU-stack, "", @progbits

@@ -3,6 +3,7 @@
 // The way to ring 3 and back. user_enter() leaves by IRETQ; it returns when user code calls
 // SYSCALL with RAX = 0, or when a trap handler sends its frame to user_leave.
 
+#include "guests/lib/hypercall.h"
 #include "guests/lib/layout.h"
 #include "guests/test-cpu/frame.h"
 
@@ -61,7 +62,7 @@ user_code:
     .globl user_hypercall
 user_hypercall:
     mov     %rdi, %rax
-    vmcall
+    HYPERCALL
     mov     %rax, %rdi
     xor     %eax, %eax
     syscall
