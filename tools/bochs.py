@@ -9,9 +9,14 @@ import shutil
 import subprocess
 
 VARIABLE = "BULKHEAD_BOCHS"
-# Where Debian's ipxe-qemu has the ROM of an e1000 card, for Bochs' BIOS has no network code of its
-# own: in 12 and since 13.
-NETWORK_ROMS = ("/usr/lib/ipxe/qemu/pxe-e1000.rom", "/usr/share/qemu/pxe-e1000.rom")
+# iPXE, for Bochs' BIOS has no network code of its own: in an e1000 card's ROM, of Debian 12; or
+# on a disc, for the 107 KB of Debian 13's ROM do not fit between a VGA BIOS and 0xE0000.
+NETWORK_ROM = "/usr/lib/ipxe/qemu/pxe-e1000.rom"
+NETWORK_DISC = "/usr/lib/ipxe/ipxe.iso"
+DISC_SETTINGS = """ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path={}, status=inserted
+boot: cdrom
+"""
 
 # In its log, when the guest has gone to ACPI's S5.
 POWERED_OFF = "ACPI control: soft power off"
@@ -54,9 +59,16 @@ def roms():
     return own if os.path.isdir(own) else "/usr/share/bochs"
 
 
-def network_rom():
-    """The ROM of the network card; the first place, if it is at none."""
-    return next((rom for rom in NETWORK_ROMS if os.path.exists(rom)), NETWORK_ROMS[0])
+def disc_boot(path):
+    """The settings to boot from a disc."""
+    return DISC_SETTINGS.format(path)
+
+
+def network_boot(card):
+    """The settings to boot from a network card, by its own settings."""
+    if os.path.exists(NETWORK_ROM):
+        return f"e1000: {card}, bootrom={NETWORK_ROM}\nboot: network\n"
+    return f"e1000: {card}\n" + disc_boot(NETWORK_DISC)
 
 
 def last_words(path):

@@ -463,16 +463,11 @@ debug: action=ignore
     def _bochs_boot(self):
         """The settings of what it boots from."""
         if not self.tree:
-            return f"""ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path={DISC}, status=inserted
-boot: cdrom
-"""
+            return bochs.disc_boot(DISC)
         with open(os.path.join(self.directory, VNET), "w", encoding="ascii") as file:
             file.write(f"# vnet config\nbootfile = {BOOT_FILE_BIOS}\n")
-        return f"""e1000: enabled=1, mac={self.mac}, ethmod=vnet, ethdev={TREE}, \
-script={VNET}, bootrom={bochs.network_rom()}
-boot: network
-"""
+        return bochs.network_boot(f"enabled=1, mac={self.mac}, ethmod=vnet, ethdev={TREE}, "
+                                  f"script={VNET}")
 
     def _qemu_command(self, port):
         kvm = nested_vmx()

@@ -14,7 +14,7 @@ list=(
     # ISO, network boot and images
     grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools busybox-static
     # emulators
-    bochs bochsbios vgabios qemu-system-x86 ovmf ipxe-qemu
+    bochs bochsbios vgabios qemu-system-x86 ovmf ipxe-qemu ipxe@13
     # tests
     python3 python3-pytest python3-pytest-xdist python3-pexpect dnsmasq-base
 )
