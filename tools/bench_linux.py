@@ -55,7 +55,8 @@ BARE_ENTRY = re.compile(r"^bare: entry tsc=0x([0-9a-f]{16})", re.MULTILINE)
 GUEST_ENTRY = re.compile(r"\[vmm\] first entry tsc=(\d+)")
 STATS = re.compile(r"\blinux: core 0, ran \d+ ms, halted \d+ ms, \d+ exits, (\d+) injected")
 EXITS = re.compile(r"^bulkhead\|   (\S.*?) +(\d+)$", re.MULTILINE)
-FIGURES = {"ticks": "entry to /init, ticks", "halted": "of them in HLT",
+FIGURES = {"ticks": "entry to /init, ticks", "clock": "of them by Linux' clock",
+           "halted": "of them in HLT",
            "local_timer": "local timer interrupts", "irq0": "interrupts of IRQ 0",
            "mem_total_kb": "MemTotal, KB"}
 
@@ -99,7 +100,9 @@ def figures(text, entry, ips):
     """What /init printed, and the ticks since the entry."""
     said = {key: int(value) for key, value in
             (pair.split("=") for pair in found(INIT, text).group(1).split())}
-    return {"ticks": said["tsc"] - entry, "halted": said["idle_ns"] * ips // 1_000_000_000,
+    return {"ticks": said["tsc"] - entry,
+            **{name: said[key] * ips // 1_000_000_000
+               for name, key in (("clock", "clock_ns"), ("halted", "idle_ns"))},
             **{key: said[key] for key in ("local_timer", "irq0", "mem_total_kb")}}
 
 

@@ -114,6 +114,7 @@ __attribute__((used)) void init(uint64_t first_tsc)
     put_text("init:");
     put("tsc", first_tsc);
     read_file("/proc/timer_list");
+    put_field("clock_ns", "now at");
     put_field("idle_ns", ".idle_sleeptime");
     read_file("/proc/interrupts");
     put_field("local_timer", "LOC:");

@@ -19,17 +19,20 @@ def test_ratio(boots):
 
 
 def test_same_memory(boots):
-    bare, guest = boots
-    assert bare["mem_total_kb"] == guest["mem_total_kb"] > 0
+    """But for a page: Linux notes that the bare machine has an HPET, and ACPI tables in RAM."""
+    bare, guest = (figures["mem_total_kb"] for figures in boots)
+    assert 0 <= guest - bare <= 4 and bare > 0, (bare, guest)
 
 
 def test_believable(boots):
     """Neither slept its boot away, and both were ticked as often as that took."""
     for figures in boots:
         assert figures["halted"] < figures["ticks"] / 100
-        # CONFIG_HZ is 250; the first seconds have no local timer yet.
-        ticks_a_second = figures["ticks"] / 50_000_000 * 250
-        assert 0.7 * ticks_a_second < figures["local_timer"] < 1.02 * ticks_a_second
+        # CONFIG_HZ is 250. While Linux unpacks itself it has no clock, and then for some time no
+        # local timer.
+        assert 0 < figures["clock"] < figures["ticks"]
+        due = figures["clock"] / 50_000_000 * 250
+        assert 0.8 * due < figures["local_timer"] < 1.02 * due
 
 
 def test_exits(boots):
