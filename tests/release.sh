@@ -3,8 +3,8 @@
 # Runs the suite on a Debian release that this machine has not: in a root made by debootstrap, with
 # a clone of this checkout's last commit in it.
 #   tests/release.sh 12|13 [--long] [--root DIR] [WORD…]
-# WORD…: arguments for ./bulkhead test (default: --quick). --long: all tests, and the long ones.
-# --root: where the root is, or is made (default: in the cache); it stays, for the next time.
+# --long: ./bulkhead test, in place of ./bulkhead test --quick; WORD…: its arguments, in place of
+# both. --root: where the root is, or is made (default: in the cache); it stays, for the next time.
 #
 # Needs root for chroot, and debootstrap. What runs in there sees that folder, its own processes and
 # its own mounts only; all of it ends with this script. The mirrors are those of this machine's apt.
@@ -13,12 +13,15 @@ set -euo pipefail
 
 usage="usage: tests/release.sh ${debian_releases[*]/#/| } [--long] [--root DIR] [WORD…]"
 usage=${usage/| /}
-release='' target='' words=()
+release='' target='' words=(--quick)
 while [ $# -gt 0 ]; do
     case $1 in
-    --long) words+=(--long) ;;
+    --long) words=() ;;
     --root) target=${2:?--root needs a folder}; shift ;;
-    *) if [ -z "$release" ]; then release=$1; else words+=("$1"); fi ;;
+    *)
+        [ -z "$release" ] || { words=("$@"); break; }
+        release=$1
+        ;;
     esac
     shift
 done
@@ -27,7 +30,6 @@ case $release in
 13) codename=trixie ;;
 *) die "$usage" ;;
 esac
-[ ${#words[@]} -gt 0 ] || words=(--quick)
 target=${target:-$cache/roots/debian-$release}
 [ "$(id -u)" = 0 ] || die "tests/release.sh needs root, for chroot"
 command -v debootstrap >/dev/null || die "debootstrap is not installed: apt-get install debootstrap"
@@ -104,11 +106,11 @@ cp -L /etc/resolv.conf "$target/etc/resolv.conf"
     || say "there are uncommitted changes; the last commit is what is tested"
 if [ -d "$target/bulkhead/.git" ]; then
     git -C "$target/bulkhead" fetch -q "$root" HEAD
-    git -C "$target/bulkhead" checkout -q --detach FETCH_HEAD
+    git -C "$target/bulkhead" checkout -q -f --detach FETCH_HEAD
 else
     git clone -q "$root" "$target/bulkhead"
 fi
-say "Debian $release, $(git -C "$root" log -1 --format='%h %s'): ./bulkhead test ${words[*]}"
+say "Debian $release, $(git -C "$root" log -1 --format='%h %s'): ./bulkhead test ${words[*]:-}"
 status=0
-inside /bulkhead/bulkhead test "${words[@]}" || status=$?
+inside /bulkhead/bulkhead test ${words[@]+"${words[@]}"} || status=$?
 exit "$status"
