@@ -321,7 +321,8 @@ def test_sudo(config_dir, tmp_path):
     root, copy = os.path.dirname(config_dir), tmp_path / "theirs"
     (copy / "tools").mkdir(parents=True)
     shutil.copy(os.path.join(root, "bulkhead"), copy)
-    shutil.copy(os.path.join(root, "tools", "common.sh"), copy / "tools")
+    for name in ("common.sh", "debian.sh"):
+        shutil.copy(os.path.join(root, "tools", name), copy / "tools")
     (copy / "tools" / "lines.py").write_text(
         "import os, sys\nprint(os.getuid(), os.getgid(), os.environ['HOME'], *sys.argv[1:])\n")
     for folder in (copy, *copy.parents):
