@@ -36,15 +36,24 @@ unknown_system() {
     say "error: this is $(system_name); Bulkhead knows the packages of Debian" \
         "$(sed 's/ / and /' <<<"${debian_releases[*]}")"
     say "tried: those of Debian $debian, by their names; not installed: $*"
-    if command -v dpkg-query apt-cache >/dev/null; then
+    if command -v dpkg-query >/dev/null && command -v apt-cache >/dev/null; then
         unknown=$(printf '%s\n' "$@" | sort | comm -23 - <(
             apt-cache policy "$@" 2>/dev/null | awk '/^[^ ]/ { name = $1; sub(":$", "", name) }
                 /Candidate:/ && $2 != "(none)" { print name }' | sort -u) | xargs)
-        say "apt here knows no: ${unknown:-(it knows them all)}"
+        say "of these, apt's lists here (apt-get update makes them new) lack: ${unknown:-none}"
         die "install them, or what they are called here, and try again; or let" \
             "'BULKHEAD_RELEASE=$debian ./bulkhead setup' install those names (not tried by us)"
     fi
-    die "there is no dpkg and apt here to ask for them: use Debian, also in a container or chroot"
+    die "there are no dpkg and apt here to ask for them: use Debian, also in a container or chroot"
+}
+
+# Some packages, and all that is built with them, are there for PCs only.
+need_architecture() {
+    local architecture
+    architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
+    [[ $architecture == @(amd64|x86_64) ]] \
+        || die "this is $(system_name) for $architecture; Bulkhead is built on amd64 only:" \
+            "elsewhere there are no packages of GRUB for PCs and of an amd64 Linux"
 }
 
 apt_install() {
@@ -59,6 +68,7 @@ missing)
 install)
     mapfile -t wanted < <(missing)
     [ ${#wanted[@]} -gt 0 ] || exit 0
+    need_architecture
     [ "$debian_known" = yes ] || unknown_system "${wanted[@]}"
     # sudo may ask for its password, which the progress display would hide.
     [ "$(id -u)" = 0 ] || as_root true

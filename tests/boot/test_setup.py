@@ -42,8 +42,49 @@ def test_unknown_system(tools, tmp_path):
     tried = re.search(r"tried: those of Debian 13, by .* not installed: (.*)", result.stderr)
     assert tried and "libclang-rt-19-dev" in tried.group(1).split(), result.stderr
     assert "gcc" not in tried.group(1).split(), result.stderr
-    assert "apt here knows no: bochs\n" in result.stderr, result.stderr
+    assert "apt's lists here (apt-get update makes them new) lack: bochs\n" in result.stderr, \
+        result.stderr
     assert "BULKHEAD_RELEASE=13 ./bulkhead setup" in result.stderr, result.stderr
+    assert not (tmp_path / "done").exists()
+
+
+def only(folder):
+    """An environment whose commands are this machine's, but for those of dpkg and apt."""
+    folder.mkdir()
+    for name in os.listdir("/usr/bin"):
+        if not name.startswith(("apt", "dpkg")):
+            (folder / name).symlink_to(f"/usr/bin/{name}")
+    return dict(os.environ, PATH=str(folder), BULKHEAD_RELEASE="99")
+
+
+@pytest.mark.parametrize("there", ("neither", "dpkg-query"))
+def test_without_apt(tools, tmp_path, there):
+    """Such as another distribution, on which somebody has installed dpkg."""
+    environment = only(tmp_path / "bin")
+    if there == "dpkg-query":
+        program(tmp_path / "bin", "dpkg-query", "#!/bin/sh\n[ $1 = -W ] && echo gcc installed\n")
+    result = subprocess.run([os.path.join(tools, "packages.sh"), "install"], check=False,
+                            env=environment, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    said = result.stderr.split("\n")
+    assert "Bulkhead knows the packages of Debian 12 and 13" in said[0], said
+    assert " bochs " in said[1] and (" gcc " in said[1]) == (there == "neither"), said
+    assert said[2:] == ["[bulkhead] error: there are no dpkg and apt here to ask for them: use "
+                        "Debian, also in a container or chroot", ""], said
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_other_architecture(tools, tmp_path, release):
+    """Nothing is installed, for some packages are not there."""
+    program(tmp_path / "bin", "dpkg-query", "#!/bin/sh\n")
+    program(tmp_path / "bin", "apt-get", f"#!/bin/sh\n>'{tmp_path}/done'\n")
+    environment = program(tmp_path / "bin", "dpkg", "#!/bin/sh\necho arm64\n")
+    environment["BULKHEAD_RELEASE"] = release
+    result = subprocess.run([os.path.join(tools, "packages.sh"), "install"], check=False,
+                            env=environment, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert re.search("error: this is .* for arm64; Bulkhead is built on amd64 only: ",
+                     result.stderr), result.stderr
     assert not (tmp_path / "done").exists()
 
 
