@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A machine that cannot run VMs says what it lacks, and stops: QEMU without KVM has no VMX."""
+"""A machine that cannot run VMs says what it lacks, and stops: QEMU without KVM has no VMX, and its
+SVM, or a part of it, is switched off."""
 
 import os
 import re
@@ -13,11 +14,21 @@ def bulkhead(config_dir):
     return os.path.join(os.path.dirname(config_dir), "bulkhead")
 
 
+# What is switched off, and what is named then.
+LACKING = {
+    "both": ("-svm", ["VT-x (VMX) and AMD-V (SVM): guests run in one of them"]),
+    "parts": ("-npt,-fsgsbase", ["nested paging: isolates guest memory",
+                                 "FSGSBASE: an exit finds its core by it"]),
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
 @pytest.mark.parametrize("uefi", (False, True), ids=("bios", "uefi"))
-def test_lacks_vmx(boot, uefi):
+def test_lacks(boot, uefi, lacking):
     """The same ISO by both firmwares: one message that names all, and the machine is off."""
-    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu", model="max",
-                   uefi=uefi, cores=2, memory=512)
+    switches, missing = LACKING[lacking]
+    machine = boot("[vm one]\nimage = hello\nmemory = 8M\n", emulator="qemu",
+                   model=f"max,{switches}", uefi=uefi, cores=2, memory=512)
     assert machine.wait(120) == 2, machine.ending
     lines = machine.lines
     assert lines.count("Bulkhead") == 1, machine.text  # it did not boot again
@@ -25,7 +36,7 @@ def test_lacks_vmx(boot, uefi):
     named = lines[lines.index("Bulkhead") + 1:end]
     lacks = "boot: this CPU lacks "
     assert named and all(re.match(rf"{lacks}[^:]+: \w+", line) for line in named), machine.text
-    assert f"{lacks}VT-x (VMX): guests run in it" in named, named
+    assert named[-len(missing):] == [lacks + one for one in missing], named
     assert lines[end + 1:] in ([], [""]), machine.text
 
 
