@@ -73,7 +73,9 @@ static const struct {
     { 0x80000002, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE }, // the brand's name
     { 0x80000003, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
     { 0x80000004, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
-    { 0x80000006, 0, { .ecx = ALL }, { 0 }, CPUID_LIVE_NONE },
+    // Caches and TLBs; of AMD's the only leaves that do, since nothing says of others who shares.
+    { 0x80000005, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
+    { 0x80000006, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
     { 0x80000007, 0, { 0 }, { .edx = B(8) }, CPUID_LIVE_NONE }, // invariant TSC
     { 0x80000008, 0, { .eax = 0xff }, { .eax = 48u << 8 }, CPUID_LIVE_NONE },
 };

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "guests/lib/options.h"
+
 #define CPUID_1_ECX_XSAVE      (1u << 26)
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
 #define CPUID_HYPERVISOR       0x40000000u
@@ -38,6 +40,11 @@ bool cpu_on_bulkhead(void)
 bool cpu_on_tcg(void)
 {
     return hypervisor_is("TCGTCGTCGTCG");
+}
+
+bool cpu_by_tcg(void)
+{
+    return cpu_on_tcg() || option_flag("tcg");
 }
 
 void cpu_fpu_init(void)

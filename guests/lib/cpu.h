@@ -218,8 +218,12 @@ bool cpu_on_bulkhead(void);
 // The CPU is AMD's, or Hygon's, which is the same.
 bool cpu_is_amd(void);
 
-// True on QEMU without an accelerator, which leaves out many of a CPU's checks.
+// True on QEMU without an accelerator: its board, and its CPU, which leaves out many checks.
 bool cpu_on_tcg(void);
+
+// TCG executes the instructions, and time is that of a process on a busy machine, whatever the
+// board is: also on Bulkhead in QEMU. The guest is told so by the option tcg.
+bool cpu_by_tcg(void);
 
 // Turns on XSAVE with x87, SSE and AVX as far as the CPU has them. SSE is on since the entry code.
 void cpu_fpu_init(void);

@@ -110,7 +110,9 @@ static void test_priority_registers(void)
     check(apic_read(APIC_PPR) == 0, named("ppr-idle"), "%x", (unsigned int)apic_read(APIC_PPR));
     trap_expect();
     __asm__ volatile(TRY("mov %0, %%cr8") : : "r"(16ul) : "memory");
-    if (!cpu_on_tcg())
+    if (cpu_by_tcg())
+        check_skip(named("cr8-reserved"), "QEMU does not check");
+    else
         check(trap_caught.vector == VEC_GP, named("cr8-reserved"), "vector %d", trap_caught.vector);
     apic_write(APIC_TPR, 0);
 }

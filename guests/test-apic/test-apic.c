@@ -49,7 +49,7 @@ bool wait_for(unsigned int count, uint64_t ns)
 
 uint64_t lateness(void)
 {
-    return cpu_on_tcg() ? 50 * NS_PER_MS : NS_PER_MS;
+    return cpu_by_tcg() ? 50 * NS_PER_MS : NS_PER_MS;
 }
 
 void apic_quiet(void)

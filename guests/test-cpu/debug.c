@@ -215,7 +215,7 @@ static bool step_possible(const struct step *step)
 {
     if (step->where == ON_BULKHEAD && !cpu_on_bulkhead())
         check_skip(step->name, "not on Bulkhead");
-    else if (step->where == NOT_ON_TCG && cpu_on_tcg())
+    else if (step->where == NOT_ON_TCG && cpu_by_tcg())
         check_skip(step->name, "QEMU does it otherwise");
     else
         return true;
@@ -301,7 +301,7 @@ void test_debug(void)
         test_step_nmi();
     else
         check_skip("step.nmi", "no x2APIC");
-    if (cpu_on_tcg()) {
+    if (cpu_by_tcg()) {
         check_skip("dr.general-detect", "QEMU has neither this nor INT1");
     } else {
         test_general_detect();

@@ -115,6 +115,13 @@ static void test_topology(void)
     check((smt.eax & 0x1F) <= (core.eax & 0x1F), "cpuid.b-shifts", "smt %u, core %u",
           (unsigned int)smt.eax, (unsigned int)core.eax);
 
+    if (cpu_is_amd()) {
+        uint32_t first = cpuid(0x80000005, 0).ecx, second = cpuid(0x80000006, 0).ecx;
+        check((first & 0xFF) == 64 && first >> 24 != 0 && (second & 0xFF) == 64 &&
+                  second >> 16 != 0,
+              "cpuid.caches", "L1 %x, L2 %x", (unsigned int)first, (unsigned int)second);
+        return;
+    }
     unsigned int caches = 0;
     uint32_t cores = 0;
     bool sane = true;

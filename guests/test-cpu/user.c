@@ -58,8 +58,10 @@ static void test_user_faults(uintptr_t code, uintptr_t stack)
     trap_set_handler(VEC_PF, on_user_trap);
     for (unsigned int i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         // QEMU pushes another error code for a forbidden INT n.
-        if (faults[i].error == INT_DPL0_ERROR && cpu_on_tcg())
+        if (faults[i].error == INT_DPL0_ERROR && cpu_by_tcg()) {
+            check_skip(faults[i].name, "QEMU has another error code");
             continue;
+        }
         memset(&caught, 0, sizeof(caught));
         user_enter(code + (uintptr_t)(user_faults - user_code), stack, i);
         bool ok = caught.vector == faults[i].vector && caught.error == faults[i].error &&

@@ -59,6 +59,7 @@ static void skylake(uint32_t leaf, uint32_t sub, uint32_t r[4])
     case 0x80000000: r[0] = 0x80000008; break;
     case 0x80000001: r[2] = 0x121 | fill; r[3] = extended | fill; break;
     case 0x80000002 ... 0x80000004: r[0] = leaf; break;
+    case 0x80000005: r[2] = 0x20080140; break;
     case 0x80000006: r[2] = 0x01006040; break;
     case 0x80000007: r[3] = 0x100; break;
     case 0x80000008: r[0] = 0x0000392e; r[1] = 0x200; break;
@@ -187,8 +188,7 @@ static void hides_what_is_not_given(void **state)
                                          28, 29, 30, 31 };
     for (size_t i = 0; i < ARRAY_SIZE(hidden_7d); i++)
         assert_false(r.edx >> hidden_7d[i] & 1);
-    static const uint32_t empty[] = { 3, 5, 8, 9, 0xa, 0xc, 0xe, 0xf, 0x10, 0x12, 0x13, 0x14,
-                                      0x80000005 };
+    static const uint32_t empty[] = { 3, 5, 8, 9, 0xa, 0xc, 0xe, 0xf, 0x10, 0x12, 0x13, 0x14 };
     for (size_t i = 0; i < ARRAY_SIZE(empty); i++)
         assert_regs(cpuid(empty[i], 0), 0, 0, 0, 0);
     assert_regs(cpuid(6, 0), 4, 0, 0, 0); // ARAT alone
@@ -357,6 +357,7 @@ static void beyond_the_highest(void **state)
         assert_regs(cpuid(leaves[i], 0), r.eax, r.ebx, r.ecx, r.edx);
     assert_regs(cpuid(0x80000000, 0), 0x80000008, 0, 0, 0);
     assert_int_equal(cpuid(0x80000004, 0).eax, 0x80000004);
+    assert_regs(cpuid(0x80000005, 0), 0, 0, 0x20080140, 0); // AMD's
     assert_regs(cpuid(0x80000006, 0), 0, 0, 0x01006040, 0);
 }
 
