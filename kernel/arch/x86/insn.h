@@ -84,6 +84,13 @@ static inline void xsetbv(uint64_t v)
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
 }
 
+static inline uint64_t xgetbv(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low | (uint64_t)high << 32;
+}
+
 struct table_register { uint16_t limit; uint64_t base; } __attribute__((packed));
 
 NORETURN static inline void halt_for_good(void)

@@ -37,6 +37,16 @@ static inline enum fault_pair fault_pair(uint8_t first, uint8_t second)
     return fault_contributory(first) && fault_contributory(second) ? FAULT_DOUBLE : FAULT_SECOND;
 }
 
+// Its FPU state is loaded.
+static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
+{
+    v->arch.xcr0 = value;
+    this_cpu()->turns++; // for arch_alike()
+    this_cpu()->arch.fpu_xcr0 = value;
+    xsetbv(value);
+    cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
+}
+
 // Interrupts that others have left for it.
 UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
 {

@@ -16,11 +16,13 @@ svm_enter:
     mov VCPU_VMCS(%rdi), %rax
     pop VMCB_RAX(%rsi)
     wrgsbase %rdx
+    // Or VMRUN takes host interrupts for masked; GIF holds them off. Not directly before it: QEMU
+    // has the guest's first instruction in STI's shadow then.
+    sti
     // The first RBP is RSP's slot.
     .irp reg, rcx, rdx, rbx, rbp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
     pop %\reg
     .endr
-    sti                         // or VMRUN takes host interrupts for masked; GIF holds them off
     vmrun %rax
     cli
     // The second RBP is RSP's slot.

@@ -24,6 +24,14 @@ static struct insn_length *cached_length(struct vcpu *v, const struct vmcb *b)
     return &v->arch.svm.length[(b->rip ^ b->exit_code) % ARRAY_SIZE(v->arch.svm.length)];
 }
 
+// QEMU, which saves no nRIP either, lets a guest set XCR0 without an exit.
+static void see_xcr0(struct vcpu *v)
+{
+    uint64_t now = xgetbv();
+    if (unlikely(now != v->arch.xcr0))
+        vcpu_set_xcr0(v, now);
+}
+
 // Behind which instruction the guest goes on. A cached length may be an older instruction's in its
 // place: only guests that write code with other prefixes over code, on such a CPU, can tell.
 static bool find_next_rip(struct vcpu *v)
@@ -34,6 +42,7 @@ static bool find_next_rip(struct vcpu *v)
         v->arch.svm.next_rip = b->next_rip;
         return true;
     }
+    see_xcr0(v);
     v->arch.svm.next_rip = b->rip + l->bytes;
     return l->bytes && l->rip == b->rip && l->cr3 == b->cr3 && l->code == b->exit_code;
 }
@@ -176,6 +185,8 @@ void svm_again(struct vcpu *v)
 NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint64_t code)
 {
     svm_to_host(v);
+    if (!(svm.features & SVM_NRIP))
+        see_xcr0(v);
     if (unlikely(v->arch.svm.vmcb->exit_event & EVENT_VALID))
         svm_replay(v);
     if (!needs_length(code))

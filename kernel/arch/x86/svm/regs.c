@@ -42,11 +42,7 @@ enum exit_action svm_exit_xsetbv(struct vcpu *v)
     if ((uint32_t)v->arch.gpr[GPR_RCX] != 0 || v->arch.svm.vmcb->cpl ||
         !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
         return svm_inject_gp(v);
-    v->arch.xcr0 = value;
-    this_cpu()->turns++; // for arch_alike()
-    this_cpu()->arch.fpu_xcr0 = value;
-    xsetbv(value);
-    cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
+    vcpu_set_xcr0(v, value);
     return EXIT_SKIP;
 }
 

@@ -57,12 +57,8 @@ enum exit_action vmx_exit_xsetbv(struct vcpu *v)
     if ((uint32_t)v->page->gpr[GPR_RCX] != 0 ||
         !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
         return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
-    v->arch.xcr0 = value;
-    this_cpu()->turns++; // for arch_alike()
+    vcpu_set_xcr0(v, value);
     vmx_fpu_uses(v, value);
-    this_cpu()->arch.fpu_xcr0 = value;
-    xsetbv(value);
-    cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
     return EXIT_SKIP;
 }
 
