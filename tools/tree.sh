@@ -34,7 +34,8 @@ put_programs() {
     shift
     mkdir -p "$tree/boot/grub" "$base/bin" "$base/options"
     # A test's own lines stand in front.
-    echo "${BULKHEAD_GRUB_LINES-}" | cat - "$root/grub.cfg" >"$tree/boot/grub/grub.cfg"
+    { [ -z "${BULKHEAD_GRUB_LINES-}" ] || echo "$BULKHEAD_GRUB_LINES"; cat "$root/grub.cfg"; } \
+        >"$tree/boot/grub/grub.cfg"
     cp "$root"/LICENSE* "$base/"
     cp "$build/boot/kernel" "$base/kernel"
     for name in manager vmm console; do
