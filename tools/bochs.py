@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What differs between one Bochs and another: Debian 12 has 2.7, Debian 13 has 3.0, and
-BULKHEAD_BOCHS names any other."""
+"""Bochs: what its machines can be, its settings for one of them, and what differs between one Bochs
+and another: Debian 12 has 2.7, Debian 13 has 3.0, and BULKHEAD_BOCHS names any other."""
 
 import functools
 import os
@@ -18,6 +18,24 @@ ata0-master: type=cdrom, path={}, status=inserted
 boot: cdrom
 """
 
+MODELS = {
+    "skylake_x": "corei7_skylake_x",
+    "haswell": "corei7_haswell_4770",
+    "ivy_bridge": "corei7_ivy_bridge_3770k",
+}
+MODEL = "skylake_x"
+IPS = 50_000_000  # emulated instructions per second
+# It handles 1 to 15 CPUs, and slows to a crawl with more memory. With a network card, it has not
+# enough timers for 15.
+MAX_CORES = 15
+MAX_CORES_NETWORK = 14
+MIN_MEMORY = 32
+MAX_MEMORY = 2048
+DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
+
+# Names in the machine's directory.
+SETTINGS, COMMANDS, LOG, VNET, ROMS = "bochsrc", "debugger.rc", "bochs.log", "vnet", "roms"
+
 # In its log, when the guest has gone to ACPI's S5.
 POWERED_OFF = "ACPI control: soft power off"
 
@@ -28,6 +46,11 @@ def program():
     return os.path.abspath(name) if os.sep in name else name
 
 
+def default_model():
+    """The CPU of a machine that names none."""
+    return MODEL
+
+
 def not_there():
     """What to say if that is not there."""
     if os.environ.get(VARIABLE):
@@ -36,10 +59,10 @@ def not_there():
 
 
 @functools.lru_cache
-def _help(name):
+def _help(name, *topic):
     if shutil.which(name) is None:
         return ""
-    return subprocess.run([name, "--help"], check=False, stdin=subprocess.DEVNULL,
+    return subprocess.run([name, "--help", *topic], check=False, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace").stdout
 
@@ -59,23 +82,84 @@ def roms():
     return own if os.path.isdir(own) else "/usr/share/bochs"
 
 
-def disc_boot(path):
-    """The settings to boot from a disc."""
-    return DISC_SETTINGS.format(path)
+def cannot(machine):
+    """Why Bochs cannot be such a machine, by its attributes; None: it can."""
+    most = MAX_CORES_NETWORK if machine.tree else MAX_CORES
+    model = machine.model or MODEL
+    if model not in MODELS and not re.search(rf"^{re.escape(model)}$", _help(program(), "cpu"),
+                                             re.MULTILINE):
+        return f"Bochs knows no CPU model {model}: 'bochs --help cpu' has a list"
+    if machine.uefi:
+        return "Bochs' firmware is a BIOS; --on qemu has UEFI"
+    if machine.usb:
+        return "Bochs does not boot from USB; --on qemu does"
+    if machine.board is not None:
+        return "Bochs has one board; --on qemu has q35 and pc"
+    if not 1 <= machine.cores <= most:
+        return (f"Bochs can have 1 to {most} cores" + " with a network card" * bool(machine.tree)
+                + "; --on qemu has more")
+    if not MIN_MEMORY <= machine.memory <= MAX_MEMORY:
+        return (f"Bochs can have {MIN_MEMORY} to {MAX_MEMORY} MB of memory; --on qemu can have "
+                "more")
+    return None
 
 
-def network_boot(card):
-    """The settings to boot from a network card, by its own settings."""
+def command(machine, port):
+    """Its command line; the serial line goes to that TCP port. Writes its settings."""
+    with open(os.path.join(machine.directory, COMMANDS), "w", encoding="ascii") as file:
+        file.write("".join(f"{line}\n" for line in machine.breaks or ["c"]))
+    with open(os.path.join(machine.directory, SETTINGS), "w", encoding="ascii") as file:
+        file.write(_settings(machine, port) + _boot(machine))
+    os.symlink(roms(), os.path.join(machine.directory, ROMS))
+    return [program(), "-q", *loop_arguments(), "-f", SETTINGS, "-rc", COMMANDS]
+
+
+def _settings(machine, port):
+    model = MODELS.get(machine.cpu, machine.cpu)
+    return f"""config_interface: textconfig
+display_library: rfb, options="timeout=0, hideIPS"
+cpu: model={model}, count={machine.cores}, ips={machine.ips or IPS}, quantum=16, \
+reset_on_triple_fault=0, ignore_bad_msrs={1 if machine.lenient else 0}
+memory: guest={machine.memory}, host={machine.memory}
+romimage: file={ROMS}/BIOS-bochs-latest, options=fastboot
+vgaromimage: file={ROMS}/VGABIOS-lgpl-latest
+vga: extension=vbe, update_freq=1
+pci: enabled=1, chipset=i440fx{', slot1=e1000' if machine.tree else ''}
+clock: sync={'slowdown' if machine.paced else 'none'}, time0={DATE}, rtc_sync=0
+com{machine.com}: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
+port_e9_hack: enabled=0
+magic_break: enabled={1 if machine.breaks else 0}
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+log: {LOG}
+logprefix: %t%e%d
+debugger_log: /dev/null
+panic: action=fatal
+error: action=report
+info: action=report
+debug: action=ignore
+"""
+
+
+def _boot(machine):
+    """The settings of what it boots from."""
+    if not machine.tree:
+        return DISC_SETTINGS.format(machine.DISC)
+    with open(os.path.join(machine.directory, VNET), "w", encoding="ascii") as file:
+        file.write(f"# vnet config\nbootfile = {machine.boot_file}\n")
+    card = (f"e1000: enabled=1, mac={machine.mac}, ethmod=vnet, ethdev={machine.TREE}, "
+            f"script={VNET}")
     if os.path.exists(NETWORK_ROM):
-        return f"e1000: {card}, bootrom={NETWORK_ROM}\nboot: network\n"
-    return f"e1000: {card}\n" + disc_boot(NETWORK_DISC)
+        return f"{card}, bootrom={NETWORK_ROM}\nboot: network\n"
+    return card + "\n" + DISC_SETTINGS.format(NETWORK_DISC)
 
 
 def last_words(path):
     """By its log: why it ended, "" if it does not say; and BL of a guest that asked for that at the
     shutdown port, else None."""
-    with open(path, encoding="latin-1") as file:
-        log = file.read()
+    log = ""
+    if os.path.exists(path): # else it has not even begun one
+        with open(path, encoding="latin-1") as file:
+            log = file.read()
     panic = re.search(r"p\[.*PANIC.*", log)
     if panic is None:
         return "", None

@@ -45,9 +45,10 @@ def call(main):
     return status
 
 
-def run(command):
-    """Runs a command that cleans up behind itself, and lets it; -> its status."""
-    with subprocess.Popen(command) as child:
+def run(command, **arguments):
+    """Runs a command that cleans up behind itself, and lets it; -> its status. `arguments` are for
+    Popen."""
+    with subprocess.Popen(command, **arguments) as child:
         try:
             return child.wait()
         except KeyboardInterrupt:

@@ -17,31 +17,17 @@ import tempfile
 import time
 
 import bochs
+import qemu
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RUN_DIR = os.path.join(ROOT, "build", "run")
-
-BOCHS_MODELS = {
-    "skylake_x": "corei7_skylake_x",
-    "haswell": "corei7_haswell_4770",
-    "ivy_bridge": "corei7_ivy_bridge_3770k",
-}
-# Bochs handles 1 to 15 CPUs, and slows to a crawl with more memory.
-BOCHS_MAX_CORES = 15
-BOCHS_MIN_MEMORY = 32
-BOCHS_MAX_MEMORY = 2048
-BOCHS_DATE = 946684800  # of the RTC at power-on: 2000-01-01, in seconds since 1970
-
-# Names in the machine's directory.
-DISC, TREE, SETTINGS, COMMANDS, BOCHS_LOG, VNET, ROMS, MONITOR = (
-    "disc.iso", "tree", "bochsrc", "debugger.rc", "bochs.log", "vnet", "roms", "monitor")
-
-UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
 # Network boot: what the boot server names to each firmware.
 BOOT_FILE_BIOS = "boot/grub/i386-pc/core.0"
 BOOT_FILE_UEFI = "boot/grub/x86_64-efi/core.efi"
 MAC = "52:54:00:12:34:56"
+
+EMULATORS = {"bochs": bochs, "qemu": qemu}
 
 # How the machine ended. The kernel gives its own statuses with SAID added, which no emulator that
 # fails comes up with.
@@ -55,9 +41,8 @@ STATUS_NAMES = {
     STATUS_VM_KILLED: "a VM was killed, or none could be started",
     STATUS_PANIC: "the kernel stopped: a panic, or a CPU that lacks what it needs",
 }
-# By ACPI, and so without a status. QEMU has a trace event for it.
+# By ACPI, and so without a status.
 POWERED_OFF = "the machine powered itself off"
-QEMU_OFF = "qemu_system_shutdown_request"
 
 # Who gives up before the machine can be ended says so, and then it stays on: the boot menu, and the
 # kernel as long as it does not know that this is an emulator.
@@ -81,31 +66,6 @@ class Expired(Exception):
     """What was expected did not come in time."""
 
 
-def nested_vmx():
-    """True if QEMU can give a guest VMX here."""
-    try:
-        with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as file:
-            nested = file.read().strip() in ("Y", "1")
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            vmx = re.search(r"^flags\s*:.*\bvmx\b", file.read(), re.MULTILINE) is not None
-    except OSError:
-        return False
-    return nested and vmx and os.access("/dev/kvm", os.R_OK | os.W_OK)
-
-
-def default_emulator():
-    return "qemu" if nested_vmx() else "bochs"
-
-
-def bochs_cannot(cores, memory):
-    """Why Bochs cannot be a machine of that size; None: it can."""
-    if not 1 <= cores <= BOCHS_MAX_CORES:
-        return f"Bochs can have 1 to {BOCHS_MAX_CORES} cores"
-    if not BOCHS_MIN_MEMORY <= memory <= BOCHS_MAX_MEMORY:
-        return f"Bochs can have {BOCHS_MIN_MEMORY} to {BOCHS_MAX_MEMORY} MB of memory"
-    return None
-
-
 def _die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -116,14 +76,16 @@ class Machine:
     iso        may be None if there is a tree
 
     emulator   bochs | qemu
-    model      CPU model, a short name of BOCHS_MODELS or the emulator's own
-    cores, memory (MB), ips (emulated instructions per second, Bochs)
-    uefi       QEMU: UEFI firmware in place of a BIOS; board: q35 | pc
+    model      CPU model, a short name of bochs.MODELS or the emulator's own
+    cores, memory (MB); of Bochs: ips, emulated instructions per second
+    uefi       QEMU: UEFI firmware in place of a BIOS; board: q35 (default) | pc
+    usb        QEMU: the ISO is a USB stick, not a disc
     tree       a folder to boot from by network: the emulator gives out an address, and serves it
                by TFTP
     mac        of the network card that is there with a tree
     screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
     com        which serial port is there: of Bochs 1 to 4, of QEMU 1 or "pci"
+    icount     QEMU: time passes by instructions, a nanosecond each, on all cores together
     paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
@@ -131,18 +93,20 @@ class Machine:
                Bochs lacks IA32_MISC_ENABLE
     """
 
-    def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=50_000_000,
+    DISC, TREE = "disc.iso", "tree"  # in the machine's directory
+
+    def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=None,
                  uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC,
-                 screen=False, com=1, board="q35"):
+                 screen=False, com=1, board=None, usb=False, icount=False):
         self.iso = os.path.abspath(iso) if iso else None
         self.tree = os.path.abspath(tree) if tree else None
         self.mac = mac
         self.emulator = emulator
-        self.model = model or ("skylake_x" if emulator == "bochs" else None)
+        self.model = model
         self.cores = cores
         self.memory = memory
         self.ips = ips
-        self.uefi, self.board = uefi, board
+        self.uefi, self.board, self.usb, self.icount = uefi, board, usb, icount
         self.paced = paced
         self.breaks, self.screen, self.com = breaks, screen, com
         self.lenient = lenient
@@ -181,18 +145,18 @@ class Machine:
             raise MachineError(f"no such ISO: {self.iso}")
         if self.tree and not os.path.isdir(self.tree):
             raise MachineError(f"no such folder: {self.tree}")
+        if self.emulator not in EMULATORS:
+            raise MachineError(f"unknown emulator '{self.emulator}': {' or '.join(EMULATORS)}")
+        emulator = EMULATORS[self.emulator]
+        wrong = emulator.cannot(self)
+        if wrong:
+            raise MachineError(wrong)
         self._make_directory()
+        self.log = os.path.join(self.directory, emulator.LOG)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        port = self._listener.getsockname()[1]
-        if self.emulator == "bochs":
-            command = self._bochs_command(port)
-        elif self.emulator == "qemu":
-            command = self._qemu_command(port)
-        else:
-            raise MachineError(f"unknown emulator '{self.emulator}': bochs or qemu")
+        command = emulator.command(self, self._listener.getsockname()[1])
         if shutil.which(command[0]) is None:
-            raise MachineError(bochs.not_there() if self.emulator == "bochs" else
-                               f"{command[0]} is not installed: run ./bulkhead setup")
+            raise MachineError(emulator.not_there())
         self.debugger_output = os.path.join(self.directory, "output")
         with open(self.debugger_output, "wb") as output:
             self._process = subprocess.Popen(  # pylint: disable=consider-using-with
@@ -206,8 +170,7 @@ class Machine:
         elsewhere need be quoted for a settings file or an option."""
         os.makedirs(RUN_DIR, exist_ok=True)
         self.directory = tempfile.mkdtemp(prefix="run-", dir=RUN_DIR)
-        roms = bochs.roms() if self.emulator == "bochs" else None
-        for target, name in ((self.iso, DISC), (self.tree, TREE), (roms, ROMS)):
+        for target, name in ((self.iso, self.DISC), (self.tree, self.TREE)):
             if target:
                 os.symlink(target, os.path.join(self.directory, name))
 
@@ -246,6 +209,16 @@ class Machine:
     def fileno(self):
         """The serial line, for select()."""
         return self._line.fileno()
+
+    @property
+    def cpu(self):
+        """Its model of CPU."""
+        return self.model or EMULATORS[self.emulator].default_model()
+
+    @property
+    def boot_file(self):
+        """What it asks a boot server for."""
+        return BOOT_FILE_UEFI if self.uefi else BOOT_FILE_BIOS
 
     @property
     def running(self):
@@ -394,7 +367,7 @@ class Machine:
             return code >> 1
         tail = self._tail(self.log)
         if code == 0 and "terminating on signal" not in tail:
-            self.status, self.ending = ((STATUS_OK, POWERED_OFF) if QEMU_OFF in tail
+            self.status, self.ending = ((STATUS_OK, POWERED_OFF) if qemu.POWERED_OFF in tail
                                         else (STATUS_PANIC, "the machine was reset"))
         else:
             how = f"signal {-code}" if code < 0 else f"status {code}"
@@ -421,75 +394,3 @@ class Machine:
             return ""
         with open(path, encoding="latin-1") as file:
             return "".join(file.readlines()[-8:]).strip()
-
-    # Emulators -------------------------------------------------------------------------------
-
-    def _bochs_command(self, port):
-        wrong = bochs_cannot(self.cores, self.memory)
-        if wrong:
-            raise MachineError(wrong)
-        self.log = os.path.join(self.directory, BOCHS_LOG)
-        with open(os.path.join(self.directory, COMMANDS), "w", encoding="ascii") as file:
-            file.write("".join(f"{line}\n" for line in self.breaks or ["c"]))
-        with open(os.path.join(self.directory, SETTINGS), "w", encoding="ascii") as file:
-            file.write(self._bochs_settings(port) + self._bochs_boot())
-        return [bochs.program(), "-q", *bochs.loop_arguments(), "-f", SETTINGS, "-rc", COMMANDS]
-
-    def _bochs_settings(self, port):
-        model = BOCHS_MODELS.get(self.model, self.model)
-        return f"""config_interface: textconfig
-display_library: rfb, options="timeout=0, hideIPS"
-cpu: model={model}, count={self.cores}, ips={self.ips}, quantum=16, reset_on_triple_fault=0, \
-ignore_bad_msrs={1 if self.lenient else 0}
-memory: guest={self.memory}, host={self.memory}
-romimage: file={ROMS}/BIOS-bochs-latest, options=fastboot
-vgaromimage: file={ROMS}/VGABIOS-lgpl-latest
-vga: extension=vbe, update_freq=1
-pci: enabled=1, chipset=i440fx{', slot1=e1000' if self.tree else ''}
-clock: sync={'slowdown' if self.paced else 'none'}, time0={BOCHS_DATE}, rtc_sync=0
-com{self.com}: enabled=1, mode=socket-client, dev=127.0.0.1:{port}
-port_e9_hack: enabled=0
-magic_break: enabled={1 if self.breaks else 0}
-sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
-log: {BOCHS_LOG}
-logprefix: %t%e%d
-debugger_log: /dev/null
-panic: action=fatal
-error: action=report
-info: action=report
-debug: action=ignore
-"""
-
-    def _bochs_boot(self):
-        """The settings of what it boots from."""
-        if not self.tree:
-            return bochs.disc_boot(DISC)
-        with open(os.path.join(self.directory, VNET), "w", encoding="ascii") as file:
-            file.write(f"# vnet config\nbootfile = {BOOT_FILE_BIOS}\n")
-        return bochs.network_boot(f"enabled=1, mac={self.mac}, ethmod=vnet, ethdev={TREE}, "
-                                  f"script={VNET}")
-
-    def _qemu_command(self, port):
-        kvm = nested_vmx()
-        self.log = os.path.join(self.directory, "output")
-        model = self.model or ("host" if kvm else "max")
-        firmware = ["-bios", UEFI_FIRMWARE] if self.uefi else []
-        return ["qemu-system-x86_64", *firmware,
-                "-nodefaults", "-display", "none", *(
-                    ("-vga", "std", "-monitor", f"unix:{MONITOR},server,nowait")
-                    if self.screen else
-                    ("-monitor", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1")),
-                "-machine", f"{self.board},accel=" + ("kvm" if kvm else "tcg"), "-cpu", model,
-                "-smp", str(self.cores), "-m", str(self.memory), "-no-reboot",
-                *self._qemu_boot(),
-                "-trace", QEMU_OFF, "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
-                *(("-device", "pci-serial,chardev=com1") if self.com == "pci" else
-                  ("-serial", "chardev:com1"))]
-
-    def _qemu_boot(self):
-        """The arguments for what it boots from."""
-        if not self.tree:
-            return ["-cdrom", DISC, "-boot", "d"]
-        bootfile = BOOT_FILE_UEFI if self.uefi else BOOT_FILE_BIOS
-        return ["-netdev", f"user,id=net,tftp={TREE},bootfile={bootfile}",
-                "-device", f"e1000,netdev=net,mac={self.mac},bootindex=1"]

@@ -10,6 +10,7 @@ not started; 3 the emulator failed; 64 wrong arguments; 124 the time was over.
 import os
 import re
 import select
+import subprocess
 import sys
 import tempfile
 import termios
@@ -18,17 +19,18 @@ import tty
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bochs  # noqa: E402  pylint: disable=wrong-import-position
+import emulator  # noqa: E402  pylint: disable=wrong-import-position
 import ending  # noqa: E402  pylint: disable=wrong-import-position
 from arguments import (  # noqa: E402  pylint: disable=wrong-import-position
     Parser, positive, seconds)
+import qemu  # noqa: E402  pylint: disable=wrong-import-position
 from machine import (  # noqa: E402  pylint: disable=wrong-import-position
-    ROOT, SETTLED, STATUS_EMULATOR, STATUS_PANIC, Machine, MachineError, bochs_cannot,
-    default_emulator)
+    EMULATORS, ROOT, SETTLED, STATUS_EMULATOR, STATUS_PANIC, Machine, MachineError)
 
 STATUS_UNSEEN = 1
 STATUS_HALTED = 1
 STATUS_TIMEOUT = 124
-MAX_CORES = 64 # CPU_MAX of the kernel
 # The manager's, who then waits for the monitor; and for how long others' last words are.
 STUCK = b"\nbulkhead| no VM can go on: "
 LAST_WORDS = 1.0
@@ -46,13 +48,18 @@ def count(number, noun):
 def parse_arguments():
     parser = Parser("run", "Boots a config.")
     parser.add_argument("config", nargs="?", help="default: config/demo.conf")
-    parser.add_argument("--on", choices=("bochs", "qemu"),
-                        help="default: qemu where the host has nested VMX, else bochs")
+    parser.add_argument("--on", choices=EMULATORS,
+                        help="default: qemu where the host has nested VMX, else the quicker one")
     parser.add_argument("--cores", type=positive, default=2)
     parser.add_argument("--memory", type=positive, default=1024, metavar="MB")
     parser.add_argument("--model", help="skylake_x, haswell, ivy_bridge, or an emulator's own name")
-    parser.add_argument("--ips", type=positive, default=50_000_000,
-                        help="emulated instructions per second in Bochs (default 50000000)")
+    parser.add_argument("--firmware", choices=("bios", "uefi"), default="bios",
+                        help="uefi: in QEMU")
+    parser.add_argument("--boot", choices=("cd", "usb", "pxe"), default="cd",
+                        help="usb: in QEMU")
+    parser.add_argument("--board", choices=qemu.BOARDS, help="of QEMU (default q35)")
+    parser.add_argument("--ips", type=positive,
+                        help=f"emulated instructions per second in Bochs (default {bochs.IPS})")
     parser.add_argument("--batch", action="store_true", help="no input; serial output to stdout")
     parser.add_argument("--until", metavar="REGEX", help="with --batch: end when a line matches")
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS",
@@ -61,16 +68,12 @@ def parse_arguments():
                         help="words for the kernel, such as 'assume=mds,taa'")
     parser.add_argument("--iso", metavar="FILE", help="boot this ISO instead of making one")
     options = parser.parse_args()
-    options.on = options.on or default_emulator()
     if not options.batch and (options.until is not None or options.timeout):
         parser.error("--until and --timeout need --batch")
     if options.iso is not None and (options.config is not None or options.kernel_args):
         parser.error("a config and --kernel-args are for an ISO that is made, not with --iso")
-    if options.cores > MAX_CORES:
-        parser.error(f"--cores: more than {MAX_CORES} are not used")
-    wrong = bochs_cannot(options.cores, options.memory) if options.on == "bochs" else None
-    if wrong:
-        parser.error(wrong)
+    if options.iso is not None and options.boot == "pxe":
+        parser.error("--boot pxe needs a tree of files, which is made of a config, not an --iso")
     if "/" in options.kernel_args:
         parser.error("--kernel-args: a word with a / cannot be a file's name, as each word is")
     if options.until is not None:
@@ -78,18 +81,48 @@ def parse_arguments():
             options.until = re.compile(options.until, re.MULTILINE)
         except re.error as error:
             parser.error(f"--until: {error}")
+    wrong = emulator.unable(machine_of(options))
+    if options.on and wrong[options.on] or all(wrong.values()):
+        parser.error(wrong[options.on] if options.on else "; ".join(wrong.values()))
     options.config = options.config or os.path.join(ROOT, "config", "demo.conf")
     return options
 
 
-def make_iso(options, directory):
-    """The ISO to boot; None: it cannot be made, and that has been said."""
+def make_medium(options, directory):
+    """What to boot from: an ISO, or a folder for network boot; None: it cannot be made, and that
+    has been said."""
     if options.iso is not None:
         return options.iso
-    iso = os.path.join(directory, "bulkhead.iso")
-    made = ending.run([os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", iso,
-                       "--kernel-args", options.kernel_args]) == 0
-    return iso if made else None
+    if options.boot == "pxe":
+        medium = os.path.join(directory, "tree")
+        command = [os.path.join(ROOT, "tools", "pxe.sh"), options.config, "-o", medium]
+        for word in options.kernel_args.split():
+            command += ["--option", word]
+    else:
+        medium = os.path.join(directory, "bulkhead.iso")
+        command = [os.path.join(ROOT, "tools", "iso.sh"), options.config, "-o", medium,
+                   "--kernel-args", options.kernel_args]
+    return medium if ending.run(command, stdout=subprocess.DEVNULL) == 0 else None
+
+
+def machine_of(options, medium=None):
+    """The machine that is asked for; what it boots need not be there yet."""
+    network = options.boot == "pxe"
+    return Machine(None if network else medium, tree=(medium or ".") if network else None,
+                   emulator=options.on, model=options.model, cores=options.cores,
+                   memory=options.memory, ips=options.ips, paced=not options.batch,
+                   uefi=options.firmware == "uefi", board=options.board,
+                   usb=options.boot == "usb")
+
+
+def name_of(machine):
+    """What it is, for people."""
+    qemus = machine.emulator == "qemu"
+    parts = [count(machine.cores, "core"), f"{machine.memory} MB", f"model {machine.cpu}",
+             *([machine.board or qemu.BOARDS[0]] if qemus else []),
+             f"{'UEFI' if machine.uefi else 'BIOS'} from " +
+             ("the network" if machine.tree else "a USB stick" if machine.usb else "a disc")]
+    return f"{machine.emulator}, {', '.join(parts)}"
 
 
 def run_batch(machine, options):
@@ -185,23 +218,25 @@ def run_terminal(machine):
 def main():
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as directory:
-        iso = make_iso(options, directory)
-        if iso is None:
+        medium = make_medium(options, directory)
+        if medium is None:
             return STATUS_EMULATOR
-        machine = Machine(iso, emulator=options.on, model=options.model,
-                          cores=options.cores, memory=options.memory, ips=options.ips,
-                          paced=not options.batch)
+        machine = None
         try:
+            why = ""
+            if options.on is None:
+                options.on, why = emulator.choose(machine_of(options, medium), say)
+            machine = machine_of(options, medium)
             machine.start()
-            say(f"{machine.emulator}, {count(machine.cores, 'core')}, {machine.memory} MB, "
-                f"model {machine.model or 'default'}")
+            say(name_of(machine) + (f" ({why})" if why else ""))
             status = run_batch(machine, options) if options.batch else run_terminal(machine)
         except MachineError as error:
             say(str(error))
             status = STATUS_EMULATOR
         finally:
-            machine.stop()
-    if machine.keep and machine.directory:
+            if machine:
+                machine.stop()
+    if machine and machine.keep and machine.directory:
         say(f"the emulator's log and the serial output are in {machine.directory}")
     return status
 

@@ -11,7 +11,8 @@ import struct
 import time
 
 import font
-from machine import MONITOR, Expired
+from machine import Expired
+from qemu import MONITOR
 
 BOCHS_BAR = 32       # rows of buttons above the picture
 VGA_TEXT = (720, 400) # a VGA shows each character nine pixels wide

@@ -10,7 +10,7 @@ import re
 import pytest
 from stamps import ENTRY, MERGED, TIMES, check_heartbeats, stamped
 
-from machine import BOCHS_DATE
+import bochs
 
 PROMPT = r"^linux\| / # ?$"
 TROUBLE = (r"WARN", r"unchecked MSR", r"Firmware Bug", r"nobody cared", r"Unable to calibrate",
@@ -159,7 +159,7 @@ def test_sleep(machine, shell):
     now, date = stamp_of(machine, r"date:(\d+)")
     entry = int(re.search(ENTRY, machine.text).group(1)) / IPS
     # A clock in whole seconds was read three times: the host's, the guest's, and by date.
-    late = BOCHS_DATE + entry + now - int(date.group(1))
+    late = bochs.DATE + entry + now - int(date.group(1))
     assert 0 <= late < 3, (date.group(0), entry, now)
     machine.send(TIMES)
     machine.send(FOCUS_LINUX)

@@ -32,6 +32,21 @@ def run(bulkhead, tmp_path):
     return call
 
 
+@pytest.mark.parametrize("board", ("q35", "pc"))
+@pytest.mark.parametrize("medium", ("cd", "usb", "pxe"))
+@pytest.mark.parametrize("firmware", ("bios", "uefi"))
+def test_qemu(run, firmware, medium, board):
+    """Each way to boot in QEMU ends at running guests, with the kernel's words."""
+    result = run(HELLO, "--on", "qemu", "--firmware", firmware, "--boot", medium, "--board", board,
+                 "--memory", "256", "--kernel-args", "without=pcid turbo", "--timeout", "120",
+                 "--until", r"^one\| hello: up 1\.")
+    assert result.returncode == 0, result.stdout + result.stderr
+    medium = {"cd": "a disc", "usb": "a USB stick", "pxe": "the network"}[medium]
+    assert (f"[bulkhead] qemu, 1 core, 256 MB, model max, {board}, {firmware.upper()} from {medium}"
+            in result.stderr), result.stderr
+    assert "kernel option 'turbo' is not known" in result.stdout, result.stdout
+
+
 def test_until(run):
     result = run(HELLO, "--until", r"^one\| hello: up 2\.\d+ s, .*pi=3.1415\d$")
     assert result.returncode == 0, result.stderr

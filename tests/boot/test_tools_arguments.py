@@ -14,6 +14,12 @@ WRONG = {
         ["--nonsense"], ["--on", "vmware"], ["--cores", "0"], ["--cores", "16", "--on", "bochs"],
         ["--cores", "65", "--on", "qemu"], ["--memory", "-1"], ["--memory", "1e3"],
         ["--memory", "31", "--on", "bochs"], ["--memory", "2049", "--on", "bochs"],
+        ["--memory", "63", "--on", "qemu"], ["--memory", "16385", "--on", "qemu"],
+        ["--cores", "65"], ["--memory", "20000"], ["--model", "no-such"],
+        ["--model", "skylake_x", "--on", "qemu"],
+        ["--model", "max", "--on", "bochs"], ["--firmware", "coreboot"], ["--boot", "floppy"],
+        ["--board", "amiga"], ["--boot", "pxe", "--iso", "some.iso"],
+        ["--firmware", "uefi", "--ips", "50000000"],
         ["--ips", "x"], ["--batch", "--until", "("], ["--until", "x"], ["--until", ""],
         ["--timeout", "1"], ["--batch", "--timeout", "0"], ["--batch", "--timeout=-1"],
         ["--batch", "--timeout", "nan"], ["--batch", "--timeout", "inf"],
@@ -69,6 +75,20 @@ def test_wrong(bulkhead, tmp_path, command, words):
     assert f"usage: ./bulkhead {shown}" in result.stderr, result.stderr
     assert "bulkhead-check" not in result.stderr and "Traceback" not in result.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("words, says", (
+    ("--firmware uefi", "Bochs' firmware is a BIOS; --on qemu has UEFI"),
+    ("--boot usb", "Bochs does not boot from USB; --on qemu does"),
+    ("--board pc", "Bochs has one board; --on qemu has q35 and pc"),
+    ("--cores 16", "Bochs can have 1 to 15 cores; --on qemu has more"),
+    ("--cores 15 --boot pxe", "Bochs can have 1 to 14 cores with a network card; --on qemu"),
+    ("--memory 4096", "Bochs can have 32 to 2048 MB of memory; --on qemu can have more"),
+    ("--model EPYC", "Bochs knows no CPU model EPYC: 'bochs --help cpu' has a list")))
+def test_not_bochs(bulkhead, words, says):
+    """What QEMU can and Bochs cannot is said so."""
+    result = bulkhead("run", "--on", "bochs", *words.split(), "some.conf")
+    assert result.returncode == 64 and says in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("command", ("run", "iso", "pxe", "check", "test", "bench", "lines"))
