@@ -2,33 +2,20 @@
 // Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static enum exit_action mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
-{
-    // In 64-bit mode the whole register counts; elsewhere its lower half.
-    if (!(vmread(GUEST_CS_ACCESS) & CS_LONG))
-        value &= 0xffffffff;
-    if (cr == 0)
-        return vmx_guest_sets_cr0(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
-    if (cr == 4)
-        return vmx_guest_sets_cr4(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
-    vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR);
-}
-
+// MOV to CR0 or CR4 that changes what is the host's: nothing else of control registers exits, CLTS
+// and LMSW neither, for the bits that they write are all the guest's.
 enum exit_action vmx_exit_cr(struct vcpu *v)
 {
     uint64_t q = vmread(EXIT_QUALIFICATION);
     unsigned cr = q & 15, gpr = q >> 8 & 15;
-    switch (q >> 4 & 3) {
-    case 0:
-        return mov_to_cr(v, cr, gpr == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[gpr]);
-    case 2: // CLTS: TS is the guest's, so only the mask's odd corners come here
-        vmwrite(GUEST_CR0, vmread(GUEST_CR0) & ~CR0_TS);
-        vmwrite(CR0_SHADOW, vmread(CR0_SHADOW) & ~CR0_TS);
-        return EXIT_SKIP;
-    case 3: // LMSW writes bits 3-0 and cannot clear PE
-        return mov_to_cr(v, 0, (vmx_guest_cr0() & ~0xeull) | (q >> 16 & 0xf));
-    }
-    vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR); // a read: none is asked for
+    uint64_t value = gpr == GPR_RSP ? vmread(GUEST_RSP) : v->page->gpr[gpr];
+    if (q & 0x30 || (cr != 0 && cr != 4))
+        vmx_kill(v, VM_KILLED_UNKNOWN, EXIT_REASON_CR);
+    // In 64-bit mode the whole register counts; elsewhere its lower half.
+    if (!(vmread(GUEST_CS_ACCESS) & CS_LONG))
+        value &= 0xffffffff;
+    bool good = cr ? vmx_guest_sets_cr4(v, value) : vmx_guest_sets_cr0(v, value);
+    return good ? EXIT_SKIP : vmx_inject_gp(v);
 }
 
 // The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.

@@ -138,16 +138,11 @@ static void move_plain(struct vcpu_sregs *s, bool write)
         move(plain[i].field, plain[i].at, plain[i].bytes, write);
 }
 
-uint64_t vmx_guest_cr0(void)
-{
-    return (vmread(GUEST_CR0) & ~CR0_HOST_OWNED) | (vmread(CR0_SHADOW) & CR0_HOST_OWNED);
-}
-
 static void read_all(struct vcpu *v, struct vcpu_sregs *s)
 {
     const uint64_t own4 = vmread(CR4_MASK);
     move_plain(s, false);
-    s->cr0 = vmx_guest_cr0();
+    s->cr0 = (vmread(GUEST_CR0) & ~CR0_HOST_OWNED) | (vmread(CR0_SHADOW) & CR0_HOST_OWNED);
     s->cr2 = this_cpu()->arch.context == v ? read_cr2() : v->arch.cr2;
     s->cr4 = (vmread(GUEST_CR4) & ~own4) | (vmread(CR4_SHADOW) & own4);
 }

@@ -120,7 +120,6 @@ void vmx_flush_guest(struct space *s);
 void vmx_invvpid(uint16_t vpid);
 // sregs.c
 enum status vmx_sregs(struct vcpu *v, bool write);
-uint64_t vmx_guest_cr0(void);            // as the guest reads it
 bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
