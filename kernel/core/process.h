@@ -158,7 +158,7 @@ void cpu_leave_dead(void); // this core leaves spaces that are marked dead
 // Makes every core leave the space; true: all have. Then nothing of it is in any TLB.
 bool space_drop(struct space *s);
 
-uint64_t space_cores(const struct space *s); // mask of the cores that are in it
+bool space_has_core(const struct space *s, uint32_t core); // it is in there
 
 static inline uint64_t space_generation(const struct space *s)
 {

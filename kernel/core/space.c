@@ -75,25 +75,20 @@ enum status mapping_map(struct mapping *m)
                     &m->mapped);
 }
 
-uint64_t space_cores(const struct space *s)
+bool space_has_core(const struct space *s, uint32_t core)
 {
-    uint64_t mask = 0;
-    for (uint32_t core = 0; core < cpu_count; core++)
-        if (__atomic_load_n(&cpus[core]->space, __ATOMIC_SEQ_CST) == s ||
-            __atomic_load_n(&cpus[core]->guest_space, __ATOMIC_SEQ_CST) == s)
-            mask |= 1ull << core;
-    return mask;
+    return __atomic_load_n(&cpus[core]->space, __ATOMIC_SEQ_CST) == s ||
+           __atomic_load_n(&cpus[core]->guest_space, __ATOMIC_SEQ_CST) == s;
 }
 
 // Tells the other cores that are in the space; true: this core is in it too.
 static bool shoot(const struct space *s)
 {
-    uint64_t mask = space_cores(s);
     uint32_t me = this_cpu()->id;
     for (uint32_t core = 0; core < cpu_count; core++)
-        if (core != me && (mask >> core & 1))
+        if (core != me && space_has_core(s, core))
             cpu_request(core, CPU_IPI_FLUSH);
-    return mask >> me & 1;
+    return space_has_core(s, me);
 }
 
 void space_sync(struct space *s, uint32_t core)
@@ -121,9 +116,8 @@ static bool clear_piece(struct mapping *m)
 // True when no core can hold what was cleared up to `generation` any more.
 static bool acknowledged(const struct space *s, uint64_t generation)
 {
-    uint64_t mask = space_cores(s);
     for (uint32_t core = 0; core < cpu_count; core++)
-        if ((mask >> core & 1) &&
+        if (space_has_core(s, core) &&
             __atomic_load_n(&s->seen[core], __ATOMIC_ACQUIRE) < generation)
             return false;
     return true;
@@ -162,7 +156,7 @@ bool space_drop(struct space *s)
     __atomic_store_n(&s->dead, 1, __ATOMIC_SEQ_CST);
     if (shoot(s))
         cpu_leave_dead();
-    return space_cores(s) == 0;
+    return acknowledged(s, UINT64_MAX);
 }
 
 static void leave_if_dead(struct space **in)
