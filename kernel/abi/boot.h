@@ -20,6 +20,7 @@ struct boot_image {
     uint64_t magic;  // BOOT_MAGIC
     uint64_t entry;
     uint64_t end[3]; // where its code, read-only data and data end, in whole pages
+    uint64_t calls[2]; // its table of system calls, as in struct call_table
 };
 
 // A program's system calls are instructions of two bytes, as its compiler made them for CPUs that

@@ -51,9 +51,6 @@ bool arch_kernel_next(uint64_t *cursor, struct audit_item *item);
 void arch_space_flush(struct space *s);
 void arch_space_none(void);                // this core loads the kernel's own tables: no process
 
-// The manager's code, at `text`, is to call the kernel as this CPU can (struct call_table).
-bool arch_fit_calls(const struct boot_image *image, struct hpa file, uint64_t bytes,
-                    struct hpa text);
 void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t arg);
 void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t rdx);
 // Makes t's process, ports, stack the core's; then goes to ring 3 or into the guest.

@@ -11,31 +11,6 @@ void arch_thread_init(struct thread *t, uint64_t entry, uint64_t sp, uint64_t ar
     };
 }
 
-bool arch_fit_calls(const struct boot_image *image, struct hpa file, uint64_t bytes,
-                    struct hpa text)
-{
-    struct call_table t = { 0 };
-    const uint16_t gate = CALL_GATE;
-    uint64_t va, at = image->entry - BOOT_IMAGE_VA - sizeof(t);
-    uint16_t there;
-    if (features.sysenter)
-        return true;
-    if (image->entry - BOOT_IMAGE_VA >= sizeof(t))
-        arch_read(&t, HPA(text.v + at), sizeof(t));
-    if (t.magic != CALL_MAGIC || t.from < BOOT_IMAGE_VA || t.to - BOOT_IMAGE_VA > bytes)
-        return false;
-    for (; t.from < t.to; t.from += sizeof(va)) {
-        arch_read(&va, HPA(file.v + (t.from - BOOT_IMAGE_VA)), sizeof(va));
-        if (va < BOOT_IMAGE_VA || va > image->end[0] - sizeof(there))
-            return false;
-        arch_read(&there, HPA(text.v + (va - BOOT_IMAGE_VA)), sizeof(there));
-        if (there != CALL_INSN)
-            return false;
-        arch_write(HPA(text.v + (va - BOOT_IMAGE_VA)), &gate, sizeof(gate));
-    }
-    return true;
-}
-
 void arch_thread_set_result(struct thread *t, int64_t rax, uint64_t second)
 {
     t->arch.regs.rax = (uint64_t)rax;

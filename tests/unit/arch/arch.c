@@ -35,16 +35,6 @@ void arch_space_flush(struct space *s)
         cr3_flush(s);
 }
 
-bool arch_fit_calls(const struct boot_image *image, struct hpa file, uint64_t bytes,
-                    struct hpa text)
-{
-    (void)image;
-    (void)file;
-    (void)bytes;
-    (void)text;
-    return true;
-}
-
 void arch_switch_to(struct thread *t)
 {
     (void)t;
