@@ -84,15 +84,13 @@ void *sbrk(ptrdiff_t delta)
     return (void *)(uintptr_t)old;
 }
 
-// UTC, as the host's RTC gave it at boot, moved on by the TSC.
+// UTC, as the host's RTC gave it at boot, moved on by the TSC. The manager has none for itself.
 int gettimeofday(struct timeval *restrict now, void *restrict zone)
 {
     (void)zone;
     const struct start_block *start = start_block();
-    const struct boot_info *boot = boot_block();
-    uint64_t seconds = start != NULL ? start->wall_seconds : time_wall_seconds(boot->rtc);
-    uint64_t wall_tsc = start != NULL ? start->wall_tsc : boot->wall_tsc;
-    uint64_t us = tsc_to_ns(tsc_read() - wall_tsc) / 1000;
+    uint64_t seconds = start != NULL ? start->wall_seconds : 0;
+    uint64_t us = start != NULL ? tsc_to_ns(tsc_read() - start->wall_tsc) / 1000 : 0;
     now->tv_sec = (time_t)(seconds + us / 1000000);
     now->tv_usec = (suseconds_t)(us % 1000000);
     return 0;

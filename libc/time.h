@@ -26,7 +26,9 @@ static inline uint64_t tsc_to_ns(uint64_t tsc)
 // early. UINT64_MAX when there is none.
 uint64_t ns_to_tsc(uint64_t ns);
 
-// UTC seconds since 1970 of a host's RTC, years 1970 to 2069. rtc: as in struct boot_info.
+// UTC seconds since 1970 of an MC146818, years 1970 to 2069. rtc: seconds, minutes, hours, day,
+// month, year, status B; as they are in there.
+#define TIME_RTC_BYTES 7
 uint64_t time_wall_seconds(const uint8_t *rtc);
 
 static inline uint64_t time_host_ns(void)

@@ -11,7 +11,6 @@
 #define BOOT_STACK_SIZE 0x20000ull
 #define BOOT_MODULE_MAX 64
 #define BOOT_NAME_MAX   264 // a role, its colon, the longest file name, NUL
-#define RTC_BYTES       7
 #define BOOT_MAGIC      0x646165686b6c7562ull // "bulkhead"
 
 // The manager's file is what its memory holds from BOOT_IMAGE_VA on, without the zeros at the end,
@@ -87,8 +86,7 @@ struct boot_info {
     uint64_t magic;
     uint64_t tsc_hz;      // measured
     uint64_t entry_tsc;   // TSC at the kernel's entry
-    uint64_t wall_tsc;    // TSC when the host's MC146818 said:
-    uint8_t rtc[RTC_BYTES]; // seconds, minutes, hours, day, month, year, status B; as they were
+    uint8_t no_rtc;       // 1: the firmware says that there is no MC146818
     struct cpu_faults faults;
     uint32_t cores;
     uint32_t modules;

@@ -12,7 +12,8 @@ char said[1 << 17];
 int step;
 bool (*script)(int step);
 
-uint32_t pci_config[PCI_WORDS], pci_refused;
+uint32_t pci_config[PCI_WORDS], ports_refused;
+struct rtc rtc;
 
 static uint32_t pci_address;
 static bool attached;
@@ -35,16 +36,31 @@ static void add_module(const char *name, const void *bytes, uint64_t len)
     fake_module(module->handle, bytes, len);
 }
 
-// Bus 0, devices 0 to 3, of which the last is all ones as any that is not there. Only whoever has
-// been granted these ports gets anything.
+// Only whoever has been granted these ports gets anything.
+static void need_ports(bool good, uint32_t first, uint32_t count)
+{
+    const struct fake_object *self = &fake.object[1];
+    if (!good || self->port_first != first || self->port_count != count) {
+        ports_refused++;
+    }
+}
+
+static uint32_t rtc_byte(void)
+{
+    need_ports(true, 0x70, 2);
+    if (rtc.absent) {
+        return 0xff;
+    }
+    bool busy = rtc.updating && rtc.updating--;
+    return rtc.index == 10 && busy ? 0x80u | rtc.byte[10] : rtc.byte[rtc.index % 16];
+}
+
+// Bus 0, devices 0 to 3, of which the last is all ones as any that is not there.
 static uint32_t *pci_word(uint16_t port)
 {
     static uint32_t nobody;
     uint32_t at = pci_address & 0x7fffffff, device = at >> 11, function = at >> 8 & 7;
-    const struct fake_object *self = &fake.object[1];
-    if (port != 0xcfc || self->port_first != 0xcf8 || self->port_count != 8) {
-        pci_refused++;
-    }
+    need_ports(port == 0xcfc, 0xcf8, 8);
     nobody = UINT32_MAX;
     return pci_address >> 31 && device < 3 && function < 2 && (at & 0xff) < 0x20
                ? &pci_config[(device * 2 + function) * 8 + (at & 0xff) / 4] : &nobody;
@@ -52,12 +68,15 @@ static uint32_t *pci_word(uint16_t port)
 
 uint32_t fake_port_in(uint16_t port)
 {
-    return *pci_word(port);
+    return port == 0x71 ? rtc_byte() : *pci_word(port);
 }
 
 void fake_port_out(uint16_t port, uint32_t value)
 {
-    if (port == 0xcf8) {
+    if (port == 0x70) {
+        need_ports(true, 0x70, 2);
+        rtc.index = (uint8_t)value;
+    } else if (port == 0xcf8) {
         pci_address = value;
     } else {
         *pci_word(port) = value;
@@ -108,7 +127,9 @@ int manager_setup(void **state)
     boot.call_insn = CALL_INSN;
     attached = false;
     memset(pci_config, 0xff, sizeof(pci_config));
-    pci_refused = 0;
+    ports_refused = 0;
+    rtc = (struct rtc){.byte = {[0] = 0x56, [2] = 0x34, [4] = 0x12, [7] = 0x28, [8] = 0x11,
+                                [9] = 0x26, [10] = 0x26, [11] = 2}};
     said_len = 0;
     said[0] = '\0';
     step = 0;

@@ -28,7 +28,13 @@ extern bool (*script)(int step); // runs when the manager waits; false: the scri
 // The first words of the configuration of PCI devices 0 to 2, two functions each; and accesses
 // without the right to the ports.
 #define PCI_WORDS 48
-extern uint32_t pci_config[PCI_WORDS], pci_refused;
+extern uint32_t pci_config[PCI_WORDS], ports_refused;
+// The host's MC146818: 2026-11-28 12:34:56.
+extern struct rtc {
+    uint8_t byte[16], index;
+    bool absent;
+    uint32_t updating; // so many reads of status A say so
+} rtc;
 
 extern const char two_vms[]; // a config: VM one with a budget on core 1, VM two without
 extern const char two_cores[]; // one with a budget and free to move, two on core 1

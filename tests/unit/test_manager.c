@@ -21,6 +21,9 @@ static void test_two_vms(void **state)
     assert_int_equal(fake_count(FAKE_THREAD), 1);
 }
 
+#define WALL_SECONDS 1795869296u // 2026-11-28 12:34:56
+#define NO_WALL_SECONDS 946684800u // 2000-01-01
+
 static struct fake_object *thread_of(const struct spawned *spawned)
 {
     return fake_handle(spawned->thread);
@@ -53,6 +56,8 @@ static void check_vmm_process(void)
     assert_int_equal(sc->users, 1); // of its own
     assert_int_equal(block->magic, START_MAGIC);
     assert_int_equal(block->role, START_VMM);
+    assert_int_equal(block->wall_seconds, WALL_SECONDS);
+    assert_int_equal(block->wall_tsc, manager.wall_tsc);
     assert_string_equal(block->vmm.name, "one");
     assert_string_equal(block->vmm.cmdline, "a b");
     assert_string_equal(block->vmm.image_name, "hello");
@@ -389,6 +394,40 @@ static void test_options(void **state)
     assert_false(option_given(&boot, "turb"));
 }
 
+static void test_date(void **state)
+{
+    (void)state;
+    rtc.updating = 1000;
+    play(script_two_off, two_vms, 0);
+    assert_int_equal(rtc.updating, 0);
+    assert_int_equal(ports_refused, 0);
+    assert_int_equal(fake.object[1].port_count, 0);
+    assert_int_equal(manager.wall_seconds, WALL_SECONDS);
+    assert_null(strstr(said, "2000-01-01"));
+}
+
+// Nobody answers.
+static void test_date_unknown(void **state)
+{
+    (void)state;
+    rtc.absent = true;
+    play(script_two_off, two_vms, 0);
+    assert_int_equal(manager.wall_seconds, NO_WALL_SECONDS);
+    expect("no clock of this machine tells the date: it is taken to be 2000-01-01\r\n");
+}
+
+// The firmware says that there is none: then its ports are left alone.
+static void test_date_denied(void **state)
+{
+    (void)state;
+    rtc.index = 77;
+    boot.no_rtc = 1;
+    play(script_two_off, two_vms, 0);
+    assert_int_equal(rtc.index, 77);
+    assert_int_equal(manager.wall_seconds, NO_WALL_SECONDS);
+    expect("it is taken to be 2000-01-01\r\n");
+}
+
 // 60 VMs are one more than there are lines.
 static void test_too_many(void **state)
 {
@@ -417,7 +456,8 @@ int main(void)
         TEST(test_bad_vm_is_skipped), TEST(test_nothing_to_run), TEST(test_no_config),
         TEST(test_no_console), TEST(test_broken_vmm), TEST(test_audit_fails), TEST(test_debug),
         TEST(test_too_many), TEST(test_options), TEST(test_two_configs), TEST(test_faults),
-        TEST(test_memory_rule), TEST(test_memory_short),
+        TEST(test_memory_rule), TEST(test_memory_short), TEST(test_date),
+        TEST(test_date_unknown), TEST(test_date_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,7 +75,7 @@ static void look_pci(void)
     assert_int_equal(console_block()->irq, 0);
     assert_int_equal(process->port_first, 0xc010);
     assert_int_equal(self->port_count, 0); // the manager has none any more
-    assert_int_equal(pci_refused, 0);
+    assert_int_equal(ports_refused, 0);
 }
 
 static void test_com4(void **state)

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <cmocka.h>
 #include "kernel/arch/x86/x86.h"
-#include "libc/time.h"
 
 static uint64_t fake_rdtsc(void);
 static uint32_t fake_cpuid_word(uint32_t leaf, uint32_t sub, unsigned word);
@@ -25,25 +24,22 @@ static uint32_t fake_in32(uint16_t port);
 #include "kernel/arch/x86/clock.c" // NOLINT(bugprone-suspicious-include)
 
 #define TSC_HZ 1000000000ull
-#define NO_RTC_DATE 946684800 // 2000-01-01
 
 struct acpi_facts acpi;
 uint32_t cpu_count;
 struct cpu *cpus[CPU_MAX];
 const struct hvm_ops *hvm;
 
-enum { PIT = 1, RTC = 2, PICS = 4 };
+enum { PIT = 1, PICS = 4 };
 static struct {
     uint64_t now;
     unsigned there, touched;
     uint64_t pit_end;    // when its output rises
     uint16_t count;
     unsigned writes;     // of the count
-    uint8_t gate, index;
-    unsigned updating;   // so many reads of status A say so
+    uint8_t gate;
     bool cpuid;          // leaf 15H has the frequency
 } pc;
-static char said[256];
 
 static uint64_t fake_rdtsc(void) { return pc.now += 1000; }
 
@@ -70,10 +66,6 @@ static void fake_out8(uint16_t port, uint8_t v)
         pc.count = (uint16_t)(pc.writes++ ? pc.count | v << 8 : v);
         pc.touched |= PIT;
         break;
-    case 0x70:
-        pc.index = v;
-        pc.touched |= RTC;
-        break;
     case 0x20: case 0x21: case 0xa0: case 0xa1:
         pc.touched |= PICS;
         break;
@@ -84,15 +76,6 @@ static void fake_out8(uint16_t port, uint8_t v)
 
 static uint8_t fake_in8(uint16_t port)
 {
-    static const uint8_t rtc[] = { [0] = 0x56, [2] = 0x34, [4] = 0x12, [7] = 0x28, [8] = 0x11,
-                                   [9] = 0x26, [10] = 0x26, [11] = 2 };
-    if (port == 0x71) {
-        pc.touched |= RTC;
-        if (!(pc.there & RTC))
-            return 0xff;
-        bool busy = pc.updating && pc.updating--;
-        return pc.index == 10 && busy ? 0x80 | rtc[10] : rtc[pc.index];
-    }
     assert_int_equal(port, 0x61);
     pc.touched |= PIT;
     return (uint8_t)(pc.gate | (pc.pit_end && pc.now >= pc.pit_end ? 0x20 : 0));
@@ -110,13 +93,6 @@ void *paging_map_mmio(struct hpa a)
     return NULL;
 }
 
-bool log_line(enum log_from from, const char *format, ...)
-{
-    (void)from;
-    strncat(said, format, sizeof(said) - strlen(said) - 1);
-    return true;
-}
-
 void panic(const char *format, ...)
 {
     print_error("%s\n", format);
@@ -128,43 +104,8 @@ static int setup(void **state)
     (void)state;
     memset(&pc, 0, sizeof(pc));
     memset(&acpi, 0, sizeof(acpi));
-    said[0] = 0;
-    pc.there = PIT | RTC | PICS;
+    pc.there = PIT | PICS;
     return 0;
-}
-
-static uint64_t date(void)
-{
-    static struct boot_info info;
-    memset(&info, 0xee, sizeof(info));
-    clock_read_rtc(&info);
-    assert_int_equal(info.wall_tsc, pc.now);
-    return time_wall_seconds(info.rtc);
-}
-
-static void test_rtc(void **state)
-{
-    (void)state;
-    assert_int_equal(date(), 1795869296);
-    pc.updating = 1000;
-    assert_int_equal(date(), 1795869296);
-    assert_int_equal(pc.updating, 0);
-    assert_string_equal(said, "");
-    acpi.fadt.boot_arch = (uint16_t)~FADT_NO_RTC; // nothing else is about it
-    assert_int_equal(date(), 1795869296);
-}
-
-static void test_no_rtc(void **state)
-{
-    (void)state;
-    acpi.fadt.boot_arch = FADT_NO_RTC;
-    assert_int_equal(date(), NO_RTC_DATE);
-    assert_int_equal(pc.touched, 0);
-    assert_non_null(strstr(said, "2000-01-01"));
-    setup(NULL);
-    pc.there = 0; // nobody said so
-    assert_int_equal(date(), NO_RTC_DATE);
-    assert_non_null(strstr(said, "2000-01-01"));
 }
 
 static void test_pit(void **state)
@@ -228,8 +169,6 @@ static void test_count_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_rtc, setup),
-        cmocka_unit_test_setup(test_no_rtc, setup),
         cmocka_unit_test_setup(test_pit, setup),
         cmocka_unit_test_setup(test_count_down, setup),
         cmocka_unit_test_setup(test_pics, setup),

@@ -220,7 +220,7 @@ struct image {
 
 static struct boot_facts make_boot(struct image **image)
 {
-    struct boot_facts f = { .info = { .entry_tsc = 5, .rtc = { 6 }, .wall_tsc = 7, .modules = 2 },
+    struct boot_facts f = { .info = { .entry_tsc = 5, .no_rtc = 1, .modules = 2 },
                             .com_gsi = { 4, 3 } };
     struct hpa frame;
     fake_start(1, 64);
@@ -256,8 +256,7 @@ static void test_manager_start(void **state)
     assert_true(copy_from_user(t->process, &info, BOOT_INFO_VA, sizeof(info)));
     assert_int_equal(info.magic, BOOT_MAGIC);
     assert_int_equal(info.entry_tsc, 5);
-    assert_int_equal(info.rtc[0], 6);
-    assert_int_equal(info.wall_tsc, 7);
+    assert_int_equal(info.no_rtc, 1);
     assert_int_equal(info.modules, 2);
     assert_string_equal(info.module[0].name, "bin:manager");
     assert_int_equal(info.module[0].handle, BOOT_HANDLE_MODULE);

@@ -196,6 +196,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (boot->faults.asked) {
         faults_list(&boot->faults); // who asks for something sees what became of it
     }
+    date_read(manager);
     read_config(manager);
     options_check(manager);
     if (manager->config.log == CONFIG_LOG_DEBUG) {

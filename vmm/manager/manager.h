@@ -72,6 +72,7 @@ struct manager_log {
 
 struct manager {
     const struct boot_info *boot;
+    uint64_t wall_seconds, wall_tsc; // UTC since 1970 at that TSC
     handle_t event;
     struct line line;             // line 0
     handle_t line_memory;
@@ -117,6 +118,8 @@ struct manager_port {
 };
 // As the config says. What there is to say of it is said.
 void port_find(struct manager *manager, struct manager_port *port);
+
+void date_read(struct manager *manager); // date.c: fills wall_seconds, wall_tsc
 
 // report.c: line 0. Texts have '\n' for line ends.
 int64_t report_init(struct manager *manager);

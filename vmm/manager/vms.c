@@ -29,15 +29,16 @@ static const struct process_counts vmm_counts_many = {
 
 static struct start_block block; // too large for the stack; filled anew for each process
 
-static void block_init(const struct boot_info *boot, enum start_role role)
+static void block_init(const struct manager *manager, enum start_role role)
 {
+    const struct boot_info *boot = manager->boot;
     memset(&block, 0, sizeof(block));
     block.magic = START_MAGIC;
     block.tsc_hz = boot->tsc_hz;
     block.fast_strings = (uint32_t)boot->fast_strings;
     block.entry_tsc = boot->entry_tsc;
-    block.wall_seconds = time_wall_seconds(boot->rtc);
-    block.wall_tsc = boot->wall_tsc;
+    block.wall_seconds = manager->wall_seconds;
+    block.wall_tsc = manager->wall_tsc;
     block.role = role;
 }
 
@@ -155,7 +156,7 @@ static int64_t console_wire(struct manager *manager, handle_t process)
 {
     struct start_console *start = &block.console;
     int64_t status = OK;
-    block_init(manager->boot, START_CONSOLE);
+    block_init(manager, START_CONSOLE);
     start->event = give(process, manager->console_event, RIGHT_USE | RIGHT_WAIT, &status);
     console_give_port(manager, process, &status);
     console_give_screen(manager, process, &status);
@@ -239,7 +240,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     const struct config_vm *config = vm->config;
     struct start_vmm *start = &block.vmm;
     int64_t status = OK;
-    block_init(manager->boot, START_VMM);
+    block_init(manager, START_VMM);
     snprintf(start->name, sizeof(start->name), "%s", config->name);
     snprintf(start->cmdline, sizeof(start->cmdline), "%s", config->cmdline);
     snprintf(start->image_name, sizeof(start->image_name), "%s",

@@ -97,34 +97,18 @@ void apic_init_cpu(void)
     __asm__ volatile("mfence" : : : "memory"); // SDM: between the LVT and the first deadline
 }
 
-// Of four readings the one with the least time around it: an SMI in one does not count.
-static uint64_t count_at(uint32_t *count)
-{
-    uint64_t best = 0, least = UINT64_MAX;
-    for (int i = 0; i < 4; i++) {
-        uint64_t before = rdtsc();
-        uint32_t value = apic_read(APIC_TIMER_CURRENT);
-        uint64_t took = rdtsc() - before;
-        if (took < least) {
-            best = before + took / 2;
-            *count = value;
-        }
-        least = min_u64(least, took);
-    }
-    return best;
-}
+uint32_t apic_timer_count(void) { return apic_read(APIC_TIMER_CURRENT); }
 
 void apic_calibrate(void)
 {
-    uint32_t first, last;
     if (features.tsc_deadline)
         return;
     apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
-    uint64_t start = count_at(&first);
+    struct reading first = clock_reading(0);
     clock_delay_us(10000);
-    uint64_t end = count_at(&last);
+    struct reading last = clock_reading(0);
     apic_write(APIC_TIMER_INITIAL, 0);
-    timer_scale = ((uint64_t)(first - last) << 32) / (end - start);
+    timer_scale = ((uint64_t)(first.value - last.value) << 32) / (last.tsc - first.tsc);
     if (!timer_scale)
         panic("the local APIC's timer does not count");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The host's time: the TSC, measured once by the boot core against what timers the board has, and
-// what the RTC says. No timer is trusted alone: the 8254 may be gated or absent, CPUID leaf 15H is
-// wrong on some CPUs and in every emulator (clock_choose.h). Every wait has an end.
+// The host's time: the TSC, measured once by the boot core against what timers the board has. No
+// timer is trusted alone: the 8254 may be gated or absent, CPUID leaf 15H is wrong on some CPUs and
+// in every emulator (clock_choose.h). Every wait has an end.
 #include "kernel/arch/x86/clock_choose.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -51,17 +51,13 @@ static uint64_t pit_hz(void)
     return best_long > best_short ? (best_long - best_short) * PIT_HZ / (n_long - n_short) : 0;
 }
 
-// The PM timer counts all the time: it is read before and behind the measurement with the PIT. Of
-// four readings the one with the least time around it: an SMI in one does not count.
-struct reading { uint64_t tsc; uint32_t value; };
-
-static struct reading pm_read(void)
+struct reading clock_reading(uint16_t port)
 {
     struct reading best = { 0, 0 };
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < 4; i++) {
         uint64_t before = rdtsc();
-        uint32_t value = in32(acpi.pm_timer);
+        uint32_t value = port ? in32(port) : apic_timer_count();
         uint64_t took = rdtsc() - before;
         if (took < least)
             best = (struct reading){ before + took / 2, value };
@@ -70,12 +66,13 @@ static struct reading pm_read(void)
     return best;
 }
 
+// The PM timer counts all the time: it is read before and behind the measurement with the PIT.
 // Waits until 5 ms at least have passed since `first`; 0: it does not count.
 static uint64_t pm_hz(struct reading first)
 {
     uint64_t start = rdtsc();
     do {
-        struct reading now = pm_read();
+        struct reading now = clock_reading(acpi.pm_timer);
         uint32_t passed = (now.value - first.value) & 0xffffff;
         if (passed >= PM_TIMER_HZ / 200)
             return (now.tsc - first.tsc) * PM_TIMER_HZ / passed;
@@ -89,7 +86,7 @@ void clock_calibrate(void)
     uint64_t start = rdtsc(), hz[CLOCK_SOURCES];
     uint64_t below = cpuid_word(0x15, 0, 0), above = cpuid_word(0x15, 0, 1);
     hz[CLOCK_CPUID_15] = below ? cpuid_word(0x15, 0, 2) * above / below : 0;
-    struct reading first = acpi.pm_timer ? pm_read() : (struct reading){ 0, 0 };
+    struct reading first = acpi.pm_timer ? clock_reading(acpi.pm_timer) : (struct reading){ 0, 0 };
     // Reduced hardware promises no PIT: it is asked where the CPU does not say.
     hz[CLOCK_PIT] = (acpi.fadt.flags & FADT_HW_REDUCED) && hz[CLOCK_CPUID_15] ? 0 : pit_hz();
     hz[CLOCK_PM] = acpi.pm_timer ? pm_hz(first) : 0;
@@ -107,23 +104,4 @@ void clock_delay_us(uint64_t us)
     uint64_t end = rdtsc() + us * clock_tsc_hz / 1000000;
     while (rdtsc() < end)
         __builtin_ia32_pause();
-}
-
-void clock_read_rtc(struct boot_info *info)
-{
-    static const uint8_t index[RTC_BYTES] = { 0, 2, 4, 7, 8, 9, 0x0b };
-    uint8_t a = acpi.fadt.boot_arch & FADT_NO_RTC ? 0xff : 0x80; // status A; all ones: no RTC
-    if (a != 0xff)
-        out8(0x70, 0x0a);
-    for (unsigned tries = 0; a != 0xff && (a & 0x80) && tries < 1000000; tries++) // an update
-        a = in8(0x71);
-    for (unsigned i = 0; i < RTC_BYTES && a != 0xff; i++) {
-        out8(0x70, index[i]);
-        info->rtc[i] = in8(0x71);
-    }
-    info->wall_tsc = rdtsc();
-    if (a != 0xff)
-        return;
-    __builtin_memcpy(info->rtc, (const uint8_t[]){ 0, 0, 0, 1, 1, 0, 6 }, RTC_BYTES);
-    log_print("boot: no clock of this machine tells the date: it is taken to be 2000-01-01\n");
 }

@@ -109,7 +109,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     apic_init_io();
     clock_calibrate();                       // TSC against the board's timers
     apic_calibrate();                        // and the local APIC's timer against the TSC
-    clock_read_rtc(&facts.info);
+    facts.info.no_rtc = (acpi.fadt.boot_arch & FADT_NO_RTC) != 0;
     facts.info.fast_strings = fast_strings();
     facts.info.call_insn = features.sysenter ? CALL_INSN : CALL_GATE;
     const char *failed = hvm ? hvm->enable_core(this_cpu()) : NULL;

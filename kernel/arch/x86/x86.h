@@ -87,6 +87,7 @@ void apic_choose(void); // boot core, before paging_init(): how the registers ar
 void apic_pic_off(void);
 void apic_init_cpu(void);
 void apic_calibrate(void);
+uint32_t apic_timer_count(void);
 void apic_quiet(void); // this core is not used: it takes nothing but an NMI sent to it
 void apic_init_io(void);
 void apic_eoi(void);
@@ -97,7 +98,10 @@ void clock_calibrate(void);
 void clock_delay_us(uint64_t us);
 extern uint64_t clock_tsc_hz, clock_calibration;
 extern const char *clock_source; // whose figure it is
-void clock_read_rtc(struct boot_info *info);
+// A timer's count at that time of the TSC. Of four readings the one with the least time around it:
+// an SMI in one does not count. port: of the timer; 0: the local APIC's.
+struct reading { uint64_t tsc; uint32_t value; };
+struct reading clock_reading(uint16_t port);
 
 // smp.c
 void smp_start(void);

@@ -15,3 +15,13 @@ static inline void port_out32(uint16_t port, uint32_t value)
 {
     fake_port_out(port, value);
 }
+
+static inline uint8_t port_in8(uint16_t port)
+{
+    return (uint8_t)fake_port_in(port);
+}
+
+static inline void port_out8(uint16_t port, uint8_t value)
+{
+    fake_port_out(port, value);
+}
