@@ -193,10 +193,9 @@ static bool choose_hvm(void)
         return false;
     fsgsbase = hvm->fsgsbase && (features.leaf7_ebx & 1);
     if (hvm != &vmx_ops) {
-        cpu_patch(vmx_ops.resume, OPCODE_JMP, hvm->resume);
-        cpu_patch(vmx_ops.run_on, OPCODE_JMP, hvm->run_on);
-        cpu_patch(vmx_ops.answer, OPCODE_JMP, hvm->answer);
-        cpu_patch(vmx_ops.set_timer, OPCODE_JMP, hvm->set_timer);
+#define X(type, op, arguments) cpu_patch(vmx_ops.op, OPCODE_JMP, hvm->op);
+        HVM_OPS_OFTEN(X)
+#undef X
     }
     return true;
 }

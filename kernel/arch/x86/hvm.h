@@ -9,37 +9,46 @@
 #pragma once
 #include "kernel/core/arch.h"
 
+// Result, name, arguments. A vendor's function has the vendor's name in front.
+#define HVM_OPS(X)                                                                                 \
+    /* Boot core: prints each missing feature with its reason. True: none is. */                   \
+    X(bool, check, (void))                                                                         \
+    /* Each core: NULL, or what failed or differs from the boot core. */                           \
+    X(const char *, enable_core, (struct cpu *cpu))                                                \
+    X(enum status, vm_init, (struct vm *vm))                                                       \
+    X(enum status, vcpu_init, (struct vcpu *v, uint32_t apic_id))                                  \
+    /* On its core: nothing of it stays there. It may be resumed on any, or is freed. */           \
+    X(void, vcpu_leave, (struct vcpu *v))                                                          \
+    X(void, vcpu_free, (struct vcpu *v)) /* any core */                                            \
+    X(enum status, sregs, (struct vcpu *v, bool write))                                            \
+    /* This core forgets its translations of a VM's tables. */                                     \
+    X(void, flush, (struct space *s))                                                              \
+    /* What of a vCPU stays in the core while ring 3 runs (context.c): from there, and there. */   \
+    X(void, context_save, (struct vcpu *v))                                                        \
+    X(void, context_load, (struct cpu *cpu, struct vcpu *v))                                       \
+    X(void, context_none, (struct cpu *cpu)) /* nobody's */
+#define HVM_OPS_OFTEN(X)                                                                           \
+    /* Does the work that waits for the vCPU and enters its guest. */                              \
+    X(NORETURN void, resume, (struct vcpu *v))                                                     \
+    /* vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly. */                    \
+    X(void, run_on, (void))                                                                        \
+    /* See arch_vcpu_answer(). */                                                                  \
+    X(int64_t, answer, (struct vcpu *v, uint64_t run))                                             \
+    /* cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on far */      \
+    /* beyond. */                                                                                  \
+    X(void, set_timer, (struct cpu *cpu, uint64_t now))
+
 struct hvm_ops {
     const char *name;
     // Its way into a guest is with WRGSBASE, where the CPU has that: then ring 3 has it too.
     bool fsgsbase;
     bool nested; // a VM's page tables have the format of a process's
-    // Boot core: prints each missing feature with its reason. True: none is.
-    bool (*check)(void);
-    // Each core: NULL, or what failed or differs from the boot core.
-    const char *(*enable_core)(struct cpu *cpu);
-    enum status (*vm_init)(struct vm *vm);
-    enum status (*vcpu_init)(struct vcpu *v, uint32_t apic_id);
-    // On its core: nothing of it stays there. It may be resumed on any, or is freed.
-    void (*vcpu_leave)(struct vcpu *v);
-    void (*vcpu_free)(struct vcpu *v); // any core
-    // Does the work that waits for the vCPU and enters its guest.
-    NORETURN void (*resume)(struct vcpu *v);
-    // vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly.
-    void (*run_on)(void);
-    // See arch_vcpu_answer().
-    int64_t (*answer)(struct vcpu *v, uint64_t run);
-    enum status (*sregs)(struct vcpu *v, bool write);
-    // This core forgets its translations of a VM's tables.
-    void (*flush)(struct space *s);
-    // cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on far beyond.
-    void (*set_timer)(struct cpu *cpu, uint64_t now);
-    // What of a vCPU stays in the core while ring 3 runs (context.c): from there, and there.
-    void (*context_save)(struct vcpu *v);
-    void (*context_load)(struct cpu *cpu, struct vcpu *v);
-    void (*context_none)(struct cpu *cpu); // nobody's
     // Of each of arch_vcpu.exits: one more than its enum exit_class; 0: EXIT_OTHER.
     const uint8_t *exit_class;
+#define X(type, op, arguments) type (*op) arguments;
+    HVM_OPS(X)
+    HVM_OPS_OFTEN(X)
+#undef X
 };
 extern const struct hvm_ops *hvm; // NULL: there are no guests
 extern const struct hvm_ops vmx_ops, svm_ops;

@@ -137,7 +137,7 @@ static __attribute__((noinline)) bool may_fetch(struct vcpu *v, uint64_t gpa)
     enum status status = paging_split(&v->vm->space, gpa);
     spin_unlock(&kernel_lock);
     if (status == OK)
-        vmx_flush_guest(&v->vm->space);
+        vmx_flush(&v->vm->space);
     else if (status != ERR_RANGE)
         vmx_kill(v, VM_KILLED_MEMORY, EXIT_REASON_EPT_VIOLATION);
     return status == OK;

@@ -17,7 +17,7 @@ static uint64_t ept_pointer(const struct space *s)
     return s->arch.root.v | 6 | 3 << 3; // write-back tables, four levels
 }
 
-void vmx_flush_guest(struct space *s)
+void vmx_flush(struct space *s)
 {
     struct { uint64_t eptp, zero; } d = { ept_pointer(s), 0 };
     ASSERT(VMX_DOES("invept %1, %2", "m"(d), "r"(1ull)));
@@ -120,7 +120,7 @@ void vmx_set_apic_mode(struct vcpu *v)
     if (secondary != v->arch.secondary) {
         vmwrite(SECONDARY_CONTROLS, v->arch.secondary = secondary);
         vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode,
-        vmx_flush_guest(&v->vm->space); // those of guest-physical addresses too
+        vmx_flush(&v->vm->space); // those of guest-physical addresses too
     }
     vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
 }

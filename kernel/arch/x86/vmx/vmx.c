@@ -56,7 +56,7 @@ static uint64_t read_feature_control(void)
     return v & 1 ? v : v | 5;
 }
 
-static bool vmx_check(void)
+bool vmx_check(void)
 {
     bool ok = true;
     for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++) {
@@ -146,7 +146,7 @@ static void make_bitmaps(void)
     }
 }
 
-static const char *vmx_enable_core(struct cpu *cpu)
+const char *vmx_enable_core(struct cpu *cpu)
 {
     struct vmx_caps mine;
     if (rdmsr(MSR_FEATURE_CONTROL) != read_feature_control())
@@ -167,21 +167,11 @@ static const char *vmx_enable_core(struct cpu *cpu)
 }
 
 const struct hvm_ops vmx_ops = {
-    .name = "VMX",
-    .check = vmx_check,
-    .enable_core = vmx_enable_core,
-    .vm_init = vmx_vm_init,
-    .vcpu_init = vmx_vcpu_init,
-    .vcpu_leave = vmx_vcpu_leave, .vcpu_free = vmx_vcpu_free,
-    .resume = vmx_resume,
-    .run_on = vmx_run_on,
-    .answer = vmx_answer,
-    .sregs = vmx_sregs,
-    .flush = vmx_flush_guest,
-    .set_timer = vmx_set_timer,
-    .context_save = vmx_context_save, .context_load = vmx_context_load,
-    .context_none = vmx_context_none,
-    .exit_class = vmx_exit_class,
+    .name = "VMX", .exit_class = vmx_exit_class,
+#define X(type, op, arguments) .op = vmx_##op,
+    HVM_OPS(X)
+    HVM_OPS_OFTEN(X)
+#undef X
 };
 
 void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *name,

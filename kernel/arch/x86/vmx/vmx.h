@@ -104,22 +104,18 @@ extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualis
 #define SPECIAL_TABLES  16u // its VMM's tables, without a PCID
 #define SPECIAL_BARRIER 32u // what this CPU needs between two VMs
 
+#define X(type, op, arguments) type vmx_##op arguments;
+HVM_OPS(X)
+#undef X
+#define X(type, op, arguments) HVM_OFTEN type vmx_##op arguments;
+HVM_OPS_OFTEN(X)
+#undef X
 // vcpu.c
 void vmx_load(struct vcpu *v);
-HVM_OFTEN void vmx_set_timer(struct cpu *cpu, uint64_t now);
-enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id);
-void vmx_vcpu_leave(struct vcpu *v);
-void vmx_vcpu_free(struct vcpu *v);
-void vmx_context_save(struct vcpu *v);
-void vmx_context_load(struct cpu *cpu, struct vcpu *v);
-void vmx_context_none(struct cpu *cpu);
-enum status vmx_vm_init(struct vm *vm);
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
-void vmx_flush_guest(struct space *s);
 void vmx_invvpid(uint16_t vpid);
 // sregs.c
-enum status vmx_sregs(struct vcpu *v, bool write);
 bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
@@ -148,12 +144,9 @@ void vmx_fill_facts(struct vcpu *v);     // vmx_facts(), out of line
 NORETURN void vmx_entry_refused(struct vcpu *v, uint32_t reason);
 extern const uint8_t vmx_exit_class[];   // by basic exit reason, see hvm.h
 // exit.c
-HVM_OFTEN NORETURN void vmx_resume(struct vcpu *v);
-void vmx_run_on(void);
 uint64_t *vmx_exit(struct vcpu *v);
 uint64_t *vmx_run_ready(struct thread *t, uint32_t run);
 NORETURN void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
-HVM_OFTEN int64_t vmx_answer(struct vcpu *v, uint64_t run);
 // entry.S
 NORETURN void vmx_enter(struct vcpu *v);
 void vmx_exit_entry(void);
