@@ -15,20 +15,26 @@ static struct cpu_faults r;
 #define TSX     (1u << 4 | 1u << 11)
 #define UPDATED (1u << 10 | 1u << 26 | 1u << 28 | 1u << 29)
 
-static const struct vuln_facts bare = { .signature = 0x50650, .siblings = 1 };
-static const struct vuln_facts skylake = { .signature = 0x50650, .leaf7_ebx = TSX,
-                                           .leaf7_edx = UPDATED, .siblings = 2 };
+struct cpu {
+    struct features f;
+    uint32_t siblings;
+    bool bus_lock_exits;
+};
+
+static const struct cpu bare = { .f.leaf1_eax = 0x50650, .siblings = 1 };
+static const struct cpu skylake = { .f.leaf1_eax = 0x50650, .f.leaf7_ebx = TSX,
+                                    .f.leaf7_edx = UPDATED, .siblings = 2 };
 // RDCL_NO, IBRS_ALL, SKIP_L1DFL, MDS_NO; TSX with TAA
-static const struct vuln_facts cascade_lake = { .signature = 0x50650, .leaf7_ebx = TSX,
-                                                .leaf7_edx = UPDATED, .arch_caps = 0x2b,
-                                                .siblings = 2 };
+static const struct cpu cascade_lake = { .f.leaf1_eax = 0x50650, .f.leaf7_ebx = TSX,
+                                         .f.leaf7_edx = UPDATED, .f.arch_caps = 0x2b,
+                                         .siblings = 2 };
 // and PSCHANGE_MC_NO, TAA_NO; BHI_CTRL and RRSBA_CTRL; bus-lock exiting
-static const struct vuln_facts sapphire_rapids = { .signature = 0x80670, .leaf7_edx = UPDATED,
-                                                   .leaf7_2_edx = 0x14, .arch_caps = 0x16b,
-                                                   .siblings = 1, .bus_lock_exits = true };
-static const struct vuln_facts alder_lake_n = { .signature = 0xb06e0, .leaf7_edx = UPDATED,
-                                                .leaf7_2_edx = 0x14, .arch_caps = 0x1000016b,
-                                                .siblings = 1 };
+static const struct cpu sapphire_rapids = { .f.leaf1_eax = 0x80670, .f.leaf7_edx = UPDATED,
+                                            .f.leaf7_2_edx = 0x14, .f.arch_caps = 0x16b,
+                                            .siblings = 1, .bus_lock_exits = true };
+static const struct cpu alder_lake_n = { .f.leaf1_eax = 0xb06e0, .f.leaf7_edx = UPDATED,
+                                         .f.leaf7_2_edx = 0x14, .f.arch_caps = 0x1000016b,
+                                         .siblings = 1 };
 
 enum state { NOT_AFFECTED, MITIGATED, OPEN };
 
@@ -37,9 +43,9 @@ static enum state state_of(enum cpu_fault fault)
     return !(r.there >> fault & 1) ? NOT_AFFECTED : r.open >> fault & 1 ? OPEN : MITIGATED;
 }
 
-static void decide(const struct vuln_facts *f, const char *assume)
+static void decide(const struct cpu *f, const char *assume)
 {
-    vuln_decide(f, assume, &m, &r);
+    vuln_decide(&f->f, f->siblings, f->bus_lock_exits, assume, &m, &r);
     assert_int_equal(r.open & ~r.there, 0);
     assert_int_equal(r.asked & ~r.there, 0);
     assert_int_equal(r.there >> FAULT_COUNT, 0);
@@ -101,16 +107,16 @@ static void test_sapphire_rapids(void **state)
 static void test_rfds(void **state)
 {
     (void)state;
-    struct vuln_facts f = alder_lake_n;
+    struct cpu f = alder_lake_n;
     decide(&f, NULL);
     assert_int_equal(state_of(FAULT_mds), NOT_AFFECTED);
     assert_int_equal(state_of(FAULT_rfds), MITIGATED);
     assert_true(m.verw);
-    f.arch_caps &= ~(1ull << 28); // before the microcode: known by its model
-    f.leaf7_edx &= ~(1u << 10);
+    f.f.arch_caps &= ~(1ull << 28); // before the microcode: known by its model
+    f.f.leaf7_edx &= ~(1u << 10);
     decide(&f, NULL);
     assert_int_equal(state_of(FAULT_rfds), OPEN);
-    f.arch_caps |= 1ull << 27;
+    f.f.arch_caps |= 1ull << 27;
     decide(&f, NULL);
     assert_int_equal(state_of(FAULT_rfds), NOT_AFFECTED);
 }
@@ -119,8 +125,8 @@ static void test_rfds(void **state)
 static void test_amd(void **state)
 {
     (void)state;
-    struct vuln_facts f = { .signature = 0xa20f10, .leaf7_ebx = TSX, .leaf7_edx = UPDATED,
-                            .amd = true, .ext8_ebx = 1u << 12, .siblings = 2 };
+    struct cpu f = { .f.leaf1_eax = 0xa20f10, .f.leaf7_ebx = TSX, .f.leaf7_edx = UPDATED,
+                     .f.amd = true, .f.ext8_ebx = 1u << 12, .siblings = 2 };
     decide(&f, NULL);
     assert_true(m.any && m.ibpb && m.retpolines);
     assert_false(m.verw || m.l1d_flush || m.itlb_multihit || m.hle_hole || m.spec_ctrl);
@@ -129,7 +135,7 @@ static void test_amd(void **state)
     assert_int_equal(state_of(FAULT_v2), MITIGATED);
     assert_int_equal(state_of(FAULT_buslock), OPEN);
     assert_int_equal(state_of(FAULT_smt), OPEN);
-    f.ext8_ebx = 0;
+    f.f.ext8_ebx = 0;
     decide(&f, NULL);
     assert_false(m.any || m.ibpb);
     assert_int_equal(state_of(FAULT_v2), OPEN);

@@ -72,14 +72,8 @@ static uint32_t siblings(void)
 
 static void decide_mitigations(void)
 {
-    const struct vuln_facts f = {
-        .signature = features.leaf1_eax, .leaf7_ebx = features.leaf7_ebx,
-        .leaf7_edx = features.leaf7_edx, .leaf7_2_edx = features.leaf7_2_edx,
-        .arch_caps = features.arch_caps, .siblings = siblings(),
-        .amd = features.amd, .ext8_ebx = cpuid_word(0x80000008, 0, 1),
-        .bus_lock_exits = bus_lock_exits,
-    };
-    vuln_decide(&f, boot_option("assume="), &mitigations, &facts.info.faults);
+    vuln_decide(&features, siblings(), bus_lock_exits, boot_option("assume="), &mitigations,
+                &facts.info.faults);
     if (!mitigations.retpolines)
         cpu_plain_branches();
     if (!features.sysenter) {

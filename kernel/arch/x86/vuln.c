@@ -16,6 +16,7 @@ struct mitigations mitigations;
 #define BHI_NO         (1ull << 20)
 #define RFDS_NO        (1ull << 27)
 #define RFDS_CLEAR     (1ull << 28)
+#define NONE_OF_THESE  (RDCL_NO | MDS_NO | PSCHANGE_NO | TAA_NO | RFDS_NO)
 // CPUID leaf 7: EBX; EDX; EDX of subleaf 2
 #define HLE       (1u << 4)
 #define RTM       (1u << 11)
@@ -32,35 +33,33 @@ struct mitigations mitigations;
 #define SPEC_BHI_DIS_S   (1ull << 10)
 
 // Of the CPUs with that fault those whose microcode does not tell: family 6, these models.
-static bool has_rfds(const struct vuln_facts *f)
+static bool has_rfds(const struct features *f)
 {
     static const uint8_t models[] = { 0x5c, 0x5f, 0x7a, 0x86, 0x96, 0x97, 0x9a, 0x9c, 0xb7, 0xba,
                                       0xbe, 0xbf };
-    uint32_t model = (f->signature >> 4 & 15) | (f->signature >> 12 & 0xf0);
+    uint32_t model = (f->leaf1_eax >> 4 & 15) | (f->leaf1_eax >> 12 & 0xf0);
     if (f->arch_caps & (RFDS_NO | RFDS_CLEAR))
         return f->arch_caps & RFDS_CLEAR;
     for (unsigned i = 0; i < ARRAY_SIZE(models); i++)
-        if ((f->signature >> 8 & 15) == 6 && model == models[i])
+        if ((f->leaf1_eax >> 8 & 15) == 6 && model == models[i])
             return true;
     return false;
 }
 
-static uint32_t affected(const struct vuln_facts *f)
+#define BIT(v) (1u << FAULT_##v)
+#define SAMPLING (BIT(mds) | BIT(taa) | BIT(rfds))
+
+static uint32_t affected(const struct features *f, uint32_t siblings)
 {
     const uint64_t caps = f->arch_caps;
-    if (f->amd) // it says of all others that its CPUs do not have them
-        return 1u << FAULT_v1 | 1u << FAULT_v2 | 1u << FAULT_buslock |
-               (uint32_t)(f->siblings > 1) << FAULT_smt;
     const bool bhi = (caps & IBRS_ALL) && !(caps & BHI_NO); // else retpolines cover it
-    return (uint32_t)!(caps & RDCL_NO) << FAULT_meltdown |
-           (uint32_t)!(caps & (RDCL_NO | SKIP_L1D_FLUSH)) << FAULT_l1tf |
-           (uint32_t)!(caps & MDS_NO) << FAULT_mds |
-           (uint32_t)((f->leaf7_ebx & RTM) && !(caps & TAA_NO)) << FAULT_taa |
-           (uint32_t)has_rfds(f) << FAULT_rfds | 1u << FAULT_v1 | 1u << FAULT_v2 |
-           (uint32_t)bhi << FAULT_bhi | 1u << FAULT_swapgs |
-           (uint32_t)!(caps & PSCHANGE_NO) << FAULT_itlb | 1u << FAULT_buslock |
-           (uint32_t)(f->siblings > 1) << FAULT_smt |
-           (uint32_t)((f->leaf7_ebx & HLE) != 0) << FAULT_hle;
+    return (caps & RDCL_NO ? 0 : BIT(meltdown)) |
+           (caps & (RDCL_NO | SKIP_L1D_FLUSH) ? 0 : BIT(l1tf)) |
+           (caps & MDS_NO ? 0 : BIT(mds)) |
+           ((f->leaf7_ebx & RTM) && !(caps & TAA_NO) ? BIT(taa) : 0) |
+           (has_rfds(f) ? BIT(rfds) : 0) | (bhi ? BIT(bhi) : 0) | (f->amd ? 0 : BIT(swapgs)) |
+           (caps & PSCHANGE_NO ? 0 : BIT(itlb)) | (siblings > 1 ? BIT(smt) : 0) |
+           (f->leaf7_ebx & HLE ? BIT(hle) : 0) | BIT(v1) | BIT(v2) | BIT(buslock);
 }
 
 static bool names(const char *list, const char *name)
@@ -77,17 +76,14 @@ static bool names(const char *list, const char *name)
     return false;
 }
 
-#define BIT(v) (1u << FAULT_##v)
-#define SAMPLING (BIT(mds) | BIT(taa) | BIT(rfds))
-
-static bool clears(const struct vuln_facts *f) // VERW does more than it did in 1982
+static bool clears(const struct features *f) // VERW does more than it did in 1982
 {
-    return (!f->amd && (f->leaf7_edx & MD_CLEAR)) || (f->arch_caps & RFDS_CLEAR);
+    return (f->leaf7_edx & MD_CLEAR) || (f->arch_caps & RFDS_CLEAR);
 }
 
-static void choose(const struct vuln_facts *f, uint32_t has, uint32_t asked, struct mitigations *m)
+static void choose(const struct features *f, uint32_t has, uint32_t asked, struct mitigations *m)
 {
-    const bool registers = !f->amd && (f->leaf7_edx & IBPB);
+    const bool registers = f->leaf7_edx & IBPB;
     const bool enhanced = registers && (f->arch_caps & IBRS_ALL);
     *m = (struct mitigations){ 0 };
     m->ibpb = registers || (f->amd && (f->ext8_ebx & AMD_IBPB));
@@ -104,20 +100,25 @@ static void choose(const struct vuln_facts *f, uint32_t has, uint32_t asked, str
                        (m->retpolines && (f->leaf7_2_edx & RRSBA_CTRL) ? SPEC_RRSBA_DIS_S : 0);
 }
 
-void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigations *m,
-                 struct cpu_faults *faults)
+void vuln_decide(const struct features *cpu, uint32_t siblings, bool bus_lock_exits,
+                 const char *assume, struct mitigations *m, struct cpu_faults *faults)
 {
     static const char *const name[FAULT_COUNT] = {
 #define X(name) #name,
         CPU_FAULTS(X)
 #undef X
     };
-    uint32_t has = affected(f), asked = 0;
+    struct features f = *cpu;
+    if (f.amd) { // it says that its CPUs have none of them, and Intel's words mean nothing there
+        f.arch_caps = NONE_OF_THESE;
+        f.leaf7_ebx = f.leaf7_edx = f.leaf7_2_edx = 0;
+    }
+    uint32_t has = affected(&f, siblings), asked = 0;
     for (unsigned v = 0; v < FAULT_COUNT; v++)
         asked |= (uint32_t)(names(assume, name[v]) || names(assume, "all")) << v;
-    choose(f, has, asked, m);
+    choose(&f, has, asked, m);
     uint32_t open = BIT(meltdown) | BIT(smt) | (m->l1d_flush ? 0 : BIT(l1tf)) |
-                    (clears(f) ? 0 : SAMPLING) | (m->ibpb ? 0 : BIT(v2)) |
-                    (f->bus_lock_exits ? 0 : BIT(buslock));
+                    (clears(&f) ? 0 : SAMPLING) | (m->ibpb ? 0 : BIT(v2)) |
+                    (bus_lock_exits ? 0 : BIT(buslock));
     *faults = (struct cpu_faults){ has | asked, (has | asked) & open, asked, m->retpolines };
 }

@@ -7,15 +7,17 @@
 #include "kernel/abi/boot.h"
 #include "kernel/lib/types.h"
 
-// What is known of the CPU. Words of CPUID by their leaf; 0 where there is no such leaf.
-struct vuln_facts {
-    uint32_t signature;    // leaf 1 EAX: family, model, stepping
-    uint32_t leaf7_ebx, leaf7_edx, leaf7_2_edx;
-    uint64_t arch_caps;    // MSR 0x10a
-    bool amd;              // AMD's, or of its line: of what follows from the words above, only SMT
-    uint32_t ext8_ebx;     // leaf 80000008H
-    uint32_t siblings;     // logical CPUs of a physical core
-    bool bus_lock_exits;   // the CPU can exit behind a guest's bus lock
+// Facts about the host's CPUs; every other core must have the same. Words of CPUID by their leaf; 0
+// where there is no such leaf.
+struct features {
+    uint32_t leaf1_eax;     // family and model
+    uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_2_edx;
+    uint32_t ext1_ecx, ext1_edx, ext8_ebx, xsave1_eax;
+    uint64_t xcr0;          // components the host enables
+    uint64_t arch_caps;     // MSR 0x10a
+    bool pcid, x2apic, tsc_deadline;
+    bool sysenter;          // in 64-bit mode: else ring 3 calls by a gate
+    bool amd;               // or of that family's line
 };
 
 struct mitigations {
@@ -29,6 +31,7 @@ struct mitigations {
 };
 extern struct mitigations mitigations;
 
-// `assume`: names with commas between them, or "all"; it ends in NUL or a blank. NULL: none.
-void vuln_decide(const struct vuln_facts *f, const char *assume, struct mitigations *m,
-                 struct cpu_faults *faults);
+// siblings: logical CPUs of a physical core; bus_lock_exits: the CPU can exit behind a guest's bus
+// lock; assume: names with commas between them, or "all", up to a NUL or a blank; NULL: none.
+void vuln_decide(const struct features *cpu, uint32_t siblings, bool bus_lock_exits,
+                 const char *assume, struct mitigations *m, struct cpu_faults *faults);

@@ -20,16 +20,6 @@
 #define MMIO_WINDOW 0xffffff8001200000ull // uncached pages of devices
 #define WINDOWS     0xffffff8001400000ull // frames that a core zeroes or copies: window.c
 
-// Facts about the host's CPUs, from CPUID; every other core must have the same.
-struct features {
-    uint32_t leaf1_eax, leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_2_edx;
-    uint32_t ext1_ecx, ext1_edx, xsave1_eax;
-    uint64_t xcr0;          // components the host enables
-    uint64_t arch_caps;
-    bool pcid, x2apic, tsc_deadline;
-    bool sysenter;          // in 64-bit mode: else ring 3 calls by a gate
-    bool amd;               // or of that family's line
-};
 extern struct features features;
 // Bochs has that OEM id and, unlike QEMU, no hypervisor bit.
 static inline bool is_bochs(void) { return acpi.emulator && !(features.leaf1_ecx >> 31); }
