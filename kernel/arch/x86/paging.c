@@ -24,13 +24,11 @@ struct pt_format {
     uint64_t limit;   // first address that is not translated
 };
 
-// The low bits of an entry are PROT_* as they are, but of a process's its bit for PROT_EXEC.
+// The low bits of an entry are PROT_* as they are, but of a process's its bit for PROT_EXEC. Where
+// hvm->nested, VMs have the format of processes.
 static const struct pt_format format_process = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U,
                                                  PTE_NX, 1ull << 47 };
 static const struct pt_format format_guest = { 7, 7, EPT_WB | EPT_IPAT, 0, 1ull << 48 };
-// A guest's where the CPU has the processes' format for it (NPT).
-static const struct pt_format format_nested = { PTE_P | PTE_W | PTE_U, PTE_P, PTE_P | PTE_U,
-                                                PTE_NX, 1ull << 48 };
 static const struct pt_format format_kernel = {
     .table = PTE_P | PTE_W, .present = PTE_P, .leaf = PTE_P, .limit = WINDOWS,
 };
@@ -50,8 +48,8 @@ void *arch_ptr(struct hpa a) { return (void *)(DIRECT_MAP + a.v); }
 
 static const struct pt_format *format_of(const struct space *s)
 {
-    if (s->is_vm)
-        return hvm->nested ? &format_nested : &format_guest;
+    if (s->is_vm && !hvm->nested)
+        return &format_guest;
     return s == &kernel_space ? &format_kernel : &format_process;
 }
 
