@@ -4,15 +4,15 @@
 //
 // A core that is tried gets the next block, used or not; only one that is used gets the next
 // number. So what is wrong with one core, or when it comes, is nothing to another. The boot core
-// writes all that is in here but for tsc_there; the core that comes up reads it from its check-in
-// on.
+// writes all that is in here but for tsc_compare()'s; the core that comes up reads it from its
+// check-in on.
 #include "kernel/arch/x86/clock_choose.h"
 #include "kernel/arch/x86/multiboot.h"
 #include "kernel/arch/x86/x86.h"
 
 #define ICR_INIT 0x4500u
 #define ICR_SIPI 0x4600u
-#define TSC_ROUNDS 64
+#define TSC_ROUNDS 64u
 
 extern char ap_trampoline[], ap_trampoline_end[];
 extern uint64_t boot_pml4[];
@@ -25,8 +25,7 @@ static uint32_t ap_number;
 static uint32_t ap_verdict;    // atomic: of a core that has checked in, by itself
 enum { AP_UNKNOWN, AP_GOOD, AP_BAD };
 static uint32_t ap_go;         // atomic: all cores are up, start scheduling
-static uint32_t tsc_turn;      // atomic: odd: the other core is to read its TSC
-static uint64_t tsc_there;
+static uint32_t tsc_turn;      // atomic: who is to read his TSC; odd: the other core
 
 static uint64_t rdtsc_in_order(void)
 {
@@ -36,25 +35,19 @@ static uint64_t rdtsc_in_order(void)
     return tsc;
 }
 
-static void tsc_answer(void)
+// The two cores read in turn, the one that the other is compared with first and last.
+static int64_t tsc_compare(bool first)
 {
-    for (uint32_t round = 0; round < TSC_ROUNDS; round++) {
-        while (__atomic_load_n(&tsc_turn, __ATOMIC_ACQUIRE) != 2 * round + 1)
-            __builtin_ia32_pause();
-        tsc_there = rdtsc_in_order();
-        __atomic_store_n(&tsc_turn, 2 * round + 2, __ATOMIC_RELEASE);
-    }
-}
-
-static int64_t tsc_compare(void)
-{
+    static uint64_t tsc[2]; // each one's own, its last
     struct tsc_bounds bounds = TSC_BOUNDS_ALL;
-    for (uint32_t round = 0; round < TSC_ROUNDS; round++) {
-        uint64_t before = rdtsc_in_order();
-        __atomic_store_n(&tsc_turn, 2 * round + 1, __ATOMIC_RELEASE);
-        while (__atomic_load_n(&tsc_turn, __ATOMIC_ACQUIRE) != 2 * round + 2)
+    for (uint32_t turn = !first; turn < 2 * TSC_ROUNDS + first; turn += 2) {
+        while (__atomic_load_n(&tsc_turn, __ATOMIC_ACQUIRE) != turn)
             __builtin_ia32_pause();
-        tsc_bounds_narrow(&bounds, before, tsc_there, rdtsc_in_order());
+        uint64_t before = tsc[first];
+        tsc[first] = rdtsc_in_order();
+        if (turn > 1)
+            tsc_bounds_narrow(&bounds, before, tsc[!first], tsc[first]);
+        __atomic_store_n(&tsc_turn, turn + 1, __ATOMIC_RELEASE);
     }
     return tsc_apart(&bounds);
 }
@@ -79,7 +72,7 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
     mce_init_cpu();
     sched_init_cpu(this_cpu());
     __atomic_store_n(&ap_verdict, AP_GOOD, __ATOMIC_RELEASE);
-    tsc_answer();
+    (void)tsc_compare(false);
     // Halted, for a core that spins takes an emulator's time from those that come up. What ends it
     // is the interrupt of smp_start(), which STI does not let in before the HLT.
     while (!__atomic_load_n(&ap_go, __ATOMIC_ACQUIRE))
@@ -130,7 +123,7 @@ static bool start_one(struct cpu_block *block, uint32_t number, uint32_t apic_id
         __builtin_ia32_pause(); // it is in our code now, which ends
     if (ap_verdict == AP_BAD)
         return false;
-    int64_t apart = tsc_compare();
+    int64_t apart = tsc_compare(true);
     uint64_t ticks = (uint64_t)(apart < 0 ? -apart : apart);
     // A move takes longer than a microsecond, so nobody sees time go back by less.
     if (ticks > clock_tsc_hz / 1000000) {
