@@ -313,6 +313,12 @@ static void read_here(uint32_t leaf, uint32_t sub, uint32_t out[4])
     __cpuid_count(leaf, sub, out[0], out[1], out[2], out[3]);
 }
 
+bool cpuid_amd(const struct cpuid_table *table)
+{
+    uint32_t maker = shown(table, 0).ebx;
+    return maker == 0x68747541 || maker == 0x6f677948; // "Auth", "Hygo"
+}
+
 void cpuid_make_here(struct cpuid_table *table, uint64_t tsc_hz)
 {
     struct cpuid_facts facts = { .tsc_hz = tsc_hz, .read = read_here };

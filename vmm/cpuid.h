@@ -14,6 +14,9 @@ struct cpuid_facts {
     void (*read)(uint32_t leaf, uint32_t sub, uint32_t out[4]); // the host's: EAX, EBX, ECX, EDX
 };
 
+// It is AMD's, or Hygon's, which is of the same make.
+bool cpuid_amd(const struct cpuid_table *table);
+
 void cpuid_make(struct cpuid_table *table, const struct cpuid_facts *facts);
 
 // The same of this host. Before the process has a vCPU, whose XCR0 might be loaded.

@@ -35,7 +35,8 @@ static bool create_vm(struct vmm *vmm, const struct start_block *start)
         return setup_failed("creating the VM", status);
     vmm->host.vm = (handle_t)status;
     cpuid_make_here(&cpuid, start->tsc_hz);
-    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, cpuid.address_bits);
+    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, cpuid.address_bits,
+              cpuid_amd(&cpuid));
     status = kcall_vm_cpuid(vmm->host.vm, &cpuid);
     return status == OK || setup_failed("giving the VM its CPUID", status);
 }

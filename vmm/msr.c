@@ -18,11 +18,12 @@
 #define MSR_MTRR_DEF_TYPE 0x2FFu
 
 // Constants. A write may have no other bits than these, and changes nothing.
-static const struct {
+struct constant {
     uint32_t index;
     bool writable;
     uint64_t value, bits;
-} constants[] = {
+};
+static const struct constant constants[] = {
     { 0x3A,  false, 1,         0 },     // FEATURE_CONTROL: locked, all that it could allow is off
     { 0x8B,  true,  MICROCODE, ~0ull }, // BIOS_SIGN_ID: 0 goes there before CPUID is to load it
     { 0xFE,  false, MTRRCAP_WC | MTRRCAP_FIXED | MSRS_MTRR_VARIABLE, 0 },
@@ -37,7 +38,29 @@ static const struct {
     { 0x19C, false, 0, 0 }, { 0x1A2, false, 0, 0 }, { 0x1DB, false, 0, 0 },
     { 0x1DC, false, 0, 0 }, { 0x1DD, false, 0, 0 }, { 0x1DE, false, 0, 0 },
 };
-#define CONSTANTS (sizeof(constants) / sizeof(constants[0]))
+// Of AMD's CPUs alone: SYSCFG, HWCR, NB_CFG, INT_PENDING_MSG, MMIO_CFG_BASE, VM_CR (its virtual
+// machines are switched off for good), LS_CFG, IC_CFG, DC_CFG, DE_CFG where LFENCE serializes (the
+// kernel sees to that), BU_CFG2. Systems set there what their CPU's errata ask for.
+static const struct constant amd_constants[] = {
+    { 0xC0010010, true, 0, ~0ull }, { 0xC0010015, true, 0, ~0ull }, { 0xC001001F, true, 0, ~0ull },
+    { 0xC0010055, true, 0, ~0ull }, { 0xC0010058, true, 0, ~0ull },
+    { 0xC0010114, true, 0x18, ~0ull },
+    { 0xC0011020, true, 0, ~0ull }, { 0xC0011021, true, 0, ~0ull }, { 0xC0011022, true, 0, ~0ull },
+    { 0xC0011029, true, 2, ~0ull }, { 0xC001102A, true, 0, ~0ull },
+};
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+// NULL: it is none.
+static const struct constant *constant(const struct msrs *m, uint32_t index)
+{
+    for (unsigned i = 0; i < COUNT(constants); i++)
+        if (index == constants[i].index)
+            return &constants[i];
+    for (unsigned i = 0; m->amd && i < COUNT(amd_constants); i++)
+        if (index == amd_constants[i].index)
+            return &amd_constants[i];
+    return NULL;
+}
 
 static const uint16_t fixed_index[MSRS_MTRR_FIXED] = {
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26A, 0x26B, 0x26C, 0x26D, 0x26E, 0x26F,
@@ -71,11 +94,10 @@ static uint64_t *kept(struct msrs *m, uint32_t index)
 
 bool msrs_read(struct msrs *m, uint32_t index, uint64_t *value)
 {
-    const uint64_t *from = index == 0xCE ? &m->platform_info : kept(m, index);
+    const struct constant *c = constant(m, index);
+    const uint64_t *from = c != NULL ? &c->value
+                           : index == 0xCE ? &m->platform_info : kept(m, index);
 
-    for (unsigned i = 0; i < CONSTANTS; i++)
-        if (index == constants[i].index)
-            from = &constants[i].value;
     if (from == NULL)
         return false;
     *value = *from;
@@ -95,11 +117,11 @@ static bool mtrr_valid(const struct msrs *m, uint32_t index, uint64_t value)
 
 bool msrs_write(struct msrs *m, uint32_t index, uint64_t value)
 {
+    const struct constant *c = constant(m, index);
     uint64_t *to = kept(m, index);
 
-    for (unsigned i = 0; i < CONSTANTS; i++)
-        if (index == constants[i].index)
-            return constants[i].writable && (value & ~constants[i].bits) == 0;
+    if (c != NULL)
+        return c->writable && (value & ~c->bits) == 0;
     if (to == NULL)
         return false;
     if (index == MSR_MISC_ENABLE) // the other bits are fixed, for what they would switch is absent
@@ -110,9 +132,11 @@ bool msrs_write(struct msrs *m, uint32_t index, uint64_t value)
     return true;
 }
 
-void msrs_init(struct msrs *m, uint64_t tsc_hz, bool fast_strings, unsigned address_width)
+void msrs_init(struct msrs *m, uint64_t tsc_hz, bool fast_strings, unsigned address_width,
+               bool amd)
 {
     *m = (struct msrs){
+        .amd = amd,
         .platform_info = (tsc_hz / 100000000 & 0xFF) << 8, // maximum non-turbo ratio, in 100 MHz
         .misc_enable = (fast_strings ? FAST_STRINGS : 0) | MISC_FIXED,
         .address_bits = (1ull << address_width) - 0x1000,

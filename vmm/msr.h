@@ -12,6 +12,7 @@
 #define MSRS_MTRR_FIXED    11
 
 struct msrs {
+    bool amd;
     uint64_t platform_info;    // a constant, of this machine
     uint64_t misc_enable;
     uint64_t address_bits;     // of a physical address that an MTRR may have
@@ -22,7 +23,9 @@ struct msrs {
 
 // As a PC's BIOS leaves them. fast_strings: the host's REP MOVS and STOS are, by which an operating
 // system picks its loops for copying. address_width: of the guest's physical addresses, in bits.
-void msrs_init(struct msrs *m, uint64_t tsc_hz, bool fast_strings, unsigned address_width);
+// amd: the CPU is AMD's, as CPUID says.
+void msrs_init(struct msrs *m, uint64_t tsc_hz, bool fast_strings, unsigned address_width,
+               bool amd);
 
 // RDMSR, WRMSR. False: #GP, nothing has changed.
 bool msrs_read(struct msrs *m, uint32_t index, uint64_t *value);

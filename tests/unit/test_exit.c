@@ -35,7 +35,7 @@ static void test_msrs(void **state)
     uint64_t *gpr = world->page.gpr;
     (void)state;
 
-    msrs_init(&world->vmm.msrs, 2400000000, true, 39);
+    msrs_init(&world->vmm.msrs, 2400000000, true, 39, false);
     world->kind = VM_EXIT_RDMSR;
     gpr[GPR_RCX] = 0xFFFFFFFF000000CE; // the upper half does not count
     gpr[GPR_RAX] = gpr[GPR_RDX] = UINT64_MAX;

@@ -15,7 +15,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&m, 0xa5, sizeof(m));
-    msrs_init(&m, 2400000000, true, 39);
+    msrs_init(&m, 2400000000, true, 39, false);
     return 0;
 }
 
@@ -65,10 +65,29 @@ static void constants(void **state)
 static void fast_strings_are_the_hosts(void **state)
 {
     (void)state;
-    msrs_init(&m, 2400000000, false, 39);
+    msrs_init(&m, 2400000000, false, 39, false);
     assert_int_equal(rd(0x1a0), 0x1800);
     assert_true(wr(0x1a0, 1)); // as the firmware's choice can be changed on a CPU
     assert_int_equal(rd(0x1a0), 0x1801);
+}
+
+// Systems for AMD's CPUs read and write these without asking. No other CPU has them.
+static void amds_own(void **state)
+{
+    static const uint32_t index[] = { 0xc0010010, 0xc0010015, 0xc0010055, 0xc0010114, 0xc0011029 };
+    (void)state;
+    for (size_t i = 0; i < sizeof(index) / sizeof(index[0]); i++) {
+        msrs_init(&m, 2400000000, true, 39, false);
+        assert_false(reads(index[i]));
+        assert_false(wr(index[i], 0));
+        msrs_init(&m, 2400000000, true, 39, true);
+        uint64_t value = rd(index[i]);
+        assert_true(wr(index[i], ~value));
+        assert_int_equal(rd(index[i]), value);
+    }
+    assert_int_equal(rd(0xc0010114), 0x18);
+    assert_int_equal(rd(0xc0011029), 2);
+    assert_false(reads(0xc0010016));
 }
 
 static void unknown_is_gp(void **state)
@@ -129,7 +148,8 @@ static void mtrrs_are_kept_and_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(constants), TEST(fast_strings_are_the_hosts), TEST(unknown_is_gp),
+        TEST(constants), TEST(fast_strings_are_the_hosts), TEST(amds_own),
+        TEST(unknown_is_gp),
         TEST(mtrrs_are_kept_and_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

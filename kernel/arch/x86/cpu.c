@@ -29,11 +29,12 @@ static struct idt_entry interrupt_gate(uint64_t to, uint8_t dpl, uint8_t ist)
 
 static void idt_fill(void)
 {
+    static const uint8_t ist[] = {
+        [VECTOR_NMI] = 1, [VECTOR_DF] = 2, [VECTOR_MC] = 3, [VECTOR_DB] = 4, [VECTOR_SX] = 5,
+    };
     for (unsigned i = 0; i < 256; i++) {
         uint64_t a = (uint64_t)trap_entries + i * 16ul;
-        uint8_t ist = i == VECTOR_NMI ? 1 : i == VECTOR_DF ? 2 : i == VECTOR_MC ? 3
-                      : i == VECTOR_DB ? 4 : 0;
-        idt[i] = interrupt_gate(a, 0, ist);
+        idt[i] = interrupt_gate(a, 0, i < ARRAY_SIZE(ist) ? ist[i] : 0);
     }
     if (!features.sysenter) // by which it is SYSENTER's entry: IF is clear, other flags are not
         idt[VECTOR_CALL] = interrupt_gate((uint64_t)syscall_entry, 3, 0);

@@ -117,7 +117,7 @@ resume_trap:
     iretq
 
 // All vectors end here, with vector and error code on the stack. From ring 3 the stack is the end
-// of the thread's regs, so that the pushes fill it in; NMI, #DF and #MC have stacks of their own.
+// of the thread's regs, so that the pushes fill it in; NMI, #DF, #MC and #SX have their own.
 trap_common:
     push $RFLAGS_FIXED          // AC of ring 3 would switch SMAP off; NT, TF and DF go too
     popf
@@ -126,12 +126,10 @@ trap_common:
     .endr
     mov %rsp, %rdi
     mov REGS_vector(%rsp), %rax
-    cmp $VECTOR_NMI, %eax
+    .irp vector, VECTOR_NMI, VECTOR_DF, VECTOR_MC, VECTOR_SX
+    cmp $\vector, %eax
     je trap_paranoid
-    cmp $VECTOR_DF, %eax
-    je trap_paranoid
-    cmp $VECTOR_MC, %eax
-    je trap_paranoid
+    .endr
     cmp $VECTOR_DB, %eax
     je trap_debug
 trap_usual:
@@ -208,8 +206,8 @@ trap_entries:
 vector = 0
 .rept 256
     .balign 16
-    // The CPU pushes an error code for 8, 10 to 14, 17 and 21.
-    .if vector < 8 || vector > 21 || !(0x227d00 >> vector & 1)
+    // The CPU pushes an error code for 8, 10 to 14, 17, 21 and 30.
+    .if vector > 30 || !(0x40227d00 >> vector & 1)
     push $0
     .endif
     push $vector

@@ -86,6 +86,7 @@
 #define VECTOR_DF       8
 #define VECTOR_PF       14
 #define VECTOR_MC       18
+#define VECTOR_SX       30 // AMD's: what an INIT becomes (svm.c)
 #define VECTOR_CALL     9 // the gate for system calls: no APIC sends one below 16, no CPU raises it
 #define VECTOR_GSI_BASE 0x30 // host IOAPIC pins, up to 24
 #define VECTOR_GSI_MAX  24

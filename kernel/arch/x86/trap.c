@@ -109,14 +109,14 @@ NORETURN void trap_from_kernel(const struct regs *regs)
     panic("exception %lu in the kernel at %lx", regs->vector, regs->rip);
 }
 
-// NMI, #DF, #MC, each on a stack of its own. An NMI comes from a core that panics or powers off, or
-// from hardware that reports an error which nobody here can handle. Any lock may be held: see
-// struct trouble.
+// NMI, #DF, #MC, #SX, each on a stack of its own. An NMI comes from a core that panics or powers
+// off, or from hardware that reports an error which nobody here can handle. Any lock may be held:
+// see struct trouble.
 void trap_paranoid_c(struct regs *regs)
 {
     struct trouble *t = &this_cpu()->arch.trouble;
-    if (regs->vector == VECTOR_MC && !mce_handled())
-        return;
+    if (regs->vector == VECTOR_SX || (regs->vector == VECTOR_MC && !mce_handled()))
+        return; // nobody sends a core an INIT on purpose
     if (regs->vector != VECTOR_NMI) {
         print_regs(regs);
         panic(regs->vector == VECTOR_DF ? "double fault" : "machine check outside of a guest");

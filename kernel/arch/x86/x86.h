@@ -33,7 +33,7 @@ struct cpu_block {
     uint8_t zeros[15 * PAGE_SIZE]; // what GDTR's limit also covers: one page, read-only
     uint8_t guard[PAGE_SIZE];      // not mapped
     uint8_t stack[KERNEL_STACK_SIZE];
-    uint8_t ist[4][IST_STACK_SIZE];
+    uint8_t ist[5][IST_STACK_SIZE];
     struct tss tss __attribute__((aligned(PAGE_SIZE)));
     struct cpu cpu __attribute__((aligned(PAGE_SIZE)));
 } __attribute__((aligned(CPU_BLOCK_SIZE)));

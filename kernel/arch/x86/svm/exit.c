@@ -137,7 +137,7 @@ static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
         return EXIT_RESUME;
     case SVM_EXIT_NMI:  // and this was, with GIF
     case SVM_EXIT_SMI:
-    case SVM_EXIT_INIT: // the host's cores are never sent one on purpose
+    case SVM_EXIT_INIT: // see trap_paranoid_c()
         return EXIT_RESUME;
     case SVM_EXIT_VINTR:
         return EXIT_WORK;

@@ -5,7 +5,10 @@
 
 #define MSR_VM_CR    0xc0010114
 #define MSR_VM_HSAVE 0xc0010117
+#define MSR_DE_CFG   0xc0011029
+#define VM_CR_R_INIT (1u << 1) // INIT is #SX: as on VMX, it does not end the machine
 #define VM_CR_SVMDIS (1u << 4)
+#define LFENCE_SERIALIZES (1u << 1)
 
 struct svm_caps svm;
 struct hpa svm_io_map, svm_msr_map;
@@ -72,6 +75,10 @@ static const char *svm_enable_core(struct cpu *cpu)
         return "no memory";
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE, save.v);
+    wrmsr(MSR_VM_CR, rdmsr(MSR_VM_CR) | VM_CR_R_INIT);
+    // What LFENCE is there for, here and in guests. Families 0FH and 11H have no choice.
+    if ((features.leaf1_eax >> 20 & 0xff) && (features.leaf1_eax >> 20 & 0xff) != 2)
+        wrmsr(MSR_DE_CFG, rdmsr(MSR_DE_CFG) | LFENCE_SERIALIZES);
     cpu->arch.asid_turn = 1;
     vmsave(cpu->arch.svm_host); // what ring 3 has when no guest's stays
     return NULL;
