@@ -115,16 +115,25 @@ static void interrupts_by_priority(void **state)
     assert_false(window());
 }
 
-// MOV CR8 does not exit: the CPU compares the priority of what waits with it.
+// MOV CR8 does not exit: the CPU compares the priority of what waits with it. QEMU, which lets one
+// of the same class through, must not be asked for it; there MOV CR8 exits.
 static void behind_tpr(void **state)
 {
     (void)state;
-    apic_regs[APIC_TPR / 4] = 0x70;
-    vlapic_accept(&vcpu.arch.vlapic, 0x6f, false);
-    assert_int_equal(enter(), ENTERED);
-    assert_int_equal(vmcb.event, 0);
-    assert_true(window());
-    assert_int_equal(vmcb.vintr >> VINTR_PRIORITY & 15, 6);
+    for (uint32_t tpr = 0x60; tpr <= 0x70; tpr += 0x10) {
+        for (svm.features = 0; svm.features <= SVM_DECODE; svm.features += SVM_DECODE) {
+            setup(state);
+            vmcb.cr_writes = 1u << 4;
+            apic_regs[APIC_TPR / 4] = tpr;
+            vlapic_accept(&vcpu.arch.vlapic, 0x6f, false);
+            assert_int_equal(enter(), ENTERED);
+            assert_int_equal(vmcb.event, 0);
+            assert_int_equal(window(), svm.features == SVM_DECODE);
+            assert_int_equal(vmcb.cr_writes, 1u << 4 | (window() ? 0 : 1u << 8));
+            assert_true(!window() || (vmcb.vintr >> VINTR_PRIORITY & 15) == 6);
+        }
+    }
+    svm.features = 0;
     apic_regs[APIC_TPR / 4] = 0x50;
     assert_int_equal(enter(), ENTERED);
     assert_int_equal(vmcb.event, EVENT(EVENT_INTR, 0x6f));

@@ -37,6 +37,20 @@ static inline enum fault_pair fault_pair(uint8_t first, uint8_t second)
     return fault_contributory(first) && fault_contributory(second) ? FAULT_DOUBLE : FAULT_SECOND;
 }
 
+// The exception `waiting` is not delivered yet: what the guest gets of both.
+static inline void vcpu_second_fault(struct vcpu *v, uint8_t waiting, uint8_t *vector,
+                                     bool *has_error, uint32_t *error)
+{
+    enum fault_pair pair = fault_pair(waiting, *vector);
+    if (pair == FAULT_TRIPLE)
+        vcpu_return(v, VM_EXIT_SHUTDOWN, 0);
+    if (pair == FAULT_DOUBLE) {
+        *vector = VECTOR_DF;
+        *has_error = true;
+        *error = 0;
+    }
+}
+
 // Its FPU state is loaded.
 static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
 {
@@ -58,6 +72,65 @@ UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
             vlapic_accept(&v->arch.vlapic, (uint8_t)(i * 64 + bit), level >> bit & 1);
         }
     }
+}
+
+// What others have left for it: `work` is what v->work held.
+static inline void vcpu_take_work(struct vcpu *v, uint32_t work)
+{
+    if (work & VCPU_WORK_PENDING)
+        vcpu_take_posted(v);
+    if (work & VCPU_WORK_TIMER)
+        vlapic_timer_fired(&v->arch.vlapic, rdtsc());
+    if (work & VCPU_WORK_NMI)
+        v->arch.nmi_pending = 1;
+}
+
+// It has executed HLT, and nothing has come since.
+NORETURN static inline void vcpu_halted(struct vcpu *v, uint64_t rflags)
+{
+    if (v->arch.halted == 1 && !(rflags & RFLAGS_IF)) {
+        v->arch.halted = 2;
+        vcpu_return(v, VM_EXIT_HALTED, 0);
+    }
+    vcpu_halt(v);
+}
+
+// After vlapic code ran, what any vendor does. What must go to the VMM (EOI of a level interrupt,
+// INIT) stays in `actions` for vcpu_tell_vmm().
+static inline void vcpu_vlapic_actions(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    if (a->actions & VLAPIC_ACT_TIMER)
+        timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
+    if (a->actions & VLAPIC_ACT_NMI)
+        v->arch.nmi_pending = 1;
+    if (a->actions & ~VLAPIC_ACT_TIMER)
+        v->arch.inject = 1;
+    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
+}
+
+// VM_ENTRY_LAPIC, but for the actions. 0: enter the guest; else page->exit holds the answer to a
+// read.
+static inline int64_t vcpu_lapic_answer(struct vcpu *v)
+{
+    struct vm_entry e = v->page->entry;
+    if (e.lapic.write)
+        vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
+    else
+        v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
+    return e.lapic.write ? 0 : VM_EXIT_LAPIC_READ;
+}
+
+// All that a guest's entry finds in the core and that is not in its VMCS or VMCB.
+static inline void vcpu_load_rest(struct cpu *cpu, struct vcpu *v)
+{
+    struct space *s = &v->vm->space;
+    if (unlikely(cpu->space != &v->object.owner->space))
+        cr3_use(cpu, &v->object.owner->space); // what the next exit loads
+    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
+        space_sync(s, cpu->id);
+    fpu_use_vcpu(cpu, v);
+    context_load(cpu, v);
 }
 
 // Returns to the VMM if that has to hear of something; then the rest waits.

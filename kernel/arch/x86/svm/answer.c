@@ -42,14 +42,8 @@ void svm_ask_vmm(struct vcpu *v)
 
 static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 {
-    struct space *s = &v->vm->space;
     svm_load(v);
-    if (unlikely(cpu->space != &v->object.owner->space))
-        cr3_use(cpu, &v->object.owner->space); // VMRUN takes it for what the exit loads
-    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
-        space_sync(s, cpu->id);
-    fpu_use_vcpu(cpu, v);
-    context_load(cpu, v);
+    vcpu_load_rest(cpu, v);
     cpu->arch.ready = cpu->current;
 }
 
@@ -103,9 +97,7 @@ static int64_t answer_page(struct vcpu *v)
     if (flags & VM_ENTRY_DECODED)
         svm_decoded(v, e->decoded.length, e->decoded.reg);
     if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {
-        b->event = EVENT_VALID | EVENT_INTR << 8 | e->intr_vector;
-        v->injected++;
-        v->arch.halted = 0;
+        svm_inject(v, EVENT_INTR, e->intr_vector);
         v->arch.inject = 1;
     }
     return flags & VM_ENTRY_LAPIC ? svm_lapic_answer(v) : 0;

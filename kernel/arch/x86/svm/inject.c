@@ -10,7 +10,7 @@
 // arch_vcpu.step
 enum { STEP_NOT, STEP_ONE, STEP_IRET };
 
-static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
+void svm_inject(struct vcpu *v, uint32_t type, uint8_t vector)
 {
     v->arch.svm.vmcb->event = EVENT_VALID | type << 8 | vector;
     v->injected++;
@@ -20,17 +20,9 @@ static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
 enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     struct vmcb *b = v->arch.svm.vmcb;
-    if ((b->event & EVENT_VALID) && EVENT_TYPE(b->event) == EVENT_EXCEPTION) {
-        enum fault_pair pair = fault_pair((uint8_t)b->event, vector);
-        if (pair == FAULT_TRIPLE)
-            svm_return(v, VM_EXIT_SHUTDOWN);
-        if (pair == FAULT_DOUBLE) {
-            vector = VECTOR_DF;
-            has_error = true;
-            error = 0;
-        }
-    }
-    inject(v, EVENT_EXCEPTION, vector);
+    if ((b->event & EVENT_VALID) && EVENT_TYPE(b->event) == EVENT_EXCEPTION)
+        vcpu_second_fault(v, (uint8_t)b->event, &vector, &has_error, &error);
+    svm_inject(v, EVENT_EXCEPTION, vector);
     if (has_error && (b->cr0 & CR0_PE))
         b->event |= EVENT_ERROR | (uint64_t)error << 32;
     return EXIT_RESUME;
@@ -97,7 +89,7 @@ static __attribute__((noinline)) void take_nmi(struct vcpu *v, bool busy)
     }
     v->arch.nmi_pending = 0;
     v->arch.svm.nmi_blocked = 1;
-    inject(v, EVENT_NMI, VECTOR_NMI);
+    svm_inject(v, EVENT_NMI, VECTOR_NMI);
     svm_intercept(v, INTERCEPT_IRET, INTERCEPT_IRET);
 }
 
@@ -108,7 +100,7 @@ static void inject_first(struct vcpu *v)
 {
     struct vmcb *b = v->arch.svm.vmcb;
     struct vlapic *a = &v->arch.vlapic;
-    uint64_t window = 0;
+    uint64_t window = 0, tpr = a->regs[APIC_TPR / 4] >> 4 & 15;
     if (v->arch.nmi_pending)
         take_nmi(v, b->event & EVENT_VALID);
     bool open = !(b->event & EVENT_VALID) && !(b->interrupt_shadow & SVM_SHADOW) &&
@@ -123,31 +115,29 @@ static void inject_first(struct vcpu *v)
     int vector = vlapic_highest(a);
     if (vector >= 0 && open && !window) {
         vlapic_inject(a, (uint8_t)vector);
-        inject(v, EVENT_INTR, (uint8_t)vector);
+        svm_inject(v, EVENT_INTR, (uint8_t)vector);
         vector = vlapic_highest(a);
     }
     uint32_t class = a->status >> 4 & 15; // waits for TPR too, which MOV CR8 changes silently
     if (class > a->status >> 12 && !window)
         window = VINTR_IRQ | (uint64_t)class << VINTR_PRIORITY;
-    b->vintr = VINTR_MASKING | window | (a->regs[APIC_TPR / 4] >> 4 & 15);
-    svm_intercept(v, INTERCEPT_VINTR, window ? INTERCEPT_VINTR : 0);
-    svm_dirty(v, CLEAN_VINTR);
-    if (!(svm.features & SVM_DECODE)) { // QEMU dies of MOV CR8 while a virtual interrupt waits
+    // QEMU dies of MOV CR8 while a virtual interrupt waits, and lets one of TPR's own class through.
+    if (!(svm.features & SVM_DECODE)) {
         b->cr_writes = 1u << 4 | (window ? 1u << 8 : 0);
         svm_dirty(v, CLEAN_INTERCEPTS);
+        if (class <= tpr && !(window & VINTR_IGNORE_TPR))
+            window = 0;
     }
+    b->vintr = VINTR_MASKING | window | tpr;
+    svm_intercept(v, INTERCEPT_VINTR, window ? INTERCEPT_VINTR : 0);
+    svm_dirty(v, CLEAN_VINTR);
 }
 
 void svm_inject_pending(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
-    if (work & VCPU_WORK_PENDING)
-        vcpu_take_posted(v);
-    if (work & VCPU_WORK_TIMER)
-        vlapic_timer_fired(a, rdtsc());
-    if (work & VCPU_WORK_NMI)
-        v->arch.nmi_pending = 1;
+    vcpu_take_work(v, work);
     if (a->actions & ~VLAPIC_ACT_IRR)
         svm_vlapic_actions(v);
     a->actions &= ~VLAPIC_ACT_IRR;
@@ -155,10 +145,6 @@ void svm_inject_pending(struct vcpu *v)
     vcpu_tell_vmm(v, work);
     inject_first(v);
     v->arch.inject = 0;
-    if (v->arch.halted == 1 && !(v->arch.svm.vmcb->rflags & RFLAGS_IF)) {
-        v->arch.halted = 2;
-        svm_return(v, VM_EXIT_HALTED);
-    }
     if (v->arch.halted)
-        vcpu_halt(v);
+        vcpu_halted(v, v->arch.svm.vmcb->rflags);
 }

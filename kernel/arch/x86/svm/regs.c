@@ -64,8 +64,7 @@ void svm_cpuid(struct vcpu *v)
         cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
 }
 
-// After vlapic code ran. What must go to the VMM (EOI of a level interrupt, INIT) stays in
-// `actions` for svm_inject_pending().
+// After vlapic code ran.
 void svm_vlapic_actions(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
@@ -73,15 +72,9 @@ void svm_vlapic_actions(struct vcpu *v)
         v->arch.inject = 1;
     if (likely(!a->actions))
         return;
-    if (a->actions & VLAPIC_ACT_TIMER)
-        timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
-    if (a->actions & VLAPIC_ACT_NMI)
-        v->arch.nmi_pending = 1;
     if (a->actions & VLAPIC_ACT_MODE)
         cpuid_vcpu_update(&v->arch.cpuid, a->id, v->arch.svm.cr4, a->apic_base);
-    if (a->actions & ~VLAPIC_ACT_TIMER)
-        v->arch.inject = 1;
-    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
+    vcpu_vlapic_actions(v);
 }
 
 static enum exit_action exit_rdmsr(struct vcpu *v, uint32_t index)
@@ -122,14 +115,9 @@ enum exit_action svm_exit_msr(struct vcpu *v)
     return EXIT_SKIP;
 }
 
-// VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.
 int64_t svm_lapic_answer(struct vcpu *v)
 {
-    struct vm_entry e = v->page->entry;
-    if (e.lapic.write)
-        vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
-    else
-        v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
+    int64_t kind = vcpu_lapic_answer(v);
     svm_vlapic_actions(v);
-    return e.lapic.write ? 0 : VM_EXIT_LAPIC_READ;
+    return kind;
 }

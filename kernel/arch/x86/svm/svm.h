@@ -65,6 +65,7 @@ void svm_cpuid(struct vcpu *v);
 void svm_vlapic_actions(struct vcpu *v);
 int64_t svm_lapic_answer(struct vcpu *v);
 // inject.c
+void svm_inject(struct vcpu *v, uint32_t type, uint8_t vector);
 enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void svm_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void svm_replay(struct vcpu *v);         // an event that the exit interrupted

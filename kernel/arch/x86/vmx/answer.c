@@ -56,14 +56,8 @@ void vmx_entry_failed(struct vcpu *v)
 
 static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 {
-    struct space *s = &v->vm->space;
     vmx_load(v);
-    if (unlikely(cpu->space != &v->object.owner->space))
-        cr3_use(cpu, &v->object.owner->space); // what the next exit loads
-    if (unlikely(cpu->guest_space != s) && space_enter(&cpu->guest_space, s, cpu->id))
-        space_sync(s, cpu->id);
-    fpu_use_vcpu(cpu, v);
-    context_load(cpu, v);
+    vcpu_load_rest(cpu, v);
     if (v->arch.efer & EFER_SCE)
         context_syscall_msrs(cpu, v);
     cpu->arch.tr_stale = 1; // from the next exit on
@@ -100,9 +94,7 @@ static int64_t answer_page(struct vcpu *v)
         vmx_inject_fault(v, e->fault.vector & 31, e->fault.has_error, e->fault.error);
     }
     if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {
-        vmwrite(ENTRY_INTR_INFO, INTR_VALID | INTR_EXTERNAL << 8 | e->intr_vector);
-        v->injected++;
-        v->arch.halted = 0;
+        vmx_inject(v, INTR_EXTERNAL, e->intr_vector);
         v->arch.inject = 1;
     }
     return flags & VM_ENTRY_LAPIC ? vmx_lapic_answer(v) : 0;

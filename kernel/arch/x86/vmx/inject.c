@@ -5,7 +5,7 @@
 // Occur During Event Delivery".)
 #include "kernel/arch/x86/vmx/vmx.h"
 
-static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
+void vmx_inject(struct vcpu *v, uint32_t type, uint8_t vector)
 {
     vmwrite(ENTRY_INTR_INFO, INTR_VALID | type << 8 | vector);
     v->injected++;
@@ -15,17 +15,9 @@ static void inject(struct vcpu *v, uint32_t type, uint8_t vector)
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     uint64_t waiting = vmread(ENTRY_INTR_INFO);
-    if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION) {
-        enum fault_pair pair = fault_pair((uint8_t)waiting, vector);
-        if (pair == FAULT_TRIPLE)
-            vmx_return(v, VM_EXIT_SHUTDOWN);
-        if (pair == FAULT_DOUBLE) {
-            vector = VECTOR_DF;
-            has_error = true;
-            error = 0;
-        }
-    }
-    inject(v, INTR_EXCEPTION, vector);
+    if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION)
+        vcpu_second_fault(v, (uint8_t)waiting, &vector, &has_error, &error);
+    vmx_inject(v, INTR_EXCEPTION, vector);
     if (vector == VECTOR_DB)
         vmx_debug_shadow();
     if (has_error && (vmread(GUEST_CR0) & CR0_PE)) {
@@ -94,7 +86,7 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
     if (v->arch.nmi_pending) {
         if (!busy && !(block & (BLOCK_STI | BLOCK_SS | BLOCK_NMI))) {
             v->arch.nmi_pending = 0;
-            inject(v, INTR_NMI, VECTOR_NMI);
+            vmx_inject(v, INTR_NMI, VECTOR_NMI);
             open = false;
         } else if (block & BLOCK_STI) { // a CPU need not hold the NMI window back in that shadow
             want_intr = true;
@@ -115,7 +107,7 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
     } else {
         if (vector >= 0 && open && !want_intr) {
             vlapic_inject(a, (uint8_t)vector);
-            inject(v, INTR_EXTERNAL, (uint8_t)vector);
+            vmx_inject(v, INTR_EXTERNAL, (uint8_t)vector);
             vector = vlapic_highest(a);
         }
         want_intr = want_intr || vector >= 0;
@@ -149,12 +141,7 @@ void vmx_inject_pending(struct vcpu *v)
     struct vlapic *a = &v->arch.vlapic;
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
     bool anew = v->arch.inject;
-    if (work & VCPU_WORK_PENDING)
-        vcpu_take_posted(v);
-    if (work & VCPU_WORK_TIMER)
-        vlapic_timer_fired(a, rdtsc());
-    if (work & VCPU_WORK_NMI)
-        v->arch.nmi_pending = 1;
+    vcpu_take_work(v, work);
     if (a->actions & ~VLAPIC_ACT_IRR)
         vmx_vlapic_actions(v);
     a->actions &= ~VLAPIC_ACT_IRR;
@@ -162,10 +149,6 @@ void vmx_inject_pending(struct vcpu *v)
     vcpu_tell_vmm(v, work);
     inject_interrupts(v, anew);
     v->arch.inject = 0;
-    if (v->arch.halted == 1 && !(vmread(GUEST_RFLAGS) & RFLAGS_IF)) {
-        v->arch.halted = 2;
-        vmx_return(v, VM_EXIT_HALTED);
-    }
     if (v->arch.halted)
-        vcpu_halt(v);
+        vcpu_halted(v, vmread(GUEST_RFLAGS));
 }

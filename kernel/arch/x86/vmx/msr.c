@@ -2,8 +2,7 @@
 // Exits for MSRs and for the local APIC, and what they leave to do in the VMCS. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
-// After vlapic code ran. What must go to the VMM (EOI of a level interrupt, INIT) stays in
-// `actions` for vmx_inject_pending().
+// After vlapic code ran.
 void vmx_vlapic_actions(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
@@ -11,10 +10,6 @@ void vmx_vlapic_actions(struct vcpu *v)
         v->arch.inject = 1;
     if (likely(!a->actions))
         return;
-    if (a->actions & VLAPIC_ACT_TIMER)
-        timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
-    if (a->actions & VLAPIC_ACT_NMI)
-        v->arch.nmi_pending = 1;
     if (a->actions & VLAPIC_ACT_MODE) {
         vmx_set_apic_mode(v);
         cpuid_vcpu_update(&v->arch.cpuid, a->id, vmread(CR4_SHADOW), a->apic_base);
@@ -25,9 +20,7 @@ void vmx_vlapic_actions(struct vcpu *v)
         for (unsigned i = 0; i < 4; i++)
             vmwrite((enum vmcs_field)(EOI_EXIT_0 + 2 * i), map[i]);
     }
-    if (a->actions & ~VLAPIC_ACT_TIMER)
-        v->arch.inject = 1;
-    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
+    vcpu_vlapic_actions(v);
 }
 
 enum exit_action vmx_exit_rdmsr(struct vcpu *v)
@@ -111,17 +104,12 @@ void vmx_exit_apic_access(struct vcpu *v)
     vcpu_return_fast(v, VM_EXIT_MMIO, access[type] | VM_MMIO_GVA | VM_MMIO_OPERAND);
 }
 
-// VM_ENTRY_LAPIC. 0: enter the guest; else page->exit holds the answer to a read.
+// VM_ENTRY_LAPIC: see vcpu_lapic_answer().
 int64_t vmx_lapic_answer(struct vcpu *v)
 {
-    struct vm_entry e = v->page->entry;
-    if (e.lapic.write) {
-        vlapic_write(&v->arch.vlapic, e.lapic.offset & 0xfff, e.lapic.value, rdtsc());
-        if (v->arch.secondary & SEC_VINTR) // the CPU has a copy of the highest vectors
-            v->arch.inject = 1;
-    } else {
-        v->page->exit.lapic.value = vlapic_read(&v->arch.vlapic, e.lapic.offset & 0xfff, rdtsc());
-    }
+    int64_t kind = vcpu_lapic_answer(v);
+    if (!kind && (v->arch.secondary & SEC_VINTR)) // the CPU has a copy of the highest vectors
+        v->arch.inject = 1;
     vmx_vlapic_actions(v);
-    return e.lapic.write ? 0 : VM_EXIT_LAPIC_READ;
+    return kind;
 }

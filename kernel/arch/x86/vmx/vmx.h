@@ -135,6 +135,7 @@ enum exit_action vmx_exit_apic_write(struct vcpu *v);
 int64_t vmx_lapic_answer(struct vcpu *v);
 // inject.c
 // Always EXIT_RESUME.
+void vmx_inject(struct vcpu *v, uint32_t type, uint8_t vector);
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void vmx_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void vmx_debug_shadow(void);   // to be called where #DB is injected
