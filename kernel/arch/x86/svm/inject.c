@@ -116,12 +116,12 @@ static void inject_first(struct vcpu *v)
     if (vector >= 0 && open && !window) {
         vlapic_inject(a, (uint8_t)vector);
         svm_inject(v, EVENT_INTR, (uint8_t)vector);
-        vector = vlapic_highest(a);
+        (void)vlapic_highest(a); // for its status
     }
     uint32_t class = a->status >> 4 & 15; // waits for TPR too, which MOV CR8 changes silently
     if (class > a->status >> 12 && !window)
         window = VINTR_IRQ | (uint64_t)class << VINTR_PRIORITY;
-    // QEMU dies of MOV CR8 while a virtual interrupt waits, and lets one of TPR's own class through.
+    // QEMU dies of MOV CR8 while a virtual interrupt waits, and lets one of TPR's class through.
     if (!(svm.features & SVM_DECODE)) {
         b->cr_writes = 1u << 4 | (window ? 1u << 8 : 0);
         svm_dirty(v, CLEAN_INTERCEPTS);
