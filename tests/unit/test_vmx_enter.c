@@ -51,7 +51,7 @@ void vcpu_return(struct vcpu *v, int64_t kind, uint64_t word)
     (void)word;
     longjmp(out, 2);
 }
-void vmx_vcpu_leave(struct vcpu *v)
+void arch_vcpu_leave(struct vcpu *v)
 {
     v->arch.fresh = 1;
     cpu.arch.ready = NULL;

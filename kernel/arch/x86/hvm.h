@@ -10,32 +10,34 @@
 #include "kernel/core/arch.h"
 
 // Result, name, arguments. A vendor's function has the vendor's name in front.
+//   check         boot core: prints each missing feature with its reason; true: none is
+//   enable_core   each core: NULL, or what failed or differs from the boot core
+//   vcpu_init     all else of it is made
+//   vcpu_leave, vcpu_free, sregs   the vendor's part of arch_vcpu_leave() and its like
+//   flush         this core forgets its translations of a VM's tables
+//   context_save  what of a vCPU stays in the core while ring 3 runs (context.c), from there;
+//   context_load  and there; context_none: nobody's
 #define HVM_OPS(X)                                                                                 \
-    /* Boot core: prints each missing feature with its reason. True: none is. */                   \
     X(bool, check, (void))                                                                         \
-    /* Each core: NULL, or what failed or differs from the boot core. */                           \
     X(const char *, enable_core, (struct cpu *cpu))                                                \
     X(enum status, vm_init, (struct vm *vm))                                                       \
-    X(enum status, vcpu_init, (struct vcpu *v, uint32_t apic_id))                                  \
-    /* On its core: nothing of it stays there. It may be resumed on any, or is freed. */           \
+    X(enum status, vcpu_init, (struct vcpu *v))                                                    \
     X(void, vcpu_leave, (struct vcpu *v))                                                          \
-    X(void, vcpu_free, (struct vcpu *v)) /* any core */                                            \
-    X(enum status, sregs, (struct vcpu *v, bool write))                                            \
-    /* This core forgets its translations of a VM's tables. */                                     \
+    X(void, vcpu_free, (struct vcpu *v))                                                           \
+    X(void, sregs, (struct vcpu *v, struct vcpu_sregs *s, bool write))                             \
     X(void, flush, (struct space *s))                                                              \
-    /* What of a vCPU stays in the core while ring 3 runs (context.c): from there, and there. */   \
     X(void, context_save, (struct vcpu *v))                                                        \
     X(void, context_load, (struct cpu *cpu, struct vcpu *v))                                       \
-    X(void, context_none, (struct cpu *cpu)) /* nobody's */
+    X(void, context_none, (struct cpu *cpu))
+//   resume        does the work that waits for the vCPU and enters its guest
+//   run_on        vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly
+//   answer        see arch_vcpu_answer()
+//   set_timer     cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on
+//                 far beyond
 #define HVM_OPS_OFTEN(X)                                                                           \
-    /* Does the work that waits for the vCPU and enters its guest. */                              \
     X(NORETURN void, resume, (struct vcpu *v))                                                     \
-    /* vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly. */                    \
     X(void, run_on, (void))                                                                        \
-    /* See arch_vcpu_answer(). */                                                                  \
     X(int64_t, answer, (struct vcpu *v, uint64_t run))                                             \
-    /* cpu->armed has changed, and cpu->arch.vcpu is loaded: its guest must not run on far */      \
-    /* beyond. */                                                                                  \
     X(void, set_timer, (struct cpu *cpu, uint64_t now))
 
 struct hvm_ops {
@@ -50,15 +52,21 @@ struct hvm_ops {
     HVM_OPS_OFTEN(X)
 #undef X
 };
-extern const struct hvm_ops *hvm; // NULL: there are no guests
-extern const struct hvm_ops vmx_ops, svm_ops;
-
 // Not to be taken apart by the compiler: its first instruction may be another's.
 #if __has_attribute(noipa)
 #define HVM_OFTEN __attribute__((noipa))
 #else
 #define HVM_OFTEN __attribute__((noinline))
 #endif
+#define X(type, op, arguments) type vmx_##op arguments; type svm_##op arguments;
+HVM_OPS(X)
+#undef X
+#define X(type, op, arguments) HVM_OFTEN type vmx_##op arguments; type svm_##op arguments;
+HVM_OPS_OFTEN(X)
+#undef X
+extern const struct hvm_ops *hvm; // NULL: there are no guests
+extern const struct hvm_ops vmx_ops, svm_ops;
+
 NORETURN static inline void hvm_resume(struct vcpu *v) { vmx_ops.resume(v); }
 static inline int64_t hvm_answer(struct vcpu *v, uint64_t run) { return vmx_ops.answer(v, run); }
 static inline void hvm_set_timer(struct cpu *cpu, uint64_t now) { vmx_ops.set_timer(cpu, now); }

@@ -14,8 +14,6 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 #define VECTOR_GP 13
 #define VECTOR_AC 17
 
-// vm.c
-void vcpu_init_soft(struct vcpu *v, uint32_t apic_id); // vmcs: VCPU_FRAMES of zeros
 // entry.S: as vcpu_return(), and where nothing else is to be done on this core, at once. The vCPU
 // stays bound to its thread then.
 NORETURN void vcpu_return_fast(struct vcpu *v, int64_t kind, uint64_t word);

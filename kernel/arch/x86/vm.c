@@ -38,7 +38,7 @@ enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
     return ERR_RANGE;
 }
 
-void vcpu_init_soft(struct vcpu *v, uint32_t apic_id)
+static void init_soft_state(struct vcpu *v, uint32_t apic_id)
 {
     v->arch.virtual_apic.v = v->arch.vmcs.v + PAGE_SIZE;
     v->arch.fpu = arch_ptr(HPA(v->arch.vmcs.v + 2 * PAGE_SIZE));
@@ -49,6 +49,7 @@ void vcpu_init_soft(struct vcpu *v, uint32_t apic_id)
     v->arch.xcr0 = 1;
     v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
     v->arch.fresh = 1;
+    v->arch.inject = 1;
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 cpuid_timer_ratio(clock_tsc_hz), 0);
@@ -58,10 +59,68 @@ void vcpu_init_soft(struct vcpu *v, uint32_t apic_id)
     cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
 }
 
-enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id) { return hvm->vcpu_init(v, apic_id); }
-void arch_vcpu_leave(struct vcpu *v) { hvm->vcpu_leave(v); }
-void arch_vcpu_free(struct vcpu *v) { hvm->vcpu_free(v); }
-enum status arch_vcpu_sregs(struct vcpu *v, bool write) { return hvm->sregs(v, write); }
+static void free_frames(const struct vcpu *v)
+{
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
+    frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
+}
+
+enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
+{
+    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
+        return ERR_MEMORY;
+    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
+    init_soft_state(v, apic_id);
+    __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
+    enum status status = hvm->vcpu_init(v);
+    if (status != OK)
+        free_frames(v);
+    return status;
+}
+
+void arch_vcpu_leave(struct vcpu *v)
+{
+    struct cpu *cpu = this_cpu();
+    fpu_leave(cpu, v);
+    if (cpu->arch.context == v)
+        context_leave(cpu);
+    if (cpu->arch.vcpu == v)
+        cpu->arch.vcpu = NULL;
+    hvm->vcpu_leave(v);
+    v->arch.fresh = 1;
+}
+
+void arch_vcpu_free(struct vcpu *v)
+{
+    hvm->vcpu_free(v);
+    free_frames(v);
+}
+
+// What a VMM may not have a guest begin with. Without DR0-3 of its own a breakpoint would be at an
+// address of another guest's.
+static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
+{
+    bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
+    s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
+    s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
+    s->cr4 &= v->vm->arch.cpuid.cr4;
+    s->efer = (s->efer & v->vm->arch.cpuid.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
+    s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
+    s->gdtr_limit &= 0xffff;
+    s->idtr_limit &= 0xffff;
+}
+
+enum status arch_vcpu_sregs(struct vcpu *v, bool write)
+{
+    struct vcpu_sregs copy = v->page->sregs; // once: the VMM may be writing
+    if (write)
+        limit_sregs(v, &copy);
+    hvm->sregs(v, &copy, write);
+    if (!write)
+        v->page->sregs = copy;
+    return OK;
+}
+
 int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run) { return hvm_answer(v, run); }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)

@@ -90,35 +90,26 @@ static void read_all(struct vcpu *v, struct vcpu_sregs *s)
 static void write_all(struct vcpu *v, struct vcpu_sregs *s)
 {
     struct vmcb *b = v->arch.svm.vmcb;
-    bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
-    s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
-    s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
-    // Without DR0-3 of its own a breakpoint would be at an address of another guest's.
-    s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     if (!(s->ldtr.selector & 0xfffc))
         s->ldtr.access |= 0x100;
     move_plain(s, b, true);
     v->arch.svm.gs_base = s->gs.base;
     v->arch.svm.tr_plain = 0;
     b->cpl = s->ss.access >> 5 & 3;
-    b->gdtr.limit = s->gdtr_limit & 0xffff;
-    b->idtr.limit = s->idtr_limit & 0xffff;
-    b->efer = (s->efer & v->vm->arch.cpuid.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0) | EFER_SVME;
-    set_cr4(v, s->cr4 & v->vm->arch.cpuid.cr4);
+    b->gdtr.limit = s->gdtr_limit;
+    b->idtr.limit = s->idtr_limit;
+    b->efer = s->efer | EFER_SVME;
+    set_cr4(v, s->cr4);
     b->clean = 0;
 }
 
-enum status svm_sregs(struct vcpu *v, bool write)
+void svm_sregs(struct vcpu *v, struct vcpu_sregs *s, bool write)
 {
-    struct vcpu_sregs copy = v->page->sregs; // once: the VMM may be writing
     svm_load(v);
     if (this_cpu()->arch.context == v)
         context_leave(this_cpu()); // the VMCB has it now
-    if (write) {
-        write_all(v, &copy);
-    } else {
-        read_all(v, &copy);
-        v->page->sregs = copy;
-    }
-    return OK;
+    if (write)
+        write_all(v, s);
+    else
+        read_all(v, s);
 }

@@ -20,7 +20,7 @@ static void read_caps(struct svm_caps *caps)
     caps->clean = caps->features & SVM_CLEAN ? CLEAN_ALL : 0;
 }
 
-static bool svm_check(void)
+bool svm_check(void)
 {
     struct svm_caps caps;
     read_caps(&caps);
@@ -59,7 +59,7 @@ static void make_maps(void)
         msr_pass(arch_ptr(svm_msr_map), msr);
 }
 
-static const char *svm_enable_core(struct cpu *cpu)
+const char *svm_enable_core(struct cpu *cpu)
 {
     struct svm_caps mine;
     struct hpa save;
@@ -85,19 +85,9 @@ static const char *svm_enable_core(struct cpu *cpu)
 }
 
 const struct hvm_ops svm_ops = {
-    .name = "SVM",
-    .nested = true, .fsgsbase = true,
-    .check = svm_check,
-    .enable_core = svm_enable_core,
-    .vm_init = svm_vm_init,
-    .vcpu_init = svm_vcpu_init,
-    .vcpu_leave = svm_vcpu_leave, .vcpu_free = svm_vcpu_free,
-    .resume = svm_resume, .run_on = svm_run_on,
-    .answer = svm_answer,
-    .sregs = svm_sregs,
-    .flush = svm_flush_guest,
-    .set_timer = svm_set_timer,
-    .context_save = svm_context_save, .context_load = svm_context_load,
-    .context_none = svm_context_none,
-    .exit_class = svm_exit_class,
+    .name = "SVM", .nested = true, .fsgsbase = true, .exit_class = svm_exit_class,
+#define X(type, op, arguments) .op = svm_##op,
+    HVM_OPS(X)
+    HVM_OPS_OFTEN(X)
+#undef X
 };

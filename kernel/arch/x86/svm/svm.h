@@ -36,23 +36,13 @@ extern struct hpa svm_io_map, svm_msr_map;
 #define NPF_FINAL (1ull << 32) // else it was in a walk of the guest's tables
 
 // vcpu.c
-enum status svm_vm_init(struct vm *vm);
-enum status svm_vcpu_init(struct vcpu *v, uint32_t apic_id);
-void svm_vcpu_leave(struct vcpu *v);
-void svm_vcpu_free(struct vcpu *v);
 void svm_load(struct vcpu *v);           // its VMCB is this core's now
 void svm_new_asid(struct vcpu *v);       // it gets one at its next entry: all else is forgotten
-void svm_flush_guest(struct space *s);
-void svm_set_timer(struct cpu *cpu, uint64_t now);
 // host.c
 void svm_to_host(struct vcpu *v);        // behind an exit: TR, LDTR and GIF are the host's again
 NORETURN void svm_go(struct vcpu *v);    // into the guest, for which all else is loaded
 void svm_tr_changes(struct vcpu *v);     // the guest is about to load TR or LDTR
-void svm_context_save(struct vcpu *v);
-void svm_context_load(struct cpu *cpu, struct vcpu *v);
-void svm_context_none(struct cpu *cpu);
 // sregs.c
-enum status svm_sregs(struct vcpu *v, bool write);
 bool svm_guest_sets_cr4(struct vcpu *v, uint64_t value); // false: #GP
 bool svm_guest_sets_efer(struct vcpu *v, uint64_t value);
 // regs.c: control and debug registers, XSETBV, exceptions, MSRs
@@ -72,9 +62,7 @@ void svm_replay(struct vcpu *v);         // an event that the exit interrupted
 void svm_exit_iret(struct vcpu *v);
 bool svm_stepped(struct vcpu *v);        // #DB: was it only the end of that IRET?
 // answer.c
-NORETURN void svm_resume(struct vcpu *v);
 NORETURN void svm_run_ready(struct thread *t, uint32_t run);
-int64_t svm_answer(struct vcpu *v, uint64_t run);
 NORETURN void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 void svm_facts(struct vcpu *v);
 NORETURN void svm_ask_vmm(struct vcpu *v); // how long the instruction is
@@ -85,7 +73,6 @@ void svm_again(struct vcpu *v);          // with it
 extern const uint8_t svm_exit_class[];
 // entry.S
 NORETURN void svm_enter(struct vcpu *v);
-void svm_run_on(void);
 
 static inline void svm_dirty(struct vcpu *v, uint32_t what) { v->arch.svm.vmcb->clean &= ~what; }
 

@@ -32,18 +32,15 @@ static void write_fields(struct vcpu *v)
     b->vcpu = v;
 }
 
-enum status svm_vcpu_init(struct vcpu *v, uint32_t apic_id)
+enum status svm_vcpu_init(struct vcpu *v)
 {
-    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
-        return ERR_MEMORY;
-    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     v->arch.svm.vmcb = arch_ptr(v->arch.vmcs);
-    vcpu_init_soft(v, apic_id);
     write_fields(v);
-    v->arch.inject = 1;
-    __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
     return OK;
 }
+
+void svm_vcpu_leave(UNUSED struct vcpu *v) {} // all is in memory
+void svm_vcpu_free(UNUSED struct vcpu *v) {}
 
 void svm_load(struct vcpu *v)
 {
@@ -64,24 +61,7 @@ void svm_new_asid(struct vcpu *v) { v->arch.svm.asid_turn = 0; }
 
 // All guests of this core take new ones: the few that are entered before the tables change again
 // have little to lose.
-void svm_flush_guest(UNUSED struct space *s) { this_cpu()->arch.asid_turn++; }
+void svm_flush(UNUSED struct space *s) { this_cpu()->arch.asid_turn++; }
 
 // The core's own timer makes a guest exit, whatever that does.
 void svm_set_timer(UNUSED struct cpu *cpu, UNUSED uint64_t now) {}
-
-void svm_vcpu_leave(struct vcpu *v)
-{
-    struct cpu *cpu = this_cpu();
-    fpu_leave(cpu, v);
-    if (cpu->arch.context == v)
-        context_leave(cpu);
-    if (cpu->arch.vcpu == v)
-        cpu->arch.vcpu = NULL;
-    v->arch.fresh = 1;
-}
-
-void svm_vcpu_free(struct vcpu *v)
-{
-    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
-    frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
-}

@@ -38,7 +38,7 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
             vmx_inject_gp(v);
         ends = 0;
     }
-    vmx_vcpu_leave(v); // whether it had been launched is not known: now it has not
+    arch_vcpu_leave(v); // whether it had been launched is not known: now it has not
     if (!ends)
         vmx_resume(v);
     vmx_load(v);
@@ -49,7 +49,7 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
 void vmx_entry_failed(struct vcpu *v)
 {
     cr3_use(this_cpu(), &v->object.owner->space);
-    vmx_vcpu_leave(v);
+    arch_vcpu_leave(v);
     vmx_load(v);
     vmx_kill(v, VM_KILLED_ENTRY, (uint32_t)vmread(INSN_ERROR));
 }

@@ -149,36 +149,24 @@ static void read_all(struct vcpu *v, struct vcpu_sregs *s)
 
 static void write_all(struct vcpu *v, struct vcpu_sregs *s)
 {
-    bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
     this_cpu()->arch.ready = NULL;
-    s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
-    // Without DR0-3 of its own a breakpoint would be at an address of another guest's.
-    s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
-    s->gdtr_limit &= 0xffff;
-    s->idtr_limit &= 0xffff;
-    s->efer = (s->efer & v->vm->arch.cpuid.efer) | (lma ? EFER_LMA : 0);
     move_plain(s, true);
     write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
-    uint64_t cr4 = s->cr4 & v->vm->arch.cpuid.cr4 & ~CR4_VMXE;
-    write_cr4_fields(v, cr4);
-    vmwrite(GUEST_CR0, ((s->cr0 & 0xffffffff & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET));
-    vmwrite(CR0_SHADOW, s->cr0 | CR0_ET);
+    write_cr4_fields(v, s->cr4);
+    vmwrite(GUEST_CR0, (s->cr0 & ~(CR0_CD | CR0_NW)) | CR0_NE);
+    vmwrite(CR0_SHADOW, s->cr0);
     v->arch.cr2 = s->cr2;
     if (this_cpu()->arch.context == v)
         write_cr2(s->cr2);
-    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, cr4, v->arch.vlapic.apic_base);
+    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, s->cr4, v->arch.vlapic.apic_base);
     vmx_invvpid(v->arch.vpid);
 }
 
-enum status vmx_sregs(struct vcpu *v, bool write)
+void vmx_sregs(struct vcpu *v, struct vcpu_sregs *s, bool write)
 {
     vmx_load(v);
-    struct vcpu_sregs copy = v->page->sregs; // once: the VMM may be writing
-    if (write) {
-        write_all(v, &copy);
-    } else {
-        read_all(v, &copy);
-        v->page->sregs = copy;
-    }
-    return OK;
+    if (write)
+        write_all(v, s);
+    else
+        read_all(v, s);
 }

@@ -149,51 +149,26 @@ void vmx_context_load(UNUSED struct cpu *cpu, struct vcpu *v)
 
 void vmx_context_none(UNUSED struct cpu *cpu) { wrmsr(MSR_KERNEL_GS_BASE, 0); }
 
-static void vmclear(const struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
-
 // The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
 // when that core first loads the new one. kernel_lock.
 static uint64_t vpids[VPID_COUNT / 64] = { 1 };
 
-enum status vmx_vcpu_init(struct vcpu *v, uint32_t apic_id)
+enum status vmx_vcpu_init(struct vcpu *v)
 {
     v->arch.vpid = (uint16_t)bits_take(vpids, ARRAY_SIZE(vpids));
     if (!v->arch.vpid)
         return ERR_FULL;
-    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs)) {
-        bits_give_back(vpids, v->arch.vpid);
-        return ERR_MEMORY;
-    }
-    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
-    vcpu_init_soft(v, apic_id);
     v->arch.special = SPECIAL_FPU | (features.pcid ? 0 : SPECIAL_TABLES) |
                       (mitigations.any ? SPECIAL_BARRIER : 0);
     *(uint32_t *)arch_ptr(v->arch.vmcs) = (uint32_t)vmx.basic & 0x7fffffff;
-    vmclear(v);
+    vmx_vcpu_leave(v);
     vmx_load(v);
     write_fields(v);
     vmx_set_apic_mode(v);
-    v->arch.inject = 1;
-    __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
     return OK;
 }
 
-// On the vCPU's core. What the CPU caches of a VMCS gets to memory by VMCLEAR only.
-void vmx_vcpu_leave(struct vcpu *v)
-{
-    struct cpu *cpu = this_cpu();
-    fpu_leave(cpu, v);
-    if (cpu->arch.context == v)
-        context_leave(cpu);
-    if (cpu->arch.vcpu == v)
-        cpu->arch.vcpu = NULL;
-    vmclear(v);
-    v->arch.fresh = 1;
-}
+// What the CPU caches of a VMCS gets to memory by VMCLEAR only.
+void vmx_vcpu_leave(struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
 
-void vmx_vcpu_free(struct vcpu *v)
-{
-    __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
-    frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
-    bits_give_back(vpids, v->arch.vpid);
-}
+void vmx_vcpu_free(struct vcpu *v) { bits_give_back(vpids, v->arch.vpid); }

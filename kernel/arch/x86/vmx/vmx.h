@@ -104,12 +104,6 @@ extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualis
 #define SPECIAL_TABLES  16u // its VMM's tables, without a PCID
 #define SPECIAL_BARRIER 32u // what this CPU needs between two VMs
 
-#define X(type, op, arguments) type vmx_##op arguments;
-HVM_OPS(X)
-#undef X
-#define X(type, op, arguments) HVM_OFTEN type vmx_##op arguments;
-HVM_OPS_OFTEN(X)
-#undef X
 // vcpu.c
 void vmx_load(struct vcpu *v);
 void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
