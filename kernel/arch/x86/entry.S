@@ -292,16 +292,15 @@ __x86_indirect_thunk_\reg:
 // void rsb_fill(void): no return of those that ran before is left for the CPU to predict.
 .global rsb_fill
 rsb_fill:
-    mov $16, %ecx
-1:  call 3f
+    mov $4, %ecx
+1:  .rept 8
+    call 3f
 2:  pause
     lfence
     jmp 2b
-3:  call 5f
-4:  pause
-    lfence
-    jmp 4b
-5:  add $16, %rsp
+3:
+    .endr
+    add $64, %rsp
     dec %ecx
     jnz 1b
     lfence
