@@ -133,7 +133,6 @@ static void leave(void)
     if (!core.arch.context)
         return;
     svm_context_save(core.arch.context);
-    svm_context_none(&core);
     core.arch.context = NULL;
     check_host();
     assert_int_equal(now.star, 0);

@@ -125,7 +125,9 @@ struct arch_vcpu {
         };
         uint32_t attention;  // any of them: not by the short ways
     };
-    uint8_t dr_armed;       // the guest uses DR0-3: they are switched
+    uint8_t context_more;   // CONTEXT_*: what of it is switched besides
+#define CONTEXT_DR     1u   // DR0-3 and DR6, once the guest uses them
+#define CONTEXT_VENDOR 2u   // see hvm->context_save
     uint8_t nmi_pending;
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
     uint16_t vpid;

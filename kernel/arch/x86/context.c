@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What of a vCPU stays in the core's registers while its own VMM runs in ring 3: CR2,
-// KERNEL_GS_BASE, TSC_AUX, DR0-3 and DR6; and the SYSCALL MSRs, which the host has no use for. An
+// KERNEL_GS_BASE, TSC_AUX, DR0-3 and DR6, and what a vendor's exits leave there besides
+// (hvm->context_save); and the SYSCALL MSRs, which the host has no use for. An
 // exit to the VMM and back thus moves none of it; switching to another VM moves all.
 //
 // The invariant: cpu->arch.context names the vCPU whose CR2, KERNEL_GS_BASE, TSC_AUX and, if armed,
@@ -20,20 +21,29 @@ static void set_tsc_aux(struct cpu *cpu, uint64_t value)
         wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux = value);
 }
 
-static void save(struct cpu *cpu)
+static __attribute__((noinline)) void save_more(struct vcpu *v)
 {
-    struct vcpu *v = cpu->arch.context;
-    if (!v)
-        return;
-    cpu->arch.ready = NULL;
-    hvm->context_save(v);
-    if (v->arch.dr_armed) {
+    if (v->arch.context_more & CONTEXT_DR) {
         v->arch.dr[0] = read_dr0();
         v->arch.dr[1] = read_dr1();
         v->arch.dr[2] = read_dr2();
         v->arch.dr[3] = read_dr3();
         v->arch.dr6 = read_dr6();
     }
+    if (v->arch.context_more & CONTEXT_VENDOR)
+        hvm->context_save(v);
+}
+
+static void save(struct cpu *cpu)
+{
+    struct vcpu *v = cpu->arch.context;
+    if (!v)
+        return;
+    cpu->arch.ready = NULL;
+    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
+    v->arch.cr2 = read_cr2();
+    if (unlikely(v->arch.context_more))
+        save_more(v);
     cpu->arch.context = NULL;
 }
 
@@ -42,7 +52,7 @@ static void save(struct cpu *cpu)
 void context_leave(struct cpu *cpu)
 {
     save(cpu);
-    hvm->context_none(cpu);
+    wrmsr(MSR_KERNEL_GS_BASE, 0);
     set_tsc_aux(cpu, 0);
 }
 
@@ -55,15 +65,24 @@ void context_load_dr(const struct vcpu *v)
     write_dr6(v->arch.dr6);
 }
 
+static __attribute__((noinline)) void load_more(struct cpu *cpu, struct vcpu *v)
+{
+    if (v->arch.context_more & CONTEXT_DR)
+        context_load_dr(v);
+    if (v->arch.context_more & CONTEXT_VENDOR)
+        hvm->context_load(cpu, v);
+}
+
 void context_load(struct cpu *cpu, struct vcpu *v)
 {
     if (cpu->arch.context == v)
         return;
     save(cpu);
-    hvm->context_load(cpu, v);
+    wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
+    write_cr2(v->arch.cr2);
     set_tsc_aux(cpu, v->arch.msrs.tsc_aux);
-    if (v->arch.dr_armed)
-        context_load_dr(v);
+    if (unlikely(v->arch.context_more))
+        load_more(cpu, v);
     cpu->arch.context = v;
 }
 

@@ -15,8 +15,6 @@
 //   vcpu_init     all else of it is made
 //   vcpu_leave, vcpu_free, sregs   the vendor's part of arch_vcpu_leave() and its like
 //   flush         this core forgets its translations of a VM's tables
-//   context_save  what of a vCPU stays in the core while ring 3 runs (context.c), from there;
-//   context_load  and there; context_none: nobody's
 #define HVM_OPS(X)                                                                                 \
     X(bool, check, (void))                                                                         \
     X(const char *, enable_core, (struct cpu *cpu))                                                \
@@ -25,10 +23,7 @@
     X(void, vcpu_leave, (struct vcpu *v))                                                          \
     X(void, vcpu_free, (struct vcpu *v))                                                           \
     X(void, sregs, (struct vcpu *v, struct vcpu_sregs *s, bool write))                             \
-    X(void, flush, (struct space *s))                                                              \
-    X(void, context_save, (struct vcpu *v))                                                        \
-    X(void, context_load, (struct cpu *cpu, struct vcpu *v))                                       \
-    X(void, context_none, (struct cpu *cpu))
+    X(void, flush, (struct space *s))
 //   resume        does the work that waits for the vCPU and enters its guest
 //   run_on        vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly
 //   answer        see arch_vcpu_answer()
@@ -39,6 +34,11 @@
     X(void, run_on, (void))                                                                        \
     X(int64_t, answer, (struct vcpu *v, uint64_t run))                                             \
     X(void, set_timer, (struct cpu *cpu, uint64_t now))
+// With CONTEXT_VENDOR (context.c): what of a vCPU stays in the core while ring 3 runs, besides;
+// from there, so that nothing is left of it, and there.
+#define HVM_OPS_CONTEXT(X)                                                                         \
+    X(void, context_save, (struct vcpu *v))                                                        \
+    X(void, context_load, (struct cpu *cpu, struct vcpu *v))
 
 struct hvm_ops {
     const char *name;
@@ -50,6 +50,7 @@ struct hvm_ops {
 #define X(type, op, arguments) type (*op) arguments;
     HVM_OPS(X)
     HVM_OPS_OFTEN(X)
+    HVM_OPS_CONTEXT(X)
 #undef X
 };
 // Not to be taken apart by the compiler: its first instruction may be another's.
@@ -63,6 +64,9 @@ HVM_OPS(X)
 #undef X
 #define X(type, op, arguments) HVM_OFTEN type vmx_##op arguments; type svm_##op arguments;
 HVM_OPS_OFTEN(X)
+#undef X
+#define X(type, op, arguments) type svm_##op arguments;
+HVM_OPS_CONTEXT(X)
 #undef X
 extern const struct hvm_ops *hvm; // NULL: there are no guests
 extern const struct hvm_ops vmx_ops, svm_ops;

@@ -120,7 +120,7 @@ static inline int64_t vcpu_lapic_answer(struct vcpu *v)
 }
 
 // All that a guest's entry finds in the core and that is not in its VMCS or VMCB.
-static inline void vcpu_load_rest(struct cpu *cpu, struct vcpu *v)
+UNUSED static __attribute__((noinline)) void vcpu_load_rest(struct cpu *cpu, struct vcpu *v)
 {
     struct space *s = &v->vm->space;
     if (unlikely(cpu->space != &v->object.owner->space))
@@ -129,6 +129,7 @@ static inline void vcpu_load_rest(struct cpu *cpu, struct vcpu *v)
         space_sync(s, cpu->id);
     fpu_use_vcpu(cpu, v);
     context_load(cpu, v);
+    cpu->arch.ready = cpu->current;
 }
 
 // Returns to the VMM if that has to hear of something; then the rest waits.

@@ -105,7 +105,7 @@ static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
     s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
     s->cr4 &= v->vm->arch.cpuid.cr4;
     s->efer = (s->efer & v->vm->arch.cpuid.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
-    s->dr7 = v->arch.dr_armed ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
+    s->dr7 = v->arch.context_more & CONTEXT_DR ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;
 }

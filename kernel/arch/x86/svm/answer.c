@@ -44,7 +44,6 @@ static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 {
     svm_load(v);
     vcpu_load_rest(cpu, v);
-    cpu->arch.ready = cpu->current;
 }
 
 NORETURN static void enter(struct vcpu *v)

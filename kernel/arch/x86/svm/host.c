@@ -83,6 +83,7 @@ void svm_context_save(struct vcpu *v)
 {
     if (v->arch.svm.tr_plain)
         save(v);
+    vmload(this_cpu()->arch.svm_host);
 }
 
 void svm_context_load(struct cpu *cpu, struct vcpu *v)
@@ -91,8 +92,6 @@ void svm_context_load(struct cpu *cpu, struct vcpu *v)
     load(cpu, v);
     host_tr(cpu);
 }
-
-void svm_context_none(struct cpu *cpu) { vmload(cpu->arch.svm_host); }
 
 // Addresses of address spaces: none is used twice before all are forgotten.
 static __attribute__((noinline)) void take_asid(struct cpu *cpu, struct vcpu *v)

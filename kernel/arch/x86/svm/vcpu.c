@@ -35,6 +35,7 @@ static void write_fields(struct vcpu *v)
 enum status svm_vcpu_init(struct vcpu *v)
 {
     v->arch.svm.vmcb = arch_ptr(v->arch.vmcs);
+    v->arch.context_more = CONTEXT_VENDOR;
     write_fields(v);
     return OK;
 }

@@ -57,11 +57,10 @@ void vmx_entry_failed(struct vcpu *v)
 static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 {
     vmx_load(v);
-    vcpu_load_rest(cpu, v);
     if (v->arch.efer & EFER_SCE)
         context_syscall_msrs(cpu, v);
     cpu->arch.tr_stale = 1; // from the next exit on
-    cpu->arch.ready = cpu->current;
+    vcpu_load_rest(cpu, v);
 }
 
 void vmx_resume(struct vcpu *v)

@@ -135,20 +135,6 @@ enum status vmx_vm_init(struct vm *vm)
                     PROT_READ | PROT_WRITE, &done);
 }
 
-void vmx_context_save(struct vcpu *v)
-{
-    v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
-    v->arch.cr2 = read_cr2();
-}
-
-void vmx_context_load(UNUSED struct cpu *cpu, struct vcpu *v)
-{
-    wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
-    write_cr2(v->arch.cr2);
-}
-
-void vmx_context_none(UNUSED struct cpu *cpu) { wrmsr(MSR_KERNEL_GS_BASE, 0); }
-
 // The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
 // when that core first loads the new one. kernel_lock.
 static uint64_t vpids[VPID_COUNT / 64] = { 1 };
