@@ -97,16 +97,11 @@ static inline int64_t kcall_process_status(handle_t process, struct process_stat
     return kcall2(SYS_process_status, process, kcall_va(status));
 }
 
-// sc 0: the caller's own. -> h of a thread that is not started
+// sc 0: the caller's own. -> h
 static inline int64_t kcall_thread_create(handle_t process, handle_t sc, uint64_t entry,
                                           uint64_t stack, uint64_t argument)
 {
     return trap6(SYS_thread_create, process, sc, entry, stack, argument, 0);
-}
-
-static inline int64_t kcall_thread_start(handle_t thread)
-{
-    return trap1(SYS_thread_start, thread);
 }
 
 // share in 1/1000 of the core, period in microseconds; 0 and 0: best effort. flags: SC_SOFT. -> h

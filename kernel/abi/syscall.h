@@ -47,33 +47,32 @@ enum status {
     X(process_create, 8)  /* quota bytes, event|0, bits at its end, va of process_counts -> h */   \
     X(process_status, 9)  /* process, va of struct process_status */                               \
     X(thread_create, 10)  /* process, sc|0 the caller's, entry, stack pointer, argument -> h */    \
-    X(thread_start, 11)   /* thread */                                                             \
-    X(sc_create, 12)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
-    X(thread_exit, 13)    /* status (ends the process when it is the last thread) */               \
-    X(sc_move, 14)        /* from, to: soon, its threads   -> how many are still there */          \
-    X(event_create, 15)   /*                               -> h */                                 \
-    X(event_signal, 16)   /* h, bits */                                                            \
-    X(event_wait, 17)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
-    X(timer_create, 18)   /* event, bits                   -> h; goes where the caller goes */     \
-    X(timer_arm, 19)      /* h, TSC deadline|0 to disarm */                                        \
-    X(irq_bind, 20)       /* irq, event, bits */                                                   \
-    X(irq_ack, 21)        /* irq  (unmasks it again) */                                            \
-    X(ioports_grant, 22)  /* process, ioports, first, count: these, no others */                   \
-    X(vm_create, 23)      /* flags (VM_CATCH_UP)           -> h */                                 \
-    X(vm_map, 24)         /* vm, mem, offset, bytes, gpa, prot */                                  \
-    X(vm_unmap, 25)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
-    X(vm_msi, 26)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
-    X(vm_cpuid, 27)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
-    X(vcpu_create, 28)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
-    X(vcpu_run, 29)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
-    X(vcpu_intr, 30)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 31)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 32)   /* system                        -> RSI = frames checked */              \
-    X(system_stats, 33)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 34)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 35)    /* system, va of struct system_info */                                   \
-    X(system_off, 36)     /* system, status 0..2: powers the machine off; or SYSTEM_RESET */
-#define SYSCALL_COUNT 37
+    X(sc_create, 11)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
+    X(thread_exit, 12)    /* status (ends the process when it is the last thread) */               \
+    X(sc_move, 13)        /* from, to: soon, its threads   -> how many are still there */          \
+    X(event_create, 14)   /*                               -> h */                                 \
+    X(event_signal, 15)   /* h, bits */                                                            \
+    X(event_wait, 16)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
+    X(timer_create, 17)   /* event, bits                   -> h; goes where the caller goes */     \
+    X(timer_arm, 18)      /* h, TSC deadline|0 to disarm */                                        \
+    X(irq_bind, 19)       /* irq, event, bits */                                                   \
+    X(irq_ack, 20)        /* irq  (unmasks it again) */                                            \
+    X(ioports_grant, 21)  /* process, ioports, first, count: these, no others */                   \
+    X(vm_create, 22)      /* flags (VM_CATCH_UP)           -> h */                                 \
+    X(vm_map, 23)         /* vm, mem, offset, bytes, gpa, prot */                                  \
+    X(vm_unmap, 24)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
+    X(vm_msi, 25)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
+    X(vm_cpuid, 26)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
+    X(vcpu_create, 27)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
+    X(vcpu_run, 28)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
+    X(vcpu_intr, 29)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 30)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 31)   /* system                        -> RSI = frames checked */              \
+    X(system_stats, 32)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 33)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 34)    /* system, va of struct system_info */                                   \
+    X(system_off, 35)     /* system, status 0..2: powers the machine off; or SYSTEM_RESET */
+#define SYSCALL_COUNT 36
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
 // since it returned. It is the one that is named, or this bit is not to be set.

@@ -156,7 +156,6 @@ void core_start(struct boot_facts *facts)
     struct thread *t = thread_make(manager, sc, &status);
     must(t, "no memory");
     arch_thread_init(t, entry, BOOT_STACK_TOP, BOOT_INFO_VA);
-    t->started = 1;
     spin_unlock(&kernel_lock);
     thread_wake(t);
     sched_run();

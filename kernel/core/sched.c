@@ -2,7 +2,7 @@
 // The scheduler of one core; each core runs it on its own queues and needs no lock.
 //
 // A thread is RUNNABLE (ready in its scheduling context), BLOCKED until thread_ready() says
-// otherwise, MOVING between two contexts, NEW or DEAD. A context that is awake and has time is in
+// otherwise, MOVING between two contexts, or DEAD. A context that is awake and has time is in
 // the queue of its level, else in none; it waits for its refill with all its threads, as one. Its
 // timers that are due are its first work when it runs. The context that runs stays first in its
 // level, and `current` first in its context, until pick() looks again. Whatever may change the
@@ -97,8 +97,6 @@ void sched_ready(struct cpu *cpu, struct thread *t)
 // Does what t waits for hold? Others may say so in vain.
 static bool thread_ready(const struct thread *t)
 {
-    if (t->state == THREAD_NEW)
-        return __atomic_load_n(&t->started, __ATOMIC_ACQUIRE);
     if (t->state != THREAD_BLOCKED)
         return false;
     if (t->mode == THREAD_GUEST)

@@ -13,6 +13,7 @@ struct thread *thread_make(struct process *p, struct sc *sc, enum status *status
         return NULL;
     t->process = p;
     t->core = sc->core;
+    t->state = THREAD_BLOCKED; // until thread_wake(): it waits for nothing
     list_init(&t->queue);
     list_init(&t->timers);
     list_init(&t->vcpus);
@@ -41,16 +42,8 @@ SYSCALL_LOCKED_ON(thread_create, process, RIGHT_USE)
     if (!t)
         return status;
     arch_thread_init(t, a2, a3, a4);
+    thread_wake(t);
     return handle_give(&t->object);
-}
-
-SYSCALL_LOCKED_ON(thread_start, thread, RIGHT_CONTROL)
-{
-    if (thread->started)
-        return ERR_STATE;
-    __atomic_store_n(&thread->started, 1, __ATOMIC_SEQ_CST);
-    thread_wake(thread);
-    return OK;
 }
 
 // The process's end is what came first; the others of its threads follow.

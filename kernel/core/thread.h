@@ -14,7 +14,7 @@
 #include "kernel/core/sc.h"
 
 enum thread_state {
-    THREAD_NEW, THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_MOVING, THREAD_DEAD,
+    THREAD_RUNNABLE, THREAD_BLOCKED, THREAD_MOVING, THREAD_DEAD,
 };
 // thread->asked
 #define THREAD_KILL 1u // it must die at the next chance
@@ -41,7 +41,6 @@ struct thread {
     uint8_t asked;            // atomic: THREAD_KILL, THREAD_MOVE
     uint8_t core;
     uint8_t op;               // enum thread_op
-    uint8_t started;          // atomic: thread_start() came
     uint8_t timers_held;      // how many are in `timers`; kernel_lock
     struct vcpu *vcpu;        // mode THREAD_GUEST
     struct thread *peer;      // to which it yields from guest to guest, while its core's `turns`

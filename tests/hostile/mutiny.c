@@ -103,9 +103,6 @@ static void make_process(uint64_t index)
     if (process > 0) {
         for (unsigned i = 0; i < 8; i++) {
             int64_t thread = kcall_thread_create((handle_t)process, 0, 0x400000, 0x500000, 0);
-            if (thread > 0) {
-                kcall_thread_start((handle_t)thread);
-            }
             close_later(thread);
         }
     }
@@ -137,9 +134,6 @@ static void start_threads(void)
     for (uint64_t i = 0; i < THREADS; i++) {
         int64_t thread = kcall_thread_create(HANDLE_SELF, 0, (uint64_t)(uintptr_t)thread_main,
                                              (uint64_t)(uintptr_t)&stacks[i][STACK] - 8, i);
-        if (thread > 0) {
-            kcall_thread_start((handle_t)thread);
-        }
         close_later(thread);
     }
 }

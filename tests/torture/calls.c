@@ -9,7 +9,7 @@
 #define AREA      (4ull << 20)
 
 // A letter per argument:
-//   P process or oneself, M memory, E event, e event or 0, T thread, B context or 0, t timer, V vm,
+//   P process or oneself, M memory, E event, e event or 0, B context or 0, t timer, V vm,
 //   v vcpu, S system, h any handle; U address and bytes of a mapping that the space before it has;
 //   c core, s bytes, l alignment, q quota, o offset, a user address, g guest-physical address,
 //   p protection, r rights, b bits, w bits or none, d deadline, x small number, f flag, 0 zero,
@@ -28,7 +28,6 @@ static const struct {
     [SYS_process_create] = { "qeb", 2, 8 },
     [SYS_process_status] = { "Pa", 1, 1 },
     [SYS_thread_create] = { "PBaax", 4, 14 },
-    [SYS_thread_start] = { "T", 6, 14 },
     [SYS_sc_create] = { "Scmkf", 1, 8 },
     [SYS_thread_exit] = { "x", 1, 0 },
     [SYS_sc_move] = { "BB", 1, 16 },
@@ -59,21 +58,15 @@ static const char *const names[SYSCALL_COUNT] = {
 
 const char *call_name(uint64_t number) { return number < SYSCALL_COUNT ? names[number] : "?"; }
 
-// Is it of use for that call? Most threads run already.
-static bool suits(const struct object *o, uint64_t call)
-{
-    return o->type != OBJ_THREAD || call != SYS_thread_start || !object_as(o, thread)->started;
-}
-
 // A handle of that type, or 0. -1: of any.
-static uint64_t any_handle(const struct process *p, int type, uint64_t call, struct random *r)
+static uint64_t any_handle(const struct process *p, int type, struct random *r)
 {
     uint64_t found = 0;
     uint8_t rights;
     unsigned seen = 0;
     for (uint64_t h = 1; h < HANDLE_MAX; h++) {
         struct object *o = p->handles[h] ? handle_any(p, h, &rights) : NULL;
-        if (o && (type < 0 || o->type == type) && suits(o, call) && chance(r, ++seen))
+        if (o && (type < 0 || o->type == type) && chance(r, ++seen))
             found = h;
     }
     return found;
@@ -143,7 +136,7 @@ static int type_of(char letter)
 {
     static const struct { char letter; uint8_t type; } types[] = {
         { 'P', OBJ_PROCESS }, { 'M', OBJ_MEMORY }, { 'E', OBJ_EVENT },
-        { 'e', OBJ_EVENT }, { 'T', OBJ_THREAD }, { 'B', OBJ_SC }, { 't', OBJ_TIMER },
+        { 'e', OBJ_EVENT }, { 'B', OBJ_SC }, { 't', OBJ_TIMER },
         { 'V', OBJ_VM }, { 'v', OBJ_VCPU }, { 'S', OBJ_SYSTEM },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
@@ -173,7 +166,7 @@ static bool fill(struct call *c, const struct process *p, const char *arguments,
         } else if (*arguments == 'P' && p != fake_manager && chance(r, 2)) {
             c->a[n] = HANDLE_SELF;
         } else if (!(may_be_none(*arguments, p) && chance(r, 3))) {
-            c->a[n] = any_handle(p, type, c->number, r);
+            c->a[n] = any_handle(p, type, r);
             if (!c->a[n] && !may_be_none(*arguments, p))
                 return false;
         }

@@ -247,7 +247,6 @@ static void test_destroy_process(void **state)
         assert_int_equal(CALL(0, mem_map, p.handle, ring, 0, PAGE_SIZE, VA, PROT_READ), OK);
         int64_t child = CALL(1, process_create, 2 * MB, 0, 0);
         fake_grant(object_to(fake_object(p.process, child), process));
-        int64_t t = CALL(1, thread_create, child, 0, 0x400000, 0, 0);
         int64_t own = FINISH(1, mem_create, 3 * MB, PAGE_2M, 0);
         assert_int_equal(CALL(1, mem_map, child, own, 0, 3 * MB, VA, PROT_READ), OK);
         assert_int_equal(CALL(0, handle_copy, p.handle, HANDLE_SELF, RIGHT_USE, 200), ERR_RIGHTS);
@@ -261,7 +260,7 @@ static void test_destroy_process(void **state)
         int64_t v = CALL(1, vcpu_create, vm, 0, page, e);
         assert_true(v > 0);
         assert_int_equal(CALL(1, object_destroy, page), ERR_BUSY);
-        CALL(1, thread_start, t); // waits in the queue
+        CALL(1, thread_create, child, 0, 0x400000, 0, 0); // waits in the queue
         assert_true(CALL(1, vcpu_run, v) == FAKE_BLOCKED);
         assert_int_equal(fake.state[1], FAKE_GUEST);
         assert_int_equal(FINISH(0, object_destroy, p.handle), OK);
@@ -300,7 +299,6 @@ static void test_mutual_destroyers(void **state)
     (void)state;
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
     int64_t h = CALL(0, thread_create, p.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
-    CALL(0, thread_start, h);
     fake_interrupts(2);
     CALL(0, handle_copy, p.handle, p.thread_h, RIGHT_ALL, 40);
     CALL(0, handle_copy, p.handle, h, RIGHT_ALL, 41);

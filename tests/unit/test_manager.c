@@ -43,7 +43,6 @@ static void check_vmm_process(void)
     struct fake_object *thread = thread_of(&manager.vm[0].spawned);
     const struct start_block *block = block_of(process);
     uint32_t rights;
-    assert_true(thread->started);
     const struct fake_object *sc = &fake.object[thread->sc];
     assert_int_equal(sc->core, 1);
     assert_int_equal(sc->share, 250);

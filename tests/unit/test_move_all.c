@@ -10,7 +10,7 @@ static void interrupts(unsigned core)
     while (cpus[core]->arch.ipis);
 }
 
-// All that runs on a context goes: the threads of its process and of its children, started or not,
+// All that runs on a context goes: the threads of its process and of its children,
 // and one that is made while the others are on their way. It is empty only behind the last.
 static void test_all_of_them(void **state)
 {
@@ -24,8 +24,6 @@ static void test_all_of_them(void **state)
         h[i] = CALL(1, thread_create, i < 2 ? HANDLE_SELF : child, 0, 0x400000, 0, 0);
         t[i] = object_to(fake_object(s.p.process, h[i]), thread);
     }
-    CALL(1, thread_start, h[1]);
-    CALL(1, thread_start, h[2]);
     fake.hold[1] = true;
     assert_int_equal(CALL(0, sc_move, home[1], home[2]), 4);
     h[3] = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
@@ -50,10 +48,6 @@ static void test_all_of_them(void **state)
         assert_int_equal(t[i]->asked, 0);
         assert_ptr_equal(t[i]->sc, s.p.thread->sc);
     }
-    assert_int_equal(t[0]->state, THREAD_NEW);
-    while (cpus[2]->current != s.p.thread)
-        fake_yield(2);
-    assert_int_equal(CALL(2, thread_start, h[0]), OK);
     assert_int_equal(t[0]->state, THREAD_RUNNABLE);
     assert_int_equal(t[2]->state, THREAD_RUNNABLE);
 }
@@ -64,7 +58,6 @@ static void test_takes_only_its_own(void **state)
     (void)state;
     struct scene s = best_effort();
     int64_t h = CALL(0, thread_create, s.p.handle, home[3], 0x400000, 0, 0);
-    CALL(0, thread_start, h);
     fake_interrupts(3);
     int64_t timer = CALL(3, timer_create, s.event, 2);
     uint64_t start = fake.now;
@@ -93,7 +86,6 @@ static void test_vcpu_goes_with_its_runner(void **state)
     struct scene s = best_effort();
     int64_t h = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     struct thread *t = object_to(fake_object(s.p.process, h), thread);
-    CALL(1, thread_start, h);
     assert_ptr_equal(s.v->home, s.p.thread);
     fake_yield(1);
     assert_ptr_equal(cpus[1]->current, t);

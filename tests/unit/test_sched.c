@@ -113,8 +113,6 @@ static void test_kill_running_elsewhere(void **state)
     fake_grant(object_to(fake_object(fake_manager, p), process));
     int64_t t = CALL(0, thread_create, p, fake_sc(1, 0, 0), 0x400000, 0x800000, 0);
     struct thread *thread = object_to(fake_object(fake_manager, t), thread);
-    CALL(0, thread_start, t);
-    assert_int_equal(CALL(0, thread_start, t), ERR_STATE);
     fake_interrupts(1);
     assert_ptr_equal(cpus[1]->current, thread);
     fake_kill(t);
@@ -140,7 +138,7 @@ static void test_kill_others(void **state)
     assert_int_equal(b.thread->state, THREAD_DEAD);
     assert_ptr_equal(cpus[1]->current, a.thread);
     assert_int_equal(fake_yield(1), OK); // alone there
-    int64_t fresh = CALL(0, thread_create, a.handle, a.sc, 0x400000, 0, 0); // never started
+    int64_t fresh = CALL(0, thread_create, a.handle, a.sc, 0x400000, 0, 0); // it has yet to run
     struct thread *t = object_to(fake_object(fake_manager, fresh), thread);
     fake_kill(fresh);
     fake_interrupts(1);
@@ -189,8 +187,7 @@ static void test_process_ends_with_last_thread(void **state)
 {
     (void)state;
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
-    CALL(1, thread_start, t);
+    CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     CALL(1, thread_exit, 5);
     assert_int_equal(p.process->status.end, PROCESS_ALIVE);
     CALL(1, thread_exit, 6);
@@ -204,8 +201,7 @@ static void test_fault_ends_all_threads(void **state)
 {
     (void)state;
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
-    int64_t other = CALL(0, thread_create, p.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
-    CALL(0, thread_start, other);
+    CALL(0, thread_create, p.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
     fake_interrupts(2);
     fake_fault(1, 13);
     assert_int_equal(p.process->threads_alive, 1);
@@ -226,7 +222,7 @@ static void test_end_wakes_on_same_core(void **state)
     struct fake_process other = fake_spawn(1, 1 * MB, 0);
     int64_t e = CALL(1, event_create, 0), child = CALL(1, process_create, 1 * MB, e, 1);
     fake_grant(object_to(fake_object(p.process, child), process));
-    CALL(1, thread_start, CALL(1, thread_create, child, 0, 0x400000, 0, 0));
+    CALL(1, thread_create, child, 0, 0x400000, 0, 0);
     CALL(1, event_wait, e, 1, 0);
     while (cpus[1]->current == other.thread)
         fake_yield(1);
@@ -244,7 +240,6 @@ static void test_many_threads_end(void **state)
     for (unsigned i = 0; i < 300; i++) {
         int64_t t = CALL(0, thread_create, p.handle, p.sc, 0x400000, 0, 0);
         assert_true(t > 0);
-        CALL(0, thread_start, t);
         if (i < 40) // has ended before, and is in the list of threads still
             fake_kill(t);
         CALL(0, handle_close, t);

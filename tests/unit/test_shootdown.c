@@ -20,7 +20,6 @@ static struct scene make_scene(void)
     struct scene s = { .a = fake_spawn(1, 2 * MB, 0) };
     struct hpa where;
     s.second = CALL(0, thread_create, s.a.handle, fake_sc(2, 0, 0), 0x400000, 0, 0);
-    CALL(0, thread_start, s.second);
     fake_interrupts(2);
     s.mem = CALL(0, mem_create, 4 * PAGE_SIZE, PAGE_SIZE, 0);
     s.m = object_to(fake_object(fake_manager, s.mem), memory);

@@ -94,8 +94,7 @@ static void test_end_event(void **state)
     int64_t e = CALL(0, event_create, 0);
     int64_t p = CALL(0, process_create, 1 * MB, e, 0x40);
     fake_grant(object_to(fake_object(fake_manager, p), process));
-    int64_t t = CALL(0, thread_create, p, fake_sc(1, 0, 0), 0x400000, 0, 0);
-    CALL(0, thread_start, t);
+    CALL(0, thread_create, p, fake_sc(1, 0, 0), 0x400000, 0, 0);
     fake_interrupts(1);
     assert_true(CALL(0, event_wait, e, 0x40, 0) == FAKE_BLOCKED);
     CALL(1, thread_exit, 0);

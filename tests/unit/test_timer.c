@@ -316,7 +316,6 @@ static void test_goes_with_who_arms_it(void **state)
     int64_t second = CALL(0, thread_create, p.handle, fake_sc(1, 0, 0), 0x400000, 0, 0);
     const struct thread *other = object_to(fake_object(fake_manager, second), thread);
     const struct timer_object *o = container_of(timer_of(1, t), struct timer_object, timer);
-    CALL(0, thread_start, second);
     assert_null(o->home);
     CALL(1, timer_arm, t, fake.now + MS);
     assert_ptr_equal(o->home, p.thread);

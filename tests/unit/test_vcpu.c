@@ -84,11 +84,10 @@ static void test_short_way_and_two_threads(void **state)
 {
     (void)state;
     struct scene s = make_scene();
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
-    struct thread *other = object_to(fake_object(s.p.process, t), thread);
     enter(&s);
     fake_exit(1, fake_return_fast);
-    CALL(1, thread_start, t);
+    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
+    struct thread *other = object_to(fake_object(s.p.process, t), thread);
     fake_advance(10 * MS);
     assert_ptr_equal(cpus[1]->current, other);
     assert_true(run_on(&s) == FAKE_BLOCKED);
@@ -137,8 +136,7 @@ static void test_run_refused(void **state)
     assert_int_equal(CALL(1, vcpu_run, s.vm), ERR_HANDLE);
     int64_t weak = CALL(1, handle_copy, HANDLE_SELF, s.h, RIGHT_READ, 0);
     assert_int_equal(CALL(1, vcpu_run, weak), ERR_RIGHTS);
-    int64_t t = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
-    CALL(1, thread_start, t);
+    CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
     enter(&s);
     fake_advance(10 * MS); // the second thread's turn
     assert_int_equal(fake.state[1], FAKE_USER);

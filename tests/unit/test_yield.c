@@ -92,7 +92,6 @@ static void test_short_yield_forgets(void **state)
         int64_t h = round ? (int64_t)fake_spawn(1, 1 * MB, 0).thread_h
                           : CALL(0, thread_create, p[1].handle, p[1].sc, 0x400000, 0x800000, 0);
         struct thread *t = object_to(fake_object(fake_manager, h), thread);
-        CALL(0, thread_start, h);
         fake_interrupts(1);
         uint64_t before = thread_run_tsc(t, fake.now), start = fake.now;
         while (fake.now < start + 100 * MS) {

@@ -143,7 +143,7 @@ int64_t spawn_start(struct spawned *spawned, const struct program *program,
         return status;
     }
     spawned->thread = (handle_t)status;
-    return kcall_thread_start(spawned->thread);
+    return OK;
 }
 
 void spawn_destroy(struct spawned *spawned)

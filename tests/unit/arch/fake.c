@@ -334,7 +334,6 @@ static void make_manager(void *unused)
     struct sc *sc = sc_make(fake_manager, 0, 0, 0, &status);
     sc->soft = 1;
     fake_thread = thread_make(fake_manager, sc, &status);
-    fake_thread->started = 1;
     handle_set(fake_manager, BOOT_HANDLE_SYSTEM,
                object_alloc(OBJ_SYSTEM, fake_manager, &status), RIGHT_ALL);
     thread_wake(fake_thread);
@@ -424,7 +423,7 @@ struct fake_process fake_spawn(uint32_t core, uint64_t quota, int64_t sc)
     fake_grant(f.process);
     f.thread_h = (uint64_t)CALL(0, thread_create, f.handle, f.sc, 0x400000, 0x800000, 7);
     f.thread = object_to(fake_object(fake_manager, (int64_t)f.thread_h), thread);
-    if (!f.thread || f.thread->core != core || CALL(0, thread_start, f.thread_h) != OK)
+    if (!f.thread || f.thread->core != core)
         panic("cannot spawn a process: %s", fake.log);
     fake_interrupts(core);
     return f;

@@ -319,6 +319,7 @@ static int64_t call_thread_create(const uint64_t a[6])
     thread->entry = a[2];
     thread->stack = a[3];
     thread->argument = a[4];
+    process->status.threads++;
     return handle_new(index);
 }
 
@@ -344,17 +345,6 @@ static int64_t call_sc_move(const uint64_t a[6])
         }
     }
     return left;
-}
-
-static int64_t call_thread_start(const uint64_t a[6])
-{
-    int64_t status;
-    struct fake_object *thread = get(a[0], FAKE_THREAD, RIGHT_USE, &status);
-    if (thread != NULL) {
-        thread->started = true;
-        fake.object[thread->process].status.threads++;
-    }
-    return status;
 }
 
 static int64_t call_sc_create(const uint64_t a[6])
@@ -481,7 +471,6 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_process_status: return call_process_status(a);
     case SYS_thread_create: return call_thread_create(a);
     case SYS_sc_create: return call_sc_create(a);
-    case SYS_thread_start: return call_thread_start(a);
     case SYS_sc_move: return call_sc_move(a);
     case SYS_event_create: return handle_new(object_new(FAKE_EVENT));
     case SYS_event_signal: return call_event_signal(a);

@@ -42,7 +42,6 @@ struct fake_object {
     uint32_t port_first, port_count;
     // thread
     int process;
-    bool started;
     uint64_t entry, stack, argument;
     int sc;
     // scheduling context
