@@ -104,9 +104,9 @@ boot_gdt:
     .quad 0x00CFFB000000FFFF                // SEL_USER_CODE32, the base of SYSRET's selectors
     .quad 0x00CFF3000000FFFF                // SEL_USER_DATA
     .quad 0x00AFFB000000FFFF                // SEL_USER_CODE64
-    .quad 0, 0                              // SEL_TSS, made by trap_init
     .quad 0x00CF9B000000FFFF                // SEL_CODE32
     .quad 0x00009B000000FFFF                // SEL_CODE16
+    .quad 0, 0                              // SEL_TSS, made by trap_init
     .quad 0x000093000000FFFF                // SEL_DATA16
 boot_gdt_end:
 

@@ -12,9 +12,9 @@
 #define SEL_USER_CODE32 0x18
 #define SEL_USER_DATA   0x20
 #define SEL_USER_CODE64 0x28
-#define SEL_TSS         0x30
-#define SEL_CODE32      0x40
-#define SEL_CODE16      0x48
+#define SEL_CODE32      0x30
+#define SEL_CODE16      0x38
+#define SEL_TSS         0x40 // as Linux's
 #define SEL_DATA16      0x50
 
 // Stack sizes in bytes.

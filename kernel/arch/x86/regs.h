@@ -74,9 +74,9 @@
 
 #define SEL_KERNEL_CODE 0x10
 #define SEL_KERNEL_DATA 0x18
+#define SEL_TSS         0x20
 #define SEL_USER_CODE   0x33 // SYSEXIT: SYSENTER_CS + 32
-#define SEL_USER_DATA   0x3b // + 40
-#define SEL_TSS         0x40
+#define SEL_USER_DATA   0x3b // + 40. Behind it a guest's TSS may be: Linux's is at 40H
 
 // Vectors of the host.
 #define VECTOR_DB       1

@@ -18,7 +18,7 @@ static bool is_plain(const struct vmcb *b)
     uint32_t selector = b->tr.selector;
     uint32_t null = (b->ldtr.selector | b->fs.selector | b->gs.selector) & 0xfffc;
     return (b->efer & EFER_LMA) && !null && !(selector & 7) &&
-           selector > SEL_TSS + 8 && selector < sizeof(cpu_blocks->gdt) - 8 &&
+           selector > SEL_USER_DATA && selector < sizeof(cpu_blocks->gdt) - 8 &&
            (b->tr.access & 0x9f) == TSS_BUSY && b->tr.limit <= 0xfffff &&
            (uint64_t)((int64_t)(b->tr.base << 16) >> 16) == b->tr.base;
 }
