@@ -40,9 +40,9 @@ static struct area {
 };
 #define AREAS (sizeof(areas) / sizeof(areas[0]))
 
-// MSRs that keep any canonical address; the last two keep 32 bits.
+// MSRs that keep any canonical address; of the last two one keeps 32 bits, the other a selector.
 static const uint32_t msrs[] = {
-    0x175, 0x176, 0xC0000082, 0xC0000083, 0xC0000100, 0xC0000101, 0xC0000102, 0x174, 0xC0000084,
+    0x175, 0x176, 0xC0000082, 0xC0000083, 0xC0000100, 0xC0000101, 0xC0000102, 0xC0000084, 0x174,
 };
 #define MSRS       (sizeof(msrs) / sizeof(msrs[0]))
 #define MSRS_WIDE  7
@@ -74,7 +74,8 @@ static uint64_t fill(uint64_t *words)
 
 static uint64_t msr_value(unsigned int i)
 {
-    return i < MSRS_WIDE ? pattern_register(key, i) : pattern_magic() ^ i;
+    uint64_t narrow = (pattern_magic() ^ i) & (msrs[i] == 0x174 ? 0xFFFF : ~0u);
+    return i < MSRS_WIDE ? pattern_register(key, i) : narrow;
 }
 
 static uint64_t read_debug(unsigned int i)

@@ -25,6 +25,10 @@ static const struct {
     {0x1D9, 0x1D9},   {0x1DB, 0x1DE},   {0x200, 0x20F},   {0x250, 0x250}, {0x258, 0x259},
     {0x268, 0x26F},   {0x277, 0x277},   {0x2FF, 0x2FF}, {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE},
     {0xC0000080, 0xC0000084},           {0xC0000100, 0xC0000103},
+}, amds[] = {
+    {0xC0010010, 0xC0010010}, {0xC0010015, 0xC0010015}, {0xC001001F, 0xC001001F},
+    {0xC0010055, 0xC0010055}, {0xC0010058, 0xC0010058}, {0xC0010114, 0xC0010114},
+    {0xC0011020, 0xC0011022}, {0xC0011029, 0xC001102A},
 };
 
 // The architectural ranges; then a sample of the rest, and AMD's.
@@ -50,6 +54,10 @@ static bool is_named(uint32_t index)
 {
     for (unsigned int i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
         if (index >= named[i].first && index <= named[i].last)
+            return true;
+    }
+    for (unsigned int i = 0; cpu_is_amd() && i < sizeof(amds) / sizeof(amds[0]); i++) {
+        if (index >= amds[i].first && index <= amds[i].last)
             return true;
     }
     return false;
