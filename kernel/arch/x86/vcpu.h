@@ -14,6 +14,10 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 #define VECTOR_GP 13
 #define VECTOR_AC 17
 
+// vm.c: RDMSR, with what EFER is now, and WRMSR, but for what is in the CPU's hands (msr_policy.h).
+// MSR_VMM does not come back.
+enum msr_result vcpu_rdmsr(struct vcpu *v, uint64_t efer);
+enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value);
 // entry.S: as vcpu_return(), and where nothing else is to be done on this core, at once. The vCPU
 // stays bound to its thread then.
 NORETURN void vcpu_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
@@ -47,6 +51,15 @@ static inline void vcpu_second_fault(struct vcpu *v, uint8_t waiting, uint8_t *v
         *has_error = true;
         *error = 0;
     }
+}
+
+// MOV to CR4; false: #GP. In the legacy modes the PDPTEs have a say, too.
+static inline bool vcpu_cr4_valid(const struct vcpu *v, uint64_t value, uint64_t old, uint64_t efer,
+                                  uint64_t cr3)
+{
+    bool pcide = value & ~old & CR4_PCIDE, lma = efer & EFER_LMA;
+    return !(value & ~v->vm->arch.cpuid.cr4) && (!lma || (value & CR4_PAE)) &&
+           (!pcide || (lma && !(cr3 & 0xfff)));
 }
 
 // Its FPU state is loaded.

@@ -121,6 +121,38 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
     return OK;
 }
 
+enum msr_result vcpu_rdmsr(struct vcpu *v, uint64_t efer)
+{
+    uint32_t index = (uint32_t)v->arch.gpr[GPR_RCX];
+    uint64_t value = 0;
+    enum msr_result result = msr_read(&v->arch.msrs, index, rdtsc(), &value);
+    if (result == MSR_GP)
+        return result;
+    if (result == MSR_VMM)
+        vcpu_return(v, VM_EXIT_RDMSR, 0);
+    if (result == MSR_EFER_REG)
+        value = efer;
+    if (result == MSR_SYSCALL_REG)
+        value = v->arch.syscall[index - MSR_STAR];
+    v->arch.gpr[GPR_RAX] = (uint32_t)value;
+    v->arch.gpr[GPR_RDX] = value >> 32;
+    return result;
+}
+
+enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value)
+{
+    uint32_t index = (uint32_t)v->arch.gpr[GPR_RCX];
+    *value = (uint32_t)v->arch.gpr[GPR_RAX] | v->arch.gpr[GPR_RDX] << 32;
+    enum msr_result result = msr_write(&v->arch.msrs, index, *value, rdtsc());
+    if (result == MSR_VMM)
+        vcpu_return(v, VM_EXIT_WRMSR, 0);
+    if (result == MSR_SYSCALL_REG)
+        v->arch.syscall[index - MSR_STAR] = *value;
+    if (result == MSR_AUX_REG)
+        wrmsr(MSR_TSC_AUX, this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux);
+    return result;
+}
+
 int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run) { return hvm_answer(v, run); }
 
 void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)

@@ -77,40 +77,19 @@ void svm_vlapic_actions(struct vcpu *v)
     vcpu_vlapic_actions(v);
 }
 
-static enum exit_action exit_rdmsr(struct vcpu *v, uint32_t index)
-{
-    uint64_t value = 0;
-    switch (msr_read(&v->arch.msrs, index, rdtsc(), &value)) {
-    case MSR_GP: return svm_inject_gp(v);
-    case MSR_VMM: svm_return(v, VM_EXIT_RDMSR);
-    case MSR_EFER_REG: value = v->arch.svm.vmcb->efer & ~EFER_SVME; break;
-    default: break;
-    }
-    v->arch.gpr[GPR_RAX] = (uint32_t)value;
-    v->arch.gpr[GPR_RDX] = value >> 32;
-    svm_vlapic_actions(v);
-    return EXIT_SKIP;
-}
-
 enum exit_action svm_exit_msr(struct vcpu *v)
 {
-    uint32_t index = (uint32_t)v->arch.gpr[GPR_RCX];
-    uint64_t value = (uint32_t)v->arch.gpr[GPR_RAX] | v->arch.gpr[GPR_RDX] << 32;
-    if (!(v->arch.svm.vmcb->exit_info1 & 1))
-        return exit_rdmsr(v, index);
-    switch (msr_write(&v->arch.msrs, index, value, rdtsc())) {
-    case MSR_GP: return svm_inject_gp(v);
-    case MSR_VMM: svm_return(v, VM_EXIT_WRMSR);
-    case MSR_EFER_REG: return svm_guest_sets_efer(v, value) ? EXIT_SKIP : svm_inject_gp(v);
-    case MSR_PAT_REG: v->arch.svm.vmcb->pat = v->arch.msrs.pat; break;
-    case MSR_AUX_REG:
-        this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux;
-        wrmsr(MSR_TSC_AUX, v->arch.msrs.tsc_aux);
-        break;
-    case MSR_TSC: v->arch.svm.vmcb->tsc_offset = v->arch.vlapic.tsc_offset; break;
-    default: break;
-    }
-    v->arch.svm.vmcb->clean = 0;
+    struct vmcb *b = v->arch.svm.vmcb;
+    uint64_t value = 0;
+    enum msr_result result = b->exit_info1 & 1 ? vcpu_wrmsr(v, &value)
+                                               : vcpu_rdmsr(v, b->efer & ~EFER_SVME);
+    if (result == MSR_GP ||
+        ((b->exit_info1 & 1) && result == MSR_EFER_REG && !svm_guest_sets_efer(v, value)))
+        return svm_inject_gp(v);
+    if (result == MSR_PAT_REG || result == MSR_TSC)
+        b->clean = 0;
+    b->pat = v->arch.msrs.pat;
+    b->tsc_offset = v->arch.vlapic.tsc_offset;
     svm_vlapic_actions(v);
     return EXIT_SKIP;
 }

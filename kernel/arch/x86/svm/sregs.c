@@ -17,12 +17,7 @@ static void set_cr4(struct vcpu *v, uint64_t cr4)
 bool svm_guest_sets_cr4(struct vcpu *v, uint64_t value)
 {
     const struct vmcb *b = v->arch.svm.vmcb;
-    bool pcide = value & ~v->arch.svm.cr4 & CR4_PCIDE;
-    if (value & ~v->vm->arch.cpuid.cr4)
-        return false;
-    if ((b->efer & EFER_LMA) && !(value & CR4_PAE))
-        return false;
-    if (pcide && (!(b->efer & EFER_LMA) || (b->cr3 & 0xfff)))
+    if (!vcpu_cr4_valid(v, value, v->arch.svm.cr4, b->efer, b->cr3))
         return false;
     set_cr4(v, value);
     return true;

@@ -25,58 +25,26 @@ void vmx_vlapic_actions(struct vcpu *v)
 
 enum exit_action vmx_exit_rdmsr(struct vcpu *v)
 {
-    uint32_t index = (uint32_t)v->page->gpr[GPR_RCX];
-    uint64_t value = 0;
-    switch (msr_read(&v->arch.msrs, index, rdtsc(), &value)) {
-    case MSR_GP:
+    if (vcpu_rdmsr(v, vmread(GUEST_EFER)) == MSR_GP)
         return vmx_inject_gp(v);
-    case MSR_VMM:
-        vmx_return(v, VM_EXIT_RDMSR);
-    case MSR_EFER_REG:
-        value = vmread(GUEST_EFER);
-        break;
-    case MSR_SYSCALL_REG:
-        value = v->arch.syscall[index - MSR_STAR];
-        break;
-    default:
-        break;
-    }
-    v->page->gpr[GPR_RAX] = (uint32_t)value;
-    v->page->gpr[GPR_RDX] = value >> 32;
     vmx_vlapic_actions(v);
     return EXIT_SKIP;
 }
 
 enum exit_action vmx_exit_wrmsr(struct vcpu *v)
 {
-    uint32_t index = (uint32_t)v->page->gpr[GPR_RCX];
-    uint64_t value = (uint32_t)v->page->gpr[GPR_RAX] | v->page->gpr[GPR_RDX] << 32;
-    switch (msr_write(&v->arch.msrs, index, value, rdtsc())) {
-    case MSR_GP:
+    uint64_t value;
+    enum msr_result result = vcpu_wrmsr(v, &value);
+    if (result == MSR_GP || (result == MSR_EFER_REG && !vmx_guest_sets_efer(v, value)))
         return vmx_inject_gp(v);
-    case MSR_VMM:
-        vmx_return(v, VM_EXIT_WRMSR);
-    case MSR_EFER_REG:
-        return vmx_guest_sets_efer(v, value) ? EXIT_SKIP : vmx_inject_gp(v);
-    case MSR_SYSCALL_REG:
-        v->arch.syscall[index - MSR_STAR] = value;
-        if (v->arch.efer & EFER_SCE)
-            context_syscall_msrs(this_cpu(), v);
-        break;
-    case MSR_PAT_REG:
+    if (result == MSR_SYSCALL_REG && (v->arch.efer & EFER_SCE))
+        context_syscall_msrs(this_cpu(), v);
+    if (result == MSR_PAT_REG)
         vmwrite(GUEST_PAT, v->arch.msrs.pat);
-        break;
-    case MSR_AUX_REG:
+    if (result == MSR_AUX_REG)
         v->arch.special |= SPECIAL_AUX;
-        this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux;
-        wrmsr(MSR_TSC_AUX, v->arch.msrs.tsc_aux);
-        break;
-    case MSR_TSC:
+    if (result == MSR_TSC)
         vmwrite(TSC_OFFSET, v->arch.vlapic.tsc_offset);
-        break;
-    default:
-        break;
-    }
     vmx_vlapic_actions(v);
     return EXIT_SKIP;
 }

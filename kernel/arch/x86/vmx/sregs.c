@@ -64,14 +64,8 @@ bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vmread(GUEST_CR4), cr0 = vmread(GUEST_CR0), efer = vmread(GUEST_EFER);
-    uint64_t allowed = v->vm->arch.cpuid.cr4;
     const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
-    if (value & ~(allowed & ~CR4_VMXE))
-        return false;
-    if ((efer & EFER_LMA) && !(value & CR4_PAE))
-        return false;
-    if ((value & CR4_PCIDE) && !(old & CR4_PCIDE) &&
-        (!(efer & EFER_LMA) || (vmread(GUEST_CR3) & 0xfff)))
+    if (!vcpu_cr4_valid(v, value, old, efer, vmread(GUEST_CR3)))
         return false;
     if ((cr0 & CR0_PG) && (value & CR4_PAE) && !(efer & EFER_LMA) && ((value ^ old) & paging) &&
         !load_pdptes(v, vmread(GUEST_CR3)))
