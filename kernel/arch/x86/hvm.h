@@ -13,7 +13,8 @@
 //   check         boot core: prints each missing feature with its reason; true: none is
 //   enable_core   each core: NULL, or what failed or differs from the boot core
 //   vcpu_init     all else of it is made
-//   vcpu_leave, vcpu_free, sregs   the vendor's part of arch_vcpu_leave() and its like
+//   vcpu_leave, vcpu_free   the vendor's part of arch_vcpu_leave(), arch_vcpu_free()
+//   read_sregs, write_sregs   nothing of its context is in the core (context.c)
 //   flush         this core forgets its translations of a VM's tables
 #define HVM_OPS(X)                                                                                 \
     X(bool, check, (void))                                                                         \
@@ -22,7 +23,8 @@
     X(enum status, vcpu_init, (struct vcpu *v))                                                    \
     X(void, vcpu_leave, (struct vcpu *v))                                                          \
     X(void, vcpu_free, (struct vcpu *v))                                                           \
-    X(void, sregs, (struct vcpu *v, struct vcpu_sregs *s, bool write))                             \
+    X(void, read_sregs, (struct vcpu *v, struct vcpu_sregs *s))                                    \
+    X(void, write_sregs, (struct vcpu *v, struct vcpu_sregs *s))                                   \
     X(void, flush, (struct space *s))
 //   resume        does the work that waits for the vCPU and enters its guest
 //   run_on        vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly

@@ -113,11 +113,15 @@ static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
 enum status arch_vcpu_sregs(struct vcpu *v, bool write)
 {
     struct vcpu_sregs copy = v->page->sregs; // once: the VMM may be writing
-    if (write)
+    if (this_cpu()->arch.context == v)
+        context_leave(this_cpu());
+    if (write) {
         limit_sregs(v, &copy);
-    hvm->sregs(v, &copy, write);
-    if (!write)
+        hvm->write_sregs(v, &copy);
+    } else {
+        hvm->read_sregs(v, &copy);
         v->page->sregs = copy;
+    }
     return OK;
 }
 

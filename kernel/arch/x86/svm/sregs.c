@@ -70,9 +70,10 @@ static void move_plain(struct vcpu_sregs *s, struct vmcb *b, bool write)
         *(write ? plain[i].cpu : plain[i].shared) = *(write ? plain[i].shared : plain[i].cpu);
 }
 
-static void read_all(struct vcpu *v, struct vcpu_sregs *s)
+void svm_read_sregs(struct vcpu *v, struct vcpu_sregs *s)
 {
     struct vmcb *b = v->arch.svm.vmcb;
+    svm_load(v);
     move_plain(s, b, false);
     s->gs.base = v->arch.svm.gs_base;
     s->ss.access = (uint16_t)((s->ss.access & ~0x60) | b->cpl << 5);
@@ -82,9 +83,10 @@ static void read_all(struct vcpu *v, struct vcpu_sregs *s)
     s->idtr_limit = b->idtr.limit;
 }
 
-static void write_all(struct vcpu *v, struct vcpu_sregs *s)
+void svm_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
 {
     struct vmcb *b = v->arch.svm.vmcb;
+    svm_load(v);
     if (!(s->ldtr.selector & 0xfffc))
         s->ldtr.access |= 0x100;
     move_plain(s, b, true);
@@ -96,15 +98,4 @@ static void write_all(struct vcpu *v, struct vcpu_sregs *s)
     b->efer = s->efer | EFER_SVME;
     set_cr4(v, s->cr4);
     b->clean = 0;
-}
-
-void svm_sregs(struct vcpu *v, struct vcpu_sregs *s, bool write)
-{
-    svm_load(v);
-    if (this_cpu()->arch.context == v)
-        context_leave(this_cpu()); // the VMCB has it now
-    if (write)
-        write_all(v, s);
-    else
-        read_all(v, s);
 }

@@ -132,35 +132,25 @@ static void move_plain(struct vcpu_sregs *s, bool write)
         move(plain[i].field, plain[i].at, plain[i].bytes, write);
 }
 
-static void read_all(struct vcpu *v, struct vcpu_sregs *s)
+void vmx_read_sregs(struct vcpu *v, struct vcpu_sregs *s)
 {
+    vmx_load(v);
     const uint64_t own4 = vmread(CR4_MASK);
     move_plain(s, false);
     s->cr0 = (vmread(GUEST_CR0) & ~CR0_HOST_OWNED) | (vmread(CR0_SHADOW) & CR0_HOST_OWNED);
-    s->cr2 = this_cpu()->arch.context == v ? read_cr2() : v->arch.cr2;
+    s->cr2 = v->arch.cr2;
     s->cr4 = (vmread(GUEST_CR4) & ~own4) | (vmread(CR4_SHADOW) & own4);
 }
 
-static void write_all(struct vcpu *v, struct vcpu_sregs *s)
+void vmx_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
 {
-    this_cpu()->arch.ready = NULL;
+    vmx_load(v);
     move_plain(s, true);
     write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
     write_cr4_fields(v, s->cr4);
     vmwrite(GUEST_CR0, (s->cr0 & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, s->cr0);
     v->arch.cr2 = s->cr2;
-    if (this_cpu()->arch.context == v)
-        write_cr2(s->cr2);
     cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, s->cr4, v->arch.vlapic.apic_base);
     vmx_invvpid(v->arch.vpid);
-}
-
-void vmx_sregs(struct vcpu *v, struct vcpu_sregs *s, bool write)
-{
-    vmx_load(v);
-    if (write)
-        write_all(v, s);
-    else
-        read_all(v, s);
 }
