@@ -110,7 +110,6 @@ static void give_devices(const struct boot_facts *facts)
     give(BOOT_HANDLE_SYSTEM, o, RIGHT_READ | RIGHT_USE | RIGHT_CONTROL | RIGHT_COPY, status);
     o = object_alloc(OBJ_IOPORTS, manager, &status);
     give(BOOT_HANDLE_PORTS, o, RIGHT_USE, status);
-    object_to(o, ioports)->count = IOPORTS_ALL;
     for (unsigned i = 0; i < ARRAY_SIZE(facts->com_gsi); i++) {
         struct irq *irq = irq_make(manager, facts->com_gsi[i], &status);
         give(BOOT_HANDLE_COM1_IRQ + i, irq ? &irq->object : NULL, RIGHT_USE | RIGHT_COPY, status);

@@ -8,11 +8,9 @@ SYSCALL_LOCKED_ON(ioports_grant, process, RIGHT_USE)
 {
     enum status status;
     bool own = process == caller_process();
-    const struct ioports *ports = HANDLE(caller_process(), a1, ioports, RIGHT_USE, &status);
-    if (!ports)
+    if (!HANDLE(caller_process(), a1, ioports, RIGHT_USE, &status))
         return status;
-    if (a2 < ports->first || a2 >= IOPORTS_ALL || a3 > UINT16_MAX ||
-        a2 + a3 > ports->first + ports->count)
+    if (a2 >= IOPORTS_ALL || a3 > UINT16_MAX || a2 + a3 > IOPORTS_ALL)
         return ERR_RANGE;
     if (process->port_count && !own)
         return ERR_STATE;

@@ -89,7 +89,7 @@ struct irq {
     struct notice notice;
 };
 
-struct ioports { struct object object; uint32_t first, count; };
+struct ioports { struct object object; }; // all of them
 #define IOPORTS_ALL 0x10000u
 struct system { struct object object; };
 
