@@ -22,31 +22,21 @@ enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value);
 // stays bound to its thread then.
 NORETURN void vcpu_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
 
-// A second exception while the first is delivered ("Conditions for Generating a Double Fault").
-enum fault_pair { FAULT_SECOND, FAULT_DOUBLE, FAULT_TRIPLE };
-
 static inline bool fault_contributory(uint8_t vector)
 {
     return vector == 0 || (vector >= 10 && vector <= 13);
 }
 
-static inline enum fault_pair fault_pair(uint8_t first, uint8_t second)
-{
-    if (first == VECTOR_DF)
-        return FAULT_TRIPLE;
-    if (first == VECTOR_PF)
-        return fault_contributory(second) || second == VECTOR_PF ? FAULT_DOUBLE : FAULT_SECOND;
-    return fault_contributory(first) && fault_contributory(second) ? FAULT_DOUBLE : FAULT_SECOND;
-}
-
-// The exception `waiting` is not delivered yet: what the guest gets of both.
+// The exception `waiting` is not delivered yet: what the guest gets of both ("Conditions for
+// Generating a Double Fault").
 static inline void vcpu_second_fault(struct vcpu *v, uint8_t waiting, uint8_t *vector,
                                      bool *has_error, uint32_t *error)
 {
-    enum fault_pair pair = fault_pair(waiting, *vector);
-    if (pair == FAULT_TRIPLE)
+    bool page_fault = waiting == VECTOR_PF;
+    if (waiting == VECTOR_DF)
         vcpu_return(v, VM_EXIT_SHUTDOWN, 0);
-    if (pair == FAULT_DOUBLE) {
+    if ((page_fault || fault_contributory(waiting)) &&
+        (fault_contributory(*vector) || (page_fault && *vector == VECTOR_PF))) {
         *vector = VECTOR_DF;
         *has_error = true;
         *error = 0;

@@ -22,15 +22,11 @@ void svm_facts(struct vcpu *v)
 
 void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 {
-    struct vm_exit *e = &v->page->exit;
     const struct vmcb *b = v->arch.svm.vmcb;
     svm_facts(v);
-    e->killed.code = code;
-    e->killed.reason = reason;
-    e->killed.detail[0] = b->exit_info1;
-    e->killed.detail[1] = b->exit_info2;
-    e->killed.detail[2] = b->exit_event;
-    e->killed.detail[3] = b->exit_code;
+    v->page->exit.killed = (struct vm_exit_killed){
+        code, reason, { b->exit_info1, b->exit_info2, b->exit_event, b->exit_code },
+    };
     svm_return(v, VM_EXIT_KILLED);
 }
 

@@ -7,14 +7,11 @@ void vmx_fill_facts(struct vcpu *v) { vmx_facts(v); }
 
 void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
 {
-    struct vm_exit *e = &v->page->exit;
     vmx_fill_facts(v);
-    e->killed.code = code;
-    e->killed.reason = reason;
-    e->killed.detail[0] = vmread(EXIT_QUALIFICATION);
-    e->killed.detail[1] = vmread(EXIT_INTR_INFO);
-    e->killed.detail[2] = vmread(GUEST_PHYSICAL);
-    e->killed.detail[3] = vmread(INSN_ERROR);
+    v->page->exit.killed = (struct vm_exit_killed){
+        code, reason, { vmread(EXIT_QUALIFICATION), vmread(EXIT_INTR_INFO), vmread(GUEST_PHYSICAL),
+                        vmread(INSN_ERROR) },
+    };
     vmx_return(v, VM_EXIT_KILLED);
 }
 
