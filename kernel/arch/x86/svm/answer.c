@@ -44,10 +44,11 @@ static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
 
 NORETURN static void enter(struct vcpu *v)
 {
-    if (unlikely(v->arch.svm.decoded))
-        svm_again(v);
-    if (v->work | v->arch.inject | v->arch.halted)
+    if (v->work | v->arch.inject | v->arch.halted) {
+        if (v->arch.svm.decoded)
+            svm_again(v);
         svm_inject_pending(v);
+    }
     svm_go(v);
 }
 
@@ -64,9 +65,14 @@ void svm_run_ready(struct thread *t, uint32_t run)
 {
     struct vcpu *v = t->vcpu;
     t->mode = THREAD_GUEST;
-    int64_t kind = likely(run <= VM_RUN_ALL) ? svm_answer(v, run) : ERR_RANGE;
-    if (unlikely(kind))
-        vcpu_return(v, kind, 0);
+    if (likely(run == VM_RUN_NEXT)) { // the usual answer, and its VMCB is loaded
+        v->arch.extint_wait = 0;
+        svm_skip_to(v, v->arch.svm.next_rip);
+    } else {
+        int64_t kind = run <= VM_RUN_ALL ? svm_answer(v, run) : ERR_RANGE;
+        if (kind)
+            vcpu_return(v, kind, 0);
+    }
     if (unlikely(this_cpu()->work))
         sched_run();
     enter(v);

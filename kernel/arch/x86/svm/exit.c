@@ -32,6 +32,13 @@ static void see_xcr0(struct vcpu *v)
         vcpu_set_xcr0(v, now);
 }
 
+static void to_host(struct vcpu *v)
+{
+    svm_to_host(v);
+    if (!(svm.features & SVM_NRIP))
+        see_xcr0(v);
+}
+
 // Behind which instruction the guest goes on. A cached length may be an older instruction's in its
 // place: only guests that write code with other prefixes over code, on such a CPU, can tell.
 static bool find_next_rip(struct vcpu *v)
@@ -52,7 +59,7 @@ void svm_decoded(struct vcpu *v, uint32_t bytes, uint32_t gpr)
     const struct vmcb *b = v->arch.svm.vmcb;
     v->arch.svm.next_rip = b->rip + bytes;
     v->arch.svm.operand = gpr & 15;
-    v->arch.svm.decoded = 1; // see svm_again()
+    v->arch.svm.decoded = v->arch.inject = 1; // see svm_again()
     if (!is_cr(b->exit_code))
         *cached_length(v, b) = (struct insn_length){ b->rip, b->cr3, b->exit_code, bytes };
 }
@@ -153,7 +160,6 @@ static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
     case SVM_EXIT_EXCEPTION ... SVM_EXIT_EXCEPTION + 31:
         return svm_exit_exception(v, (uint8_t)(code - SVM_EXIT_EXCEPTION));
     case SVM_EXIT_RDPMC: return svm_inject_gp(v);
-    case SVM_EXIT_IOIO: exit_pio(v);
     case SVM_EXIT_NPF: exit_mmio(v);
     case SVM_EXIT_SHUTDOWN:
         svm_facts(v);
@@ -184,9 +190,7 @@ void svm_again(struct vcpu *v)
 
 NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint64_t code)
 {
-    svm_to_host(v);
-    if (!(svm.features & SVM_NRIP))
-        see_xcr0(v);
+    to_host(v);
     if (unlikely(v->arch.svm.vmcb->exit_event & EVENT_VALID))
         svm_replay(v);
     if (!needs_length(code))
@@ -204,7 +208,7 @@ void svm_exit(struct vcpu *v)
 {
     struct vmcb *b = v->arch.svm.vmcb;
     uint64_t code = b->exit_code;
-    v->arch.exits[code == SVM_EXIT_NPF ? SVM_COUNT_NPF : (uint8_t)code]++;
+    v->arch.exits[SVM_COUNT(code)]++;
     b->clean = svm.clean;
     b->event = 0;
     if (code == SVM_EXIT_VMMCALL && v->arch.gpr[GPR_RAX] == HYPERCALL_NULL) {
@@ -212,6 +216,9 @@ void svm_exit(struct vcpu *v)
             exit_general(v, code);
     } else if (code == SVM_EXIT_CPUID && find_next_rip(v)) {
         svm_cpuid(v);
+    } else if (code == SVM_EXIT_IOIO) {
+        to_host(v); // no event was being delivered
+        exit_pio(v);
     } else {
         exit_general(v, code);
     }
@@ -230,6 +237,6 @@ const uint8_t svm_exit_class[EXIT_COUNTERS] = {
     CLASS(SVM_EXIT_CPUID, CPUID), CLASS(SVM_EXIT_HLT, HLT), CLASS(SVM_EXIT_VMMCALL, HYPERCALL),
     CLASS(SVM_EXIT_CR4_READ, CR), CLASS(SVM_EXIT_CR4_WRITE, CR), CLASS(SVM_EXIT_CR8_WRITE, CR),
     CLASS(SVM_EXIT_DR, DR), CLASS(SVM_EXIT_IOIO, PIO), CLASS(SVM_EXIT_MSR, RDMSR),
-    CLASS(SVM_COUNT_NPF, MMIO), CLASS(SVM_EXIT_XSETBV, XSETBV),
+    CLASS(SVM_COUNT(SVM_EXIT_NPF), MMIO), CLASS(SVM_EXIT_XSETBV, XSETBV),
 #undef CLASS
 };

@@ -10,7 +10,7 @@
 #include "kernel/arch/x86/svm/svm.h"
 
 #define TR_CHANGES (INTERCEPT_TR_WRITE | INTERCEPT_LDTR_WRITE | INTERCEPT_TASK_SWITCH)
-#define TSS_BUSY   0x8bu
+#define TSS        0x89u // or busy: QEMU does not say that a loaded one is
 
 // A selector behind the host's own; a descriptor that can say as much.
 static bool is_plain(const struct vmcb *b)
@@ -19,7 +19,7 @@ static bool is_plain(const struct vmcb *b)
     uint32_t null = (b->ldtr.selector | b->fs.selector | b->gs.selector) & 0xfffc;
     return (b->efer & EFER_LMA) && !null && !(selector & 7) &&
            selector > SEL_USER_DATA && selector < sizeof(cpu_blocks->gdt) - 8 &&
-           (b->tr.access & 0x9f) == TSS_BUSY && b->tr.limit <= 0xfffff &&
+           (b->tr.access & 0x9d) == TSS && b->tr.limit <= 0xfffff &&
            (uint64_t)((int64_t)(b->tr.base << 16) >> 16) == b->tr.base;
 }
 
@@ -110,14 +110,15 @@ static __attribute__((noinline)) void take_asid(struct cpu *cpu, struct vcpu *v)
 void svm_go(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
-    uint64_t *slot = cpu->arch.gdt + v->arch.svm.vmcb->tr.selector / 8;
+    uint64_t *slot, selector = v->arch.svm.vmcb->tr.selector;
     if (unlikely(v->arch.svm.asid_turn != cpu->arch.asid_turn))
         take_asid(cpu, v);
     clgi();
     if (likely(v->arch.svm.tr_plain)) {
+        slot = (uint64_t *)((uint8_t *)cpu->arch.gdt + selector);
         slot[0] = v->arch.svm.tr[0];
         slot[1] = v->arch.svm.tr[1];
-        svm_ltr(v->arch.svm.vmcb->tr.selector);
+        svm_ltr((uint16_t)selector);
     } else {
         load(cpu, v);
     }

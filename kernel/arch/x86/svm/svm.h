@@ -28,8 +28,9 @@ extern struct hpa svm_io_map, svm_msr_map;
 #define CS_BIG  (1u << 10)
 #define DR6_STEP (1u << 14)
 #define EFER_SVME (1ull << 12)
-// Of struct arch_vcpu.exits: by code; nested page faults, the only one above, have this.
-#define SVM_COUNT_NPF 0xff
+// Of struct arch_vcpu.exits: by the code's lowest byte. Nested page faults share it with reads of
+// CR0, which do not exit.
+#define SVM_COUNT(code) ((uint8_t)(code))
 
 #define NPF_WRITE (1ull << 1) // EXITINFO1 of a nested page fault
 #define NPF_FETCH (1ull << 4)
@@ -102,7 +103,7 @@ static inline bool in_64bit_code(const struct vmcb *b)
 }
 
 // The one place that advances RIP.
-static inline void svm_skip_to(struct vcpu *v, uint64_t rip)
+static inline __attribute__((always_inline)) void svm_skip_to(struct vcpu *v, uint64_t rip)
 {
     struct vmcb *b = v->arch.svm.vmcb;
     b->rip = in_64bit_code(b) ? rip : (uint32_t)rip;
