@@ -149,7 +149,7 @@ SYSCALL_LOCKED(process_create)
     struct event *event = a1 ? handle_event(self, a1, a2, &status) : NULL;
     if (a1 && !event)
         return status;
-    if (self->depth == PROCESS_DEPTH_MAX)
+    if (self->depth == PROCESS_LEVELS_MAX)
         return ERR_STATE;
     if (handle_find(self) < 0)
         return ERR_FULL;

@@ -66,13 +66,13 @@ struct process {
     uint32_t may[OBJ_TYPE_COUNT], have[OBJ_TYPE_COUNT]; // objects; have: also what children may
     uint64_t wakes_paid;     // atomic, TSC: see event_signal
     struct process *parent;  // quota and counts were taken from there and return there
-    uint8_t depth;           // how many are above it; at most PROCESS_DEPTH_MAX
+    uint8_t depth;           // how many are above it; at most PROCESS_LEVELS_MAX
     struct notice end;
     struct process_status status;
     uint16_t port_first, port_count; // I/O ports that it may use
     uint8_t has_log;         // it shows the log, and not the kernel
 };
-#define PROCESS_DEPTH_MAX 8u // bounds the ways upwards of those that are destroyed
+#define PROCESS_LEVELS_MAX 8u // bounds the ways upwards of those that are destroyed
 
 // Looks up a handle of any type; NULL: out of range, empty or stale. No lock, as below.
 static inline struct object *handle_any(const struct process *process, uint64_t h, uint8_t *rights)

@@ -188,10 +188,10 @@ static void test_depth(void **state)
     struct fake_process p = fake_spawn(1, 1 * MB, 0);
     fake_grant(p.process);
     assert_int_equal(p.process->depth, 1);
-    p.process->depth = PROCESS_DEPTH_MAX - 1;
+    p.process->depth = PROCESS_LEVELS_MAX - 1;
     int64_t h = CALL(1, process_create, 64 << 10, 0, 0, 0);
-    assert_int_equal(object_to(fake_object(p.process, h), process)->depth, PROCESS_DEPTH_MAX);
-    p.process->depth = PROCESS_DEPTH_MAX;
+    assert_int_equal(object_to(fake_object(p.process, h), process)->depth, PROCESS_LEVELS_MAX);
+    p.process->depth = PROCESS_LEVELS_MAX;
     assert_int_equal(CALL(1, process_create, 64 << 10, 0, 0, 0), ERR_STATE);
 }
 
