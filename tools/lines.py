@@ -3,7 +3,8 @@
 """./bulkhead lines: lines without blanks and comments, by folder, and the kernel's budget.
 
 --check names every place where a source file breaks the rules of form, and exits with 1 if any
-does: licence line, 100 columns, no tabs or trailing blanks, 500 lines a file, kernel size.
+does: licence line, 100 columns, no tabs or trailing blanks, 500 lines a file, kernel size, no
+vendor's words where guests run in any CPU's way.
 """
 
 import os
@@ -18,6 +19,9 @@ KERNEL_LIMIT = 11400
 COLUMN_LIMIT = 100
 FILE_LIMIT = 500
 SKIPPED = {".git", "build", "__pycache__", ".pytest_cache", "corpus"}
+# What only kernel/arch/x86 may know of.
+VENDOR_WORDS = re.compile("VMX|VMCS|EPT|SVM|VMCB|NPT")
+VENDOR_FREE = ("kernel/core/", "vmm/")
 C_LIKE = (".c", ".h", ".S", ".ld", ".asl")
 HASH_LIKE = (".py", ".sh", ".cmake", ".cfg", ".conf")
 HASH_NAMES = ("CMakeLists.txt", "bulkhead", "init", "run")
@@ -111,6 +115,8 @@ def complaints():
                 yield f"{path}:{number}: a tab"
             if re.search(r"SHELL:[^\"]*\$\{", line):
                 yield f"{path}:{number}: SHELL: with a path breaks where that has a blank"
+            if path.startswith(VENDOR_FREE) and VENDOR_WORDS.search(line):
+                yield f"{path}:{number}: a word of one vendor's way to run guests"
             if line != line.rstrip():
                 yield f"{path}:{number}: blanks at the end"
         if len(lines) - 1 > FILE_LIMIT:
