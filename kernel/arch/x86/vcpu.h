@@ -22,6 +22,11 @@ enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value);
 // stays bound to its thread then.
 NORETURN void vcpu_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
 
+NORETURN static inline void vcpu_exit(struct vcpu *v, enum vm_exit_kind kind)
+{
+    vcpu_return(v, kind, 0);
+}
+
 static inline bool fault_contributory(uint8_t vector)
 {
     return vector == 0 || (vector >= 10 && vector <= 13);
@@ -34,7 +39,7 @@ static inline void vcpu_second_fault(struct vcpu *v, uint8_t waiting, uint8_t *v
 {
     bool page_fault = waiting == VECTOR_PF;
     if (waiting == VECTOR_DF)
-        vcpu_return(v, VM_EXIT_SHUTDOWN, 0);
+        vcpu_exit(v, VM_EXIT_SHUTDOWN);
     if ((page_fault || fault_contributory(waiting)) &&
         (fault_contributory(*vector) || (page_fault && *vector == VECTOR_PF))) {
         *vector = VECTOR_DF;
@@ -91,7 +96,7 @@ NORETURN static inline void vcpu_halted(struct vcpu *v, uint64_t rflags)
 {
     if (v->arch.halted == 1 && !(rflags & RFLAGS_IF)) {
         v->arch.halted = 2;
-        vcpu_return(v, VM_EXIT_HALTED, 0);
+        vcpu_exit(v, VM_EXIT_HALTED);
     }
     vcpu_halt(v);
 }
@@ -141,15 +146,15 @@ static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
     struct vlapic *a = &v->arch.vlapic;
     if (work & VCPU_WORK_EVENT) {
         v->page->exit.event.bits = vcpu_take_event(v);
-        vcpu_return(v, VM_EXIT_EVENT, 0);
+        vcpu_exit(v, VM_EXIT_EVENT);
     }
     if (a->actions & VLAPIC_ACT_INIT) {
         a->actions &= ~VLAPIC_ACT_INIT;
-        vcpu_return(v, VM_EXIT_INIT, 0);
+        vcpu_exit(v, VM_EXIT_INIT);
     }
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->page->exit.eoi.vector = a->eoi_vector;
-        vcpu_return(v, VM_EXIT_EOI, 0);
+        vcpu_exit(v, VM_EXIT_EOI);
     }
 }

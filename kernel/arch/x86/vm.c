@@ -133,7 +133,7 @@ enum msr_result vcpu_rdmsr(struct vcpu *v, uint64_t efer)
     if (result == MSR_GP)
         return result;
     if (result == MSR_VMM)
-        vcpu_return(v, VM_EXIT_RDMSR, 0);
+        vcpu_exit(v, VM_EXIT_RDMSR);
     if (result == MSR_EFER_REG)
         value = efer;
     if (result == MSR_SYSCALL_REG)
@@ -149,7 +149,7 @@ enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value)
     *value = (uint32_t)v->arch.gpr[GPR_RAX] | v->arch.gpr[GPR_RDX] << 32;
     enum msr_result result = msr_write(&v->arch.msrs, index, *value, rdtsc());
     if (result == MSR_VMM)
-        vcpu_return(v, VM_EXIT_WRMSR, 0);
+        vcpu_exit(v, VM_EXIT_WRMSR);
     if (result == MSR_SYSCALL_REG)
         v->arch.syscall[index - MSR_STAR] = *value;
     if (result == MSR_AUX_REG)

@@ -119,7 +119,7 @@ void arch_resume_guest(struct vcpu *v)
     fake_back_to_guest(v);
 }
 
-// As vmx_return_fast() of vmx/entry.S.
+// As vcpu_return_fast() of entry.S.
 void fake_return_fast(struct vcpu *v)
 {
     struct thread *t = this_cpu()->current;

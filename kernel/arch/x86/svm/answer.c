@@ -27,13 +27,13 @@ void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
     v->page->exit.killed = (struct vm_exit_killed){
         code, reason, { b->exit_info1, b->exit_info2, b->exit_event, b->exit_code },
     };
-    svm_return(v, VM_EXIT_KILLED);
+    vcpu_exit(v, VM_EXIT_KILLED);
 }
 
 void svm_ask_vmm(struct vcpu *v)
 {
     svm_facts(v);
-    svm_return(v, VM_EXIT_DECODE);
+    vcpu_exit(v, VM_EXIT_DECODE);
 }
 
 static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)

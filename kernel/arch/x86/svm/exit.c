@@ -163,7 +163,7 @@ static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
     case SVM_EXIT_NPF: exit_mmio(v);
     case SVM_EXIT_SHUTDOWN:
         svm_facts(v);
-        svm_return(v, VM_EXIT_SHUTDOWN);
+        vcpu_exit(v, VM_EXIT_SHUTDOWN);
     case SVM_EXIT_INVLPGA:
     case SVM_EXIT_VMRUN ... SVM_EXIT_MONITOR + 2: // VMMCALL and WBINVD need their length
     case SVM_EXIT_RDPRU:

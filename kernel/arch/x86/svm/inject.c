@@ -108,7 +108,7 @@ static void inject_first(struct vcpu *v)
     if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
         if (open) {
             v->arch.extint_wait = 1;
-            svm_return(v, VM_EXIT_INTR_ACK);
+            vcpu_exit(v, VM_EXIT_INTR_ACK);
         }
         window = VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY;
     }

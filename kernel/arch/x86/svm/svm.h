@@ -82,11 +82,6 @@ static inline enum exit_action svm_inject_gp(struct vcpu *v)
     return svm_inject_fault(v, VECTOR_GP, true, 0);
 }
 
-NORETURN static inline void svm_return(struct vcpu *v, enum vm_exit_kind kind)
-{
-    vcpu_return(v, kind, 0);
-}
-
 static inline void svm_intercept(struct vcpu *v, uint32_t which, uint32_t to)
 {
     struct vmcb *b = v->arch.svm.vmcb;

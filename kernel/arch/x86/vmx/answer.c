@@ -12,7 +12,7 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
         code, reason, { vmread(EXIT_QUALIFICATION), vmread(EXIT_INTR_INFO), vmread(GUEST_PHYSICAL),
                         vmread(INSN_ERROR) },
     };
-    vmx_return(v, VM_EXIT_KILLED);
+    vcpu_exit(v, VM_EXIT_KILLED);
 }
 
 // Bit 31 of the reason: the CPU did not accept the guest's state. An instruction that was skipped

@@ -195,10 +195,10 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_APIC_ACCESS: vmx_exit_apic_access(v);
     case EXIT_REASON_EOI:
         v->page->exit.eoi.vector = (uint8_t)vmread(EXIT_QUALIFICATION);
-        vmx_return(v, VM_EXIT_EOI);
+        vcpu_exit(v, VM_EXIT_EOI);
     case EXIT_REASON_TRIPLE:
         vmx_fill_facts(v);
-        vmx_return(v, VM_EXIT_SHUTDOWN);
+        vcpu_exit(v, VM_EXIT_SHUTDOWN);
     case EXIT_REASON_HLT:
         vmx_skip(vmread(EXIT_INSN_LEN));
         v->arch.halted = 1;

@@ -97,7 +97,7 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
     if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
         if (open) {
             v->arch.extint_wait = 1;
-            vmx_return(v, VM_EXIT_INTR_ACK);
+            vcpu_exit(v, VM_EXIT_INTR_ACK);
         }
         want_intr = true;
     }

@@ -152,11 +152,6 @@ static inline enum exit_action vmx_inject_gp(struct vcpu *v)
     return vmx_inject_fault(v, VECTOR_GP, true, 0);
 }
 
-NORETURN static inline void vmx_return(struct vcpu *v, enum vm_exit_kind kind)
-{
-    vcpu_return(v, kind, 0);
-}
-
 // page->exit, but for what is of its kind.
 static inline __attribute__((always_inline)) void vmx_facts(struct vcpu *v)
 {
