@@ -57,7 +57,9 @@ def _models():
         return set()
     said = subprocess.run([PROGRAM, "-cpu", "help"], check=False, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, errors="replace").stdout
-    return set(re.findall(r"^x86 (\S+)", said, re.MULTILINE))
+    # One a line; Debian 12's QEMU begins each with "x86", and Debian 13's does not.
+    models = said.partition("Recognized CPUID flags")[0]
+    return set(re.findall(r"^(?:x86)? +(\S+)", models, re.MULTILINE))
 
 
 def not_there():

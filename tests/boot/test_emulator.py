@@ -49,6 +49,17 @@ def test_race(race, winner, loser):
     assert why.endswith(f"; --on {other} takes the other"), why
 
 
+@pytest.mark.parametrize("begins", ("x86", " "), ids=("7.2", "10.0"))
+def test_models_of_qemu(tmp_path, monkeypatch, begins):
+    """Whose list has another form in each Debian release."""
+    said = (f"Available CPUs:\n{begins} 486-v1       \n{begins} max   Enables all features\n"
+            "\nRecognized CPUID flags:\n  3dnow 3dnowext\n")
+    environment = program(tmp_path / "bin", "qemu-system-x86_64", f"#!/bin/sh\necho '{said}'\n")
+    monkeypatch.setenv("PATH", environment["PATH"])
+    # pylint: disable-next=protected-access
+    assert emulator.qemu._models.__wrapped__() == {"486-v1", "max"}
+
+
 def test_remembered(race, tmp_path):
     """There is one race, until an emulator is another one or nothing is remembered any more."""
     assert race(SLOW, QUICK)[::2] == ("qemu", 1)
