@@ -47,7 +47,7 @@ static bool find_next_rip(struct vcpu *v)
     const struct insn_length *l = cached_length(v, b);
     if (svm.features & SVM_NRIP) {
         v->arch.svm.next_rip = b->next_rip;
-        return true;
+        return (svm.features & SVM_DECODE) || !is_cr(b->exit_code);
     }
     see_xcr0(v);
     v->arch.svm.next_rip = b->rip + l->bytes;
