@@ -313,6 +313,32 @@ static void single_step(void **state)
     }
 }
 
+// An NMI waits for one instruction, behind STI, and that one exits: CPUID, HLT, a port. The guest
+// gets the NMI, and no trap that it has not asked for.
+static void our_own_step(void **state)
+{
+    for (unsigned c = 0; c < 3 * COMBINATIONS; c++) {
+        combination(c / 3);
+        setup(state);
+        vmcb.interrupt_shadow = SVM_SHADOW;
+        vcpu.work = VCPU_WORK_NMI;
+        assert_int_equal(exits(SVM_EXIT_INTR), ENTERED);
+        assert_true(vmcb.rflags & RFLAGS_TF);
+        assert_int_equal(vmcb.event, 0);
+        page.gpr[GPR_RAX] = 0;
+        vmcb.exit_info2 = 0x1001;
+        vmcb.exit_info1 = 0x10;
+        enum left left = exits(c % 3 == 0 ? SVM_EXIT_CPUID
+                                          : c % 3 == 1 ? SVM_EXIT_HLT : SVM_EXIT_IOIO);
+        if (left == TO_VMM)
+            left = resume(VM_RUN_NEXT);
+        assert_int_equal(left, ENTERED);
+        assert_int_equal(vmcb.event, EVENT_VALID | EVENT_NMI << 8 | VECTOR_NMI);
+        assert_false(vmcb.rflags & RFLAGS_TF);
+        assert_int_equal(vmcb.dr6, 0xffff0ff0);
+    }
+}
+
 // From the first use on, on the CPU's own.
 static void debug_registers(void **state)
 {
@@ -403,7 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_has_an_answer), TEST(the_fast_path), TEST(control_registers), TEST(lengths),
         TEST(words_for_the_board), TEST(extended_state), TEST(model_specific), TEST(single_step),
-        TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm), TEST(any_exits),
+        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm),
+        TEST(any_exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,7 @@ static inline __attribute__((always_inline)) void svm_skip_to(struct vcpu *v, ui
     if (unlikely(b->rflags & RFLAGS_TF)) { // single-step: the trap after it
         b->dr6 |= DR6_STEP;
         svm_dirty(v, CLEAN_DR);
-        (void)svm_inject_fault(v, VECTOR_DB, false, 0);
+        if (!svm_stepped(v))
+            (void)svm_inject_fault(v, VECTOR_DB, false, 0);
     }
 }
