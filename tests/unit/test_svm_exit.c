@@ -360,6 +360,24 @@ static void machine_check(void **state)
     assert_int_equal(page.exit.killed.code, VM_KILLED_MACHINE_CHECK);
 }
 
+// What a VMM gives is no fault of the kernel's own: WRGSBASE wants an address that is canonical.
+static void bases_of_a_vmm(void **state)
+{
+    static const uint64_t rows[] = { 0, 0x7fffffffffff, 0x800000000000, 1ull << 63, ~0ull,
+                                     0xffff7fffffffffff, 0x123456789abcdef0 };
+    combination(3);
+    setup(state);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        page.sregs = (struct vcpu_sregs){ .rip = 0x1000, .cr0 = CR0_PE, .gs.base = rows[i] };
+        gif = true;
+        assert_int_equal(arch_vcpu_sregs(&vcpu, true), OK);
+        epoch++;
+        assert_int_equal(resume(0), ENTERED);
+        assert_int_equal(arch_vcpu_sregs(&vcpu, false), OK);
+        assert_int_equal(page.sregs.gs.base << 16, rows[i] << 16);
+    }
+}
+
 static void faults_of_a_vmm(void **state)
 {
     combination(3);
@@ -429,8 +447,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_has_an_answer), TEST(the_fast_path), TEST(control_registers), TEST(lengths),
         TEST(words_for_the_board), TEST(extended_state), TEST(model_specific), TEST(single_step),
-        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm),
-        TEST(any_exits),
+        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(bases_of_a_vmm),
+        TEST(faults_of_a_vmm), TEST(any_exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,7 +90,7 @@ void svm_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     if (!(s->ldtr.selector & 0xfffc))
         s->ldtr.access |= 0x100;
     move_plain(s, b, true);
-    v->arch.svm.gs_base = s->gs.base;
+    v->arch.svm.gs_base = (uint64_t)((int64_t)(s->gs.base << 16) >> 16); // WRGSBASE checks it
     v->arch.svm.tr_plain = 0;
     b->cpl = s->ss.access >> 5 & 3;
     b->gdtr.limit = s->gdtr_limit;
