@@ -170,7 +170,13 @@ static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
     case SVM_EXIT_INVLPGB ... SVM_EXIT_TLBSYNC:
         return svm_inject_fault(v, VECTOR_UD, false, 0);
     }
-    svm_kill(v, (int32_t)code == -1 ? VM_KILLED_ENTRY : VM_KILLED_UNKNOWN, (uint32_t)code);
+    if ((int32_t)code >= 0)
+        svm_kill(v, VM_KILLED_UNKNOWN, (uint32_t)code);
+    // VMRUN has refused, before it did what tlb_control says: those that come next get all flushed.
+    this_cpu()->arch.asid = svm.asids;
+    this_cpu()->arch.asid_turn++;
+    v->arch.svm.vmcb->clean = 0;
+    svm_kill(v, VM_KILLED_ENTRY, (uint32_t)code);
 }
 
 static void finish(struct vcpu *v, enum exit_action action)
