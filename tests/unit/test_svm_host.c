@@ -26,6 +26,7 @@ enum { GUESTS = 3, HOST_TR = 0x7357 };
 struct hidden { struct vmcb_segment fs, gs, ldtr, tr; uint64_t star, kernel_gs; };
 static struct hidden now;
 static bool gif;
+static uint16_t says_busy; // of a TSS: all ones, or all but that bit
 static struct cpu core;
 static uint64_t gdt[512];
 static struct vcpu vcpu[GUESTS];
@@ -40,6 +41,7 @@ static void vmload(struct hpa at)
 {
     const struct vmcb *b = vmcb_at(at);
     now = (struct hidden){ b->fs, b->gs, b->ldtr, b->tr, b->star, b->kernel_gs };
+    now.tr.access |= 2; // what is in TR is busy
 }
 
 static void vmsave(struct hpa at)
@@ -49,6 +51,7 @@ static void vmsave(struct hpa at)
     b->gs = now.gs;
     b->ldtr = now.ldtr;
     b->tr = now.tr;
+    b->tr.access &= says_busy;
     b->star = now.star;
     b->kernel_gs = now.kernel_gs;
 }
@@ -201,6 +204,7 @@ static int setup(void **state)
     core.arch.asid_turn = 1;
     core.arch.svm_host = HPA(GUESTS);
     gif = true;
+    says_busy = 0xffff;
     cpu_reload_tr(&core);
     vmsave(core.arch.svm_host);
     static uint32_t apic[GUESTS][1024];
@@ -217,8 +221,11 @@ static int setup(void **state)
 
 static void nobody_meets_anothers(void **state)
 {
-    (void)state;
     for (unsigned n = 0; n < 200000; n++) {
+        if (n % 50000 == 0) {
+            setup(state);
+            says_busy = n / 50000 % 2 ? 0xfffd : 0xffff;
+        }
         unsigned i = (unsigned)rand() % GUESTS;
         enter(i);
         runs(i);
@@ -231,20 +238,21 @@ static void nobody_meets_anothers(void **state)
 // A kernel as they are costs neither of the two.
 static void a_plain_guest(void **state)
 {
-    (void)state;
-    enter(0);
-    guest[0].tr = now.tr = (struct vmcb_segment){ 0x40, 0x8b, 0x206f, 0xfffffe0000003000 };
-    guest[0].tr.selector = now.tr.selector = 0x80;
-    exits(0);
-    assert_true(vcpu[0].arch.svm.tr_plain);
-    uint64_t marked = vmcb[0].star = 0x1234; // VMSAVE would overwrite it
-    for (unsigned n = 0; n < 10; n++) {
+    for (uint16_t said = 0xffff; said >= 0xfffd; said -= 2) {
+        setup(state);
+        says_busy = said;
         enter(0);
-        guest[0].star = now.star = n;
+        guest[0].tr = now.tr = (struct vmcb_segment){ 0x80, 0x8b, 0x206f, 0xfffffe0000003000 };
         exits(0);
+        assert_true(vcpu[0].arch.svm.tr_plain);
+        uint64_t marked = vmcb[0].star = 0x1234; // VMSAVE would overwrite it
+        for (unsigned n = 0; n < 10; n++) {
+            enter(0);
+            guest[0].star = now.star = n;
+            exits(0);
+        }
+        assert_int_equal(vmcb[0].star, marked);
     }
-    assert_int_equal(vmcb[0].star, marked);
-    guest[0].star = now.star;
 }
 
 // Address spaces are given once in a turn, and all are forgotten between two turns.
