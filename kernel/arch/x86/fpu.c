@@ -24,6 +24,10 @@ static void set_xcr0(struct cpu *cpu, uint64_t v)
     }
 }
 
+// Leaf 80000008H EBX. Without it XSAVE and XRSTOR leave out where the last x87 instruction and its
+// operand were, while no x87 exception waits: the next one would read that.
+#define XSAVE_ERR_PTR (1u << 2)
+
 // With all components enabled: a guest may have turned some off whose registers still hold data.
 static void save_loaded(struct cpu *cpu)
 {
@@ -37,6 +41,8 @@ static void save_loaded(struct cpu *cpu)
         fpu_save(&t->arch.fpu);
         t->arch.fpu_saved = 1;
     }
+    if (features.amd && !(features.ext8_ebx & XSAVE_ERR_PTR))
+        fninit();
     cpu->arch.fpu_vcpu = NULL;
     cpu->arch.fpu_thread = NULL;
 }

@@ -108,6 +108,7 @@ static inline void fpu_restore(const void *area)
     __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(-1), "d"(-1) : "memory");
 }
 
+static inline void fninit(void) { __asm__ volatile("fninit"); }
 extern const struct fpu fpu_initial;
 void fpu_init_cpu(void);
 void fpu_use_thread(struct cpu *cpu, struct thread *t);
