@@ -139,6 +139,12 @@ static void test_amd(void **state)
     decide(&f, NULL);
     assert_false(m.any || m.ibpb);
     assert_int_equal(state_of(FAULT_v2), OPEN);
+    f.f.ext21_eax = 1u << 5; // VERW is AMD's word, too, since TSA
+    decide(&f, NULL);
+    assert_true(m.any && m.verw && !m.ibpb);
+    f.f.ext21_eax = ~(1u << 5);
+    decide(&f, NULL);
+    assert_false(m.any || m.verw);
     decide(&f, "mds"); // VERW does nothing there, and does no harm
     assert_true(m.verw && !m.l1d_flush);
     assert_int_equal(state_of(FAULT_mds), OPEN);

@@ -146,6 +146,7 @@ static void read_features(struct features *f)
     f->ext1_ecx = cpuid_word(0x80000001, 0, 2);
     f->ext1_edx = cpuid_word(0x80000001, 0, 3);
     f->ext8_ebx = cpuid_word(0x80000008, 0, 1);
+    f->ext21_eax = cpuid_word(0x80000021, 0, 0);
     f->pcid = (f->leaf1_ecx & (1u << 17)) && !boot_option("without=pcid");
     // Back to xAPIC mode, should the firmware have left it, there is no way.
     f->x2apic = (f->leaf1_ecx & (1u << 21)) &&

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // AMD's CPUs: what AMD's bulletins say of the faults in the list. Those that only its own have
-// (Inception, Retbleed, Zenbleed) are not in there: nothing is known or done about them here.
+// (Inception, Retbleed, Zenbleed) are not in there: nothing is known or done about them here, but
+// for VERW where that clears what transient scheduler attacks (TSA) read.
 // Intel, "Affected Processors" and the guidance on each; SDM, "IA32_ARCH_CAPABILITIES".
 #include "kernel/arch/x86/vuln.h"
 
@@ -27,6 +28,7 @@ struct mitigations mitigations;
 #define BHI_CTRL  (1u << 4)
 // CPUID leaf 80000008H EBX: there is the MSR of IBPB, and nothing of the others is written
 #define AMD_IBPB  (1u << 12)
+#define AMD_VERW  (1u << 5) // leaf 80000021H EAX: VERW clears, as MD_CLEAR
 // IA32_SPEC_CTRL
 #define SPEC_IBRS        (1ull << 0)
 #define SPEC_RRSBA_DIS_S (1ull << 6)
@@ -87,7 +89,8 @@ static void choose(const struct features *f, uint32_t has, uint32_t asked, struc
     const bool enhanced = registers && (f->arch_caps & IBRS_ALL);
     *m = (struct mitigations){ 0 };
     m->ibpb = registers || (f->amd && (f->ext8_ebx & AMD_IBPB));
-    m->verw = ((has & SAMPLING) && clears(f)) || (asked & SAMPLING);
+    m->verw = ((has & SAMPLING) && clears(f)) || (asked & SAMPLING) ||
+              (f->amd && (f->ext21_eax & AMD_VERW));
     m->l1d_flush = ((has | asked) & BIT(l1tf)) && (f->leaf7_edx & L1D_FLUSH);
     m->any = m->ibpb || m->verw || m->l1d_flush || (asked & (BIT(l1tf) | BIT(v2)));
     m->retpolines = !enhanced || (asked & (BIT(v2) | BIT(bhi))) ||

@@ -12,7 +12,7 @@
 struct features {
     uint32_t leaf1_eax;     // family and model
     uint32_t leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_2_edx;
-    uint32_t ext1_ecx, ext1_edx, ext8_ebx, xsave1_eax;
+    uint32_t ext1_ecx, ext1_edx, ext8_ebx, ext21_eax, xsave1_eax;
     uint64_t xcr0;          // components the host enables
     uint64_t arch_caps;     // MSR 0x10a
     bool pcid, x2apic, tsc_deadline;
