@@ -69,6 +69,7 @@ struct features features;
 uint64_t clock_tsc_hz = 1000000000;
 static const struct hvm_ops ops = {
     .read_sregs = svm_read_sregs, .write_sregs = svm_write_sregs, .exit_class = svm_exit_class,
+    .vcpu_leave = svm_vcpu_leave,
 };
 const struct hvm_ops *hvm = &ops, vmx_ops; // whose are called by name, and not here
 static struct cpu core;
@@ -212,12 +213,27 @@ static void vmrun(void)
 
 #define RUN(what) ((left = (enum left)setjmp(out)) == BACK ? (void)(what) : (void)0)
 
+// vcpu_run(), by the short way or by the long one.
+static void vcpu_run(uint64_t run)
+{
+    if (rand() % 2)
+        svm_run_ready(&thread, (uint32_t)run);
+    int64_t answer = svm_answer(&vcpu, run);
+    if (answer)
+        vcpu_return(&vcpu, answer, 0);
+    if (core.work)
+        sched_run();
+    svm_resume(&vcpu);
+}
+
 static enum left resume(uint64_t run)
 {
     enum left left;
-    core.arch.ready = core.current = &thread;
+    core.current = &thread;
+    if (core.arch.vcpu == &vcpu)
+        core.arch.ready = &thread;
     gif = true;
-    RUN((svm_answer(&vcpu, run), core.work ? sched_run() : svm_resume(&vcpu)));
+    RUN(vcpu_run(run));
     if (left == ENTERED)
         vmrun();
     return left;

@@ -360,53 +360,6 @@ static void machine_check(void **state)
     assert_int_equal(page.exit.killed.code, VM_KILLED_MACHINE_CHECK);
 }
 
-// A VMM whose guest has what no CPU takes. The flush that was due when address spaces began anew
-// was not done: nobody may come to translations of others by that.
-static void a_refused_entry(void **state)
-{
-    for (unsigned before = 0; before < 2 * ARRAY_SIZE(translations); before++) {
-        combination(3);
-        setup(state);
-        for (unsigned n = 0; n < before; n++) {
-            epoch++; // others use what there is
-            svm_new_asid(&vcpu);
-            assert_int_equal(resume(0), ENTERED);
-        }
-        for (unsigned n = 0; n < 3; n++) {
-            epoch++;
-            svm_new_asid(&vcpu);
-            refuses = true;
-            assert_int_equal(resume(0), ENTERED);
-            assert_int_equal(exits(UINT64_MAX), TO_VMM);
-            assert_int_equal(page.exit.killed.code, VM_KILLED_ENTRY);
-        }
-        refuses = has_cached = false;
-        for (unsigned n = 0; n < ARRAY_SIZE(translations); n++) {
-            epoch++;
-            assert_int_equal(resume(0), ENTERED);
-            svm_new_asid(&vcpu);
-        }
-    }
-}
-
-// What a VMM gives is no fault of the kernel's own: WRGSBASE wants an address that is canonical.
-static void bases_of_a_vmm(void **state)
-{
-    static const uint64_t rows[] = { 0, 0x7fffffffffff, 0x800000000000, 1ull << 63, ~0ull,
-                                     0xffff7fffffffffff, 0x123456789abcdef0 };
-    combination(3);
-    setup(state);
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        page.sregs = (struct vcpu_sregs){ .rip = 0x1000, .cr0 = CR0_PE, .gs.base = rows[i] };
-        gif = true;
-        assert_int_equal(arch_vcpu_sregs(&vcpu, true), OK);
-        epoch++;
-        assert_int_equal(resume(0), ENTERED);
-        assert_int_equal(arch_vcpu_sregs(&vcpu, false), OK);
-        assert_int_equal(page.sregs.gs.base << 16, rows[i] << 16);
-    }
-}
-
 static void faults_of_a_vmm(void **state)
 {
     combination(3);
@@ -476,8 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_has_an_answer), TEST(the_fast_path), TEST(control_registers), TEST(lengths),
         TEST(words_for_the_board), TEST(extended_state), TEST(model_specific), TEST(single_step),
-        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(a_refused_entry),
-        TEST(bases_of_a_vmm), TEST(faults_of_a_vmm), TEST(any_exits),
+        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm),
+        TEST(any_exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
