@@ -386,7 +386,11 @@ static void any_exits(void **state)
             setup(state);
         }
         uint64_t code = (uint64_t)(rand() % 16 ? rand() % 0xa8 : rand() % 3 + 0x3ff);
+        bool wide = rand() % 2; // else the end of 4 GB is near at times
+        vmcb.cs.access = wide ? 0x29b : 0x49b;
+        vmcb.rip = rand() % 8 == 0 ? 0xfffffff9 : wide ? vmcb.rip : (uint32_t)vmcb.rip;
         uint64_t rip = vmcb.rip, end = rip + length_of(rip, vmcb.cr3, code);
+        end = wide ? end : (uint32_t)end;
         for (unsigned i = 0; i < 16; i++)
             page.gpr[i] = rand() % 2 ? (uint64_t)rand() % 32 : (uint64_t)rand() << (rand() % 34);
         if (rand() % 2)
