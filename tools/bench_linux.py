@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+from bochs import IPS
 from machine import ROOT, Machine, MachineError
 
 MODEL = "haswell"
@@ -96,12 +97,12 @@ def found(expression, text):
     return match
 
 
-def figures(text, entry, ips):
+def figures(text, entry):
     """What /init printed, and the ticks since the entry."""
     said = {key: int(value) for key, value in
             (pair.split("=") for pair in found(INIT, text).group(1).split())}
     return {"ticks": said["tsc"] - entry,
-            **{name: said[key] * ips // 1_000_000_000
+            **{name: said[key] * IPS // 1_000_000_000
                for name, key in (("clock", "clock_ns"), ("halted", "idle_ns"))},
             **{key: said[key] for key in ("local_timer", "irq0", "mem_total_kb")}}
 
@@ -111,21 +112,21 @@ def measure_bare(directory):
     with Machine(bare_iso(directory), model=MODEL, cores=1, memory=BARE_MEMORY,
                  lenient=True) as machine:
         machine.wait(BOOT_TIMEOUT)
-        text, ips = machine.text, machine.ips
+        text = machine.text
     if int(found(BARE_MAP, text).group(1), 16) != GUEST_MEMORY:
         raise MachineError("the bare machine has not as much memory as the guest")
-    return figures(text, int(found(BARE_ENTRY, text).group(1), 16), ips) | {
-        "calibration": CALIBRATION_MS * ips // 1000}
+    return figures(text, int(found(BARE_ENTRY, text).group(1), 16)) | {
+        "calibration": CALIBRATION_MS * IPS // 1000}
 
 
 def measure_guest(directory):
     """The figures, "exits" as {kind: count}, and "injected": until the VM had ended."""
     with Machine(guest_iso(directory), model=MODEL, cores=1, memory=BULKHEAD_MEMORY) as machine:
         machine.wait(BOOT_TIMEOUT)
-        text, ips = machine.text, machine.ips
+        text = machine.text
     stats = found(STATS, text)
     exits = {kind: int(count) for kind, count in EXITS.findall(text[stats.end():])}
-    return figures(text, int(found(GUEST_ENTRY, text).group(1)), ips) | {
+    return figures(text, int(found(GUEST_ENTRY, text).group(1))) | {
         "exits": exits, "injected": int(stats.group(1))}
 
 
