@@ -282,7 +282,9 @@ def test_signal_while_the_iso_is_made(bulkhead, tmp_path, name):
     (tmp_path / "some.conf").write_text(HELLO)
     with subprocess.Popen([bulkhead, "run", "--batch", "some.conf"], cwd=tmp_path, text=True,
                           env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          start_new_session=True) as child:
+                          start_new_session=True,  # and not ignored, as a job in the background has
+                          preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
+                          ) as child:
         while not begun.exists():
             assert child.poll() is None, child.stderr.read()
             time.sleep(0.1)
