@@ -27,16 +27,14 @@ static struct insn_length *cached_length(struct vcpu *v, const struct vmcb *b)
 // QEMU, which saves no nRIP either, lets a guest set XCR0 without an exit.
 static void see_xcr0(struct vcpu *v)
 {
-    uint64_t now = xgetbv();
-    if (unlikely(now != v->arch.xcr0))
-        vcpu_set_xcr0(v, now);
+    if (!(svm.features & SVM_NRIP) && unlikely(xgetbv() != v->arch.xcr0))
+        vcpu_set_xcr0(v, xgetbv());
 }
 
 static void to_host(struct vcpu *v)
 {
     svm_to_host(v);
-    if (!(svm.features & SVM_NRIP))
-        see_xcr0(v);
+    see_xcr0(v);
 }
 
 // Behind which instruction the guest goes on. A cached length may be an older instruction's in its
@@ -49,7 +47,6 @@ static bool find_next_rip(struct vcpu *v)
         v->arch.svm.next_rip = b->next_rip;
         return (svm.features & SVM_DECODE) || !is_cr(b->exit_code);
     }
-    see_xcr0(v);
     v->arch.svm.next_rip = b->rip + l->bytes;
     return l->bytes && l->rip == b->rip && l->cr3 == b->cr3 && l->code == b->exit_code;
 }
@@ -221,6 +218,7 @@ void svm_exit(struct vcpu *v)
         if (!find_next_rip(v))
             exit_general(v, code);
     } else if (code == SVM_EXIT_CPUID && find_next_rip(v)) {
+        see_xcr0(v); // of which leaf 0DH tells
         svm_cpuid(v);
     } else if (code == SVM_EXIT_IOIO) {
         to_host(v); // no event was being delivered
