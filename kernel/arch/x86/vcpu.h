@@ -67,6 +67,17 @@ static inline void vcpu_set_xcr0(struct vcpu *v, uint64_t value)
     cpuid_vcpu_xsave(&v->arch.cpuid, cpuid_word(0xd, 0, 1), cpuid_word(0xd, 1, 1)); // for it
 }
 
+// XSETBV in ring 0; false: #GP.
+static inline bool vcpu_xsetbv(struct vcpu *v)
+{
+    const uint64_t *gpr = v->arch.gpr;
+    uint64_t value = (uint32_t)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
+    bool valid = !(uint32_t)gpr[GPR_RCX] && cpuid_xcr0_valid(&v->vm->arch.cpuid, value);
+    if (valid)
+        vcpu_set_xcr0(v, value);
+    return valid;
+}
+
 // Interrupts that others have left for it.
 UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
 {
@@ -80,15 +91,17 @@ UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
     }
 }
 
-// What others have left for it: `work` is what v->work held.
-static inline void vcpu_take_work(struct vcpu *v, uint32_t work)
+// What others have left for it; returns what v->work held.
+static inline uint32_t vcpu_take_work(struct vcpu *v)
 {
+    uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
     if (work & VCPU_WORK_PENDING)
         vcpu_take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(&v->arch.vlapic, rdtsc());
     if (work & VCPU_WORK_NMI)
         v->arch.nmi_pending = 1;
+    return work;
 }
 
 // It has executed HLT, and nothing has come since.
@@ -140,10 +153,13 @@ UNUSED static __attribute__((noinline)) void vcpu_load_rest(struct cpu *cpu, str
     cpu->arch.ready = cpu->current;
 }
 
-// Returns to the VMM if that has to hear of something; then the rest waits.
+// Returns to the VMM if that has to hear of something; then the rest waits. Until that is done
+// `inject` stays set: there are ways to leave in the middle.
 static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
 {
     struct vlapic *a = &v->arch.vlapic;
+    a->actions &= ~VLAPIC_ACT_IRR;
+    v->arch.inject = 1;
     if (work & VCPU_WORK_EVENT) {
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_exit(v, VM_EXIT_EVENT);

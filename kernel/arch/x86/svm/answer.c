@@ -36,13 +36,7 @@ void svm_ask_vmm(struct vcpu *v)
     vcpu_exit(v, VM_EXIT_DECODE);
 }
 
-static __attribute__((noinline)) void load_all(struct cpu *cpu, struct vcpu *v)
-{
-    svm_load(v);
-    vcpu_load_rest(cpu, v);
-}
-
-NORETURN static void enter(struct vcpu *v)
+NORETURN static inline __attribute__((always_inline)) void enter(struct vcpu *v)
 {
     if (v->work | v->arch.inject | v->arch.halted) {
         if (v->arch.svm.decoded)
@@ -52,11 +46,21 @@ NORETURN static void enter(struct vcpu *v)
     svm_go(v);
 }
 
+// In this core's hands again: all that waits is done, and then the guest is entered.
+void svm_go_on(struct vcpu *v)
+{
+    if (unlikely(this_cpu()->work))
+        sched_run();
+    enter(v);
+}
+
 void svm_resume(struct vcpu *v)
 {
     struct cpu *cpu = this_cpu();
-    if (unlikely(cpu->arch.ready != cpu->current))
-        load_all(cpu, v);
+    if (unlikely(cpu->arch.ready != cpu->current)) {
+        svm_load(v);
+        vcpu_load_rest(cpu, v);
+    }
     enter(v);
 }
 
@@ -73,9 +77,7 @@ void svm_run_ready(struct thread *t, uint32_t run)
         if (kind)
             vcpu_return(v, kind, 0);
     }
-    if (unlikely(this_cpu()->work))
-        sched_run();
-    enter(v);
+    svm_go_on(v);
 }
 
 // Does what page->entry asks for: see arch_vcpu_answer().

@@ -4,16 +4,6 @@
 // part decoding is; of exits that only the kernel answers it keeps the answer for the next time.
 #include "kernel/arch/x86/svm/svm.h"
 
-// In this core's hands again: all that waits is done, and then the guest is entered.
-NORETURN static void go_on(struct vcpu *v)
-{
-    if (unlikely(this_cpu()->work))
-        sched_run();
-    if (v->work | v->arch.inject | v->arch.halted)
-        svm_inject_pending(v);
-    svm_go(v);
-}
-
 static bool is_cr(uint64_t code)
 {
     return code == SVM_EXIT_CR4_READ || code == SVM_EXIT_CR4_WRITE || code == SVM_EXIT_CR8_WRITE;
@@ -203,7 +193,7 @@ NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint
     else
         svm_ask_vmm(v);
     irq_window();
-    go_on(v);
+    svm_go_on(v);
 }
 
 // Called by svm_enter's exit; returning enters the guest again, with what is loaded.
@@ -229,7 +219,7 @@ void svm_exit(struct vcpu *v)
     svm_skip_to(v, v->arch.svm.next_rip);
     if (unlikely(this_cpu()->work | v->work | v->arch.inject)) {
         svm_to_host(v);
-        go_on(v);
+        svm_go_on(v);
     }
 }
 

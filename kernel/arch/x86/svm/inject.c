@@ -135,13 +135,9 @@ static void inject_first(struct vcpu *v)
 
 void svm_inject_pending(struct vcpu *v)
 {
-    struct vlapic *a = &v->arch.vlapic;
-    uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
-    vcpu_take_work(v, work);
-    if (a->actions & ~VLAPIC_ACT_IRR)
+    uint32_t work = vcpu_take_work(v);
+    if (v->arch.vlapic.actions & ~VLAPIC_ACT_IRR)
         svm_vlapic_actions(v);
-    a->actions &= ~VLAPIC_ACT_IRR;
-    v->arch.inject = 1; // until it is done: there are ways to leave in the middle
     vcpu_tell_vmm(v, work);
     inject_first(v);
     v->arch.inject = 0;

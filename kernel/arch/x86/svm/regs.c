@@ -38,12 +38,7 @@ enum exit_action svm_exit_dr(struct vcpu *v)
 
 enum exit_action svm_exit_xsetbv(struct vcpu *v)
 {
-    uint64_t value = (v->arch.gpr[GPR_RAX] & 0xffffffff) | v->arch.gpr[GPR_RDX] << 32;
-    if ((uint32_t)v->arch.gpr[GPR_RCX] != 0 || v->arch.svm.vmcb->cpl ||
-        !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
-        return svm_inject_gp(v);
-    vcpu_set_xcr0(v, value);
-    return EXIT_SKIP;
+    return !v->arch.svm.vmcb->cpl && vcpu_xsetbv(v) ? EXIT_SKIP : svm_inject_gp(v);
 }
 
 enum exit_action svm_exit_exception(struct vcpu *v, uint8_t vector)

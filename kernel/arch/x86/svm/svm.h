@@ -63,6 +63,7 @@ void svm_replay(struct vcpu *v);         // an event that the exit interrupted
 void svm_exit_iret(struct vcpu *v);
 bool svm_stepped(struct vcpu *v);        // #DB: was it only the end of that IRET?
 // answer.c
+NORETURN void svm_go_on(struct vcpu *v);
 NORETURN void svm_run_ready(struct thread *t, uint32_t run);
 NORETURN void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 void svm_facts(struct vcpu *v);

@@ -40,12 +40,9 @@ void vmx_fpu_uses(struct vcpu *v, uint64_t components)
 
 enum exit_action vmx_exit_xsetbv(struct vcpu *v)
 {
-    uint64_t value = (v->page->gpr[GPR_RAX] & 0xffffffff) | v->page->gpr[GPR_RDX] << 32;
-    if ((uint32_t)v->page->gpr[GPR_RCX] != 0 ||
-        !cpuid_xcr0_valid(&v->vm->arch.cpuid, value))
-        return vmx_inject_gp(v); // the CPU has checked CPL and CR4.OSXSAVE before the exit
-    vcpu_set_xcr0(v, value);
-    vmx_fpu_uses(v, value);
+    if (!vcpu_xsetbv(v)) // the CPU has checked CPL and CR4.OSXSAVE before the exit
+        return vmx_inject_gp(v);
+    vmx_fpu_uses(v, v->arch.xcr0);
     return EXIT_SKIP;
 }
 

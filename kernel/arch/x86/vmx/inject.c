@@ -138,14 +138,10 @@ static void inject_interrupts(struct vcpu *v, bool anew)
 
 void vmx_inject_pending(struct vcpu *v)
 {
-    struct vlapic *a = &v->arch.vlapic;
-    uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
     bool anew = v->arch.inject;
-    vcpu_take_work(v, work);
-    if (a->actions & ~VLAPIC_ACT_IRR)
+    uint32_t work = vcpu_take_work(v);
+    if (v->arch.vlapic.actions & ~VLAPIC_ACT_IRR)
         vmx_vlapic_actions(v);
-    a->actions &= ~VLAPIC_ACT_IRR;
-    v->arch.inject = 1; // until it is done: there are ways to leave in the middle
     vcpu_tell_vmm(v, work);
     inject_interrupts(v, anew);
     v->arch.inject = 0;
