@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "drivers/console/console.h"
+#include "tests/unit/term_text.h"
 
 #define MS 1000000ull
 #define LINES 3
@@ -92,19 +93,6 @@ static inline void draw(void *opaque)
 {
     (void)opaque;
     drawn++;
-}
-
-// The text of a row of the screen, without the blanks at its end.
-static inline const char *row_text(uint32_t row)
-{
-    static char text[COLUMNS + 1];
-    uint32_t len = 0;
-    for (uint32_t i = 0; i < COLUMNS; i++) {
-        text[i] = (char)term_row(&term, row)[i];
-        len = text[i] != ' ' ? i + 1 : len;
-    }
-    text[len] = '\0';
-    return text;
 }
 
 static inline void start_console(uint32_t divisor, bool screen)

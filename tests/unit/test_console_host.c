@@ -22,9 +22,9 @@ static void test_screen(void **state)
     say(1, "raw\033[2J\r\n");
     say(2, "other\r\n");
     settle();
-    assert_string_equal(row_text(0), "web| raw");
-    assert_string_equal(row_text(1), "alpine| other");
-    assert_string_equal(row_text(2), "");
+    assert_string_equal(term_text(&term, 0), "web| raw");
+    assert_string_equal(term_text(&term, 1), "alpine| other");
+    assert_string_equal(term_text(&term, 2), "");
     assert_int_equal(drawn, 1);
     // At most every 50 ms.
     now += 20 * MS;
@@ -36,15 +36,15 @@ static void test_screen(void **state)
     assert_int_equal(drawn, 2);
     say(1, "# ");
     settle();
-    assert_string_equal(row_text(3), "");
+    assert_string_equal(term_text(&term, 3), "");
     now += 50 * MS; // a prompt
     console_run(&console, now, false);
-    assert_string_equal(row_text(3), "web| #");
+    assert_string_equal(term_text(&term, 3), "web| #");
     console_flush(&console, true);
     say(0, "powering off\r\n");
     settle();
-    assert_string_equal(row_text(4), "");
-    assert_string_equal(row_text(3), "bulkhead| powering off");
+    assert_string_equal(term_text(&term, 4), "");
+    assert_string_equal(term_text(&term, 3), "bulkhead| powering off");
     assert_true(console_flushed(&console));
 }
 
@@ -73,7 +73,7 @@ static void test_no_port(void **state)
             console_run(&console, now, false);
         }
         snprintf(text, sizeof(text), "web| %07u", (unsigned)next - 1);
-        assert_string_equal(row_text(3), text);
+        assert_string_equal(term_text(&term, 3), text);
         assert_string_equal(heard(1), "");
         assert_int_equal(chip.sent, 0);
         assert_true(console_flushed(&console));
@@ -101,8 +101,8 @@ static void test_screen_keeps_up(void **state)
         now += 10 * MS;
         console_run(&console, now, false);
     }
-    assert_string_equal(row_text(2), "alpine| 00019999 a line");
-    assert_string_equal(row_text(3), "with colours");
+    assert_string_equal(term_text(&term, 2), "alpine| 00019999 a line");
+    assert_string_equal(term_text(&term, 3), "with colours");
     assert_int_equal(history_unshown(&console.line[2].screen), 0);
 }
 

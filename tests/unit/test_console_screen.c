@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "drivers/console/screen.h"
+#include "tests/unit/term_text.h"
 
 #include "font.h"
 
@@ -38,58 +39,45 @@ static void put(const char *text)
     term_write(&term, (const uint8_t *)text, (uint32_t)strlen(text));
 }
 
-// The characters of a row, without the blanks at its end.
-static const char *row_text(uint32_t row)
-{
-    static char text[COLUMNS + 1];
-    uint32_t len = 0;
-    for (uint32_t i = 0; i < COLUMNS; i++) {
-        text[i] = (char)term_row(&term, row)[i];
-        len = text[i] != ' ' ? i + 1 : len;
-    }
-    text[len] = '\0';
-    return text;
-}
-
 static void test_lines(void **state)
 {
     (void)state;
     put("web| one\r\ndb| two\r\n");
-    assert_string_equal(row_text(0), "web| one");
-    assert_string_equal(row_text(1), "db| two");
-    assert_string_equal(row_text(2), "");
+    assert_string_equal(term_text(&term, 0), "web| one");
+    assert_string_equal(term_text(&term, 1), "db| two");
+    assert_string_equal(term_text(&term, 2), "");
     put("three\r\n\r\nfive\r\n"); // the first two rows go
-    assert_string_equal(row_text(0), "three");
-    assert_string_equal(row_text(1), "");
-    assert_string_equal(row_text(2), "five");
-    assert_string_equal(row_text(3), "");
+    assert_string_equal(term_text(&term, 0), "three");
+    assert_string_equal(term_text(&term, 1), "");
+    assert_string_equal(term_text(&term, 2), "five");
+    assert_string_equal(term_text(&term, 3), "");
 }
 
 static void test_a_long_line_goes_on_in_the_next_row(void **state)
 {
     (void)state;
     put("exactly twenty wide.\r\nnext\r\n");
-    assert_string_equal(row_text(0), "exactly twenty wide.");
-    assert_string_equal(row_text(1), "next");
+    assert_string_equal(term_text(&term, 0), "exactly twenty wide.");
+    assert_string_equal(term_text(&term, 1), "next");
     put("more than twenty columns");
-    assert_string_equal(row_text(2), "more than twenty col");
-    assert_string_equal(row_text(3), "umns");
+    assert_string_equal(term_text(&term, 2), "more than twenty col");
+    assert_string_equal(term_text(&term, 3), "umns");
     put("\r\nand in the last row, where all scrolls");
-    assert_string_equal(row_text(2), "and in the last row,");
-    assert_string_equal(row_text(3), " where all scrolls");
+    assert_string_equal(term_text(&term, 2), "and in the last row,");
+    assert_string_equal(term_text(&term, 3), " where all scrolls");
 }
 
 static void test_within_a_line(void **state)
 {
     (void)state;
     put("abc\b\bX\tY\rZ");
-    assert_string_equal(row_text(0), "ZXc     Y");
+    assert_string_equal(term_text(&term, 0), "ZXc     Y");
     put("\033[3CW\033[2D\033[K");
-    assert_string_equal(row_text(0), "ZXc");
+    assert_string_equal(term_text(&term, 0), "ZXc");
     put("V\033[500D\b\bA\033[500CB\tC");
-    assert_string_equal(row_text(0), "AXcV               C");
+    assert_string_equal(term_text(&term, 0), "AXcV               C");
     put("\a\001\177\033[2J\033[H\033]0;title\007!"); // none of these is anything here
-    assert_string_equal(row_text(1), "!");
+    assert_string_equal(term_text(&term, 1), "!");
 }
 
 static uint8_t attribute(uint32_t column)
@@ -119,11 +107,11 @@ static void test_utf8(void **state)
 {
     (void)state;
     put("gr\303\266\303\237e \342\224\214\342\224\200\342\226\210|"); // grösse and a box
-    assert_string_equal(row_text(0), "gr\224\341e \332\304\333|");
+    assert_string_equal(term_text(&term, 0), "gr\224\341e \332\304\333|");
     put("\r\342\202\254\360\237\230\200\320\226."); // Euro, a face, a Cyrillic letter
-    assert_string_equal(row_text(0), "???.e \332\304\333|");
+    assert_string_equal(term_text(&term, 0), "???.e \332\304\333|");
     put("\r\303x\342\224y\200\200z\377\n"); // cut, and what is none
-    assert_string_equal(row_text(0), "?x?yz?\332\304\333|");
+    assert_string_equal(term_text(&term, 0), "?x?yz?\332\304\333|");
 }
 
 static void test_what_changes_is_noted(void **state)
