@@ -182,9 +182,13 @@ static void believe(const struct vmcb *b)
 }
 
 // ("Event Injection": what makes VMRUN refuse; and an error code that the guest does not expect.)
+// Without nRIP it is QEMU, which may deliver an interrupt of EVENTINJ twice.
 static void check_event(const struct vmcb *b)
 {
     uint32_t vector = b->event & 0xff, type = EVENT_TYPE(b->event);
+    bool asks = b->intercept & INTERCEPT_VINTR, saved = svm.features & SVM_NRIP;
+    assert_true(asks || !(b->vintr & VINTR_IRQ) || (!saved && !(b->event & EVENT_VALID)));
+    assert_true(saved || asks || !(b->event & EVENT_VALID) || type != EVENT_INTR);
     if (!(b->event & EVENT_VALID))
         return;
     assert_true(type == EVENT_INTR || type == EVENT_NMI || type == EVENT_EXCEPTION);

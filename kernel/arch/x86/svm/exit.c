@@ -183,8 +183,9 @@ void svm_again(struct vcpu *v)
 
 NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint64_t code)
 {
+    const struct vmcb *b = v->arch.svm.vmcb;
     to_host(v);
-    if (unlikely(v->arch.svm.vmcb->exit_event & EVENT_VALID))
+    if (unlikely((b->exit_event & EVENT_VALID) | (b->vintr & VINTR_IRQ)))
         svm_replay(v);
     if (!needs_length(code))
         finish(v, dispatch_other(v, code));

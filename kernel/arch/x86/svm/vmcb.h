@@ -47,6 +47,7 @@ enum svm_exit_code {
 #define VINTR_PRIORITY  16 // a shift
 #define VINTR_IGNORE_TPR (1ull << 20)
 #define VINTR_MASKING   (1ull << 24)
+#define VINTR_VECTOR    32 // a shift
 
 // EVENTINJ and EXITINTINFO
 #define EVENT_VALID     (1ull << 31)
