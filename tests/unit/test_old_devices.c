@@ -35,8 +35,6 @@ struct features features;
 uint32_t ap_apic_base;
 const struct hvm_ops vmx_ops;
 uint8_t *const apic_sites[1], *const apic_sites_end[1];
-void xapic_eoi(void) {}
-void xapic_icr(void) {}
 void apic_count_down_entry(void) {}
 void cpu_patch(void *at, uint8_t opcode, const void *to) { fail_msg("%p %d %p", at, opcode, to); }
 
@@ -176,11 +174,27 @@ static void test_count_down(void **state)
     xapic = NULL;
 }
 
+// An NMI that is sent in the middle of another's leaves that one its destination.
+static void test_icr(void **state)
+{
+    static uint32_t page[PAGE_SIZE / 4];
+    (void)state;
+    xapic = page;
+    page[APIC_ICR2 / 4] = 7u << 24;
+    xapic_icr(3, 0x400);
+    assert_int_equal(page[APIC_ICR / 4], 0x400);
+    assert_int_equal(page[APIC_ICR2 / 4], 7u << 24);
+    xapic_icr(3, 0x1400); // as if it were never delivered: not waited for without end
+    assert_int_equal(page[APIC_ICR2 / 4], 7u << 24);
+    xapic = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_pit, setup),
         cmocka_unit_test_setup(test_count_down, setup),
+        cmocka_unit_test_setup(test_icr, setup),
         cmocka_unit_test_setup(test_pics, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 //
 // A local APIC is in x2APIC mode, and its timer takes a deadline, where the CPU has these. Else its
 // registers are in a page, and the timer counts down. Which it is, the boot core settles once; the
-// three registers that are written often are so without a look (see write_often()).
+// three registers that are written often are so without a look (see apic_choose()).
 #include "kernel/arch/x86/paging.h"
 #include "kernel/arch/x86/x86.h"
 
@@ -17,6 +17,8 @@
 #define REDIR_MASKED (1u << 16)
 #define REDIR_LEVEL  (1u << 15)
 #define REDIR_LOW    (1u << 13)
+
+#define ICR_DELIVERS 0x1000u
 
 extern uint8_t *const apic_sites[], *const apic_sites_end[]; // kernel.ld
 void apic_count_down(uint64_t tsc);
@@ -43,25 +45,42 @@ static void apic_write(uint32_t offset, uint32_t value)
 }
 
 // WRMSR, with the MSR's number in an instruction right before it. Where there is no such MSR,
-// apic_choose() puts a call in place of both.
+// apic_choose() puts a call in place of both, so registers change as by any call.
 static inline __attribute__((always_inline)) void write_often(uint32_t msr, uint64_t value)
 {
-    __asm__ volatile("1: mov %0, %%ecx; wrmsr\n"
+    uint32_t low = (uint32_t)value, high = (uint32_t)(value >> 32);
+    __asm__ volatile("1: mov %2, %%ecx; wrmsr\n"
                      ".pushsection .apic_sites, \"a\"; .quad 1b; .popsection"
-                     : : "i"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                     : "rcx", "cc", "memory");
+                     : "+a"(low), "+d"(high) : "i"(msr)
+                     : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
+}
+
+static void xapic_eoi(void) { xapic[APIC_EOI / 4] = 0; }
+
+// An NMI between the two halves sends one too: so each puts the upper half back, and leaves only
+// when its own is on its way, or never will be.
+static void xapic_icr(uint32_t apic_id, uint32_t command)
+{
+    uint32_t others = xapic[APIC_ICR2 / 4];
+    xapic[APIC_ICR2 / 4] = apic_id << 24;
+    xapic[APIC_ICR / 4] = command;
+    for (unsigned tries = 1000; tries && (xapic[APIC_ICR / 4] & ICR_DELIVERS); tries--)
+        __builtin_ia32_pause();
+    xapic[APIC_ICR2 / 4] = others;
 }
 
 void apic_choose(void)
 {
     ap_apic_base = APIC_BASE_ENABLE | (features.x2apic ? APIC_BASE_X2APIC : 0);
+    if (!features.x2apic)
+        cpu_patch(apic_icr, OPCODE_JMP, xapic_icr);
     for (uint8_t *const *site = apic_sites; site < apic_sites_end; site++) {
         uint32_t msr;
         __builtin_memcpy(&msr, *site + 1, sizeof(msr));
-        if (msr == MSR_TSC_DEADLINE ? features.tsc_deadline : features.x2apic)
+        bool deadline = msr == MSR_TSC_DEADLINE;
+        if (deadline ? features.tsc_deadline : features.x2apic)
             continue;
-        cpu_patch(*site, OPCODE_CALL, msr == MSR_TSC_DEADLINE ? apic_count_down_entry
-                                      : msr == X2APIC(APIC_EOI) ? xapic_eoi : xapic_icr);
+        cpu_patch(*site, OPCODE_CALL, deadline ? apic_count_down_entry : xapic_eoi);
         __builtin_memcpy(*site + 5, "\x66\x90", 2); // a NOP
     }
 }
@@ -136,7 +155,7 @@ void apic_eoi(void) { write_often(X2APIC(APIC_EOI), 0); }
 void apic_icr(uint32_t apic_id, uint32_t command)
 {
     __asm__ volatile("mfence; lfence" : : : "memory"); // x2APIC writes do not order stores
-    write_often(X2APIC(APIC_ICR), (uint64_t)apic_id << 32 | command);
+    wrmsr(X2APIC(APIC_ICR), (uint64_t)apic_id << 32 | command);
 }
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }

@@ -219,49 +219,13 @@ vector = 0
     vector = vector + 1
 .endr
 
-// In place of a WRMSR to a register of the local APIC, where there is no such MSR (apic_choose()):
-// EDX:EAX is what it writes, RCX may change.
-.global xapic_eoi
-xapic_eoi:
-    mov xapic, %rcx
-    movl $0, 0xb0(%rcx)
-    ret
-
-// EDX is the id. An NMI between the two halves sends one too: so each puts the upper half back, and
-// leaves only when its own is on its way, or never will be.
-.global xapic_icr
-xapic_icr:
-    push %rbx
-    push %rdx
-    mov xapic, %rcx
-    mov 0x310(%rcx), %ebx
-    shl $24, %edx
-    mov %edx, 0x310(%rcx)
-    mov %eax, 0x300(%rcx)
-    mov $1000, %edx
-1:  testl $0x1000, 0x300(%rcx)  // delivery status
-    jz 2f
-    pause
-    dec %edx
-    jnz 1b
-2:  mov %ebx, 0x310(%rcx)
-    pop %rdx
-    pop %rbx
-    ret
-
+// In place of a WRMSR of the TSC deadline, EDX:EAX, where there is no such MSR (apic_choose()).
 .global apic_count_down_entry
 apic_count_down_entry:
-    .irp reg, rax, rdx, rsi, rdi, r8, r9, r10, r11
-    push %\reg
-    .endr
     mov %eax, %edi
     shl $32, %rdx
     or %rdx, %rdi
-    call apic_count_down
-    .irp reg, r11, r10, r9, r8, rdi, rsi, rdx, rax
-    pop %\reg
-    .endr
-    ret
+    jmp apic_count_down
 
 // void cpu_idle(uint64_t stack_top): waits for an interrupt on a fresh stack. Only an NMI comes
 // back.

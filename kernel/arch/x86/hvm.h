@@ -57,14 +57,14 @@ struct hvm_ops {
 };
 // Not to be taken apart by the compiler: its first instruction may be another's.
 #if __has_attribute(noipa)
-#define HVM_OFTEN __attribute__((noipa))
+#define PATCHED __attribute__((noipa))
 #else
-#define HVM_OFTEN __attribute__((noinline))
+#define PATCHED __attribute__((noinline))
 #endif
 #define X(type, op, arguments) type vmx_##op arguments; type svm_##op arguments;
 HVM_OPS(X)
 #undef X
-#define X(type, op, arguments) HVM_OFTEN type vmx_##op arguments; type svm_##op arguments;
+#define X(type, op, arguments) PATCHED type vmx_##op arguments; type svm_##op arguments;
 HVM_OPS_OFTEN(X)
 #undef X
 #define X(type, op, arguments) type svm_##op arguments;

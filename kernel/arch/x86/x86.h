@@ -81,7 +81,7 @@ uint32_t apic_timer_count(void);
 void apic_quiet(void); // this core is not used: it takes nothing but an NMI sent to it
 void apic_init_io(void);
 void apic_eoi(void);
-void apic_icr(uint32_t apic_id, uint32_t command);
+PATCHED void apic_icr(uint32_t apic_id, uint32_t command);
 
 // clock.c
 void clock_calibrate(void);
@@ -152,6 +152,4 @@ void syscall_entry(void);
 void sysexit_of_call_from(void);
 void sysexit_of_resume_from(void);
 void iret_for_sysexit(void);
-void xapic_eoi(void);
-void xapic_icr(void);
 void apic_count_down_entry(void);
