@@ -39,7 +39,7 @@ void vmx_vlapic_actions(struct vcpu *v) { v->arch.vlapic.actions = 0; }
 void context_load_dr(const struct vcpu *v) { (void)v; }
 bool mce_handled(void) { return false; }
 uint64_t vmx_guest_cr0(void) { return fake_vmcs[GUEST_CR0]; }
-bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value) { (void)v; (void)value; return true; }
+bool vmx_guest_sets_cr0(uint64_t value) { (void)value; return true; }
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value) { (void)v; (void)value; return true; }
 
 void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)

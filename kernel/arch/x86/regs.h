@@ -12,7 +12,6 @@
 #define CR0_NW (1ull << 29)
 #define CR0_CD (1ull << 30)
 #define CR0_PG (1ull << 31)
-#define CR0_DEFINED 0xe005003full
 
 #define CR4_VME        (1ull << 0)
 #define CR4_PVI        (1ull << 1)

@@ -3,7 +3,9 @@
 #include "kernel/arch/x86/vmx/vmx.h"
 
 // MOV to CR0 or CR4 that changes what is the host's: nothing else of control registers exits, CLTS
-// and LMSW neither, for the bits that they write are all the guest's.
+// and LMSW neither, for the bits that they write are all the guest's. The shadow takes the host's
+// bits; then the instruction runs again, and as no such bit changes any more, the CPU does it, with
+// its own checks and all that follows from it (PDPTEs, EFER.LMA, what its TLB forgets).
 enum exit_action vmx_exit_cr(struct vcpu *v)
 {
     uint64_t q = vmread(EXIT_QUALIFICATION);
@@ -14,8 +16,10 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
     // In 64-bit mode the whole register counts; elsewhere its lower half.
     if (!(vmread(GUEST_CS_ACCESS) & CS_LONG))
         value &= 0xffffffff;
-    bool good = cr ? vmx_guest_sets_cr4(v, value) : vmx_guest_sets_cr0(v, value);
-    return good ? EXIT_SKIP : vmx_inject_gp(v);
+    bool good = cr ? vmx_guest_sets_cr4(v, value) : vmx_guest_sets_cr0(value);
+    // A single step of it that waits is Bochs' mistake: it is not done yet.
+    vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) & ~(uint64_t)PENDING_STEP);
+    return good ? EXIT_RESUME : vmx_inject_gp(v);
 }
 
 // The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.

@@ -12,67 +12,30 @@ static void write_efer(struct vcpu *v, uint64_t efer)
     vmwrite(ENTRY_CONTROLS, efer & EFER_LMA ? vmx.entry | ENTRY_IA32E : vmx.entry & ~ENTRY_IA32E);
 }
 
-static void write_cr4_fields(struct vcpu *v, uint64_t cr4)
+// `bits`: of GUEST_CR4, those that are to be as in `cr4`.
+static void set_cr4(struct vcpu *v, uint64_t cr4, uint64_t bits)
 {
-    vmwrite(GUEST_CR4, cr4 | CR4_VMXE | CR4_MCE);
+    vmwrite(GUEST_CR4, (vmread(GUEST_CR4) & ~bits) | (cr4 & bits) | CR4_VMXE | CR4_MCE);
     vmwrite(CR4_SHADOW, cr4);
     if (cr4 & CR4_PKE)
         vmx_fpu_uses(v, FPU_PKRU);
+    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, cr4, v->arch.vlapic.apic_base);
 }
 
-// With PAE paging the CPU loads four entries at once and checks them. ("PDPTE Registers")
-static bool load_pdptes(struct vcpu *v, uint64_t cr3)
+bool vmx_guest_sets_cr0(uint64_t value)
 {
-    uint64_t at = cr3 & 0xffffffe0, left, pdpte[4];
-    uint64_t reserved = ~0ull << v->vm->arch.cpuid.address_bits | 0x1e6;
-    struct hpa hpa;
-    uint8_t prot;
-    if (!arch_walk(&v->vm->space, at, &hpa, &prot, &left))
+    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) ||
+        ((value & CR0_NW) && !(value & CR0_CD)))
         return false;
-    arch_read(pdpte, hpa, sizeof(pdpte)); // 32 bytes, aligned: one page
-    for (unsigned i = 0; i < 4; i++)
-        if ((pdpte[i] & 1) && (pdpte[i] & reserved))
-            return false;
-    for (unsigned i = 0; i < 4; i++)
-        vmwrite((enum vmcs_field)(GUEST_PDPTE0 + 2 * i), pdpte[i]);
-    return true;
-}
-
-bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value)
-{
-    uint64_t old = vmread(GUEST_CR0), cr4 = vmread(GUEST_CR4), efer = vmread(GUEST_EFER);
-    bool pg = value & CR0_PG, was_pg = old & CR0_PG;
-    if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
-        return false;
-    if (pg && !was_pg && (efer & EFER_LME) &&
-        (!(cr4 & CR4_PAE) || (vmread(GUEST_CS_ACCESS) & CS_LONG)))
-        return false;
-    if (!pg && was_pg &&
-        ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && (vmread(GUEST_CS_ACCESS) & CS_LONG))))
-        return false;
-    if (pg && !(efer & EFER_LME) && (cr4 & CR4_PAE) && !load_pdptes(v, vmread(GUEST_CR3)))
-        return false;
-    if (pg != was_pg && (efer & EFER_LME))
-        write_efer(v, pg ? efer | EFER_LMA : efer & ~EFER_LMA);
-    value = (value & CR0_DEFINED) | CR0_ET; // others stay clear, whatever is written
-    vmwrite(GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, value);
-    vmx_invvpid(v->arch.vpid);
     return true;
 }
 
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
 {
-    uint64_t old = vmread(GUEST_CR4), cr0 = vmread(GUEST_CR0), efer = vmread(GUEST_EFER);
-    const uint64_t paging = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
-    if (!vcpu_cr4_valid(v, value, old, efer, vmread(GUEST_CR3)))
+    if (!vcpu_cr4_valid(v, value, vmread(GUEST_CR4), vmread(GUEST_EFER), vmread(GUEST_CR3)))
         return false;
-    if ((cr0 & CR0_PG) && (value & CR4_PAE) && !(efer & EFER_LMA) && ((value ^ old) & paging) &&
-        !load_pdptes(v, vmread(GUEST_CR3)))
-        return false;
-    write_cr4_fields(v, value);
-    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, value, v->arch.vlapic.apic_base);
-    vmx_invvpid(v->arch.vpid);
+    set_cr4(v, value, vmread(CR4_MASK));
     return true;
 }
 
@@ -147,10 +110,9 @@ void vmx_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     vmx_load(v);
     move_plain(s, true);
     write_efer(v, s->efer); // and CR4, CR0: without the order that an instruction stream needs
-    write_cr4_fields(v, s->cr4);
+    set_cr4(v, s->cr4, ~0ull);
     vmwrite(GUEST_CR0, (s->cr0 & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, s->cr0);
     v->arch.cr2 = s->cr2;
-    cpuid_vcpu_update(&v->arch.cpuid, v->arch.vlapic.id, s->cr4, v->arch.vlapic.apic_base);
     vmx_invvpid(v->arch.vpid);
 }

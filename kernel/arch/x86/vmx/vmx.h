@@ -110,7 +110,7 @@ void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to);
 void vmx_set_apic_mode(struct vcpu *v);
 void vmx_invvpid(uint16_t vpid);
 // sregs.c
-bool vmx_guest_sets_cr0(struct vcpu *v, uint64_t value); // false: #GP
+bool vmx_guest_sets_cr0(uint64_t value); // false: #GP
 bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value);
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value);
 // cr.c
