@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include "kernel/arch/x86/vmx/vmx.h"
 
-#define INJECT(type, vector) (INTR_VALID | (type) << 8 | (vector))
+#define INJECT(type, vector) (EVENT_VALID | (type) << 8 | (vector))
 #define INTR_PRIVILEGED 5u // INT1
 #define DR7_GD (1u << 13)
 
@@ -69,10 +69,10 @@ static void check_entry(void)
     uint64_t block = fake_vmcs[GUEST_INTERRUPTIBILITY];
     assert_int_not_equal(block & 3, BLOCK_STI | BLOCK_SS);
     assert_true(!(block & BLOCK_STI) || (flags & RFLAGS_IF));
-    if (info & INTR_VALID) {
-        uint64_t type = INTR_TYPE(info);
-        assert_true(type != INTR_EXTERNAL || ((flags & RFLAGS_IF) && !(block & 3)));
-        assert_true(type != INTR_NMI || !(block & (3 | BLOCK_NMI)));
+    if (info & EVENT_VALID) {
+        uint64_t type = EVENT_TYPE(info);
+        assert_true(type != EVENT_INTR || ((flags & RFLAGS_IF) && !(block & 3)));
+        assert_true(type != EVENT_NMI || !(block & (3 | BLOCK_NMI)));
     }
     if (block & (BLOCK_STI | BLOCK_SS))
         assert_int_equal(!!(fake_vmcs[GUEST_PENDING_DEBUG] & PENDING_STEP), !!(flags & RFLAGS_TF));
@@ -123,13 +123,13 @@ static void debug_exit(uint32_t type, uint64_t qualification, uint64_t block, ui
 static void debug_trap_in_a_shadow(void **state)
 {
     static const struct { uint32_t type; uint64_t block, flags; } cases[] = {
-        { INTR_EXCEPTION, BLOCK_STI, RFLAGS_TF | RFLAGS_IF }, // STI was stepped
+        { EVENT_EXCEPTION, BLOCK_STI, RFLAGS_TF | RFLAGS_IF }, // STI was stepped
         { INTR_PRIVILEGED, BLOCK_SS, RFLAGS_TF },             // MOV SS; INT1
         { INTR_PRIVILEGED, BLOCK_SS, RFLAGS_TF | RFLAGS_IF },
         { INTR_PRIVILEGED, BLOCK_SS, 0 },
         { INTR_PRIVILEGED, BLOCK_STI, RFLAGS_IF },
-        { INTR_EXCEPTION, 0, RFLAGS_TF | RFLAGS_IF },
-        { INTR_EXCEPTION, 0, 0 },
+        { EVENT_EXCEPTION, 0, RFLAGS_TF | RFLAGS_IF },
+        { EVENT_EXCEPTION, 0, 0 },
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -150,15 +150,15 @@ static void debug_exit_updates_what_delivery_would(void **state)
     (void)state;
     fake_dr6 = 0xffff0ff0 | 3;
     fake_vmcs[GUEST_DR7] = 0x400 | DR7_GD;
-    debug_exit(INTR_EXCEPTION, 0x2004, 0, 2);
+    debug_exit(EVENT_EXCEPTION, 0x2004, 0, 2);
     assert_int_equal(fake_dr6, 0xffff0ff0 | 0x2004);
     assert_int_equal(fake_vmcs[GUEST_DR7], 0x400);
     // IRET had unblocked NMIs; not so while an event was being delivered: the bit says nothing.
     fake_vmcs[IDT_INFO] = 0;
-    debug_exit(INTR_EXCEPTION | 1u << 4, 0, 0, 2);
+    debug_exit(EVENT_EXCEPTION | 1u << 4, 0, 0, 2);
     assert_int_equal(fake_vmcs[GUEST_INTERRUPTIBILITY], BLOCK_NMI);
-    fake_vmcs[IDT_INFO] = INJECT(INTR_EXTERNAL, 0x40);
-    debug_exit(INTR_EXCEPTION | 1u << 4, 0, 0, 2);
+    fake_vmcs[IDT_INFO] = INJECT(EVENT_INTR, 0x40);
+    debug_exit(EVENT_EXCEPTION | 1u << 4, 0, 0, 2);
     assert_int_equal(fake_vmcs[GUEST_INTERRUPTIBILITY], 0);
 }
 
@@ -178,12 +178,12 @@ static void a_pending_trap_comes_first(void **state)
         assert_int_equal(vcpu.arch.halted, 0);
         fake_vmcs[GUEST_PENDING_DEBUG] = 0; // it was delivered
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_NMI, VECTOR_NMI));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
         assert_true(window(PRI_INTR_WINDOW) && !window(PRI_NMI_WINDOW));
         fake_vmcs[ENTRY_INTR_INFO] = 0;
         fake_vmcs[GUEST_INTERRUPTIBILITY] = BLOCK_NMI;
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_EXTERNAL, 0x40));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_INTR, 0x40));
         assert_false(window(PRI_INTR_WINDOW));
     }
     // The PIC's interrupt waits for it, too.
@@ -214,7 +214,7 @@ static void nmi_in_a_shadow(void **state)
         assert_int_equal(vcpu.arch.primary, cases[i].asked);
         fake_vmcs[GUEST_INTERRUPTIBILITY] = 0;
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_NMI, VECTOR_NMI));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
         assert_int_equal(vcpu.arch.primary, 0);
     }
 }
@@ -234,13 +234,13 @@ static void halt_until_something_can_be_taken(void **state)
     assert_true(window(PRI_INTR_WINDOW));
     vcpu.work = VCPU_WORK_NMI;
     assert_int_equal(enter(), ENTERED);
-    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_NMI, VECTOR_NMI));
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
     fake_vmcs[ENTRY_INTR_INFO] = 0;
     vcpu.arch.halted = 1; // and of the next one
     assert_int_equal(enter(), TO_VMM);
     fake_vmcs[GUEST_RFLAGS] = 2 | RFLAGS_IF;
     assert_int_equal(enter(), ENTERED);
-    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(INTR_EXTERNAL, 0x40));
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_INTR, 0x40));
 }
 
 static void each_vector_keeps_its_trigger(void **state)
@@ -269,7 +269,7 @@ static void two_faults(void **state)
         assert_int_equal(fake_vmcs[ENTRY_INTR_INFO] & 0xff, cases[i].result);
         assert_int_equal(fake_vmcs[ENTRY_ERROR_CODE], cases[i].result == 8 ? 0 : 5);
     }
-    fake_vmcs[ENTRY_INTR_INFO] = INJECT(INTR_EXCEPTION, 8);
+    fake_vmcs[ENTRY_INTR_INFO] = INJECT(EVENT_EXCEPTION, 8);
     if (setjmp(out) == ENTERED)
         vmx_inject_fault(&vcpu, 13, true, 0);
     assert_int_equal(kind, VM_EXIT_SHUTDOWN);

@@ -9,6 +9,16 @@
 // vCPU's waiting work first; others do not come back at all.
 enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
 
+// An event that a guest gets, in the format that both vendors have ("Event Injection"). Beside
+// EVENT_ERROR its error code stands in the upper half.
+#define EVENT_VALID     (1ull << 31)
+#define EVENT_ERROR     (1ull << 11)
+#define EVENT_TYPE(e)   ((uint32_t)(e) >> 8 & 7)
+#define EVENT_INTR      0u
+#define EVENT_NMI       2u
+#define EVENT_EXCEPTION 3u
+#define EVENT_SOFT_INT  4u
+
 #define VECTOR_BP 3
 #define VECTOR_OF 4
 #define VECTOR_GP 13
@@ -32,20 +42,42 @@ static inline bool fault_contributory(uint8_t vector)
     return vector == 0 || (vector >= 10 && vector <= 13);
 }
 
-// The exception `waiting` is not delivered yet: what the guest gets of both ("Conditions for
-// Generating a Double Fault").
-static inline void vcpu_second_fault(struct vcpu *v, uint8_t waiting, uint8_t *vector,
-                                     bool *has_error, uint32_t *error)
+// What is injected: it ends HLT.
+static inline uint64_t vcpu_event(struct vcpu *v, uint32_t type, uint8_t vector)
 {
-    bool page_fault = waiting == VECTOR_PF;
-    if (waiting == VECTOR_DF)
+    v->injected++;
+    v->arch.halted = 0;
+    return EVENT_VALID | type << 8 | vector;
+}
+
+// Likewise an exception, while the event `waiting` is not delivered yet: what the guest gets of
+// both ("Conditions for Generating a Double Fault").
+static inline uint64_t vcpu_fault_event(struct vcpu *v, uint64_t waiting, uint8_t vector,
+                                        bool has_error, uint32_t error, uint64_t cr0)
+{
+    bool second = (waiting & EVENT_VALID) && EVENT_TYPE(waiting) == EVENT_EXCEPTION;
+    bool page_fault = (uint8_t)waiting == VECTOR_PF;
+    if (second && (uint8_t)waiting == VECTOR_DF)
         vcpu_exit(v, VM_EXIT_SHUTDOWN);
-    if ((page_fault || fault_contributory(waiting)) &&
-        (fault_contributory(*vector) || (page_fault && *vector == VECTOR_PF))) {
-        *vector = VECTOR_DF;
-        *has_error = true;
-        *error = 0;
+    if (second && (page_fault || fault_contributory((uint8_t)waiting)) &&
+        (fault_contributory(vector) || (page_fault && vector == VECTOR_PF)))
+        return vcpu_event(v, EVENT_EXCEPTION, VECTOR_DF) | (cr0 & CR0_PE ? EVENT_ERROR : 0);
+    return vcpu_event(v, EVENT_EXCEPTION, vector) |
+           (has_error && (cr0 & CR0_PE) ? EVENT_ERROR | (uint64_t)error << 32 : 0);
+}
+
+// The PIC's interrupt, if its line is up: asks the VMM for the vector if the guest takes it now.
+// True: it waits.
+static inline bool vcpu_extint(struct vcpu *v, bool open)
+{
+    if (!__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) ||
+        !vlapic_extint_allowed(&v->arch.vlapic))
+        return false;
+    if (open) {
+        v->arch.extint_wait = 1;
+        vcpu_exit(v, VM_EXIT_INTR_ACK);
     }
+    return true;
 }
 
 // MOV to CR4; false: #GP. In the legacy modes the PDPTEs have a say, too.

@@ -12,19 +12,13 @@ enum { STEP_NOT, STEP_ONE, STEP_IRET };
 
 void svm_inject(struct vcpu *v, uint32_t type, uint8_t vector)
 {
-    v->arch.svm.vmcb->event = EVENT_VALID | type << 8 | vector;
-    v->injected++;
-    v->arch.halted = 0;
+    v->arch.svm.vmcb->event = vcpu_event(v, type, vector);
 }
 
 enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     struct vmcb *b = v->arch.svm.vmcb;
-    if ((b->event & EVENT_VALID) && EVENT_TYPE(b->event) == EVENT_EXCEPTION)
-        vcpu_second_fault(v, (uint8_t)b->event, &vector, &has_error, &error);
-    svm_inject(v, EVENT_EXCEPTION, vector);
-    if (has_error && (b->cr0 & CR0_PE))
-        b->event |= EVENT_ERROR | (uint64_t)error << 32;
+    b->event = vcpu_fault_event(v, b->event, vector, has_error, error, b->cr0);
     return EXIT_RESUME;
 }
 
@@ -126,13 +120,8 @@ static void inject_first(struct vcpu *v)
         take_nmi(v, b->event & EVENT_VALID);
     bool open = !(b->event & EVENT_VALID) && !(b->interrupt_shadow & SVM_SHADOW) &&
                 (b->rflags & RFLAGS_IF);
-    if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
-        if (open) {
-            v->arch.extint_wait = 1;
-            vcpu_exit(v, VM_EXIT_INTR_ACK);
-        }
+    if (vcpu_extint(v, open))
         window = VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY;
-    }
     int vector = vlapic_highest(a);
     if (vector >= 0 && open && !window) {
         vlapic_inject(a, (uint8_t)vector);

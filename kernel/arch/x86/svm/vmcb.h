@@ -49,15 +49,6 @@ enum svm_exit_code {
 #define VINTR_MASKING   (1ull << 24)
 #define VINTR_VECTOR    32 // a shift
 
-// EVENTINJ and EXITINTINFO
-#define EVENT_VALID     (1ull << 31)
-#define EVENT_ERROR     (1ull << 11) // its error code is in the upper half
-#define EVENT_TYPE(e)   ((uint32_t)(e) >> 8 & 7)
-#define EVENT_INTR      0u
-#define EVENT_NMI       2u
-#define EVENT_EXCEPTION 3u
-#define EVENT_SOFT_INT  4u
-
 // VMCB clean: what the CPU may believe to be as at the last VMRUN of this VMCB on this core.
 #define CLEAN_INTERCEPTS (1u << 0)
 #define CLEAN_ASID       (1u << 2)

@@ -31,7 +31,7 @@ void vmx_entry_refused(struct vcpu *v, uint32_t reason)
         // Behind the last instruction of the lower half there is no address. What the CPU would
         // fetch there is #GP; some refuse the entry instead.
         vmwrite(GUEST_RIP, canonical);
-        if (!(vmread(ENTRY_INTR_INFO) & INTR_VALID))
+        if (!(vmread(ENTRY_INTR_INFO) & EVENT_VALID))
             vmx_inject_gp(v);
         ends = 0;
     }
@@ -90,7 +90,7 @@ static int64_t answer_page(struct vcpu *v)
         vmx_inject_fault(v, e->fault.vector & 31, e->fault.has_error, e->fault.error);
     }
     if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {
-        vmx_inject(v, INTR_EXTERNAL, e->intr_vector);
+        vmx_inject(v, EVENT_INTR, e->intr_vector);
         v->arch.inject = 1;
     }
     return flags & VM_ENTRY_LAPIC ? vmx_lapic_answer(v) : 0;

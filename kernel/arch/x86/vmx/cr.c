@@ -58,7 +58,7 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
     // together they are a double fault; the CPU says so by itself, so the exception just goes on.
     if (vector == VECTOR_MC) {
         if (!mce_handled()) { // another core's, or corrected: the guest goes on
-            if (vmread(IDT_INFO) & INTR_VALID)
+            if (vmread(IDT_INFO) & EVENT_VALID)
                 vmx_replay();
             return EXIT_RESUME;
         }
@@ -71,10 +71,10 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
         // qualification.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));
         vmwrite(GUEST_DR7, vmread(GUEST_DR7) & ~(1ull << 13)); // nor cleared GD
-        if ((info & (1u << 12)) && !(vmread(IDT_INFO) & INTR_VALID)) // IRET had unblocked NMIs
+        if ((info & (1u << 12)) && !(vmread(IDT_INFO) & EVENT_VALID)) // IRET had unblocked NMIs
             vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
         vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);
-        if (INTR_TYPE(info) >= INTR_SOFT_INT) // INT1
+        if (EVENT_TYPE(info) >= EVENT_SOFT_INT) // INT1
             vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
         vmx_debug_shadow();
         return EXIT_RESUME;

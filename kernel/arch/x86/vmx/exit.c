@@ -146,7 +146,7 @@ static __attribute__((noinline)) bool may_fetch(struct vcpu *v, uint64_t gpa)
 static uint64_t *exit_mmio(struct vcpu *v)
 {
     uint64_t word = vmread_hot(EXIT_QUALIFICATION); // which VM_MMIO_* are
-    bool delivering = vmread_hot(IDT_INFO) & INTR_VALID;
+    bool delivering = vmread_hot(IDT_INFO) & EVENT_VALID;
     struct vm_exit *e = &v->page->exit;
     uint64_t gpa = e->mmio.gpa = vmread_hot(GUEST_PHYSICAL);
     e->mmio.gva = vmread_hot(GUEST_LINEAR);
@@ -165,7 +165,7 @@ static uint64_t *exit_mmio(struct vcpu *v)
 
 static enum exit_action exit_nmi(struct vcpu *v)
 {
-    if (INTR_TYPE(vmread(EXIT_INTR_INFO)) != INTR_NMI)
+    if (EVENT_TYPE(vmread(EXIT_INTR_INFO)) != EVENT_NMI)
         return vmx_exit_exception(v);
     // The exit left NMIs blocked until an IRET: the handler's own does it. What blocks the guest's
     // virtual NMIs is not touched by the host's.

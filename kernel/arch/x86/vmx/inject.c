@@ -7,23 +7,17 @@
 
 void vmx_inject(struct vcpu *v, uint32_t type, uint8_t vector)
 {
-    vmwrite(ENTRY_INTR_INFO, INTR_VALID | type << 8 | vector);
-    v->injected++;
-    v->arch.halted = 0;
+    vmwrite(ENTRY_INTR_INFO, vcpu_event(v, type, vector));
 }
 
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
-    uint64_t waiting = vmread(ENTRY_INTR_INFO);
-    if ((waiting & INTR_VALID) && INTR_TYPE(waiting) == INTR_EXCEPTION)
-        vcpu_second_fault(v, (uint8_t)waiting, &vector, &has_error, &error);
-    vmx_inject(v, INTR_EXCEPTION, vector);
-    if (vector == VECTOR_DB)
+    uint64_t event = vcpu_fault_event(v, vmread(ENTRY_INTR_INFO), vector, has_error, error,
+                                      vmread(GUEST_CR0));
+    vmwrite(ENTRY_INTR_INFO, (uint32_t)event);
+    vmwrite(ENTRY_ERROR_CODE, event >> 32);
+    if ((uint8_t)event == VECTOR_DB)
         vmx_debug_shadow();
-    if (has_error && (vmread(GUEST_CR0) & CR0_PE)) {
-        vmwrite(ENTRY_INTR_INFO, vmread(ENTRY_INTR_INFO) | INTR_ERROR_CODE);
-        vmwrite(ENTRY_ERROR_CODE, error);
-    }
     return EXIT_RESUME;
 }
 
@@ -42,14 +36,14 @@ void vmx_debug_shadow(void)
 void vmx_replay(void)
 {
     uint64_t info = vmread(IDT_INFO);
-    if (!(info & INTR_VALID))
+    if (!(info & EVENT_VALID))
         return;
     vmwrite(ENTRY_INTR_INFO, info & 0x80000fff);
-    if (info & INTR_ERROR_CODE)
+    if (info & EVENT_ERROR)
         vmwrite(ENTRY_ERROR_CODE, vmread(IDT_ERROR_CODE));
-    if (INTR_TYPE(info) >= INTR_SOFT_INT)
+    if (EVENT_TYPE(info) >= EVENT_SOFT_INT)
         vmwrite(ENTRY_INSN_LEN, vmread(EXIT_INSN_LEN));
-    if (INTR_TYPE(info) == INTR_NMI) // it is not delivered yet, so it does not block
+    if (EVENT_TYPE(info) == EVENT_NMI) // it is not delivered yet, so it does not block
         vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
 }
 
@@ -78,7 +72,7 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
     // A debug exception that waits comes before all of these, and would be lost if they came first.
     // It ends HLT, too: an instruction that was stepped.
     bool trap = vmread_hot(GUEST_PENDING_DEBUG) & (PENDING_STEP | PENDING_BREAKPOINT);
-    bool busy = trap || (vmread_hot(ENTRY_INTR_INFO) & INTR_VALID);
+    bool busy = trap || (vmread_hot(ENTRY_INTR_INFO) & EVENT_VALID);
     bool open =
         !busy && !(block & (BLOCK_STI | BLOCK_SS)) && (vmread_hot(GUEST_RFLAGS) & RFLAGS_IF);
     if (trap)
@@ -86,7 +80,7 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
     if (v->arch.nmi_pending) {
         if (!busy && !(block & (BLOCK_STI | BLOCK_SS | BLOCK_NMI))) {
             v->arch.nmi_pending = 0;
-            vmx_inject(v, INTR_NMI, VECTOR_NMI);
+            vmx_inject(v, EVENT_NMI, VECTOR_NMI);
             open = false;
         } else if (block & BLOCK_STI) { // a CPU need not hold the NMI window back in that shadow
             want_intr = true;
@@ -94,20 +88,15 @@ static __attribute__((noinline)) void inject_first(struct vcpu *v)
             want_nmi = true;
         }
     }
-    if (__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) && vlapic_extint_allowed(a)) {
-        if (open) {
-            v->arch.extint_wait = 1;
-            vcpu_exit(v, VM_EXIT_INTR_ACK);
-        }
+    if (vcpu_extint(v, open))
         want_intr = true;
-    }
     if (virtual) {
         if (vector >= 0 && open)
             v->arch.halted = 0;
     } else {
         if (vector >= 0 && open && !want_intr) {
             vlapic_inject(a, (uint8_t)vector);
-            vmx_inject(v, INTR_EXTERNAL, (uint8_t)vector);
+            vmx_inject(v, EVENT_INTR, (uint8_t)vector);
             vector = vlapic_highest(a);
         }
         want_intr = want_intr || vector >= 0;

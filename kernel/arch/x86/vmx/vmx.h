@@ -66,14 +66,6 @@ enum exit_reason {
 #define ENTRY_LOAD_PAT   (1u << 14)
 #define ENTRY_LOAD_EFER  (1u << 15)
 
-#define INTR_VALID      (1u << 31)
-#define INTR_ERROR_CODE (1u << 11)
-#define INTR_TYPE(info) ((info) >> 8 & 7)
-#define INTR_EXTERNAL   0u
-#define INTR_NMI        2u
-#define INTR_EXCEPTION  3u
-#define INTR_SOFT_INT   4u
-
 #define SS_DPL  (3u << 5)  // of GUEST_SS_ACCESS: the privilege level
 #define CS_LONG (1u << 13) // of GUEST_CS_ACCESS
 
