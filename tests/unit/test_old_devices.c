@@ -13,12 +13,10 @@
 static uint64_t fake_rdtsc(void);
 static uint32_t fake_cpuid_word(uint32_t leaf, uint32_t sub, unsigned word);
 static void fake_out8(uint16_t port, uint8_t v);
-static uint8_t fake_in8(uint16_t port);
 static uint32_t fake_in32(uint16_t port);
 #define rdtsc fake_rdtsc
 #define cpuid_word fake_cpuid_word
 #define out8  fake_out8
-#define in8   fake_in8
 #define in32  fake_in32
 #include "kernel/arch/x86/apic.c"  // NOLINT(bugprone-suspicious-include)
 #include "kernel/arch/x86/clock.c" // NOLINT(bugprone-suspicious-include)
@@ -38,61 +36,36 @@ uint8_t *const apic_sites[1], *const apic_sites_end[1];
 void apic_count_down_entry(void) {}
 void cpu_patch(void *at, uint8_t opcode, const void *to) { fail_msg("%p %d %p", at, opcode, to); }
 
-enum { PIT = 1, PICS = 4 };
+#define PM_TIMER 0x608
 static struct {
     uint64_t now;
-    unsigned there, touched;
-    uint64_t pit_end;    // when its output rises
-    uint16_t count;
-    unsigned writes;     // of the count
-    uint8_t gate;
-    bool cpuid;          // leaf 15H has the frequency
+    bool stuck;          // the PM timer
+    uint32_t first;      // what that begins with
+    bool pics;           // were touched
+    uint32_t leaf_15[4];
 } pc;
 
 static uint64_t fake_rdtsc(void) { return pc.now += 1000; }
 
 static uint32_t fake_cpuid_word(uint32_t leaf, uint32_t sub, unsigned word)
 {
-    static const uint32_t leaf_15[4] = { 1, 40, 25000000, 0 };
     assert_int_equal(sub, 0);
-    return pc.cpuid && leaf == 0x15 ? leaf_15[word] : 0;
+    return leaf == 0x15 ? pc.leaf_15[word] : 0;
 }
 
 static void fake_out8(uint16_t port, uint8_t v)
 {
-    switch (port) {
-    case 0x61: // the gate's rise starts mode 0
-        if (!(pc.gate & 1) && (v & 1) && (pc.there & PIT))
-            pc.pit_end = pc.now + pc.count * TSC_HZ / PIT_HZ;
-        pc.gate = v & 0xf; // the others can only be read
-        // fall through
-    case 0x43:
-        pc.writes = 0;
-        pc.touched |= PIT;
-        break;
-    case 0x42:
-        pc.count = (uint16_t)(pc.writes++ ? pc.count | v << 8 : v);
-        pc.touched |= PIT;
-        break;
-    case 0x20: case 0x21: case 0xa0: case 0xa1:
-        pc.touched |= PICS;
-        break;
-    default:
-        fail_msg("out %x", port);
-    }
+    (void)v;
+    assert_true((port & 0x7e) == 0x20); // 20H, 21H, A0H, A1H
+    pc.pics = true;
 }
 
-static uint8_t fake_in8(uint16_t port)
-{
-    assert_int_equal(port, 0x61);
-    pc.touched |= PIT;
-    return (uint8_t)(pc.gate | (pc.pit_end && pc.now >= pc.pit_end ? 0x20 : 0));
-}
-
+// 24 bits; what is above them says nothing.
 static uint32_t fake_in32(uint16_t port)
 {
-    fail_msg("in %x", port);
-    return 0;
+    assert_int_equal(port, PM_TIMER);
+    uint64_t ticks = (unsigned __int128)pc.now * PM_TIMER_HZ / TSC_HZ;
+    return 0xab000000 | (pc.stuck ? 5 : (pc.first + ticks) & 0xffffff);
 }
 
 void *paging_map_mmio(struct hpa a)
@@ -112,40 +85,45 @@ static int setup(void **state)
     (void)state;
     memset(&pc, 0, sizeof(pc));
     memset(&acpi, 0, sizeof(acpi));
-    pc.there = PIT | PICS;
+    acpi.pm_timer = PM_TIMER;
     return 0;
 }
 
-static void test_pit(void **state)
+static void test_clock(void **state)
 {
     (void)state;
     clock_calibrate();
-    assert_string_equal(clock_source, "PIT");
+    assert_string_equal(clock_source, "PM timer");
     assert_true(clock_agree(clock_tsc_hz, TSC_HZ));
-    pc.cpuid = true; // both
+    pc.first = 0xfffff0; // it wraps
     clock_calibrate();
-    assert_string_equal(clock_source, "CPUID 15H");
-    assert_int_equal(pc.touched, PIT);
-    setup(NULL);
-    pc.cpuid = true;
-    acpi.fadt.flags = FADT_HW_REDUCED; // none is promised, and none is needed
+    assert_true(clock_agree(clock_tsc_hz, TSC_HZ));
+    const uint32_t right[4] = { 1, 40, 25000000, 0 }, wrong[4] = { 1, 50, 25000000, 0 };
+    memcpy(pc.leaf_15, wrong, sizeof(wrong));
+    clock_calibrate();
+    assert_string_equal(clock_source, "PM timer");
+    memcpy(pc.leaf_15, right, sizeof(right)); // both
     clock_calibrate();
     assert_string_equal(clock_source, "CPUID 15H");
     assert_int_equal(clock_tsc_hz, TSC_HZ);
-    assert_int_equal(pc.touched, 0);
-    pc.cpuid = false; // the last that could help
+    acpi.pm_timer = 0; // none is promised, and nothing is asked in its place
     clock_calibrate();
-    assert_string_equal(clock_source, "PIT");
+    assert_string_equal(clock_source, "CPUID 15H");
+    acpi.pm_timer = PM_TIMER; // or it does not run, for which it is not waited without end
+    pc.stuck = true;
+    clock_calibrate();
+    assert_string_equal(clock_source, "CPUID 15H");
+    assert_false(pc.pics);
 }
 
 static void test_pics(void **state)
 {
     (void)state;
     apic_pic_off();
-    assert_int_equal(pc.touched, 0);
+    assert_false(pc.pics);
     acpi.pics = true;
     apic_pic_off();
-    assert_int_equal(pc.touched, PICS);
+    assert_true(pc.pics);
 }
 
 // At half the TSC's rate: nothing, what has passed, what comes soon, what is cut short, and more
@@ -192,7 +170,7 @@ static void test_icr(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_pit, setup),
+        cmocka_unit_test_setup(test_clock, setup),
         cmocka_unit_test_setup(test_count_down, setup),
         cmocka_unit_test_setup(test_icr, setup),
         cmocka_unit_test_setup(test_pics, setup),

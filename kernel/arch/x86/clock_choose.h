@@ -4,9 +4,8 @@
 #pragma once
 #include "kernel/lib/types.h"
 
-// In the order of trust. The measured ones come first.
-enum { CLOCK_PIT, CLOCK_PM, CLOCK_MEASURED, CLOCK_CPUID_15 = CLOCK_MEASURED, CLOCK_CPUID_16,
-       CLOCK_SOURCES };
+// In the order of trust. The first is measured.
+enum { CLOCK_PM, CLOCK_CPUID_15, CLOCK_CPUID_16, CLOCK_SOURCES };
 
 static inline bool clock_agree(uint64_t a, uint64_t b) // within 0.2%
 {
@@ -14,14 +13,11 @@ static inline bool clock_agree(uint64_t a, uint64_t b) // within 0.2%
 }
 
 // hz[source]: 0 where there is none, or it does not run. Leaf 15H is exact, so its figure is taken
-// where a measurement agrees. A PIT that agrees with nothing is taken for a gated one where the PM
-// timer runs. Leaf 16H has a nominal figure, better than nothing. CLOCK_SOURCES: none.
+// where the measurement agrees. Leaf 16H has a nominal figure, better than nothing. CLOCK_SOURCES:
+// none.
 static inline unsigned clock_choose(const uint64_t hz[CLOCK_SOURCES])
 {
-    for (unsigned i = 0; i < CLOCK_MEASURED; i++)
-        if (clock_agree(hz[i], hz[CLOCK_CPUID_15]))
-            return CLOCK_CPUID_15;
-    unsigned first = hz[CLOCK_PM] && !clock_agree(hz[CLOCK_PIT], hz[CLOCK_PM]) ? CLOCK_PM : 0;
+    unsigned first = clock_agree(hz[CLOCK_PM], hz[CLOCK_CPUID_15]) ? CLOCK_CPUID_15 : CLOCK_PM;
     while (first < CLOCK_SOURCES && !hz[first])
         first++;
     return first;
