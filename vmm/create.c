@@ -27,10 +27,6 @@ static bool create_vm(struct vmm *vmm, const struct start_block *start)
     struct cpuid_table cpuid;
     int64_t status = kcall_vm_create(start->vmm.catch_up != 0 ? VM_CATCH_UP : 0);
 
-    if (status == ERR_STATE) {
-        printf("creating the VM: the kernel was told to run none (its option hvm=none)\n");
-        return false;
-    }
     if (status < 0)
         return setup_failed("creating the VM", status);
     vmm->host.vm = (handle_t)status;

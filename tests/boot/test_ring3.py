@@ -46,6 +46,6 @@ def test_amd(boot, monkeypatch, cores, memory, uefi, board):
     """The same on CPUs without x2APIC, TSC deadlines, PCIDs and SYSENTER; on each core, as far as
     there are ways, and no core is left out."""
     text = run_ways(boot, monkeypatch, AMD, cores, emulator="qemu", model="max", memory=memory,
-                    uefi=uefi, board=board, options=["hvm=none"])
+                    uefi=uefi, board=board)
     assert re.search(rf"^boot: {cores} cores?, \d+ MB free", text, re.MULTILINE), text
     assert "isolation audit: " in text and "is not used" not in text, text

@@ -380,7 +380,7 @@ static void test_options(void **state)
     expect("kernel option 'turbo' is not known, and does nothing; known are assume=NAME");
     expect("kernel option 'assume=' is not known");
     expect("kernel option 'panic' is not known, and does nothing; known are assume=NAME,..., "
-           "without=pcid, without=x2apic, without=tsc-deadline, without=sysenter, hvm=none, "
+           "without=pcid, without=x2apic, without=tsc-deadline, without=sysenter, "
            "trace, many-objects, without=exit-port, panic=off, panic=reset\r\n");
     assert_null(strstr(said, "'mds'"));
     assert_null(strstr(said, "'v2'"));

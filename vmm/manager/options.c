@@ -6,7 +6,7 @@
 
 // Beside assume=NAME,...
 static const char *const words[] = {
-    "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter", "hvm=none",
+    "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter",
     "trace", "many-objects", "without=exit-port", "panic=off", "panic=reset",
 };
 

@@ -176,14 +176,10 @@ void cpu_plain_branches(void)
     }
 }
 
-// True: there is a way to run guests, with all that it needs, or none is asked for. The functions
-// that a guest's exits call often are called by VMX's names (hvm.h).
+// True: there is a way to run guests, with all that it needs. The functions that a guest's exits call
+// often are called by VMX's names (hvm.h).
 static bool choose_hvm(void)
 {
-    if (boot_option("hvm=none")) {
-        log_print("boot: hvm=none: no VM can be made\n");
-        return true;
-    }
     if (features.leaf1_ecx & (1u << 5))
         hvm = &vmx_ops;
     else if (features.amd && (features.ext1_ecx & (1u << 2)))

@@ -70,7 +70,7 @@ HVM_OPS_OFTEN(X)
 #define X(type, op, arguments) type svm_##op arguments;
 HVM_OPS_CONTEXT(X)
 #undef X
-extern const struct hvm_ops *hvm; // NULL: there are no guests
+extern const struct hvm_ops *hvm;
 extern const struct hvm_ops vmx_ops, svm_ops;
 
 NORETURN static inline void hvm_resume(struct vcpu *v) { vmx_ops.resume(v); }

@@ -59,7 +59,7 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
     write_cr3(cr3_kernel & ~CR3_NO_FLUSH); // boot.S's tables map all memory, writable, executable
     apic_init_cpu();
     const char *differs = cpu_compare_features();
-    if (!differs && hvm)
+    if (!differs)
         differs = hvm->enable_core(this_cpu());
     if (differs) {
         log_print("core with APIC id %u: %s differs from core 0 or fails: it is not used\n",

@@ -7,8 +7,6 @@
 
 enum status arch_vm_init(struct vm *vm)
 {
-    if (!hvm)
-        return ERR_STATE;
     if (!process_charge(vm->space.payer, VM_COST))
         return ERR_QUOTA;
     if (!frames_alloc_kernel(1, vm->object.id, &vm->arch.apic_page)) {
