@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The SYSENTER instruction, and nothing else: typed calls are in kcall.h. Each is in the program's
-// table (kernel/abi/boot.h), for CPUs on which it must be another instruction. Host tests put
-// another file of this name in front (tests/unit/fake/libc/trap.h) and so replace the kernel.
+// The instruction of a system call, and nothing else: typed calls are in kcall.h. Each is in the
+// program's table (calls.h), for CPUs that have a faster one. Host tests put another file of this
+// name in front (tests/unit/fake/libc/trap.h) and so replace the kernel.
 //
 // By the number of arguments, so that the hot calls load no register in vain. Registers that the
 // kernel may change are outputs or clobbers, the vector registers among them.
@@ -18,7 +18,7 @@
 #define TRAP_CLOBBERS                                                                              \
     "rbx", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory" TRAP_VECTORS
 #define TRAP_INSN                                                                                  \
-    "2: sysenter; .pushsection call_sites, \"a\"; .balign 8; .quad 2b; .popsection; "
+    "2: int $9; .pushsection call_sites, \"a\"; .balign 8; .quad 2b; .popsection; "
 #define TRAP "mov %%rsp, %%r12; lea 1f(%%rip), %%rbx; " TRAP_INSN "1:"
 
 static inline int64_t trap0(uint64_t number)

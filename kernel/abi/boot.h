@@ -19,19 +19,13 @@ struct boot_image {
     uint64_t magic;  // BOOT_MAGIC
     uint64_t entry;
     uint64_t end[3]; // where its code, read-only data and data end, in whole pages
-    uint64_t calls[2]; // its table of system calls, as in struct call_table
 };
 
-// A program's system calls are instructions of two bytes, as its compiler made them for CPUs that
-// have SYSENTER in 64-bit mode. On others whoever loads it puts the gate's (struct boot_info) into
-// its code. The addresses of all are in a table, and where that is, and this mark, stands right in
-// front of the program's entry point (libc/crt0.S).
-#define CALL_INSN 0x340f // 0F 34
-#define CALL_MAGIC 0x736c6c6163736573ull
-struct call_table {
-    uint64_t magic;
-    uint64_t from, to; // addresses; in there one of 64 bits for each call
-};
+// A program's system calls are instructions of two bytes: INT 9 as its compiler makes them, for
+// which every CPU has a gate. Where SYSENTER does in 64-bit mode, whoever loads the program puts
+// that into its code, for it is faster (libc/calls.h). The manager's calls stay as they are.
+#define CALL_INSN     0x09cd // CD 09
+#define CALL_SYSENTER 0x340f // 0F 34
 
 // Slots of the manager's handle table that the kernel fills. Modules follow from
 // BOOT_HANDLE_MODULE.
@@ -92,7 +86,7 @@ struct boot_info {
     uint32_t modules;
     uint64_t ram;          // bytes that the firmware gives as usable, modules among them
     struct boot_screen screen;
-    uint64_t call_insn;   // what makes a system call on this CPU: CALL_INSN or another
+    uint64_t call_insn;   // what makes a system call on this CPU the fastest: one of CALL_*
     uint64_t fast_strings; // 1: REP MOVS and STOS are, as the host's IA32_MISC_ENABLE says
     // What the kernel was told: the words of its command line, and WORD of each module
     // "option:WORD", with blanks between. Cut if there is more.

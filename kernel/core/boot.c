@@ -48,27 +48,10 @@ static void copy(struct hpa to, struct hpa from, uint64_t bytes)
     }
 }
 
-// The code, at `text`, is to call the kernel as this CPU can (struct call_table).
-static void fit_calls(const struct boot_image *image, struct hpa file, uint64_t bytes,
-                      struct hpa text, uint64_t insn)
-{
-    for (uint64_t at = image->calls[0]; insn != CALL_INSN && at < image->calls[1]; at += 8) {
-        uint64_t va = 0;
-        uint16_t there = 0;
-        if (at >= BOOT_IMAGE_VA && at - BOOT_IMAGE_VA <= bytes - sizeof(va))
-            arch_read(&va, HPA(file.v + (at - BOOT_IMAGE_VA)), sizeof(va));
-        if (va >= BOOT_IMAGE_VA && va <= image->end[0] - sizeof(there))
-            arch_read(&there, HPA(text.v + (va - BOOT_IMAGE_VA)), sizeof(there));
-        must(there == CALL_INSN, "its table of system calls is damaged");
-        arch_write(HPA(text.v + (va - BOOT_IMAGE_VA)), &insn, sizeof(there));
-    }
-}
-
-static uint64_t load(struct hpa file, uint64_t bytes, uint64_t call_insn)
+static uint64_t load(struct hpa file, uint64_t bytes)
 {
     static const uint8_t prot[] = { PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE };
     struct boot_image image;
-    struct hpa text = HPA(0);
     uint64_t at = BOOT_IMAGE_VA;
     must(bytes >= sizeof(image), "its file is too short");
     arch_read(&image, file, sizeof(image));
@@ -79,9 +62,7 @@ static uint64_t load(struct hpa file, uint64_t bytes, uint64_t call_insn)
         must(end > at && end <= USER_END && is_aligned(end, PAGE_SIZE), "a part has no good end");
         struct hpa base = place(at, end - at, prot[i])->base;
         copy(base, HPA(file.v + done), min_u64(end - at, bytes - min_u64(bytes, done)));
-        text = i ? text : base;
     }
-    fit_calls(&image, file, bytes, text, call_insn);
     return image.entry;
 }
 
@@ -145,8 +126,7 @@ void core_start(struct boot_facts *facts)
     give_info(facts);
     place(BOOT_STACK_TOP - BOOT_STACK_SIZE, BOOT_STACK_SIZE, PROT_READ | PROT_WRITE);
     uint32_t module = find_module(&facts->info);
-    uint64_t entry = load(facts->module[module], facts->info.module[module].bytes,
-                          facts->info.call_insn);
+    uint64_t entry = load(facts->module[module], facts->info.module[module].bytes);
     // Best effort: it gives itself a share when it has read the config.
     struct sc *sc = sc_make(manager, this_cpu()->id, 0, 0, &status);
     if (sc)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "kernel/abi/boot.h"
+#include "libc/calls.h"
 #include "tests/unit/elf_file.h"
 #include "vmm/manager/elf.h"
 
@@ -115,7 +116,7 @@ static const char *fit_calls(uint8_t memory[0x1000])
     assert_null(parse());
     memset(memory, 0, 0x1000);
     memcpy(memory, file, 0x800);
-    return elf_fit_calls(&image, file, 0, memory, 0x09cd);
+    return elf_fit_calls(&image, file, 0, memory, CALL_SYSENTER);
 }
 
 static void test_calls(void **state)
@@ -124,14 +125,14 @@ static void test_calls(void **state)
     uint8_t memory[0x1000], as_it_was[0x800];
     make_calls();
     assert_null(fit_calls(memory));
-    assert_memory_equal(memory + 0x300, "\xcd\x09", 2);
-    assert_memory_equal(memory + 0x7fe, "\xcd\x09", 2);
+    assert_memory_equal(memory + 0x300, "\x0f\x34", 2);
+    assert_memory_equal(memory + 0x7fe, "\x0f\x34", 2);
     memcpy(as_it_was, file, sizeof(as_it_was));
     memcpy(memory + 0x300, file + 0x300, 2);
     memcpy(memory + 0x7fe, file + 0x7fe, 2);
     assert_memory_equal(memory, as_it_was, sizeof(as_it_was));
     // A segment that has none of them.
-    assert_null(elf_fit_calls(&image, file, 1, memory, 0x09cd));
+    assert_null(elf_fit_calls(&image, file, 1, memory, CALL_SYSENTER));
     assert_memory_equal(memory, as_it_was, sizeof(as_it_was));
     elf_file_put(file, 0x200 - 8, 0x401000, 8); // none at all
     assert_null(fit_calls(memory));

@@ -225,11 +225,9 @@ static struct boot_facts make_boot(struct image **image)
     *image = fake_ptr(frame);
     memset(*image, 0, sizeof(**image));
     (*image)->head = (struct boot_image){
-        .magic = BOOT_MAGIC, .entry = 0x400038, .end = { 0x401000, 0x402000, 0x405000 },
+        .magic = BOOT_MAGIC, .entry = 0x400028, .end = { 0x401000, 0x402000, 0x405000 },
     };
     memcpy((*image)->data, "initialised", 12);
-    memcpy((*image)->rest, "\x0f\x34\x0f\x34", 4);
-    f.info.call_insn = CALL_INSN;
     strcpy(f.info.module[0].name, "bin:manager");
     f.module[0] = frame;
     f.info.module[0].bytes = sizeof(struct image);
@@ -246,7 +244,7 @@ static void test_manager_start(void **state)
     fake_boot(&f);
     assert_int_equal(fake.state[0], FAKE_USER);
     struct thread *t = cpus[0]->current;
-    assert_int_equal(t->arch.entry, 0x400038);
+    assert_int_equal(t->arch.entry, 0x400028);
     assert_int_equal(t->arch.sp, BOOT_STACK_TOP);
     assert_int_equal(t->arch.argument, BOOT_INFO_VA);
     struct boot_info info;
@@ -284,25 +282,6 @@ static void test_manager_start(void **state)
     assert_int_equal(CALL(0, object_destroy, BOOT_HANDLE_MODULE), ERR_RIGHTS);
     assert_int_equal(CALL(0, irq_ack, BOOT_HANDLE_COM1_IRQ), ERR_STATE);
     assert_int_equal(FINISH(0, system_audit, BOOT_HANDLE_SYSTEM), OK);
-}
-
-// On a CPU without SYSENTER: what the table of its calls names is another instruction, no more.
-static void test_manager_calls(void **state)
-{
-    struct image *image;
-    uint16_t code[2];
-    (void)state;
-    struct boot_facts f = make_boot(&image);
-    const uint64_t va = BOOT_IMAGE_VA + offsetof(struct image, rest) + 2;
-    image->head.calls[0] = BOOT_IMAGE_VA + offsetof(struct image, data) + 16;
-    image->head.calls[1] = image->head.calls[0] + sizeof(va);
-    memcpy(image->data + 16, &va, sizeof(va));
-    f.info.call_insn = 0x09cd;
-    fake_boot(&f);
-    assert_int_equal(fake.state[0], FAKE_USER);
-    assert_true(copy_from_user(cpus[0]->current->process, code, va - 2, sizeof(code)));
-    assert_int_equal(code[0], CALL_INSN);
-    assert_int_equal(code[1], 0x09cd);
 }
 
 // The screen is memory for the manager to give away: uncached, no guest's, and outside of the frame
@@ -411,7 +390,6 @@ int main(void)
         ON1(test_null), ON1(test_log), ON1(test_log_ring), ON1(test_copies_respect_rights),
         ON2(test_process_status), ON2(test_end_event), ON2(test_ports_and_log),
         ON1(test_cpuid_and_off), ON1(test_reset), ON2(test_random_calls), ON1(test_manager_start),
-        ON1(test_manager_calls),
         ON1(test_screen),
         ON1(test_manager_bad), ON1(test_printf),
     };

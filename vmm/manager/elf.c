@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 #include "kernel/abi/boot.h"
+#include "libc/calls.h"
 #include "vmm/manager/elf.h"
 #include "vmm/manager/elf_format.h"
 

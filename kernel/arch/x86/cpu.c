@@ -36,8 +36,8 @@ static void idt_fill(void)
         uint64_t a = (uint64_t)trap_entries + i * 16ul;
         idt[i] = interrupt_gate(a, 0, i < ARRAY_SIZE(ist) ? ist[i] : 0);
     }
-    if (!features.sysenter) // by which it is SYSENTER's entry: IF is clear, other flags are not
-        idt[VECTOR_CALL] = interrupt_gate((uint64_t)syscall_entry, 3, 0);
+    // SYSENTER's entry: IF is clear, other flags are not.
+    idt[VECTOR_CALL] = interrupt_gate((uint64_t)syscall_entry, 3, 0);
 }
 
 static void gdt_fill(struct cpu_block *b)

@@ -105,8 +105,8 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     apic_calibrate();                        // and the local APIC's timer against the TSC
     facts.info.no_rtc = (acpi.fadt.boot_arch & FADT_NO_RTC) != 0;
     facts.info.fast_strings = fast_strings();
-    facts.info.call_insn = features.sysenter ? CALL_INSN : CALL_GATE;
-    const char *failed = hvm ? hvm->enable_core(this_cpu()) : NULL;
+    facts.info.call_insn = features.sysenter ? CALL_SYSENTER : CALL_INSN;
+    const char *failed = hvm->enable_core(this_cpu());
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);
     sched_init_cpu(this_cpu());

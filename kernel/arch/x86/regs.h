@@ -86,14 +86,13 @@
 #define VECTOR_PF       14
 #define VECTOR_MC       18
 #define VECTOR_SX       30 // AMD's: what an INIT becomes (svm.c)
-#define VECTOR_CALL     9 // the gate for system calls: no APIC sends one below 16, no CPU raises it
+#define VECTOR_CALL     9 // the gate of CALL_INSN: no APIC sends one below 16, no CPU raises it
 #define VECTOR_GSI_BASE 0x30 // host IOAPIC pins, up to 24
 #define VECTOR_GSI_MAX  24
 #define VECTOR_TIMER    0xec
 #define VECTOR_IPI      0xf2
 #define VECTOR_SPURIOUS 0xff
 
-#define CALL_GATE (0xcd | VECTOR_CALL << 8) // INT VECTOR_CALL
 #define OPCODE_CALL 0xe8 // with a distance of 32 bits
 #define OPCODE_JMP  0xe9
 
