@@ -17,9 +17,12 @@
 struct vmx_caps vmx;
 struct hpa vmx_msr_bitmap[2];
 
-// What a guest cannot be isolated without. Each row is MSR, bits that must all be set, what they
-// are, and why. Of a control word's MSR the upper half counts: what may be 1.
-#define MAY(bits) ((uint64_t)(bits) << 32)
+// What is used, and what a guest cannot be isolated without. Each row is MSR, bits that must all be
+// set, what they are, and why; NULL: they are used where they are set. Of a control word's MSR the
+// upper half counts, what may be 1; the bits of all its rows are what is wished for.
+#define MAY(bit)      (1ull << (32 + (bit)))
+#define SEC_APIC      (SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC)
+#define SEC_USED      ((uint64_t)(SEC_ENCLS | SEC_BUS_LOCK | SEC_APIC) << 32)
 static const struct need {
     uint32_t msr;
     uint64_t bits;
@@ -28,19 +31,32 @@ static const struct need {
 } needs[] = {
     { MSR_FEATURE_CONTROL, 5, "VT-x", "it is switched off in the firmware's setup", true },
     { MSR_VMX_BASIC, 1ull << 55, "VMX true controls", "the exact set of exits", true },
-    { MSR_VMX_SECONDARY, MAY(SEC_VPID), "VPID", "isolates cached translations", false },
-    { MSR_VMX_SECONDARY, MAY(SEC_UNRESTRICTED), "unrestricted guest",
+    { MSR_VMX_PIN, MAY(0) | MAY(3), "exits for interrupts and NMIs", "they are the host's", false },
+    { MSR_VMX_PIN, MAY(5), "virtual NMIs", "NMI blocking of guests", false },
+    { MSR_VMX_PIN, MAY(6), "VMX preemption timer", "bounds every guest's time without an exit",
+      false },
+    { MSR_VMX_PRIMARY, MAY(7) | MAY(10) | MAY(29), "exits of HLT, MWAIT and MONITOR",
+      "a guest must not stop its core", false },
+    { MSR_VMX_PRIMARY, MAY(11) | MAY(23) | MAY(24), "exits of RDPMC, MOV DR and I/O",
+      "ports, counters and breakpoints are the host's", false },
+    { MSR_VMX_PRIMARY, MAY(3), "TSC offsetting", "a guest's TSC is its own", false },
+    { MSR_VMX_PRIMARY, MAY(21), "TPR shadow", "CR8 without exits", false },
+    { MSR_VMX_PRIMARY, MAY(28), "MSR bitmap", "which MSRs exit", false },
+    { MSR_VMX_EXIT, MAY(9) | MAY(15), "acknowledging exits to 64-bit mode", "the kernel is there",
+      false },
+    { MSR_VMX_EXIT, MAY(2) | MAY(18) | MAY(19) | MAY(20) | MAY(21), "DR7, PAT and EFER at exits",
+      "long mode and memory types of guests", false },
+    { MSR_VMX_ENTRY, MAY(2) | MAY(14) | MAY(15), "DR7, PAT and EFER at entries", "likewise",
+      false },
+    { MSR_VMX_PRIMARY, MAY(31), "secondary controls", "guest memory", true },
+    { MSR_VMX_SECONDARY, MAY(5), "VPID", "isolates cached translations", false },
+    { MSR_VMX_SECONDARY, MAY(7), "unrestricted guest",
       "guests start in real mode and may go back there", false },
-    { MSR_VMX_PRIMARY, MAY(PRI_TPR_SHADOW), "TPR shadow", "CR8 without exits", false },
-    { MSR_VMX_PRIMARY, MAY(PRI_MSR_BITMAP), "MSR bitmap", "which MSRs exit", false },
-    { MSR_VMX_PIN, MAY(PIN_TIMER), "VMX preemption timer",
-      "bounds every guest's time without an exit", false },
-    { MSR_VMX_PIN, MAY(PIN_VIRTUAL_NMI), "virtual NMIs", "NMI blocking of guests", false },
-    { MSR_VMX_EXIT, MAY(EXIT_ACK_INTR | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT |
-      EXIT_LOAD_PAT), "EFER and PAT switching", "long mode and memory types of guests", false },
-    { MSR_VMX_SECONDARY, MAY(SEC_WBINVD), "WBINVD exiting",
+    { MSR_VMX_SECONDARY, MAY(6), "WBINVD exiting",
       "a guest must not flush its neighbours' caches", false },
-    { MSR_VMX_SECONDARY, MAY(SEC_EPT), "EPT", "isolates guest memory", true },
+    { MSR_VMX_SECONDARY, MAY(3) | MAY(12), "RDTSCP and INVPCID", NULL, false },
+    { MSR_VMX_SECONDARY, SEC_USED, "see vcpu.c", NULL, false },
+    { MSR_VMX_SECONDARY, MAY(1), "EPT", "isolates guest memory", true },
     { MSR_VMX_EPT_VPID, 1u << 6, "EPT page walks of 4 levels", "guest memory", false },
     { MSR_VMX_EPT_VPID, 1u << 14, "EPT write-back type", "guest memory is cached", false },
     { MSR_VMX_EPT_VPID, 1u << 16, "EPT pages of 2 MB", "guest memory is mapped with them", false },
@@ -61,7 +77,7 @@ bool vmx_check(void)
     bool ok = true;
     for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++) {
         uint64_t v = n->msr == MSR_FEATURE_CONTROL ? read_feature_control() : rdmsr(n->msr);
-        if ((v & n->bits) == n->bits)
+        if (!n->why || (v & n->bits) == n->bits)
             continue;
         log_print("boot: this CPU lacks %s: %s\n", n->name, n->why);
         ok = false;
@@ -70,42 +86,37 @@ bool vmx_check(void)
     }
     if (!(rdmsr(MSR_VMX_EPT_VPID) & (1u << 17)))
         page_1g = false; // one format for the host and for guests is enough
-    bus_lock_exits = rdmsr(MSR_VMX_SECONDARY) & MAY(SEC_BUS_LOCK);
+    bus_lock_exits = rdmsr(MSR_VMX_SECONDARY) & MAY(30);
     return ok;
 }
 
-// `wish` holds what is required (see `needs`) and what is used when it is there.
-static uint32_t control(uint32_t msr, uint32_t wish)
+static uint32_t control(uint32_t msr)
 {
-    uint64_t cap = rdmsr(msr);
-    return (wish | (uint32_t)cap) & (uint32_t)(cap >> 32);
+    uint64_t cap = rdmsr(msr), wish = cap;
+    for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++)
+        wish |= n->msr == msr ? n->bits >> 32 : 0;
+    return (uint32_t)(wish & cap >> 32);
 }
 
 static void read_caps(struct vmx_caps *caps)
 {
-    const uint32_t apic = SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC;
     __builtin_memset(caps, 0, sizeof(*caps)); // they are compared as a whole
-    caps->pin = control(MSR_VMX_PIN, PIN_EXTINT | PIN_NMI | PIN_VIRTUAL_NMI | PIN_TIMER);
-    caps->primary = control(MSR_VMX_PRIMARY,
-                            PRI_TSC_OFFSET | PRI_HLT | PRI_MWAIT | PRI_RDPMC | PRI_TPR_SHADOW |
-                                PRI_DR | PRI_IO | PRI_MSR_BITMAP | PRI_MONITOR | PRI_SECONDARY);
-    caps->secondary = control(MSR_VMX_SECONDARY, SEC_EPT | SEC_VPID | SEC_UNRESTRICTED |
-                              SEC_WBINVD | SEC_RDTSCP | SEC_INVPCID | SEC_ENCLS |
-                              SEC_BUS_LOCK | apic);
-    caps->exit = control(MSR_VMX_EXIT, EXIT_SAVE_DEBUG | EXIT_HOST64 | EXIT_ACK_INTR |
-                         EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER);
-    caps->entry = control(MSR_VMX_ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER);
+    caps->pin = control(MSR_VMX_PIN);
+    caps->primary = control(MSR_VMX_PRIMARY);
+    caps->secondary = control(MSR_VMX_SECONDARY);
+    caps->exit = control(MSR_VMX_EXIT);
+    caps->entry = control(MSR_VMX_ENTRY);
     caps->basic = rdmsr(MSR_VMX_BASIC);
     caps->ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
     for (unsigned i = 0; i < ARRAY_SIZE(caps->cr_fixed); i++)
         caps->cr_fixed[i] = rdmsr(MSR_VMX_CR0_0 + i);
-    caps->apicv = (caps->secondary & apic) == apic;
+    caps->apicv = (caps->secondary & SEC_APIC) == SEC_APIC;
     // Bochs delivers a pending virtual interrupt when a host interrupt comes, even with IF clear: a
     // kernel that holds a lock then waits for itself. Guests in xAPIC mode, which most kernels stay
     // in, do without it there.
     caps->vintr_xapic = caps->apicv && !is_bochs();
     // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
-    caps->secondary &= ~apic;
+    caps->secondary &= ~SEC_APIC;
     caps->timer_shift = rdmsr(MSR_VMX_MISC) & 31;
     caps->timer_ms = clock_tsc_hz / 1000;
 }

@@ -22,49 +22,19 @@ enum exit_reason {
 #define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
 #define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
 
-#define PIN_EXTINT      (1u << 0)
-#define PIN_NMI         (1u << 3)
-#define PIN_VIRTUAL_NMI (1u << 5)
-#define PIN_TIMER       (1u << 6)
-
+// Of control words, what changes or is asked for; the others are in vmx.c only.
 #define PRI_INTR_WINDOW (1u << 2)
-#define PRI_TSC_OFFSET  (1u << 3)
-#define PRI_HLT         (1u << 7)
-#define PRI_MWAIT       (1u << 10)
-#define PRI_RDPMC       (1u << 11)
-#define PRI_TPR_SHADOW  (1u << 21)
 #define PRI_NMI_WINDOW  (1u << 22)
 #define PRI_DR          (1u << 23)
-#define PRI_IO          (1u << 24)
-#define PRI_MSR_BITMAP  (1u << 28)
-#define PRI_MONITOR     (1u << 29)
-#define PRI_SECONDARY   (1u << 31)
 
 #define SEC_APIC_ACCESS (1u << 0)
-#define SEC_EPT         (1u << 1)
-#define SEC_RDTSCP      (1u << 3)
 #define SEC_X2APIC      (1u << 4)
-#define SEC_VPID        (1u << 5)
-#define SEC_WBINVD      (1u << 6)
-#define SEC_UNRESTRICTED (1u << 7)
 #define SEC_APIC_REGS   (1u << 8)
 #define SEC_VINTR       (1u << 9)
-#define SEC_INVPCID     (1u << 12)
 #define SEC_ENCLS       (1u << 15)
 #define SEC_BUS_LOCK    (1u << 30)
 
-#define EXIT_SAVE_DEBUG (1u << 2)
-#define EXIT_HOST64     (1u << 9)
-#define EXIT_ACK_INTR   (1u << 15)
-#define EXIT_SAVE_PAT   (1u << 18)
-#define EXIT_LOAD_PAT   (1u << 19)
-#define EXIT_SAVE_EFER  (1u << 20)
-#define EXIT_LOAD_EFER  (1u << 21)
-
-#define ENTRY_LOAD_DEBUG (1u << 2)
 #define ENTRY_IA32E      (1u << 9)
-#define ENTRY_LOAD_PAT   (1u << 14)
-#define ENTRY_LOAD_EFER  (1u << 15)
 
 #define SS_DPL  (3u << 5)  // of GUEST_SS_ACCESS: the privilege level
 #define CS_LONG (1u << 13) // of GUEST_CS_ACCESS
