@@ -133,7 +133,6 @@ struct arch_vcpu {
     uint16_t vpid;
     uint64_t xcr0, fpu_used;  // fpu_used: components that may hold something
     uint64_t efer;
-    uint64_t syscall[4];    // from MSR_STAR on: STAR, LSTAR, CSTAR, FMASK
     uint64_t kernel_gs;
     uint64_t cr2;
     uint64_t dr[4], dr6;

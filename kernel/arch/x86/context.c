@@ -15,7 +15,7 @@
 // that thread's vcpu_run() may take the short way (vmx_run_on).
 #include "kernel/arch/x86/x86.h"
 
-static void set_tsc_aux(struct cpu *cpu, uint64_t value)
+void context_tsc_aux(struct cpu *cpu, uint64_t value)
 {
     if (cpu->arch.tsc_aux != value)
         wrmsr(MSR_TSC_AUX, cpu->arch.tsc_aux = value);
@@ -53,7 +53,7 @@ void context_leave(struct cpu *cpu)
 {
     save(cpu);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
-    set_tsc_aux(cpu, 0);
+    context_tsc_aux(cpu, 0);
 }
 
 void context_load_dr(const struct vcpu *v)
@@ -80,7 +80,7 @@ void context_load(struct cpu *cpu, struct vcpu *v)
     save(cpu);
     wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
     write_cr2(v->arch.cr2);
-    set_tsc_aux(cpu, v->arch.msrs.tsc_aux);
+    context_tsc_aux(cpu, v->arch.msrs.tsc_aux);
     if (unlikely(v->arch.context_more))
         load_more(cpu, v);
     cpu->arch.context = v;
@@ -90,6 +90,6 @@ void context_load(struct cpu *cpu, struct vcpu *v)
 void context_syscall_msrs(struct cpu *cpu, const struct vcpu *v)
 {
     for (uint32_t i = 0; i < ARRAY_SIZE(cpu->arch.syscall); i++)
-        if (cpu->arch.syscall[i] != v->arch.syscall[i])
-            wrmsr(MSR_STAR + i, cpu->arch.syscall[i] = v->arch.syscall[i]);
+        if (cpu->arch.syscall[i] != v->arch.msrs.syscall[i])
+            wrmsr(MSR_STAR + i, cpu->arch.syscall[i] = v->arch.msrs.syscall[i]);
 }

@@ -34,7 +34,7 @@ static enum msr_result tsc_move(struct msr_state *s, uint64_t delta)
     s->tsc_adjust += delta;
     s->vlapic->tsc_offset += delta;
     s->vlapic->actions |= VLAPIC_ACT_TIMER;
-    return MSR_TSC;
+    return MSR_LOAD;
 }
 
 enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint64_t *value)
@@ -59,7 +59,8 @@ enum msr_result msr_read(struct msr_state *s, uint32_t index, uint64_t now, uint
     case MSR_EFER:
         return MSR_EFER_REG;
     case MSR_STAR ... MSR_FMASK:
-        return MSR_SYSCALL_REG;
+        *value = s->syscall[index - MSR_STAR];
+        return MSR_DONE;
     default:
         return MSR_VMM;
     }
@@ -80,21 +81,19 @@ enum msr_result msr_write(struct msr_state *s, uint32_t index, uint64_t value, u
         if (!pat_valid(value))
             return MSR_GP;
         s->pat = value;
-        return MSR_PAT_REG;
+        return MSR_LOAD;
     case MSR_TSC_AUX:
         if (value >> 32 || !s->cpuid->tsc_aux)
             return MSR_GP;
         s->tsc_aux = value;
-        return MSR_AUX_REG;
+        return MSR_LOAD;
     case MSR_EFER:
         return value & ~s->cpuid->efer ? MSR_GP : MSR_EFER_REG;
-    case MSR_STAR:
-        return MSR_SYSCALL_REG;
-    case MSR_LSTAR:
-    case MSR_CSTAR:
-        return canonical(value) ? MSR_SYSCALL_REG : MSR_GP;
-    case MSR_FMASK:
-        return value >> 32 ? MSR_GP : MSR_SYSCALL_REG;
+    case MSR_STAR ... MSR_FMASK:
+        if (index == MSR_FMASK ? value >> 32 : index != MSR_STAR && !canonical(value))
+            return MSR_GP;
+        s->syscall[index - MSR_STAR] = value;
+        return MSR_LOAD;
     default:
         return MSR_VMM;
     }

@@ -15,13 +15,10 @@ enum msr_result {
     MSR_DONE,
     MSR_GP,       // #GP(0); nothing changed
     MSR_VMM,      // not one of the kernel's; nothing changed
-    MSR_TSC,      // write, done: vlapic->tsc_offset changed, tell the CPU
-    MSR_SYSCALL_REG, // STAR, LSTAR, CSTAR, FMASK: kept by the caller. Write: the value is good
+    MSR_LOAD,     // write, done: what the CPU has of the state (vlapic->tsc_offset, too) is stale
     // EFER: kept by the caller. Write: no reserved bit is set; the caller still refuses (#GP) a
     // change of LME while CR0.PG is set, and keeps LMA as it is.
     MSR_EFER_REG,
-    MSR_PAT_REG,  // write, done: load `pat` into the guest's PAT
-    MSR_AUX_REG,  // write, done: load `tsc_aux`
 };
 
 struct msr_state {
@@ -30,6 +27,7 @@ struct msr_state {
     uint64_t pat;
     uint64_t tsc_aux;
     uint64_t tsc_adjust;
+    uint64_t syscall[4]; // from MSR_STAR on: STAR, LSTAR, CSTAR, FMASK
 };
 
 // MSRs that the guest reads and writes without an exit, so that they come to nobody here; the CPU

@@ -134,8 +134,6 @@ enum msr_result vcpu_rdmsr(struct vcpu *v, uint64_t efer)
         vcpu_exit(v, VM_EXIT_RDMSR);
     if (result == MSR_EFER_REG)
         value = efer;
-    if (result == MSR_SYSCALL_REG)
-        value = v->arch.syscall[index - MSR_STAR];
     v->arch.gpr[GPR_RAX] = (uint32_t)value;
     v->arch.gpr[GPR_RDX] = value >> 32;
     return result;
@@ -148,10 +146,8 @@ enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value)
     enum msr_result result = msr_write(&v->arch.msrs, index, *value, rdtsc());
     if (result == MSR_VMM)
         vcpu_exit(v, VM_EXIT_WRMSR);
-    if (result == MSR_SYSCALL_REG)
-        v->arch.syscall[index - MSR_STAR] = *value;
-    if (result == MSR_AUX_REG)
-        wrmsr(MSR_TSC_AUX, this_cpu()->arch.tsc_aux = v->arch.msrs.tsc_aux);
+    if (result == MSR_LOAD)
+        context_tsc_aux(this_cpu(), v->arch.msrs.tsc_aux);
     return result;
 }
 

@@ -129,6 +129,7 @@ static inline void cr3_leave(void) { write_cr3(cr3_kernel); }
 void context_load(struct cpu *cpu, struct vcpu *v);
 void context_load_dr(const struct vcpu *v);
 void context_leave(struct cpu *cpu);
+void context_tsc_aux(struct cpu *cpu, uint64_t value);
 void context_syscall_msrs(struct cpu *cpu, const struct vcpu *v);
 
 // screen.c

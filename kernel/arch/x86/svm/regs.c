@@ -81,7 +81,7 @@ enum exit_action svm_exit_msr(struct vcpu *v)
     if (result == MSR_GP ||
         ((b->exit_info1 & 1) && result == MSR_EFER_REG && !svm_guest_sets_efer(v, value)))
         return svm_inject_gp(v);
-    if (result == MSR_PAT_REG || result == MSR_TSC)
+    if (result == MSR_LOAD)
         b->clean = 0;
     b->pat = v->arch.msrs.pat;
     b->tsc_offset = v->arch.vlapic.tsc_offset;

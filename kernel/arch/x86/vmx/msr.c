@@ -37,14 +37,13 @@ enum exit_action vmx_exit_wrmsr(struct vcpu *v)
     enum msr_result result = vcpu_wrmsr(v, &value);
     if (result == MSR_GP || (result == MSR_EFER_REG && !vmx_guest_sets_efer(v, value)))
         return vmx_inject_gp(v);
-    if (result == MSR_SYSCALL_REG && (v->arch.efer & EFER_SCE))
-        context_syscall_msrs(this_cpu(), v);
-    if (result == MSR_PAT_REG)
+    if (result == MSR_LOAD) {
         vmwrite(GUEST_PAT, v->arch.msrs.pat);
-    if (result == MSR_AUX_REG)
-        v->arch.special |= SPECIAL_AUX;
-    if (result == MSR_TSC)
         vmwrite(TSC_OFFSET, v->arch.vlapic.tsc_offset);
+        v->arch.special |= v->arch.msrs.tsc_aux ? SPECIAL_AUX : 0;
+        if (v->arch.efer & EFER_SCE)
+            context_syscall_msrs(this_cpu(), v);
+    }
     vmx_vlapic_actions(v);
     return EXIT_SKIP;
 }
