@@ -110,13 +110,8 @@ void frames_init(struct hpa at, uint64_t frames)
 void frames_add(struct hpa base, uint64_t frames)
 {
     uint64_t frame = base.v >> FRAME_SHIFT;
-    ASSERT(frame + frames <= table_count && table[frame].owner == FRAME_RESERVED);
-    if (frame == 0 && frames) { // a frame at 0 would look like no frame at all
-        frame++;
-        frames--;
-    }
-    if (!frames)
-        return;
+    // A frame at 0 would look like no frame at all: the boot code leaves the first MB out.
+    ASSERT(frame && frame + frames <= table_count && table[frame].owner == FRAME_RESERVED);
     spin_lock(&frames_lock);
     run_free(OTHERS, frame, frames);
     count.total += frames;
