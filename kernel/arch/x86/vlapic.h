@@ -102,6 +102,9 @@ void vlapic_written(struct vlapic *v, uint32_t offset, uint64_t now);
 bool vlapic_rdmsr(struct vlapic *v, uint32_t index, uint64_t now, uint64_t *value) MUST_CHECK;
 bool vlapic_wrmsr(struct vlapic *v, uint32_t index, uint64_t value, uint64_t now) MUST_CHECK;
 
+// RDMSR of this register in x2APIC mode gives what the page holds.
+bool vlapic_page_has(uint32_t offset);
+
 // Takes a fixed interrupt into IRR (and TMR). False: refused, the APIC is disabled or vector < 16
 // (then ESR records it).
 bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level);

@@ -47,6 +47,11 @@ static bool reg_allows(uint32_t offset, uint32_t access)
     return offset < 0x400 && offset % 16 == 0 && registers[offset / 16].access & access;
 }
 
+bool vlapic_page_has(uint32_t offset)
+{
+    return reg_allows(offset, X2APIC_READ) && offset != APIC_TIMER_CURRENT;
+}
+
 static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint64_t now)
 {
     value &= registers[offset / 16].bits & ~LVT_IGNORED;

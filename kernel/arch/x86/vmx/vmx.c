@@ -130,17 +130,6 @@ static void bitmap_pass(uint8_t *map, uint32_t msr, bool read, bool write)
         map[2048 + half + bit / 8] &= (uint8_t)~(1u << (bit % 8));
 }
 
-// Reads that give what the virtual-APIC page holds, and the three writes that need no help. The
-// timer's current count is not among them, and what does not exist must be #GP.
-static const struct { uint32_t first, last; bool read, write; } x2apic_passed[] = {
-    { APIC_ID, APIC_VERSION, true, false }, { APIC_TPR, APIC_TPR, true, true },
-    { APIC_PPR, APIC_PPR, true, false }, { APIC_EOI, APIC_EOI, false, true },
-    { APIC_LDR, APIC_LDR, true, false }, { APIC_SVR, APIC_ESR, true, false },
-    { APIC_ICR, APIC_ICR, true, false }, { APIC_LVT_TIMER, APIC_TIMER_INITIAL, true, false },
-    { APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE, true, false },
-    { APIC_SELF_IPI, APIC_SELF_IPI, false, true },
-};
-
 // [1] is for a guest in x2APIC mode on a CPU that virtualises the APIC.
 static void make_bitmaps(void)
 {
@@ -151,9 +140,10 @@ static void make_bitmaps(void)
         __builtin_memset(map, 0xff, PAGE_SIZE);
         for (unsigned k = 0; k < MSR_PASSED_COUNT; k++)
             bitmap_pass(map, msr_passed[k], true, true);
-        for (unsigned k = 0; i && k < ARRAY_SIZE(x2apic_passed); k++)
-            for (uint32_t r = x2apic_passed[k].first; r <= x2apic_passed[k].last; r++)
-                bitmap_pass(map, X2APIC(r), x2apic_passed[k].read, x2apic_passed[k].write);
+        // Reads that give what the virtual-APIC page holds, and the three writes that need no help.
+        for (uint32_t r = 0; i && r < 0x400; r += 16)
+            bitmap_pass(map, X2APIC(r), vlapic_page_has(r),
+                        r == APIC_TPR || r == APIC_EOI || r == APIC_SELF_IPI);
     }
 }
 
