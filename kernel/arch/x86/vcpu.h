@@ -6,8 +6,8 @@
 #define VCPU_FRAMES 3 // VMCS or VMCB, the virtual APIC's registers, FPU area
 
 // How an exit handler leaves. RESUME: enter again; SKIP: the instruction is done; WORK: look at the
-// vCPU's waiting work first; others do not come back at all.
-enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK };
+// vCPU's waiting work first; LENGTH: see svm/exit.c; others do not come back at all.
+enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK, EXIT_LENGTH };
 
 // An event that a guest gets, in the format that both vendors have ("Event Injection"). Beside
 // EVENT_ERROR its error code stands in the upper half.

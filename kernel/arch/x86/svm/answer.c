@@ -30,12 +30,6 @@ void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
     vcpu_exit(v, VM_EXIT_KILLED);
 }
 
-void svm_ask_vmm(struct vcpu *v)
-{
-    svm_facts(v);
-    vcpu_exit(v, VM_EXIT_DECODE);
-}
-
 NORETURN static inline __attribute__((always_inline)) void enter(struct vcpu *v)
 {
     if (v->work | v->arch.inject | v->arch.halted) {

@@ -115,15 +115,8 @@ static enum exit_action dispatch(struct vcpu *v, uint64_t code)
     svm_kill(v, VM_KILLED_UNKNOWN, (uint32_t)code);
 }
 
-static bool needs_length(uint64_t code)
-{
-    return code == SVM_EXIT_VMMCALL || code == SVM_EXIT_CPUID || code == SVM_EXIT_MSR ||
-           is_cr(code) || code == SVM_EXIT_XSETBV ||
-           code == SVM_EXIT_HLT || code == SVM_EXIT_INVD || code == SVM_EXIT_WBINVD;
-}
-
-// The rest: that do not end an instruction.
-static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
+// First those that end no instruction of which the length must be known.
+static enum exit_action dispatch_first(struct vcpu *v, uint64_t code)
 {
     switch (code) {
     case SVM_EXIT_INTR: // taken as soon as interrupts are let in
@@ -152,13 +145,15 @@ static enum exit_action dispatch_other(struct vcpu *v, uint64_t code)
         svm_facts(v);
         vcpu_exit(v, VM_EXIT_SHUTDOWN);
     case SVM_EXIT_INVLPGA:
-    case SVM_EXIT_VMRUN ... SVM_EXIT_MONITOR + 2: // VMMCALL and WBINVD need their length
+    case SVM_EXIT_VMRUN:
+    case SVM_EXIT_VMMCALL + 1 ... SVM_EXIT_WBINVD - 1:
+    case SVM_EXIT_MONITOR ... SVM_EXIT_MONITOR + 2:
     case SVM_EXIT_RDPRU:
     case SVM_EXIT_INVLPGB ... SVM_EXIT_TLBSYNC:
         return svm_inject_fault(v, VECTOR_UD, false, 0);
     }
     if ((int32_t)code >= 0)
-        svm_kill(v, VM_KILLED_UNKNOWN, (uint32_t)code);
+        return EXIT_LENGTH;
     // VMRUN has refused, before it did what tlb_control says: those that come next get all flushed.
     this_cpu()->arch.asid = svm.asids;
     this_cpu()->arch.asid_turn++;
@@ -187,12 +182,12 @@ NORETURN static __attribute__((noinline)) void exit_general(struct vcpu *v, uint
     to_host(v);
     if (unlikely((b->exit_event & EVENT_VALID) | (b->vintr & VINTR_IRQ)))
         svm_replay(v);
-    if (!needs_length(code))
-        finish(v, dispatch_other(v, code));
-    else if (find_next_rip(v))
-        finish(v, dispatch(v, code));
-    else
-        svm_ask_vmm(v);
+    enum exit_action action = dispatch_first(v, code);
+    if (action == EXIT_LENGTH && !find_next_rip(v)) {
+        svm_facts(v);
+        vcpu_exit(v, VM_EXIT_DECODE);
+    }
+    finish(v, action == EXIT_LENGTH ? dispatch(v, code) : action);
     irq_window();
     svm_go_on(v);
 }

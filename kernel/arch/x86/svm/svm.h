@@ -20,7 +20,6 @@ extern struct svm_caps svm;
 #define SVM_NPT           (1u << 0)
 #define SVM_NRIP          (1u << 3)
 #define SVM_CLEAN         (1u << 5)
-#define SVM_FLUSH_BY_ASID (1u << 6)
 #define SVM_DECODE        (1u << 7)
 extern struct hpa svm_io_map, svm_msr_map;
 
@@ -67,7 +66,6 @@ NORETURN void svm_go_on(struct vcpu *v);
 NORETURN void svm_run_ready(struct thread *t, uint32_t run);
 NORETURN void svm_kill(struct vcpu *v, enum vm_killed code, uint32_t reason);
 void svm_facts(struct vcpu *v);
-NORETURN void svm_ask_vmm(struct vcpu *v); // how long the instruction is
 // exit.c
 void svm_exit(struct vcpu *v);
 void svm_decoded(struct vcpu *v, uint32_t bytes, uint32_t gpr); // the VMM's answer
