@@ -196,11 +196,6 @@ static inline int64_t kcall_vm_msi(handle_t vm, uint64_t address, uint32_t data,
     return trap6(SYS_vm_msi, vm, address, data, level, 0, 0);
 }
 
-static inline int64_t kcall_vm_cpuid(handle_t vm, const struct cpuid_table *table)
-{
-    return kcall2(SYS_vm_cpuid, vm, kcall_va(table));
-}
-
 // page: a memory object of one page, mapped by the caller as struct vcpu_page
 static inline int64_t kcall_vcpu_create(handle_t vm, uint32_t apic_id, handle_t page,
                                         handle_t event)

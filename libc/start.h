@@ -82,7 +82,7 @@ struct start_block {
     uint64_t tsc_hz, entry_tsc; // as in struct boot_info
     uint64_t wall_seconds, wall_tsc; // UTC since 1970 at that TSC
     uint32_t role;
-    uint32_t fast_strings; // as in struct boot_info
+    uint8_t fast_strings, apic_page; // as in struct boot_info
     union {
         struct start_vmm vmm;
         struct start_console console;

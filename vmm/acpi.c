@@ -140,7 +140,6 @@ _Static_assert(offsetof(struct acpi_madt, ioapic) == 44, "Multiple APIC Descript
 
 #define RESET_PORT       0xCF9
 #define RESET_HARD       0x06
-#define LAPIC_BASE       0xFEE00000u
 #define MADT_PCAT_COMPAT 1u
 #define LAPIC_ENABLED    1u
 // Latencies beyond these say that there is no C2 and C3.

@@ -10,6 +10,7 @@
 #include "libc/time.h"
 #include "vmm/acpi.h"
 #include "vmm/cpuid.h"
+#include "vmm/irq.h"
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 
@@ -21,20 +22,14 @@ static bool setup_failed(const char *what, int64_t status)
     return false;
 }
 
-// The VM, and what its CPU is.
 static bool create_vm(struct vmm *vmm, const struct start_block *start)
 {
-    struct cpuid_table cpuid;
     int64_t status = kcall_vm_create(start->vmm.catch_up != 0 ? VM_CATCH_UP : 0);
 
     if (status < 0)
         return setup_failed("creating the VM", status);
     vmm->host.vm = (handle_t)status;
-    cpuid_make_here(&cpuid, start->tsc_hz);
-    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, cpuid.address_bits,
-              cpuid_amd(&cpuid));
-    status = kcall_vm_cpuid(vmm->host.vm, &cpuid);
-    return status == OK || setup_failed("giving the VM its CPUID", status);
+    return true;
 }
 
 // Where a PC's adapters have their ROMs there is nothing; but kernels search all of it for tables,
@@ -92,14 +87,28 @@ static bool create_ram(struct vmm *vmm, uint64_t bytes)
     return true;
 }
 
-static bool create_vcpu(struct vmm *vmm)
+// Nobody reads or writes it: that it is there tells the CPU to do what is to be done.
+static int64_t map_apic_page(handle_t vm)
 {
+    int64_t page = kcall_mem_create(PAGE_SIZE, PAGE_SIZE, 0);
+    return page < 0 ? page : kcall_vm_map(vm, (handle_t)page, 0, PAGE_SIZE, LAPIC_BASE,
+                                          PROT_READ | PROT_WRITE);
+}
+
+static bool create_vcpu(struct vmm *vmm, const struct start_block *start)
+{
+    int64_t status = start->apic_page != 0 ? map_apic_page(vmm->host.vm) : OK;
+    if (status < 0)
+        return setup_failed("mapping the local APIC's page", status);
     int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE, MEM_KERNEL);
     int64_t vcpu;
 
     if (page < 0)
         return setup_failed("memory for the vCPU's page", page);
     vmm->page = (struct vcpu_page *)VCPU_PAGE_VA;
+    cpuid_make_here(&vmm->page->cpuid, start->tsc_hz);
+    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, vmm->page->cpuid.address_bits,
+              cpuid_amd(&vmm->page->cpuid));
     vcpu = kcall_vcpu_create(vmm->host.vm, 0, (handle_t)page, vmm->host.event);
     if (vcpu < 0)
         return setup_failed("creating the vCPU", vcpu);
@@ -214,6 +223,6 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     if (!create_vm(vmm, start))
         return false;
     // The vCPU comes before the board, whose PIC speaks to it as soon as it is wired.
-    return create_ram(vmm, vm->memory) && create_vcpu(vmm) && create_board(vmm, start) &&
+    return create_ram(vmm, vm->memory) && create_vcpu(vmm, start) && create_board(vmm, start) &&
            load_guest(vmm, vm);
 }

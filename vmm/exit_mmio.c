@@ -7,7 +7,6 @@
 #include "libc/kcall.h"
 #include "vmm/vmm.h"
 
-#define LAPIC_BASE 0xFEE00000ull
 #define PAGE_OF(gpa) ((gpa) & ~(PAGE_SIZE - 1))
 
 // Kept apart from the way of a plain access, which then saves fewer registers.

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define LAPIC_BASE 0xFEE00000u // of the vCPU's local APIC
+
 struct i8259;
 struct ioapic;
 

@@ -109,7 +109,7 @@ bool mptable_write(const struct guest_ram *ram, unsigned vcpus)
     struct mp_builder b = { .used = sizeof(struct mp_config) };
     struct mp_config config = {
         .signature = "PCMP", .revision = 4, .oem_id = "BULKHEAD", .product_id = "BOARD       ",
-        .lapic_address = 0xFEE00000,
+        .lapic_address = LAPIC_BASE,
     };
     struct mp_floating floating = {
         .signature = "_MP_", .config = (uint32_t)(MP_TABLE + sizeof(floating)),

@@ -26,7 +26,7 @@ static void read_cpuid_frequency(void)
 {
     if (!cpu_on_bulkhead() || cpuid(0, 0).eax < CPUID_TSC_CRYSTAL)
         return;
-    struct cpuid_regs r = cpuid(CPUID_TSC_CRYSTAL, 0);
+    struct cpuid_result r = cpuid(CPUID_TSC_CRYSTAL, 0);
     if (r.eax == 0 || r.ebx == 0 || r.ecx == 0)
         return;
     crystal_hz = r.ecx;

@@ -18,7 +18,7 @@ static bool hypervisor_is(const char *signature)
 {
     if (!(cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR))
         return false;
-    struct cpuid_regs r = cpuid(CPUID_HYPERVISOR, 0);
+    struct cpuid_result r = cpuid(CPUID_HYPERVISOR, 0);
     char found[12];
     memcpy(found + 0, &r.ebx, 4);
     memcpy(found + 4, &r.ecx, 4);
@@ -28,7 +28,7 @@ static bool hypervisor_is(const char *signature)
 
 bool cpu_is_amd(void)
 {
-    struct cpuid_regs r = cpuid(0, 0);
+    struct cpuid_result r = cpuid(0, 0);
     return r.ebx == 0x68747541 || r.ebx == 0x6f677948; // "Auth", "Hygo"
 }
 

@@ -40,13 +40,13 @@
 #define MSR_GS_BASE        0xC0000101
 #define MSR_KERNEL_GS_BASE 0xC0000102
 
-struct cpuid_regs {
+struct cpuid_result {
     uint32_t eax, ebx, ecx, edx;
 };
 
-static inline struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
+static inline struct cpuid_result cpuid(uint32_t leaf, uint32_t subleaf)
 {
-    struct cpuid_regs r;
+    struct cpuid_result r;
     __asm__ volatile("cpuid"
                      : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
                      : "0"(leaf), "2"(subleaf));

@@ -58,7 +58,7 @@ static uint32_t feature_value(const struct feature *f)
     uint32_t max = cpuid(f->leaf & 0x80000000u, 0).eax;
     if (f->leaf > max)
         return 0;
-    struct cpuid_regs r = cpuid(f->leaf, f->subleaf);
+    struct cpuid_result r = cpuid(f->leaf, f->subleaf);
     uint32_t values[] = {r.eax, r.ebx, r.ecx, r.edx};
     return values[f->reg] & f->mask;
 }
@@ -106,7 +106,7 @@ static void test_topology(void)
     uint32_t initial_id = cpuid(1, 0).ebx >> 24;
     check(initial_id == cpuid(0xB, 0).edx, "cpuid.b-apic-id", "leaf 1: %u, leaf b: %u",
           (unsigned int)initial_id, (unsigned int)cpuid(0xB, 0).edx);
-    struct cpuid_regs smt = cpuid(0xB, 0), core = cpuid(0xB, 1), end = cpuid(0xB, 2);
+    struct cpuid_result smt = cpuid(0xB, 0), core = cpuid(0xB, 1), end = cpuid(0xB, 2);
     check((smt.ecx & 0xFFFF) == 0x100 && (core.ecx & 0xFFFF) == 0x201 && (end.ecx >> 8 & 0xFF) == 0,
           "cpuid.b-levels", "ecx %x %x %x", (unsigned int)smt.ecx, (unsigned int)core.ecx,
           (unsigned int)end.ecx);
@@ -125,7 +125,7 @@ static void test_topology(void)
     unsigned int caches = 0;
     uint32_t cores = 0;
     bool sane = true;
-    for (struct cpuid_regs r; caches < 16; caches++) {
+    for (struct cpuid_result r; caches < 16; caches++) {
         r = cpuid(4, caches);
         if ((r.eax & 0x1F) == 0)
             break;
@@ -156,7 +156,7 @@ static void test_xsave_leaf(void)
         try_xcr(0, 7);
         check(cpuid(0xD, 0).ebx == 832, "cpuid.d-size-avx", "%u bytes",
               (unsigned int)cpuid(0xD, 0).ebx);
-        struct cpuid_regs avx = cpuid(0xD, 2);
+        struct cpuid_result avx = cpuid(0xD, 2);
         check(avx.eax == 256 && avx.ebx == 576, "cpuid.d-avx", "size %u, offset %u",
               (unsigned int)avx.eax, (unsigned int)avx.ebx);
     }

@@ -143,7 +143,7 @@ static void expect_cr4(const char *name, uint64_t value, int vector)
 static void test_cr4(void)
 {
     uint64_t cr4 = read_cr4();
-    struct cpuid_regs leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0);
+    struct cpuid_result leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0);
     expect_cr4_sticks("cr4.de", CR4_DE, leaf1.edx & 1u << 2);
     expect_cr4_sticks("cr4.mce", CR4_MCE, leaf1.edx & 1u << 7);
     expect_cr4_sticks("cr4.pge", CR4_PGE, leaf1.edx & 1u << 13);

@@ -54,7 +54,7 @@ static bool is_beyond(uint32_t leaf)
 
 static void try_leaf(struct tally *tally, uint32_t leaf, uint32_t subleaf)
 {
-    struct cpuid_regs r = cpuid(leaf, subleaf), last = cpuid(LAST_BASIC, subleaf);
+    struct cpuid_result r = cpuid(leaf, subleaf), last = cpuid(LAST_BASIC, subleaf);
     look((uint64_t)r.ebx << 32 | r.eax);
     look((uint64_t)r.edx << 32 | r.ecx);
     bool ok = is_named(leaf) || (r.eax | r.ebx | r.ecx | r.edx) == 0;

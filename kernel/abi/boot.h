@@ -81,6 +81,8 @@ struct boot_info {
     uint64_t tsc_hz;      // measured
     uint64_t entry_tsc;   // TSC at the kernel's entry
     uint8_t no_rtc;       // 1: the firmware says that there is no MC146818
+    uint8_t apic_page;    // 1: the CPU does accesses to a guest's local APIC, if a page is mapped
+                          // where that is before the VM gets its vCPU
     struct cpu_faults faults;
     uint32_t cores;
     uint32_t modules;

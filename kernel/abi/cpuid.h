@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a guest's CPUID says ("CPUID—CPU Identification"): a table that its VMM makes and gives to
-// the kernel by vm_cpuid(), before the VM has a vCPU. The kernel answers the guest from it. It
+// the kernel in the vCPU's page, with vcpu_create(). The kernel answers the guest from it. It
 // isolates nothing, for what a guest believes to have it can use only as far as the CPU and the
 // kernel let it.
 #pragma once

@@ -62,17 +62,16 @@ enum status {
     X(vm_map, 23)         /* vm, mem, offset, bytes, gpa, prot */                                  \
     X(vm_unmap, 24)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
     X(vm_msi, 25)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
-    X(vm_cpuid, 26)       /* vm, va of struct cpuid_table  (before it has a vCPU) */               \
-    X(vcpu_create, 27)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
-    X(vcpu_run, 28)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
-    X(vcpu_intr, 29)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 30)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
-    X(system_audit, 31)   /* system                        -> RSI = frames checked */              \
-    X(system_stats, 32)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
-    X(system_log, 33)     /* system, va, len               -> bytes of kernel log */               \
-    X(system_info, 34)    /* system, va of struct system_info */                                   \
-    X(system_off, 35)     /* system, status 0..2: powers the machine off; or SYSTEM_RESET */
-#define SYSCALL_COUNT 36
+    X(vcpu_create, 26)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
+    X(vcpu_run, 27)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
+    X(vcpu_intr, 28)      /* vcpu, level (the INTR line from the PIC) */                           \
+    X(vcpu_sregs, 29)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(system_audit, 30)   /* system                        -> RSI = frames checked */              \
+    X(system_stats, 31)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
+    X(system_log, 32)     /* system, va, len               -> bytes of kernel log */               \
+    X(system_info, 33)    /* system, va of struct system_info */                                   \
+    X(system_off, 34)     /* system, status 0..2: powers the machine off; or SYSTEM_RESET */
+#define SYSCALL_COUNT 35
 #define SYSCALL_SLOTS 64 // of a number the other bits do not count, but for
 // this one, beside SYS_vcpu_run: the caller's vCPU is entered at once, where nothing has changed
 // since it returned. It is the one that is named, or this bit is not to be set.

@@ -7,6 +7,7 @@
 // nothing in it: what the VMM writes here can harm this guest only.
 #pragma once
 #include <stdint.h>
+#include "kernel/abi/cpuid.h"
 
 // Why vcpu_run() returned: its result. What there is to say of it stands in page->exit; of
 // VM_EXIT_PIO and VM_EXIT_MMIO first of all in the second result, VM_PIO_* or VM_MMIO_*.
@@ -159,6 +160,7 @@ struct vcpu_page {
     struct vm_exit exit;
     struct vm_entry entry;
     struct vcpu_sregs sregs;
+    struct cpuid_table cpuid; // read by vcpu_create() only
 };
 _Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");
 

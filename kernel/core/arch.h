@@ -64,10 +64,7 @@ NORETURN void arch_idle(void);
 // in sched_run() with a fresh stack, as from idle; nothing is lost by not returning.
 void arch_interrupt_window(void);
 
-enum status arch_vm_init(struct vm *vm) MUST_CHECK;
-void arch_vm_free(struct vm *vm);
-// What its CPUID says from now on: a table at `va` of the process. ERR_RANGE: it cannot be used.
-enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va);
+// ERR_RANGE: what its page says of its CPUID cannot be used.
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
 // On its core, not running: its state goes to memory, for another core or for arch_vcpu_free().
 void arch_vcpu_leave(struct vcpu *v);

@@ -2,7 +2,7 @@
 // What the portable kernel keeps per core. Everything in here belongs to its own core and is
 // touched there with interrupts off; the exceptions are atomic and marked so.
 #pragma once
-#include "arch_types.h" // struct arch_cpu, arch_thread, arch_space, arch_vm, arch_vcpu
+#include "arch_types.h" // struct arch_cpu, arch_thread, arch_space, arch_vcpu
 #include "kernel/abi/syscall.h"
 #include "kernel/lib/list.h"
 #include "kernel/lib/types.h"

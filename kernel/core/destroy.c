@@ -219,16 +219,6 @@ static enum op_progress space_apart(struct space *s)
     return OP_AGAIN;
 }
 
-static enum op_progress vm_apart(struct thread *t, struct vm *vm)
-{
-    if (vm->vcpu)
-        return descend(t, &vm->vcpu->object);
-    enum op_progress progress = space_apart(&vm->space);
-    if (progress == OP_DONE)
-        arch_vm_free(vm);
-    return progress;
-}
-
 static enum op_progress process_apart(struct thread *t, struct process *p)
 {
     if (!list_empty(&p->objects))
@@ -247,7 +237,9 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_PROCESS:
         return process_apart(t, object_as(o, process));
     case OBJ_VM:
-        return vm_apart(t, object_as(o, vm));
+        if (object_as(o, vm)->vcpu)
+            return descend(t, &object_as(o, vm)->vcpu->object);
+        return space_apart(&object_as(o, vm)->space);
     case OBJ_VCPU:
         vcpu_go_with(object_as(o, vcpu), NULL);
         arch_vcpu_free(object_as(o, vcpu));

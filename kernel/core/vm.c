@@ -15,13 +15,8 @@ SYSCALL_LOCKED(vm_create)
         return status;
     vm->catch_up = a0 & VM_CATCH_UP;
     status = space_init(&vm->space, vm->object.id, true, self);
-    if (status == OK) {
-        status = arch_vm_init(vm);
-        if (status == OK)
-            return handle_give(&vm->object);
-        while (!arch_space_free(&vm->space)) // a few tables at most
-            continue;
-    }
+    if (status == OK)
+        return handle_give(&vm->object);
     object_drop(&vm->object);
     return status;
 }
@@ -31,11 +26,4 @@ SYSCALL_ON(vm_msi, vm, RIGHT_USE)
     if (a2 > UINT32_MAX || a3 > 1)
         return ERR_RANGE;
     return arch_vm_msi(vm, a1, (uint32_t)a2, a3);
-}
-
-SYSCALL_LOCKED_ON(vm_cpuid, vm, RIGHT_USE)
-{
-    if (vm->vcpu) // which stands on what it was
-        return ERR_STATE;
-    return arch_vm_cpuid(vm, caller_process(), a1);
 }

@@ -11,8 +11,6 @@
 struct vm {
     struct object object;
     struct space space;        // guest-physical; shared page tables of all its vCPUs
-    struct arch_vm arch;       // CPUID policy, APIC-access page, ...
-    struct hpa own_page;       // a frame of the VM's own that the arch maps into it; 0: none
     bool catch_up;             // missed periods of its local APICs' timers come later
     struct vcpu *vcpu;         // one for now, until its memory is freed; kernel_lock
     struct ref target;         // the same, for those who read it without the lock

@@ -40,7 +40,6 @@ static const struct {
     [SYS_vm_map] = { "VMosgp", 10, 2 },
     [SYS_vm_unmap] = { "VU", 5, 1 },
     [SYS_vm_msi] = { "VAxf", 6, 4 },
-    [SYS_vm_cpuid] = { "Va", 1, 0 },
     [SYS_vcpu_create] = { "VxMe", 8, 0 },
     [SYS_vcpu_run] = { "v", 40, 0 },
     [SYS_vcpu_intr] = { "vf", 3, 1 },

@@ -296,10 +296,10 @@ static int setup(void **state)
     memset(translations, 0, sizeof(translations));
     svm.asids = ARRAY_SIZE(translations);
     svm.clean = CLEAN_ALL;
-    vm.arch.cpuid.cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE | CR4_MCE;
-    vm.arch.cpuid.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    vm.arch.cpuid.xcr0 = 7;
-    vm.arch.cpuid.tsc_aux = 1;
+    vcpu.arch.table.cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE | CR4_MCE;
+    vcpu.arch.table.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+    vcpu.arch.table.xcr0 = 7;
+    vcpu.arch.table.tsc_aux = 1;
     core.arch.self = &core;
     core.arch.gdt = gdt;
     core.arch.asid_turn = 1;
@@ -314,7 +314,7 @@ static int setup(void **state)
     vcpu.arch.dr6 = 0xffff0ff0;
     vcpu.arch.xcr0 = xcr0 = 7;
     vlapic_init(&vcpu.arch.vlapic, apic_regs, 0, true, 1, 0);
-    msr_init(&vcpu.arch.msrs, &vcpu.arch.vlapic, &vm.arch.cpuid);
+    msr_init(&vcpu.arch.msrs, &vcpu.arch.vlapic, &vcpu.arch.table);
     int status = (int)syscall(ARCH_PRCTL, ARCH_SET_GS, &core);
     has_cached = refuses = machine_checked = false;
     epoch++;

@@ -98,21 +98,6 @@ static void test_own_table_as_leaf(void **state)
     assert_true(log_has("a table of its own"));
 }
 
-// The frame that the arch maps into each VM is no offence, and only there.
-static void test_own_page(void **state)
-{
-    (void)state;
-    struct scene s = make_scene();
-    for (unsigned i = 0; i < 2; i++) {
-        assert_true(frames_alloc(1, PAGE_SIZE, s.v[i]->object.id, &s.v[i]->own_page));
-        plant(&s.v[i]->space, 0xfee00000, s.v[i]->own_page, PAGE_SIZE);
-    }
-    assert_int_equal(audit(), OK);
-    clear(&s.v[1]->space, 0xfee00000, PAGE_SIZE);
-    plant(&s.v[1]->space, 0xfee00000, s.v[0]->own_page, PAGE_SIZE);
-    assert_int_equal(audit(), ERR_STATE);
-}
-
 // The kernel maps a frame of a guest, as it did all of them once.
 static void test_kernel_map(void **state)
 {
@@ -327,7 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON4(test_cannot_be_refused), ON4(test_destroyed_while_it_waits),
         ON4(test_clean), ON4(test_overlap_of_vms), ON4(test_wrong_frame), ON4(test_kernel_frame),
-        ON4(test_own_table_as_leaf), ON4(test_own_page), ON4(test_kernel_map),
+        ON4(test_own_table_as_leaf), ON4(test_kernel_map),
         ON4(test_foreign_table),
         ON4(test_shared_on_purpose), ON4(test_pages_on_demand), ON4(test_vm_memory_elsewhere),
         ON4(test_module_in_vm),

@@ -139,16 +139,9 @@ static void test_ports_and_log(void **state)
     assert_true(fake.log_bytes > before);
 }
 
-static void test_cpuid_and_off(void **state)
+static void test_off(void **state)
 {
     (void)state;
-    uint32_t *table = user_page(0);
-    int64_t vm = CALL(0, vm_create, 0);
-    table[3] = 4;
-    assert_int_equal(CALL(0, vm_cpuid, vm, USER_PAGE), OK);
-    assert_int_equal(object_to(fake_object(fake_manager, vm), vm)->arch.cpuid[3], 4);
-    assert_int_equal(CALL(0, vm_cpuid, vm, USER_PAGE + PAGE_SIZE - 8), ERR_RANGE);
-    assert_int_equal(CALL(0, vm_cpuid, vm, 1ull << 63), ERR_RANGE);
     assert_int_equal(CALL(0, system_off, BOOT_HANDLE_SYSTEM, 4), ERR_RANGE);
     int64_t weak = CALL(0, handle_copy, HANDLE_SELF, BOOT_HANDLE_SYSTEM, RIGHT_READ, 0);
     assert_int_equal(CALL(0, system_off, weak, 1), ERR_RIGHTS);
@@ -389,7 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON1(test_null), ON1(test_log), ON1(test_log_ring), ON1(test_copies_respect_rights),
         ON2(test_process_status), ON2(test_end_event), ON2(test_ports_and_log),
-        ON1(test_cpuid_and_off), ON1(test_reset), ON2(test_random_calls), ON1(test_manager_start),
+        ON1(test_off), ON1(test_reset), ON2(test_random_calls), ON1(test_manager_start),
         ON1(test_screen),
         ON1(test_manager_bad), ON1(test_printf),
     };

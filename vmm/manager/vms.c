@@ -35,7 +35,8 @@ static void block_init(const struct manager *manager, enum start_role role)
     memset(&block, 0, sizeof(block));
     block.magic = START_MAGIC;
     block.tsc_hz = boot->tsc_hz;
-    block.fast_strings = (uint32_t)boot->fast_strings;
+    block.fast_strings = (uint8_t)boot->fast_strings;
+    block.apic_page = boot->apic_page;
     block.entry_tsc = boot->entry_tsc;
     block.wall_seconds = manager->wall_seconds;
     block.wall_tsc = manager->wall_tsc;

@@ -84,11 +84,6 @@ struct arch_space {
     uint64_t cr3; // of a process: root, PCID, and CR3_NO_FLUSH where there are PCIDs
 };
 
-struct arch_vm {
-    struct hpa apic_page; // APIC-access page
-    struct cpuid_table cpuid;
-};
-
 #define EXIT_COUNTERS 256u
 
 // See svm/.
@@ -141,5 +136,6 @@ struct arch_vcpu {
     uint64_t exits[EXIT_COUNTERS]; // see hvm_ops.exit_class
     struct vlapic vlapic;
     struct msr_state msrs;
+    struct cpuid_table table; // its CPUID, and what in it depends on its state
     struct cpuid_vcpu cpuid;
 };

@@ -15,7 +15,7 @@ uint32_t cpu_count;
 
 struct idt_entry { uint16_t low, selector; uint8_t ist, type; uint16_t mid; uint32_t high, zero; };
 
-bool page_1g, bus_lock_exits, fsgsbase;
+bool page_1g, bus_lock_exits, apic_accesses, fsgsbase;
 struct idt_entry idt[256] __attribute__((aligned(4096)));
 
 extern char trap_entries[];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest's CPUID, answered from the table that its VMM has given.
 //
-// struct cpuid_table belongs to its VM: written only before the VM has a vCPU (kernel_lock), read
-// without a lock on every core afterwards. struct cpuid_vcpu belongs to its vCPU, on its core.
+// Both structs belong to their vCPU. The table is written only when that is made (kernel_lock); the
+// other is touched on its core.
 #pragma once
 #include "kernel/abi/cpuid.h"
 #include "kernel/lib/types.h"

@@ -16,16 +16,19 @@
 //   vcpu_leave, vcpu_free   the vendor's part of arch_vcpu_leave(), arch_vcpu_free()
 //   read_sregs, write_sregs   nothing of its context is in the core (context.c)
 //   flush         this core forgets its translations of a VM's tables
+//   context_save, context_load   with CONTEXT_VENDOR (context.c): what of a vCPU stays in the core
+//                 while ring 3 runs, besides; from there, so that nothing is left of it, and there
 #define HVM_OPS(X)                                                                                 \
     X(bool, check, (void))                                                                         \
     X(const char *, enable_core, (struct cpu *cpu))                                                \
-    X(enum status, vm_init, (struct vm *vm))                                                       \
     X(enum status, vcpu_init, (struct vcpu *v))                                                    \
     X(void, vcpu_leave, (struct vcpu *v))                                                          \
     X(void, vcpu_free, (struct vcpu *v))                                                           \
     X(void, read_sregs, (struct vcpu *v, struct vcpu_sregs *s))                                    \
     X(void, write_sregs, (struct vcpu *v, struct vcpu_sregs *s))                                   \
-    X(void, flush, (struct space *s))
+    X(void, flush, (struct space *s))                                                              \
+    X(void, context_save, (struct vcpu *v))                                                        \
+    X(void, context_load, (struct cpu *cpu, struct vcpu *v))
 //   resume        does the work that waits for the vCPU and enters its guest
 //   run_on        vcpu_run() with SYSCALL_RUN_ON, jumped to by syscall_entry: assembly
 //   answer        see arch_vcpu_answer()
@@ -36,11 +39,6 @@
     X(void, run_on, (void))                                                                        \
     X(int64_t, answer, (struct vcpu *v, uint64_t run))                                             \
     X(void, set_timer, (struct cpu *cpu, uint64_t now))
-// With CONTEXT_VENDOR (context.c): what of a vCPU stays in the core while ring 3 runs, besides;
-// from there, so that nothing is left of it, and there.
-#define HVM_OPS_CONTEXT(X)                                                                         \
-    X(void, context_save, (struct vcpu *v))                                                        \
-    X(void, context_load, (struct cpu *cpu, struct vcpu *v))
 
 struct hvm_ops {
     const char *name;
@@ -52,7 +50,6 @@ struct hvm_ops {
 #define X(type, op, arguments) type (*op) arguments;
     HVM_OPS(X)
     HVM_OPS_OFTEN(X)
-    HVM_OPS_CONTEXT(X)
 #undef X
 };
 // Not to be taken apart by the compiler: its first instruction may be another's.
@@ -66,9 +63,6 @@ HVM_OPS(X)
 #undef X
 #define X(type, op, arguments) PATCHED type vmx_##op arguments; type svm_##op arguments;
 HVM_OPS_OFTEN(X)
-#undef X
-#define X(type, op, arguments) type svm_##op arguments;
-HVM_OPS_CONTEXT(X)
 #undef X
 extern const struct hvm_ops *hvm;
 extern const struct hvm_ops vmx_ops, svm_ops;

@@ -109,6 +109,7 @@ NORETURN static __attribute__((noinline)) void boot_up(void)
     const char *failed = hvm->enable_core(this_cpu());
     if (failed)
         panic("%s could not be switched on: %s", hvm->name, failed);
+    facts.info.apic_page = apic_accesses;
     sched_init_cpu(this_cpu());
     smp_start();                             // all others, each compared with this one
     facts.com_gsi[0] = acpi.isa[4].gsi;

@@ -66,8 +66,7 @@ NORETURN static __attribute__((noinline)) void ap_up(void)
                   this_cpu()->arch.apic_id, differs);
         apic_quiet();
         __atomic_store_n(&ap_verdict, AP_BAD, __ATOMIC_RELEASE);
-        for (;;)
-            __asm__ volatile("cli; hlt");
+        halt_for_good();
     }
     mce_init_cpu();
     sched_init_cpu(this_cpu());

@@ -85,7 +85,7 @@ static inline bool vcpu_cr4_valid(const struct vcpu *v, uint64_t value, uint64_t
                                   uint64_t cr3)
 {
     bool pcide = value & ~old & CR4_PCIDE, lma = efer & EFER_LMA;
-    return !(value & ~v->vm->arch.cpuid.cr4) && (!lma || (value & CR4_PAE)) &&
+    return !(value & ~v->arch.table.cr4) && (!lma || (value & CR4_PAE)) &&
            (!pcide || (lma && !(cr3 & 0xfff)));
 }
 
@@ -104,7 +104,7 @@ static inline bool vcpu_xsetbv(struct vcpu *v)
 {
     const uint64_t *gpr = v->arch.gpr;
     uint64_t value = (uint32_t)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
-    bool valid = !(uint32_t)gpr[GPR_RCX] && cpuid_xcr0_valid(&v->vm->arch.cpuid, value);
+    bool valid = !(uint32_t)gpr[GPR_RCX] && cpuid_xcr0_valid(&v->arch.table, value);
     if (valid)
         vcpu_set_xcr0(v, value);
     return valid;

@@ -2,38 +2,13 @@
 // VMs and vCPUs, the part that is x86 but no vendor's: CPUID, MSIs, the seam's callers.
 #include "kernel/arch/x86/vcpu.h"
 
-// The APIC-access page; and the frames of its one vCPU: VMCS, virtual-APIC page, FPU.
-#define VM_COST (4 * PAGE_SIZE)
-
-enum status arch_vm_init(struct vm *vm)
+// As its VMM has written it into the page: copied once, for it may be writing.
+static bool take_cpuid(struct vcpu *v)
 {
-    if (!process_charge(vm->space.payer, VM_COST))
-        return ERR_QUOTA;
-    if (!frames_alloc_kernel(1, vm->object.id, &vm->arch.apic_page)) {
-        process_uncharge(vm->space.payer, VM_COST);
-        return ERR_MEMORY;
-    }
-    __builtin_memset(arch_ptr(vm->arch.apic_page), 0, PAGE_SIZE);
-    enum status status = hvm->vm_init(vm);
-    if (status != OK)
-        arch_vm_free(vm);
-    return status;
-}
-
-void arch_vm_free(struct vm *vm)
-{
-    frames_free_kernel(vm->arch.apic_page, 1);
-    process_uncharge(vm->space.payer, VM_COST);
-}
-
-enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
-{
-    struct cpuid_table *t = &vm->arch.cpuid;
+    struct cpuid_table *t = &v->arch.table;
     bool tsc_aux = (features.ext1_edx | features.leaf7_ecx << 5) & (1u << 27); // RDTSCP, RDPID
-    if (copy_from_user(p, t, va, sizeof(*t)) && cpuid_accept(t, features.xcr0, tsc_aux))
-        return OK;
-    __builtin_memset(t, 0, sizeof(*t));
-    return ERR_RANGE;
+    *t = v->page->cpuid;
+    return cpuid_accept(t, features.xcr0, tsc_aux);
 }
 
 static void init_soft_state(struct vcpu *v, uint32_t apic_id)
@@ -52,7 +27,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 cpuid_timer_ratio(clock_tsc_hz), 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;
-    msr_init(&v->arch.msrs, &v->arch.vlapic, &v->vm->arch.cpuid);
+    msr_init(&v->arch.msrs, &v->arch.vlapic, &v->arch.table);
     cpuid_vcpu_update(&v->arch.cpuid, apic_id, 0, v->arch.vlapic.apic_base);
     cpuid_vcpu_xsave(&v->arch.cpuid, 576, 576); // legacy region and header
 }
@@ -61,12 +36,19 @@ static void free_frames(const struct vcpu *v)
 {
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     frames_free_kernel(v->arch.vmcs, VCPU_FRAMES);
+    process_uncharge(v->object.owner, VCPU_FRAMES * PAGE_SIZE);
 }
 
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
-    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs))
+    if (!take_cpuid(v))
+        return ERR_RANGE;
+    if (!process_charge(v->object.owner, VCPU_FRAMES * PAGE_SIZE))
+        return ERR_QUOTA;
+    if (!frames_alloc_kernel(VCPU_FRAMES, v->vm->object.id, &v->arch.vmcs)) {
+        process_uncharge(v->object.owner, VCPU_FRAMES * PAGE_SIZE);
         return ERR_MEMORY;
+    }
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     init_soft_state(v, apic_id);
     __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
@@ -101,8 +83,8 @@ static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
     bool lma = (s->efer & EFER_LME) && (s->cr0 & CR0_PG);
     s->rflags = (s->rflags & 0x3f7fd7) | RFLAGS_FIXED;
     s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
-    s->cr4 &= v->vm->arch.cpuid.cr4;
-    s->efer = (s->efer & v->vm->arch.cpuid.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
+    s->cr4 &= v->arch.table.cr4;
+    s->efer = (s->efer & v->arch.table.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
     s->dr7 = v->arch.context_more & CONTEXT_DR ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;

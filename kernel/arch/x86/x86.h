@@ -26,6 +26,7 @@ static inline bool is_bochs(void) { return acpi.emulator && !(features.leaf1_ecx
 extern bool page_1g; // 1 GB pages are used: the CPU has them for the host and for guests
 extern bool fsgsbase; // ring 3 can write its FS and GS base
 extern bool bus_lock_exits; // a guest exits behind each bus lock
+extern bool apic_accesses; // the CPU does those to a guest's local APIC, by a page there
 
 // Everything of one core, page by page. A core that was tried and is not used keeps its block.
 struct cpu_block {

@@ -194,18 +194,6 @@ void arch_thread_set_result(struct thread *t, int64_t status, uint64_t value)
 void arch_thread_gone(struct thread *t) { t->arch.gone = 1; }
 
 // Guests
-enum status arch_vm_init(struct vm *vm)
-{
-    vm->arch.initialised = 1;
-    return OK;
-}
-void arch_vm_free(struct vm *vm) { vm->arch.initialised = 0; }
-
-enum status arch_vm_cpuid(struct vm *vm, struct process *p, uint64_t va)
-{
-    return copy_from_user(p, vm->arch.cpuid, va, sizeof(vm->arch.cpuid)) ? OK : ERR_RANGE;
-}
-
 enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
 {
     const struct space *s = &v->object.owner->space;

@@ -17,7 +17,6 @@ struct arch_thread {
     uint8_t gone;                   // arch_thread_gone() came
 };
 struct arch_space { struct hpa root; uint64_t cr3; };
-struct arch_vm { uint8_t initialised; uint32_t cpuid[4]; };
 struct arch_vcpu {
     uint32_t apic_id;
     uint8_t live;

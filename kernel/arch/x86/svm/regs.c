@@ -55,7 +55,7 @@ enum exit_action svm_exit_exception(struct vcpu *v, uint8_t vector)
 
 void svm_cpuid(struct vcpu *v)
 {
-    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+    if (unlikely(!cpuid_emulate(&v->arch.table, &v->arch.cpuid, v->arch.gpr)))
         cpuid_no_subleaf(&v->arch.cpuid, v->arch.gpr);
 }
 

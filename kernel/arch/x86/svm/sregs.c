@@ -26,7 +26,7 @@ bool svm_guest_sets_cr4(struct vcpu *v, uint64_t value)
 bool svm_guest_sets_efer(struct vcpu *v, uint64_t value)
 {
     struct vmcb *b = v->arch.svm.vmcb;
-    if (value & ~(v->vm->arch.cpuid.efer | EFER_LMA))
+    if (value & ~(v->arch.table.efer | EFER_LMA))
         return false;
     if (((value ^ b->efer) & EFER_LME) && (b->cr0 & CR0_PG))
         return false;

@@ -89,6 +89,5 @@ const struct hvm_ops svm_ops = {
 #define X(type, op, arguments) .op = svm_##op,
     HVM_OPS(X)
     HVM_OPS_OFTEN(X)
-    HVM_OPS_CONTEXT(X)
 #undef X
 };

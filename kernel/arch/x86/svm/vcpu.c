@@ -3,8 +3,6 @@
 // the vCPU's core.
 #include "kernel/arch/x86/svm/svm.h"
 
-enum status svm_vm_init(UNUSED struct vm *vm) { return OK; }
-
 // All that is not the VMM's to set (svm_sregs).
 static void write_fields(struct vcpu *v)
 {

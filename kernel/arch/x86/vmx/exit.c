@@ -248,7 +248,7 @@ static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
 
 static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
 {
-    if (unlikely(!cpuid_emulate(&v->vm->arch.cpuid, &v->arch.cpuid, v->arch.gpr)))
+    if (unlikely(!cpuid_emulate(&v->arch.table, &v->arch.cpuid, v->arch.gpr)))
         return exit_other(v, EXIT_REASON_CPUID);
     vmx_skip(vmread_hot(EXIT_INSN_LEN));
     return leave(v);

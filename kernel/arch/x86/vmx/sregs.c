@@ -42,7 +42,7 @@ bool vmx_guest_sets_cr4(struct vcpu *v, uint64_t value)
 bool vmx_guest_sets_efer(struct vcpu *v, uint64_t value)
 {
     uint64_t old = vmread(GUEST_EFER);
-    if (value & ~(v->vm->arch.cpuid.efer | EFER_LMA))
+    if (value & ~(v->arch.table.efer | EFER_LMA))
         return false;
     if (((value ^ old) & EFER_LME) && (vmread(GUEST_CR0) & CR0_PG))
         return false;

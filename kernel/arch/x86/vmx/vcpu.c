@@ -27,8 +27,10 @@ void vmx_flush(struct space *s)
 static void write_fields(struct vcpu *v)
 {
     // OSXSAVE and PKE show in CPUID: their changes must be seen.
-    uint64_t cr4_mask = ~v->vm->arch.cpuid.cr4 | CR4_MCE | CR4_VMXE | CR4_OSXSAVE |
-                        CR4_PKE;
+    uint64_t cr4_mask = ~v->arch.table.cr4 | CR4_MCE | CR4_VMXE | CR4_OSXSAVE | CR4_PKE;
+    struct hpa apic_page;
+    uint64_t left;
+    uint8_t prot;
     const struct { enum vmcs_field field; uint64_t value; } fields[] = {
         { HOST_CS, SEL_KERNEL_CODE }, { HOST_SS, SEL_KERNEL_DATA }, { HOST_TR, SEL_TSS },
         { HOST_PAT_FIELD, HOST_PAT }, { HOST_EFER, EFER_LME | EFER_LMA | EFER_NXE },
@@ -64,8 +66,9 @@ static void write_fields(struct vcpu *v)
         vmwrite((enum vmcs_field)zero[i], 0);
     if (vmx.secondary & SEC_ENCLS) // no SGX for guests, whatever the firmware left on
         vmwrite(ENCLS_BITMAP, ~0ull);
-    if (vmx.apicv)
-        vmwrite(APIC_ACCESS, v->vm->arch.apic_page.v);
+    // Whichever frame the VMM has put there: nobody reads or writes it. With none its accesses exit.
+    if (vmx.apicv && arch_walk(&v->vm->space, APIC_BASE_ADDRESS, &apic_page, &prot, &left))
+        vmwrite(APIC_ACCESS, apic_page.v);
     v->arch.primary = vmx.primary;
     v->arch.secondary = vmx.secondary;
 }
@@ -125,16 +128,6 @@ void vmx_set_apic_mode(struct vcpu *v)
     vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
 }
 
-enum status vmx_vm_init(struct vm *vm)
-{
-    uint64_t done = 0;
-    if (!vmx.apicv)
-        return OK;
-    vm->own_page = vm->arch.apic_page;
-    return arch_map(&vm->space, APIC_BASE_ADDRESS, vm->arch.apic_page, PAGE_SIZE,
-                    PROT_READ | PROT_WRITE, &done);
-}
-
 // The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
 // when that core first loads the new one. kernel_lock.
 static uint64_t vpids[VPID_COUNT / 64] = { 1 };
@@ -158,3 +151,6 @@ enum status vmx_vcpu_init(struct vcpu *v)
 void vmx_vcpu_leave(struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.vmcs.v))); }
 
 void vmx_vcpu_free(struct vcpu *v) { bits_give_back(vpids, v->arch.vpid); }
+
+void vmx_context_save(UNUSED struct vcpu *v) {} // no CONTEXT_VENDOR
+void vmx_context_load(UNUSED struct cpu *cpu, UNUSED struct vcpu *v) {}

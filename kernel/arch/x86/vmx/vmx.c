@@ -155,6 +155,7 @@ const char *vmx_enable_core(struct cpu *cpu)
     read_caps(&mine);
     if (cpu->id == 0) {
         vmx = mine;
+        apic_accesses = vmx.apicv;
         make_bitmaps();
     } else if (__builtin_memcmp(&mine, &vmx, sizeof(mine)) != 0) {
         return "a VMX capability";
