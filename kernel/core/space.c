@@ -68,6 +68,7 @@ struct mapping *space_map(struct space *s, struct memory *m, uint64_t offset, ui
     return map;
 }
 
+inline __attribute__((always_inline)) // likewise
 enum status mapping_map(struct mapping *m)
 {
     m->space->changes++;
