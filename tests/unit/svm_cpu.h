@@ -114,6 +114,7 @@ void context_load_dr(const struct vcpu *v) { (void)v; }
 void context_load(struct cpu *c, struct vcpu *v) { (void)c; (void)v; }
 void context_leave(struct cpu *c) { (void)c; }
 void context_tsc_aux(struct cpu *c, uint64_t value) { c->arch.tsc_aux = value; }
+bool cpu_has(bool has, const char *name, const char *why) { (void)name; (void)why; return has; }
 void fpu_use_vcpu(struct cpu *c, struct vcpu *v) { (void)c; (void)v; }
 void cr3_use(struct cpu *c, struct space *s) { (void)c; (void)s; }
 void space_sync(struct space *s, uint32_t id) { (void)s; (void)id; }

@@ -176,6 +176,13 @@ void cpu_plain_branches(void)
     }
 }
 
+bool cpu_has(bool has, const char *name, const char *why)
+{
+    if (!has)
+        log_print("boot: this CPU lacks %s: %s\n", name, why);
+    return has;
+}
+
 // True: there is a way to run guests, with all that it needs. The functions that a guest's exits call
 // often are called by VMX's names (hvm.h).
 static bool choose_hvm(void)
@@ -184,11 +191,7 @@ static bool choose_hvm(void)
         hvm = &vmx_ops;
     else if (features.amd && (features.ext1_ecx & (1u << 2)))
         hvm = &svm_ops;
-    if (!hvm) {
-        log_print("boot: this CPU lacks VT-x (VMX) and AMD-V (SVM): guests run in one of them\n");
-        return false;
-    }
-    if (!hvm->check())
+    if (!cpu_has(hvm, "VT-x (VMX) and AMD-V (SVM)", "guests run in one of them") || !hvm->check())
         return false;
     fsgsbase = hvm->fsgsbase && (features.leaf7_ebx & 1);
     if (hvm != &vmx_ops) {
@@ -213,12 +216,8 @@ bool cpu_check_features(void)
     const uint32_t words[] = { features.leaf1_ecx, features.leaf1_edx, features.ext1_edx,
                                features.xsave1_eax };
     bool ok = true;
-    for (unsigned i = 0; i < ARRAY_SIZE(need); i++) {
-        if (words[need[i].word] & (1u << need[i].bit))
-            continue;
-        log_print("boot: this CPU lacks %s: %s\n", need[i].name, need[i].why);
-        ok = false;
-    }
+    for (unsigned i = 0; i < ARRAY_SIZE(need); i++)
+        ok &= cpu_has(words[need[i].word] & (1u << need[i].bit), need[i].name, need[i].why);
     return choose_hvm() && ok;
 }
 

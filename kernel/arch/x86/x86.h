@@ -56,6 +56,7 @@ void cpu_plain_branches(void);                // where retpolines are not needed
 // Boot core, before paging_init() makes the text read-only: a CALL or JMP `to` is what is there.
 void cpu_patch(void *at, uint8_t opcode, const void *to);
 bool cpu_check_features(void);                // boot core: prints what is missing
+bool cpu_has(bool has, const char *name, const char *why); // `has`; if not, that is said
 const char *cpu_compare_features(void);       // other cores: NULL, or what differs
 void cpu_reload_tr(struct cpu *cpu);
 // The first half of a descriptor; in the second stand the upper bits of `base`.

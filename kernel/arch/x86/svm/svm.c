@@ -31,11 +31,8 @@ bool svm_check(void)
         { features.leaf7_ebx & 1, "FSGSBASE", "an exit finds its core by it" },
     };
     bool ok = true;
-    for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
-        if (!needs[i].has)
-            log_print("boot: this CPU lacks %s: %s\n", needs[i].name, needs[i].why);
-        ok &= needs[i].has;
-    }
+    for (unsigned i = 0; i < ARRAY_SIZE(needs); i++)
+        ok &= cpu_has(needs[i].has, needs[i].name, needs[i].why);
     return ok;
 }
 

@@ -77,9 +77,8 @@ bool vmx_check(void)
     bool ok = true;
     for (const struct need *n = needs; n < needs + ARRAY_SIZE(needs); n++) {
         uint64_t v = n->msr == MSR_FEATURE_CONTROL ? read_feature_control() : rdmsr(n->msr);
-        if (!n->why || (v & n->bits) == n->bits)
+        if (!n->why || cpu_has((v & n->bits) == n->bits, n->name, n->why))
             continue;
-        log_print("boot: this CPU lacks %s: %s\n", n->name, n->why);
         ok = false;
         if (n->last)
             return false;
