@@ -349,7 +349,7 @@ static void debug_registers(void **state)
     assert_int_equal(vmcb.dr_reads & vmcb.dr_writes, 0xffff);
     assert_int_equal(exits(SVM_EXIT_DR + 0x17), ENTERED);
     assert_int_equal(vmcb.dr_reads | vmcb.dr_writes, 0);
-    assert_true(vcpu.arch.context_more & CONTEXT_DR);
+    assert_true(vcpu.arch.special & SPECIAL_DR);
     assert_int_equal(vmcb.rip, 0x1000);
 }
 

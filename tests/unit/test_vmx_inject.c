@@ -100,7 +100,7 @@ static int setup(void **state)
     vcpu.page = &page;
     vcpu.vm = &vm;
     vcpu.arch.gpr = page.gpr;
-    vcpu.arch.context_more |= CONTEXT_DR;
+    vcpu.arch.special |= SPECIAL_DR;
     fake_dr6 = 0xffff0ff0;
     fake_vmcs[GUEST_CR0] = CR0_PE;
     fake_vmcs[GUEST_RFLAGS] = 2 | RFLAGS_IF;

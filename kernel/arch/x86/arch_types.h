@@ -116,13 +116,12 @@ struct arch_vcpu {
             uint8_t halted;  // HLT: not entered until an interrupt can be taken; 2: with interrupts
                              // off, and the VMM knows
             uint8_t special; // SPECIAL_*: has what the short switch does not move
+#define SPECIAL_DR      1u   // DR0-3 and DR6, once the guest uses them
+#define SPECIAL_VENDOR  64u  // see hvm->context_save; the others: vmx.h
             uint8_t fresh;   // to be entered by VMLAUNCH
         };
         uint32_t attention;  // any of them: not by the short ways
     };
-    uint8_t context_more;   // CONTEXT_*: what of it is switched besides
-#define CONTEXT_DR     1u   // DR0-3 and DR6, once the guest uses them
-#define CONTEXT_VENDOR 2u   // see hvm->context_save
     uint8_t nmi_pending;
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
     uint16_t vpid;

@@ -23,14 +23,14 @@ void context_tsc_aux(struct cpu *cpu, uint64_t value)
 
 static __attribute__((noinline)) void save_more(struct vcpu *v)
 {
-    if (v->arch.context_more & CONTEXT_DR) {
+    if (v->arch.special & SPECIAL_DR) {
         v->arch.dr[0] = read_dr0();
         v->arch.dr[1] = read_dr1();
         v->arch.dr[2] = read_dr2();
         v->arch.dr[3] = read_dr3();
         v->arch.dr6 = read_dr6();
     }
-    if (v->arch.context_more & CONTEXT_VENDOR)
+    if (v->arch.special & SPECIAL_VENDOR)
         hvm->context_save(v);
 }
 
@@ -42,7 +42,7 @@ static void save(struct cpu *cpu)
     cpu->arch.ready = NULL;
     v->arch.kernel_gs = rdmsr(MSR_KERNEL_GS_BASE);
     v->arch.cr2 = read_cr2();
-    if (unlikely(v->arch.context_more))
+    if (unlikely(v->arch.special & (SPECIAL_DR | SPECIAL_VENDOR)))
         save_more(v);
     cpu->arch.context = NULL;
 }
@@ -67,9 +67,9 @@ void context_load_dr(const struct vcpu *v)
 
 static __attribute__((noinline)) void load_more(struct cpu *cpu, struct vcpu *v)
 {
-    if (v->arch.context_more & CONTEXT_DR)
+    if (v->arch.special & SPECIAL_DR)
         context_load_dr(v);
-    if (v->arch.context_more & CONTEXT_VENDOR)
+    if (v->arch.special & SPECIAL_VENDOR)
         hvm->context_load(cpu, v);
 }
 
@@ -81,7 +81,7 @@ void context_load(struct cpu *cpu, struct vcpu *v)
     wrmsr(MSR_KERNEL_GS_BASE, v->arch.kernel_gs);
     write_cr2(v->arch.cr2);
     context_tsc_aux(cpu, v->arch.msrs.tsc_aux);
-    if (unlikely(v->arch.context_more))
+    if (unlikely(v->arch.special & (SPECIAL_DR | SPECIAL_VENDOR)))
         load_more(cpu, v);
     cpu->arch.context = v;
 }

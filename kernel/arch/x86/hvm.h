@@ -16,7 +16,7 @@
 //   vcpu_leave, vcpu_free   the vendor's part of arch_vcpu_leave(), arch_vcpu_free()
 //   read_sregs, write_sregs   nothing of its context is in the core (context.c)
 //   flush         this core forgets its translations of a VM's tables
-//   context_save, context_load   with CONTEXT_VENDOR (context.c): what of a vCPU stays in the core
+//   context_save, context_load   with SPECIAL_VENDOR (context.c): what of a vCPU stays in the core
 //                 while ring 3 runs, besides; from there, so that nothing is left of it, and there
 #define HVM_OPS(X)                                                                                 \
     X(bool, check, (void))                                                                         \

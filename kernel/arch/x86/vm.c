@@ -51,7 +51,6 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id)
     }
     __builtin_memset(arch_ptr(v->arch.vmcs), 0, VCPU_FRAMES * PAGE_SIZE);
     init_soft_state(v, apic_id);
-    __builtin_memset(&v->page->sregs, 0, sizeof(v->page->sregs));
     enum status status = hvm->vcpu_init(v);
     if (status != OK)
         free_frames(v);
@@ -85,7 +84,7 @@ static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
     s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
     s->cr4 &= v->arch.table.cr4;
     s->efer = (s->efer & v->arch.table.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
-    s->dr7 = v->arch.context_more & CONTEXT_DR ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
+    s->dr7 = v->arch.special & SPECIAL_DR ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;
 }

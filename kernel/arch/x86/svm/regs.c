@@ -29,7 +29,7 @@ enum exit_action svm_exit_cr(struct vcpu *v)
 enum exit_action svm_exit_dr(struct vcpu *v)
 {
     struct vmcb *b = v->arch.svm.vmcb;
-    v->arch.context_more |= CONTEXT_DR;
+    v->arch.special |= SPECIAL_DR;
     b->dr_reads = b->dr_writes = 0;
     svm_dirty(v, CLEAN_INTERCEPTS);
     context_load_dr(v);

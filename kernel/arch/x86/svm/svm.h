@@ -37,7 +37,6 @@ extern struct hpa svm_io_map, svm_msr_map;
 
 // vcpu.c
 void svm_load(struct vcpu *v);           // its VMCB is this core's now
-void svm_new_asid(struct vcpu *v);       // it gets one at its next entry: all else is forgotten
 // host.c
 void svm_to_host(struct vcpu *v);        // behind an exit: TR, LDTR and GIF are the host's again
 NORETURN void svm_go(struct vcpu *v);    // into the guest, for which all else is loaded
@@ -75,6 +74,9 @@ extern const uint8_t svm_exit_class[];
 NORETURN void svm_enter(struct vcpu *v);
 
 static inline void svm_dirty(struct vcpu *v, uint32_t what) { v->arch.svm.vmcb->clean &= ~what; }
+
+// It gets one at its next entry: all else is forgotten.
+static inline void svm_new_asid(struct vcpu *v) { v->arch.svm.asid_turn = 0; }
 
 static inline enum exit_action svm_inject_gp(struct vcpu *v)
 {

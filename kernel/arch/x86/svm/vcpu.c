@@ -33,7 +33,7 @@ static void write_fields(struct vcpu *v)
 enum status svm_vcpu_init(struct vcpu *v)
 {
     v->arch.svm.vmcb = arch_ptr(v->arch.vmcs);
-    v->arch.context_more = CONTEXT_VENDOR;
+    v->arch.special = SPECIAL_VENDOR;
     write_fields(v);
     return OK;
 }
@@ -55,8 +55,6 @@ void svm_load(struct vcpu *v)
     v->arch.svm.cpu = cpu;
     v->arch.svm.vmcb->clean = 0;
 }
-
-void svm_new_asid(struct vcpu *v) { v->arch.svm.asid_turn = 0; }
 
 // All guests of this core take new ones: the few that are entered before the tables change again
 // have little to lose.

@@ -25,7 +25,6 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
 // The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.
 enum exit_action vmx_exit_dr(struct vcpu *v)
 {
-    v->arch.context_more |= CONTEXT_DR;
     v->arch.special |= SPECIAL_DR;
     vmx_set_primary(v, PRI_DR, 0);
     context_load_dr(v);
@@ -65,7 +64,7 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
         vmx_kill(v, VM_KILLED_MACHINE_CHECK, EXIT_REASON_NMI);
     }
     if (vector == VECTOR_DB) {
-        if (!(v->arch.context_more & CONTEXT_DR))
+        if (!(v->arch.special & SPECIAL_DR))
             (void)vmx_exit_dr(v);
         // The exit did not update DR6 as delivery would have: pending bits are in the
         // qualification.

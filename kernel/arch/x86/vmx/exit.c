@@ -209,7 +209,6 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         return EXIT_WORK;
     case EXIT_REASON_INVD:   // no device sees memory behind the caches: nothing to write back,
     case EXIT_REASON_WBINVD: // and a neighbour's cache lines are not this guest's to flush
-    case EXIT_REASON_PAUSE:
         return EXIT_SKIP;
     case EXIT_REASON_RDPMC:
         return vmx_inject_gp(v);

@@ -152,5 +152,5 @@ void vmx_vcpu_leave(struct vcpu *v) { ASSERT(VMX_DOES("vmclear %1", "m"(v->arch.
 
 void vmx_vcpu_free(struct vcpu *v) { bits_give_back(vpids, v->arch.vpid); }
 
-void vmx_context_save(UNUSED struct vcpu *v) {} // no CONTEXT_VENDOR
+void vmx_context_save(UNUSED struct vcpu *v) {} // no SPECIAL_VENDOR
 void vmx_context_load(UNUSED struct cpu *cpu, UNUSED struct vcpu *v) {}

@@ -12,7 +12,7 @@ enum exit_reason {
     EXIT_REASON_GETSEC = 11, EXIT_REASON_HLT = 12, EXIT_REASON_INVD = 13, EXIT_REASON_RDPMC = 15,
     EXIT_REASON_VMCALL = 18, EXIT_REASON_VMCLEAR = 19, EXIT_REASON_VMXON = 27, EXIT_REASON_CR = 28,
     EXIT_REASON_DR = 29, EXIT_REASON_IO = 30, EXIT_REASON_RDMSR = 31, EXIT_REASON_WRMSR = 32,
-    EXIT_REASON_MWAIT = 36, EXIT_REASON_MONITOR = 39, EXIT_REASON_PAUSE = 40, EXIT_REASON_TPR = 43,
+    EXIT_REASON_MWAIT = 36, EXIT_REASON_MONITOR = 39, EXIT_REASON_TPR = 43,
     EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45, EXIT_REASON_EPT_VIOLATION = 48,
     EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52, EXIT_REASON_INVVPID = 53,
     EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55, EXIT_REASON_APIC_WRITE = 56,
@@ -59,7 +59,6 @@ extern struct vmx_caps vmx;
 extern struct hpa vmx_msr_bitmap[2]; // [1]: guest in x2APIC mode, CPU virtualises it
 
 // arch_vcpu.special: what the short switch (exit.c) does not move
-#define SPECIAL_DR      1u  // DR0-3
 #define SPECIAL_AUX     2u  // TSC_AUX
 #define SPECIAL_SYSCALL 4u  // STAR and its neighbours
 #define SPECIAL_FPU     8u  // FPU state that XCR0 does not cover
