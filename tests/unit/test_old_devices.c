@@ -33,7 +33,7 @@ struct features features;
 uint32_t ap_apic_base;
 const struct hvm_ops vmx_ops;
 uint8_t *const apic_sites[1], *const apic_sites_end[1];
-void apic_count_down_entry(void) {}
+
 void cpu_patch(void *at, uint8_t opcode, const void *to) { fail_msg("%p %d %p", at, opcode, to); }
 
 #define PM_TIMER 0x608

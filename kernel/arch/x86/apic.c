@@ -21,7 +21,6 @@
 #define ICR_DELIVERS 0x1000u
 
 extern uint8_t *const apic_sites[], *const apic_sites_end[]; // kernel.ld
-void apic_count_down(uint64_t tsc);
 
 volatile uint32_t *xapic;    // the page of registers; NULL: x2APIC mode
 static uint64_t xapic_base;  // where it is
@@ -45,17 +44,16 @@ static void apic_write(uint32_t offset, uint32_t value)
 }
 
 // WRMSR, with the MSR's number in an instruction right before it. Where there is no such MSR,
-// apic_choose() puts a call in place of both, so registers change as by any call.
-static inline __attribute__((always_inline)) void write_often(uint32_t msr, uint64_t value)
-{
-    uint32_t low = (uint32_t)value, high = (uint32_t)(value >> 32);
-    __asm__ volatile("1: mov %2, %%ecx; wrmsr\n"
-                     ".pushsection .apic_sites, \"a\"; .quad 1b; .popsection"
-                     : "+a"(low), "+d"(high) : "i"(msr)
-                     : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
-}
+// apic_choose() puts a call in place of both: of a function that keeps all registers.
+#define WRITE_OFTEN(msr, value, ...)                                                               \
+    __asm__ volatile("1: mov %0, %%ecx; wrmsr\n"                                                   \
+                     ".pushsection .apic_sites, \"a\"; .quad 1b; .popsection"                      \
+                     : : "i"(msr), "a"((uint32_t)(value)), "d"((uint32_t)((value) >> 32))          \
+                     __VA_ARGS__ : "rcx", "cc", "memory")
+#define KEEPS_REGISTERS __attribute__((no_caller_saved_registers))
 
-static void xapic_eoi(void) { xapic[APIC_EOI / 4] = 0; }
+KEEPS_REGISTERS static void apic_count_down(uint64_t tsc);
+KEEPS_REGISTERS static void xapic_eoi(void) { xapic[APIC_EOI / 4] = 0; }
 
 // An NMI between the two halves sends one too: so each puts the upper half back, and leaves only
 // when its own is on its way, or never will be.
@@ -80,7 +78,7 @@ void apic_choose(void)
         bool deadline = msr == MSR_TSC_DEADLINE;
         if (deadline ? features.tsc_deadline : features.x2apic)
             continue;
-        cpu_patch(*site, OPCODE_CALL, deadline ? apic_count_down_entry : xapic_eoi);
+        cpu_patch(*site, OPCODE_CALL, deadline ? (void *)apic_count_down : (void *)xapic_eoi);
         __builtin_memcpy(*site + 5, "\x66\x90", 2); // a NOP
     }
 }
@@ -135,7 +133,7 @@ void apic_calibrate(void)
 // In place of a write of the TSC deadline; 0: none. What lies far ahead is cut short by a 256th, or
 // to what the counter holds, for the rate is known only so well: the rest is counted when that has
 // passed, as whoever takes the interrupt finds the deadline still to come.
-void apic_count_down(uint64_t tsc)
+static void apic_count_down(uint64_t tsc)
 {
     uint64_t now = rdtsc(), left = tsc > now ? tsc - now : 0, count = tsc ? 1 : 0;
     count += (uint64_t)((unsigned __int128)left * timer_scale >> 32);
@@ -146,11 +144,11 @@ void apic_count_down(uint64_t tsc)
 
 void apic_quiet(void)
 {
-    write_often(MSR_TSC_DEADLINE, 0);
+    WRITE_OFTEN(MSR_TSC_DEADLINE, 0ull, , "D"(0ull));
     apic_write(APIC_SVR, VECTOR_SPURIOUS); // switched off by software: all of the LVT is masked
 }
 
-void apic_eoi(void) { write_often(X2APIC(APIC_EOI), 0); }
+void apic_eoi(void) { WRITE_OFTEN(X2APIC(APIC_EOI), 0ull); }
 
 void apic_icr(uint32_t apic_id, uint32_t command)
 {
@@ -162,7 +160,8 @@ void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IP
 
 void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
-    write_often(MSR_TSC_DEADLINE, tsc == UINT64_MAX ? 0 : tsc);
+    uint64_t value = tsc == UINT64_MAX ? 0 : tsc;
+    WRITE_OFTEN(MSR_TSC_DEADLINE, value, , "D"(value)); // apic_count_down()'s argument, too
     if (this_cpu()->arch.vcpu)
         hvm_set_timer(this_cpu(), now);
 }

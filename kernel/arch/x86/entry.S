@@ -219,14 +219,6 @@ vector = 0
     vector = vector + 1
 .endr
 
-// In place of a WRMSR of the TSC deadline, EDX:EAX, where there is no such MSR (apic_choose()).
-.global apic_count_down_entry
-apic_count_down_entry:
-    mov %eax, %edi
-    shl $32, %rdx
-    or %rdx, %rdi
-    jmp apic_count_down
-
 // void cpu_idle(uint64_t stack_top): waits for an interrupt on a fresh stack. Only an NMI comes
 // back.
 .global cpu_idle

@@ -155,4 +155,3 @@ void syscall_entry(void);
 void sysexit_of_call_from(void);
 void sysexit_of_resume_from(void);
 void iret_for_sysexit(void);
-void apic_count_down_entry(void);
