@@ -7,7 +7,7 @@
 #define EXIT_CLASSES(X)                                                                            \
     X(EXTINT, "host interrupt") X(TIMER, "safety timer") X(CPUID, "cpuid") X(RDMSR, "rdmsr")       \
     X(WRMSR, "wrmsr") X(CR, "control register") X(XSETBV, "xsetbv") X(HLT, "hlt")                  \
-    X(PAUSE, "pause") X(WINDOW, "interrupt window") X(APIC, "local apic") X(EOI, "eoi")            \
+    X(WINDOW, "interrupt window") X(APIC, "local apic") X(EOI, "eoi")                              \
     X(PIO, "port i/o") X(MMIO, "mmio") X(HYPERCALL, "hypercall") X(EXCEPTION, "exception")         \
     X(DR, "debug register") X(OTHER, "other")
 

@@ -353,7 +353,7 @@ int main(void)
         ON2(test_short_way_out_and_in), ON2(test_short_way_and_two_threads),
         ON2(test_short_way_and_destroyed),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
- 
+
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
         ON2(test_kill_in_guest), ON2(test_woken_on_the_way), ON2(test_stats),
     };

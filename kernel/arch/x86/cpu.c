@@ -183,8 +183,8 @@ bool cpu_has(bool has, const char *name, const char *why)
     return has;
 }
 
-// True: there is a way to run guests, with all that it needs. The functions that a guest's exits call
-// often are called by VMX's names (hvm.h).
+// True: there is a way to run guests, with all that it needs. The functions that a guest's exits
+// call often are called by VMX's names (hvm.h).
 static bool choose_hvm(void)
 {
     if (features.leaf1_ecx & (1u << 5))

@@ -66,7 +66,7 @@ static void write_fields(struct vcpu *v)
         vmwrite((enum vmcs_field)zero[i], 0);
     if (vmx.secondary & SEC_ENCLS) // no SGX for guests, whatever the firmware left on
         vmwrite(ENCLS_BITMAP, ~0ull);
-    // Whichever frame the VMM has put there: nobody reads or writes it. With none its accesses exit.
+    // Whichever frame the VMM has put there: nobody reads or writes it. With none, accesses exit.
     if (vmx.apicv && arch_walk(&v->vm->space, APIC_BASE_ADDRESS, &apic_page, &prot, &left))
         vmwrite(APIC_ACCESS, apic_page.v);
     v->arch.primary = vmx.primary;
