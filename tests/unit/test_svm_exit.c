@@ -430,13 +430,29 @@ static void any_exits(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
+// What CPUID says is copied from the page, and nothing else of it counts behind that.
+static void cpuid_is_frozen(void **state)
+{
+    (void)state;
+    page.cpuid = (struct cpuid_table){ .cr4 = CR4_PAE | CR4_VMXE, .efer = EFER_LME | EFER_SVME };
+    page.cpuid.slot[1].at = sizeof(struct cpuid_entry);
+    page.cpuid.entry[1].regs.eax = 0x12345;
+    assert_true(take_cpuid(&vcpu));
+    page.cpuid.slot[1].at = UINT16_MAX;
+    assert_int_equal(vcpu.arch.table.slot[1].at, sizeof(struct cpuid_entry));
+    assert_int_equal(vcpu.arch.table.entry[1].regs.eax, 0x12345);
+    assert_int_equal(vcpu.arch.table.cr4, CR4_PAE); // what no guest may set is left out
+    assert_int_equal(vcpu.arch.table.efer, EFER_LME);
+    assert_false(take_cpuid(&vcpu)); // it leads out of itself
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(each_has_an_answer), TEST(the_fast_path), TEST(control_registers), TEST(lengths),
         TEST(words_for_the_board), TEST(extended_state), TEST(model_specific), TEST(single_step),
         TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm),
-        TEST(any_exits),
+        TEST(any_exits), TEST(cpuid_is_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
