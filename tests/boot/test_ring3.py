@@ -11,7 +11,7 @@ from conftest import ROOT
 
 # How each VM's process enters, and the exception that ends it, if one does.
 WAYS = {"df": None, "nt": None, "ac": None, "tf": None, "rip": 14, "rsp": 14, "syscall": 6,
-        "int1": 1, "sysenter": None, "sleep": None}
+        "int1": 1, "sysenter": None, "gate": None, "sleep": None}
 # QEMU's CPUs are AMD's, as far as their emulation goes, and have SYSENTER in 32-bit mode only.
 # QEMU 7.2's have no INT1 either.
 AMD = dict(WAYS, sysenter=6, int1="[16]")

@@ -52,15 +52,18 @@ static void by_syscall(void)
 }
 
 // Not in the table of calls, so as it is on every CPU.
-static void by_sysenter(void)
-{
-    uint64_t result;
-    __asm__ volatile("mov %%rsp, %%r12; lea 1f(%%rip), %%rbx; sysenter; 1:"
-                     : "=a"(result)
-                     : "0"((uint64_t)SYS_null)
-                     : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
-                       "r14", "r15", "cc", "memory");
-}
+#define BY(name, insn)                                                                             \
+    static void by_##name(void)                                                                    \
+    {                                                                                              \
+        uint64_t result;                                                                           \
+        __asm__ volatile("mov %%rsp, %%r12; lea 1f(%%rip), %%rbx; " insn "; 1:"                    \
+                         : "=a"(result)                                                            \
+                         : "0"((uint64_t)SYS_null)                                                 \
+                         : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",     \
+                           "r13", "r14", "r15", "cc", "memory");                                   \
+    }
+BY(sysenter, "sysenter")
+BY(gate, "pushf; orq $0x44500, (%%rsp); popf; int $9") // with TF, DF, NT, AC
 
 static void by_int1(void) { __asm__ volatile(".byte 0xf1"); }
 
@@ -83,7 +86,7 @@ static bool sleeps(uint64_t tsc_hz)
 static const struct { const char *name; void (*does)(void); } ways[] = {
     { "df", with_df },   { "nt", with_nt },   { "ac", with_ac },           { "tf", with_tf },
     { "rip", with_rip }, { "rsp", with_rsp }, { "syscall", by_syscall }, { "int1", by_int1 },
-    { "sysenter", by_sysenter },
+    { "sysenter", by_sysenter }, { "gate", by_gate },
 };
 
 int main(void)
