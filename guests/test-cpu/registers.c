@@ -127,6 +127,10 @@ static void expect_cr4_sticks(const char *name, uint64_t bit, bool there)
     cpuid(1, 0);
     uint64_t again = read_cr4();
     write_cr4(old);
+    if (bit == CR4_MCE && cpu_by_tcg() && seen == (old | bit)) {
+        check_skip(name, "QEMU 10 does not exit for a read of CR4");
+        return;
+    }
     check(vector == TRAP_NONE && seen == (old ^ bit) && again == seen && read_cr4() == old, name,
           "vector %d, wrote %lx, read %lx, %lx", vector, old ^ bit, seen, again);
 }

@@ -322,9 +322,10 @@ static int setup(void **state)
     gif = true;
     (void)svm_vcpu_init(&vcpu);
     page.sregs = (struct vcpu_sregs){
-        .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_IF, .cr0 = CR0_PE | CR0_PG, .cr4 = CR4_PAE,
-        .efer = EFER_LME | EFER_LMA, .cs.access = 0xa09b, .ss.access = 0x93, .tr.access = 0x8b,
-        .ldtr.access = 0x100, .tr.selector = 0x40, .dr7 = 0x400,
+        .rip = 0x1000, .rflags = RFLAGS_FIXED | RFLAGS_IF, .cr0 = CR0_PE | CR0_PG,
+        .cr4 = CR4_PAE | CR4_OSXSAVE, .efer = EFER_LME | EFER_LMA, .dr7 = 0x400,
+        .cs.access = 0xa09b, .ss.access = 0x93, .tr.access = 0x8b, .ldtr.access = 0x100,
+        .tr.selector = 0x40,
     };
     assert_int_equal(arch_vcpu_sregs(&vcpu, true), OK);
     if (status == 0)

@@ -253,6 +253,25 @@ static void extended_state(void **state)
     }
 }
 
+// What a CPU checks before an intercept, and QEMU 10 behind it.
+static void checked_late(void **state)
+{
+    for (unsigned c = 0; c < COMBINATIONS; c++) {
+        combination(c);
+        setup(state);
+        vmcb.cpl = 3;
+        assert_int_equal(exits(SVM_EXIT_WBINVD), ENTERED);
+        assert_int_equal(vmcb.event, EVENT_VALID | EVENT_ERROR | EVENT_EXCEPTION << 8 | VECTOR_GP);
+        setup(state);
+        page.gpr[GPR_RAX] = 3;
+        assert_true(svm_guest_sets_cr4(&vcpu, CR4_PAE));
+        assert_int_equal(exits(SVM_EXIT_XSETBV), ENTERED);
+        assert_int_equal(vmcb.event, EVENT_VALID | EVENT_EXCEPTION << 8 | VECTOR_UD);
+        assert_int_equal(xcr0, 7);
+        assert_int_equal(vmcb.rip, 0x1000);
+    }
+}
+
 // Written and read, and which ones are the VMM's, which #GP.
 static void model_specific(void **state)
 {
@@ -450,9 +469,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(each_has_an_answer), TEST(the_fast_path), TEST(control_registers), TEST(lengths),
-        TEST(words_for_the_board), TEST(extended_state), TEST(model_specific), TEST(single_step),
-        TEST(our_own_step), TEST(debug_registers), TEST(machine_check), TEST(faults_of_a_vmm),
-        TEST(any_exits), TEST(cpuid_is_frozen),
+        TEST(words_for_the_board), TEST(extended_state), TEST(checked_late),
+        TEST(model_specific), TEST(single_step), TEST(our_own_step), TEST(debug_registers),
+        TEST(machine_check), TEST(faults_of_a_vmm), TEST(any_exits), TEST(cpuid_is_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

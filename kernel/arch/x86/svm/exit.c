@@ -109,8 +109,8 @@ static enum exit_action dispatch(struct vcpu *v, uint64_t code)
         svm_skip_to(v, v->arch.svm.next_rip);
         return EXIT_WORK;
     case SVM_EXIT_INVD:
-    case SVM_EXIT_WBINVD:
-        return EXIT_SKIP; // no device sees memory behind the caches, which are not its own to flush
+    case SVM_EXIT_WBINVD: // no device sees memory behind the caches, which are not its own to flush
+        return v->arch.svm.vmcb->cpl ? svm_inject_gp(v) : EXIT_SKIP; // QEMU 10 looks too late
     }
     svm_kill(v, VM_KILLED_UNKNOWN, (uint32_t)code);
 }

@@ -36,8 +36,11 @@ enum exit_action svm_exit_dr(struct vcpu *v)
     return EXIT_RESUME; // the instruction runs again, now on the real registers
 }
 
+// QEMU 10 looks at CR4.OSXSAVE later than at the intercept.
 enum exit_action svm_exit_xsetbv(struct vcpu *v)
 {
+    if (!(v->arch.svm.cr4 & CR4_OSXSAVE))
+        return svm_inject_fault(v, VECTOR_UD, false, 0);
     return !v->arch.svm.vmcb->cpl && vcpu_xsetbv(v) ? EXIT_SKIP : svm_inject_gp(v);
 }
 
