@@ -84,9 +84,10 @@ class Machine:
                by TFTP
     mac        of the network card that is there with a tree
     screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
-    com        which serial port is there: of Bochs 1 to 4, of QEMU 1 or "pci"
-    icount     QEMU: time passes by instructions, a nanosecond each, on all cores together
-    paced      Bochs: emulated time does not run ahead of real time (for people at a terminal)
+    com        which serial port is there: 1 to 4, or "pci" in QEMU
+    icount     QEMU: if a number, time passes by instructions, each of 2**icount ns, and the cores
+               take turns
+    paced      emulated time does not run ahead of real time (for people at a terminal)
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
     lenient    Bochs: unknown MSRs read 0 in place of #GP; Linux on the bare machine needs it, for
@@ -97,7 +98,7 @@ class Machine:
 
     def __init__(self, iso, emulator="bochs", model=None, cores=2, memory=1024, ips=None,
                  uefi=False, paced=False, breaks=None, lenient=False, tree=None, mac=MAC,
-                 screen=False, com=1, board=None, usb=False, icount=False):
+                 screen=False, com=1, board=None, usb=False, icount=None):
         self.iso = os.path.abspath(iso) if iso else None
         self.tree = os.path.abspath(tree) if tree else None
         self.mac = mac

@@ -22,6 +22,9 @@ MAX_MEMORY = 16384
 # CPUs boot and run the demo as well, and as quickly, and each lacks something of it.
 MODEL = "max"
 
+ICOUNT_HZ = 1_000_000_000   # of the TSC, where time goes by instructions
+DATE = "2000-01-01T00:00:00"  # of the RTC at power-on, there
+
 # Names in the machine's directory.
 LOG, MONITOR = "output", "monitor"
 
@@ -95,11 +98,17 @@ def command(machine, port):
     return [PROGRAM, *firmware, "-nodefaults", "-display", "none", *_ending(machine),
             "-machine", f"{board},accel=" + ("kvm" if kvm else "tcg"), "-cpu", machine.cpu,
             "-smp", str(machine.cores), "-m", str(machine.memory), "-no-reboot", *_boot(machine),
-            # A nanosecond is an instruction, and nothing happens between them.
-            *(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"] if machine.icount else []),
+            *(_icount(machine) if machine.icount is not None else []),
             "-trace", POWERED_OFF, "-chardev", f"socket,id=com1,host=127.0.0.1,port={port}",
             *(["-device", "pci-serial,chardev=com1"] if machine.com == "pci" else
-              ["-serial", "chardev:com1"])]
+              ["-serial", "none"] * (machine.com - 1) + ["-serial", "chardev:com1"])]
+
+
+def _icount(machine):
+    """Time passes by instructions. When no core has any to execute, it is the host's or, without
+    `paced`, jumps. Runs are alike, and so is the date."""
+    return ["-icount", f"shift={machine.icount},sleep={'on' if machine.paced else 'off'}",
+            "-rtc", f"base={DATE},clock=vm"]
 
 
 def _ending(machine):

@@ -55,7 +55,7 @@ def read_ppm(data):
     return Picture(width, height, lit)
 
 
-def _qemu_monitor(directory, command):
+def qemu_monitor(directory, command):
     """Has QEMU's monitor do something, and waits until it has."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(30)
@@ -70,7 +70,7 @@ def _qemu_monitor(directory, command):
 
 def _qemu_picture(directory):
     """What QEMU's display shows now."""
-    _qemu_monitor(directory, "screendump screen.ppm")
+    qemu_monitor(directory, "screendump screen.ppm")
     with open(os.path.join(directory, "screen.ppm"), "rb") as file:
         return read_ppm(file.read())
 
@@ -131,7 +131,7 @@ def picture(machine):
 
 def save(machine, name):
     """Has QEMU write what is on its screen to a PNG file."""
-    _qemu_monitor(machine.directory, f"screendump {os.path.abspath(name)} -f png")
+    qemu_monitor(machine.directory, f"screendump {os.path.abspath(name)} -f png")
 
 
 def expect(machine, pattern, timeout):
