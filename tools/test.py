@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ending  # noqa: E402  pylint: disable=wrong-import-position
 import locks  # noqa: E402  pylint: disable=wrong-import-position
 from arguments import Parser  # noqa: E402  pylint: disable=wrong-import-position
+from boot_names import boot_name  # noqa: E402  pylint: disable=wrong-import-position
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
@@ -32,13 +33,14 @@ QUICK_BOOT = "boot.hello.quick"
 
 
 class Suite:
-    """Names of the tests that passed and failed, and which were asked for."""
+    """Names of the tests that passed, failed and were skipped, and which were asked for."""
 
     def __init__(self, wanted, results):
         self.wanted = wanted
         self.results = results # a folder for the reports of the programs that run tests
         self.passed = []
         self.failed = []
+        self.skipped = []
 
     def wants(self, name):
         return not self.wanted or any(word in name for word in self.wanted)
@@ -48,6 +50,10 @@ class Suite:
         print(f"{'PASS' if passed else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
         if detail and not passed:
             print("    " + detail.strip().replace("\n", "\n    "), flush=True)
+
+    def skip(self, name, reason):
+        self.skipped.append(name)
+        print(f"SKIP {name}: {reason}", flush=True)
 
     def command(self, name, command, show=False):
         """Runs a command as a test; show: what it prints is worth reading in any case."""
@@ -92,12 +98,6 @@ def ctest(suite, directory, label, seconds=0):
         suite.add(name, False, 0, "ctest did not report it")
 
 
-def boot_name(case):
-    """boot.FILE.TEST of a pytest case."""
-    module = case.get("classname").rsplit(".", 1)[-1].removeprefix("test_")
-    return f"boot.{module}.{case.get('name').removeprefix('test_')}"
-
-
 def boot_tests(suite, quick, long):
     """Runs the boot tests that are asked for; pytest prints its progress as it goes."""
     report = os.path.join(suite.results, "boot.xml")
@@ -116,8 +116,11 @@ def boot_tests(suite, quick, long):
     for case in cases:
         trouble = case.find("failure") if case.find("failure") is not None else case.find("error")
         detail = trouble.get("message", "") if trouble is not None else ""
+        name = boot_name(case.get("classname").rsplit(".", 1)[-1], case.get("name"))
         if case.find("skipped") is None:
-            suite.add(boot_name(case), trouble is None, float(case.get("time", 0)), detail)
+            suite.add(name, trouble is None, float(case.get("time", 0)), detail)
+        else:
+            suite.skip(name, case.find("skipped").get("message", ""))
     if status not in (0, 1, 5) or (quick and not cases):
         suite.add("boot", False, 0, f"pytest ended with status {status}")
 
@@ -125,7 +128,7 @@ def boot_tests(suite, quick, long):
 def main():
     parser = Parser("test", "Builds with both compilers, and runs tests.")
     parser.add_argument("--quick", action="store_true",
-                        help="build with gcc, unit tests, two hello guests in Bochs")
+                        help="build with gcc, unit tests, two hello guests in Bochs and in QEMU")
     parser.add_argument("--long", action="store_true",
                         help="also the proofs that take many minutes")
     parser.add_argument("names", nargs="*", metavar="NAME",
@@ -167,6 +170,8 @@ def run(options, suite):
     print(f"[bulkhead] {time.monotonic() - start:.0f} s", file=sys.stderr)
     for name in suite.failed:
         print(f"failed: {name}")
+    if suite.skipped:
+        print(f"{len(suite.skipped)} skipped, each for the reason above")
     print(f"{len(suite.passed)} passed, {len(suite.failed)} failed", flush=True)
     return 1 if suite.failed or not suite.passed else 0
 

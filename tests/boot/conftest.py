@@ -1,20 +1,52 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Boot tests: each makes its own config and ISO, boots it in Bochs, and reads the serial line.
+"""Boot tests: each makes its own config and ISO, boots it in an emulator, and reads the serial
+line.
 
 They need `./bulkhead build` to have run. `--only WORD` (repeatable) selects tests by a part of
 their name boot.FILE.TEST, as `./bulkhead test` does. Tests marked `long` run with `--long` only.
+
+Each test that boots runs on every kind of machine: in Bochs, whose CPUs have VMX, and in QEMU,
+whose CPUs have SVM; if it is marked `models`, on several models of each. One that does not run on
+all of them is marked `only`, with the emulator that it runs in and the reason why it does not in
+the other: there it is skipped, and that is told.
 """
 
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
 
+from boot_names import boot_name  # noqa: E402  pylint: disable=wrong-import-position
 from machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
+
+
+class Kind(NamedTuple):
+    """A kind of machine."""
+    name: str
+    emulator: str
+    model: str
+
+    @property
+    def on_bochs(self):
+        """Whether it is Bochs', with VMX, rather than QEMU's, with SVM."""
+        return self.emulator == "bochs"
+
+    def arguments(self, cores):
+        """Those of a Machine of this kind. In QEMU, one core has 62 M instructions a second, about
+        as many as in Bochs. Several take turns that are as long, in instructions, whatever a second
+        has: with 250 M they are short enough for what the tests say of time."""
+        icount = None if self.on_bochs else 4 if cores == 1 else 2
+        return {"emulator": self.emulator, "model": self.model, "icount": icount}
+
+
+KINDS = (Kind("bochs", "bochs", "skylake_x"), Kind("qemu", "qemu", "max"))
+MODELS = tuple(Kind(model, "bochs", model) for model in ("skylake_x", "haswell", "ivy_bridge")) + \
+    tuple(Kind(f"qemu-{model}", "qemu", model) for model in ("max", "EPYC"))
 
 
 def pytest_addoption(parser):
@@ -24,11 +56,24 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes many minutes; runs with --long only")
+    config.addinivalue_line("markers", "models: runs on several models of CPUs")
+    config.addinivalue_line("markers", "only(emulator, reason): does not run in the other one")
+
+
+def pytest_generate_tests(metafunc):
+    if "kind" not in metafunc.fixturenames:
+        return
+    models = metafunc.definition.get_closest_marker("models")
+    only = metafunc.definition.get_closest_marker("only")
+    emulator, reason = only.args if only else (None, "")
+    metafunc.parametrize("kind", [
+        pytest.param(kind, id=kind.name, marks=[pytest.mark.skip(reason=reason)]
+                     if emulator not in (None, kind.emulator) else [])
+        for kind in (MODELS if models else KINDS)], indirect=True, scope="module")
 
 
 def name_of(item):
-    module = os.path.basename(str(item.fspath)).removesuffix(".py").removeprefix("test_")
-    return f"boot.{module}.{item.name.removeprefix('test_')}"
+    return boot_name(os.path.basename(str(item.fspath)).removesuffix(".py"), item.name)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -56,14 +101,22 @@ def build_iso(directory, text, files=None, options=()):
     return str(iso)
 
 
-def boots(directory):
+def boots(directory, kind):
     """Yields boot(text, files=…, options=…, **machine), which boots a config, or iso=FILE or
-    tree=FOLDER, and returns the running Machine; stops what was started."""
+    tree=FOLDER, on a machine of that kind, and returns the running Machine; stops what was started.
+
+    In QEMU, time passes by instructions unless icount=None: then it is the host's, the cores run
+    side by side, and what else the host does shows. A number of instructions per second is for
+    Bochs. With `emulator` it is that one, whatever the kind."""
     machines = []
 
     def start(text, files=None, options=(), iso=None, **arguments):
         if iso is None and "tree" not in arguments:
             iso = build_iso(directory, text, files, options)
+        if "emulator" not in arguments:
+            arguments = kind.arguments(arguments.get("cores", 2)) | arguments
+            if not kind.on_bochs:
+                arguments.pop("ips", None)
         machine = Machine(iso, **arguments)
         machines.append(machine)
         machine.start()
@@ -73,16 +126,22 @@ def boots(directory):
         machine.stop()
 
 
+@pytest.fixture(scope="module", name="kind")
+def kind_fixture(request):
+    """The kind of machine that a test runs on."""
+    return request.param
+
+
 @pytest.fixture
-def boot(tmp_path):
+def boot(tmp_path, kind):
     """A boot for one test."""
-    yield from boots(tmp_path)
+    yield from boots(tmp_path, kind)
 
 
 @pytest.fixture(scope="module")
-def boot_module(tmp_path_factory):
+def boot_module(tmp_path_factory, kind):
     """A boot for all tests of a file."""
-    yield from boots(tmp_path_factory.mktemp("boot"))
+    yield from boots(tmp_path_factory.mktemp("boot"), kind)
 
 
 @pytest.fixture(scope="session")

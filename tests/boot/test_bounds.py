@@ -6,6 +6,8 @@ core get what they were promised, no core is long without interrupts, and it is 
 import os
 import re
 
+import pytest
+
 from conftest import ROOT
 from stamps import MERGED, MONITOR, interrupts_off, stamped
 from test_shares import greatest, hog, percent, sample
@@ -37,6 +39,7 @@ def check_kill(machine):
     assert 0 < freed - killed <= 1
 
 
+@pytest.mark.only("bochs", "QEMU's cores take turns, and each waits for the other's")
 def test_mutiny(boot, monkeypatch):
     monkeypatch.setenv("BULKHEAD_VMM", os.path.join(ROOT, "build", "boot", "mutiny"))
     machine = boot(CONFIG, options=["many-objects"], cores=2, memory=256, ips=IPS)

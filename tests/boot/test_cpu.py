@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.only("qemu", "what Bochs' CPUs can, no setting takes from them")
+
 
 @pytest.fixture
 def bulkhead(config_dir):

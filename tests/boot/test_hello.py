@@ -20,8 +20,8 @@ memory  = {MEMORY}M
 """
 
 
-def check_two_hellos(boot, model, cores):
-    machine = boot(CONFIG, model=model, cores=cores, memory=256)
+def check_two_hellos(boot, cores, **arguments):
+    machine = boot(CONFIG, cores=cores, memory=256, **arguments)
     assert machine.wait(180) == 0, machine.ending
     text = machine.text
     for vm, name in (("one", "first"), ("two", "second")):
@@ -43,10 +43,10 @@ def check_two_hellos(boot, model, cores):
 
 
 def test_quick(boot):
-    check_two_hellos(boot, "skylake_x", 2)
+    check_two_hellos(boot, 2)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("cores", (1, 2, 4))
-@pytest.mark.parametrize("model", ("skylake_x", "haswell", "ivy_bridge"))
-def test_two_hellos(boot, model, cores):
-    check_two_hellos(boot, model, cores)
+def test_two_hellos(boot, cores):
+    check_two_hellos(boot, cores)

@@ -8,7 +8,6 @@ import re
 import pytest
 
 from stamps import TIMES, stamped
-from test_guests import MODELS
 
 SENTRIES = ("sentry-a", "sentry-b")
 ENDS = ("idt", "gdt", "cr3", "stack", "fpu", "vector", "lock")
@@ -59,14 +58,17 @@ def check_sentry(machine, name, beats):
     return lines[0][3]
 
 
-def run(boot, config, model, timeout, beats):
-    machine = boot(config, model=model, cores=2, memory=256)
+def run(boot, config, timeout, beats):
+    # In QEMU a core that exits without end keeps its turn: the shorter its instructions, the less.
+    machine = boot(config, cores=2, memory=256, icount=0)
     machine.expect_all([rf"^{name}\| beat 1, " for name in SENTRIES], 120)
     machine.send(TIMES)
     machine.expect(rf"{STAMP}test\| done ", timeout)
     for name in SENTRIES:  # what was done last must have time to show
         machine.expect(rf"{STAMP}{name}\| beat ", 60)
         machine.expect(rf"{STAMP}{name}\| beat ", 60)
+        while len(stamped(machine.text, name, BEAT)) < beats:
+            machine.expect(rf"{STAMP}{name}\| beat ", 60)
     failures = re.findall(r"^.*\| (?:FAIL|GUEST-FAIL) .*$", machine.text, re.MULTILINE)
     assert not failures, "\n".join(failures)
     assert re.search(rf"{STAMP}test\| done [1-9]\d* passed, 0 failed, 0 skipped$", machine.text,
@@ -76,16 +78,16 @@ def run(boot, config, model, timeout, beats):
     assert len(sums) == len(SENTRIES), sums  # each has data of its own
 
 
-@pytest.mark.parametrize("model, sample", zip(MODELS, (16, 64, 64)))
-def test_sample(boot, model, sample):
+@pytest.mark.models
+def test_sample(boot, kind):
     """Everything, but a sample of the pages below 4 GB and of those above."""
-    run(boot, hostile(0, f"sample={sample}"), model, 300, 5)
+    run(boot, hostile(0, f"sample={16 if kind.model == 'skylake_x' else 64}"), 300, 5)
 
 
 @pytest.mark.long
 def test_all(boot):
     """Each page below 4 GB, and one in each 2 MB above."""
-    run(boot, hostile(1, "all"), "skylake_x", 1800, 60)
+    run(boot, hostile(1, "all"), 1800, 60)
 
 
 YIELDERS = "".join(f"[vm {name}]\nimage = bench\nmemory = 16M\ncores = 0\n"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stamps import MERGED, MONITOR, TIMES, stamped
-from test_linux import TROUBLE, Shell
+from test_linux import OF_TIME, TROUBLE, Shell
 
 KEY = "\x1d"  # Ctrl-]
 MOVES = 1000
@@ -15,6 +15,8 @@ BATCH = 10    # commands typed at a time: the monitor reads ahead
 BLOCKS = 200  # of 1,000 bytes: what is hashed
 SUMS = 10     # of each kind, at least
 ROUNDS = 5    # at most, of MOVES each
+# QEMU's clock is the host's there, and a guest waits for its turn on that.
+OF_HOST_TIME = (*OF_TIME, "TSC unstable", "clocksource.*skew")
 
 LINUX = """
 [vm linux]
@@ -53,23 +55,27 @@ cores   = 0
 
 
 def move_a_thousand_times(machine):
-    """From core to core and back, by the monitor."""
+    """From core to core and back, by the monitor, which says of each whether it could be done:
+    where cores run side by side a VM may still be on its way when the next is typed."""
     machine.send(KEY + "m")
     machine.expect(r"bulkhead> $", 30)  # behind what is shown again
-    start = len(machine.text)
-    for batch in range(MOVES // BATCH):
-        machine.send("".join(f"vm move linux {(batch * BATCH + i) % 2}\r" for i in range(BATCH)))
+    moves = typed = 0
+    while moves < MOVES - 1:
+        machine.send("".join(f"vm move linux {i % 2}\r" for i in range(BATCH)))
         for _ in range(BATCH):
-            machine.expect(r"^VM 'linux' (?:goes to|is on) core [01]$", 120)
-    assert machine.text[start:].count("VM 'linux' goes to core") >= MOVES - 1
+            found = machine.expect(r"^VM 'linux' (goes to core [01]$|is on core [01]$|"
+                                   r"cannot go to core ([01]): it is still on its way to core "
+                                   r"(?!\2)[01]$)", 120)
+            moves += found.group(1).startswith("goes")
+        typed += BATCH
+        assert typed <= 10 * MOVES, f"{moves} moves by {typed} commands"
+    print(f"{moves} moves by {typed} commands")
 
 
-@pytest.mark.parametrize("model", [
-    "skylake_x", pytest.param("haswell", marks=pytest.mark.long),
-    pytest.param("ivy_bridge", marks=pytest.mark.long)])
-def test_linux_moved_a_thousand_times(boot, model):
-    """Linux hashes files meanwhile; every sum is right, and its log has nothing to say."""
-    machine = boot(LINUX, model=model, cores=2, memory=512)
+def check_linux_moved(boot, kind):
+    """Linux hashes files while it is moved a thousand times; every sum is right, and its log has
+    nothing to say. In QEMU the two cores run side by side."""
+    machine = boot(LINUX, cores=2, memory=512, icount=None)
     machine.expect(r"^linux\| / # ?$", 300)
     machine.send(KEY + "linux\r")
     machine.expect(r"^\[linux; ", 30)
@@ -94,11 +100,24 @@ def test_linux_moved_a_thousand_times(boot, model):
     assert set(counted) == expected, sums
     assert min(int(count) for count in counted.values()) >= SUMS, sums
     log = shell.run("dmesg")
-    assert not re.search("|".join(TROUBLE), log), log
-    text = machine.text
-    assert len(re.findall(r"^hello\| hello: up ", text, re.MULTILINE)) >= 5
+    trouble = [word for word in TROUBLE if kind.on_bochs or word not in OF_HOST_TIME]
+    assert not re.search("|".join(trouble), log), log
+    machine.send(MERGED)
+    for _ in range(2):
+        machine.expect(r"^hello\| hello: up ", 30)
 
 
+def test_linux_moved_a_thousand_times(boot, kind):
+    check_linux_moved(boot, kind)
+
+
+@pytest.mark.long
+@pytest.mark.models
+def test_linux_moved_on_every_model(boot, kind):
+    check_linux_moved(boot, kind)
+
+
+@pytest.mark.only("bochs", "QEMU's cores take turns, and each waits for the other's")
 def test_share_goes_along(boot):
     """A VM takes its share to cores that have room for it, and keeps its time on the way; the
     balancer brings it back; a VM that ends leaves its room to others."""

@@ -6,6 +6,7 @@ import pytest
 
 from machine import POWERED_OFF, SETTLED
 
+QEMU = pytest.mark.only("qemu", "Bochs has one board, and its kernel always starts")
 CONF = "[vm one]\nimage = hello\nmemory = 8M\n"
 KEY = "\x1d"
 # PIIX4's FADT is of the first edition and has no reset register; OVMF puts PM1 elsewhere.
@@ -21,6 +22,7 @@ def stopped(boot, options, board="q35", uefi=False):
     return machine
 
 
+@QEMU
 @pytest.mark.parametrize("board, uefi", MACHINES, ids=NAMES)
 def test_off(boot, board, uefi):
     machine = stopped(boot, ["panic=off"], board, uefi)
@@ -30,12 +32,14 @@ def test_off(boot, board, uefi):
 
 # By the chipset's register, and by the FADT's.
 @pytest.mark.parametrize("board, uefi", (("pc", False), ("q35", True)), ids=("pc-bios", "q35-uefi"))
+@QEMU
 def test_reset(boot, board, uefi):
     machine = stopped(boot, ["panic=reset"], board, uefi)
     assert machine.wait(60) == 2 and machine.ending == "the machine was reset", machine.ending
     assert "all is stopped" not in machine.text, machine.text
 
 
+@QEMU
 def test_stays(boot):
     """So that its text can be read."""
     machine = stopped(boot, [])
@@ -45,21 +49,24 @@ def test_stays(boot):
 
 
 def test_last_vm(boot):
-    """In Bochs: when the last VM has ended, the machine is off."""
+    """When the last VM has ended, the machine is off."""
     machine = boot(CONF + "cmdline = count=1\n", options=["without=exit-port"], cores=2)
     machine.expect(r"^bulkhead\| VM 'one' powered off", 60)
     assert machine.wait(60) == 0 and machine.ending == POWERED_OFF, machine.ending
 
 
-def test_monitor(boot):
-    """In Bochs: the monitor resets the machine, with the exit port, too. (One core, and no further
-    than the kernel's own report: see docs/testing.md, "Emulators".)"""
-    machine = boot(CONF, cores=1)
+def test_monitor(boot, kind):
+    """The monitor resets the machine, with the exit port, too; which ends QEMU. (Bochs with one
+    core, and no further than the kernel's own report: see docs/testing.md, "Emulators".)"""
+    machine = boot(CONF, cores=1 if kind.on_bochs else 2)
     machine.expect(r"^one\| hello: up 1\.", 60)
     machine.send(KEY + "m")
     machine.expect(r"^bulkhead> $", 30)
     machine.send("reset\r")
     machine.expect(r"^the machine is reset by the monitor$", 30)
+    if not kind.on_bochs:
+        assert machine.wait(60) == 2 and machine.ending == "the machine was reset", machine.ending
+        return
     machine.expect(r"^Bulkhead$", 60)
     machine.expect(r"^boot: 1 cores, ", 60)
     assert "all is stopped" not in machine.text, machine.text

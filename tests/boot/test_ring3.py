@@ -30,6 +30,7 @@ def run_ways(boot, monkeypatch, ways, cores, **arguments):
     return machine.text
 
 
+@pytest.mark.only("bochs", "on AMD's kind of CPU this is boot.ring3.amd")
 @pytest.mark.parametrize("options", ([], ["without=sysenter"]), ids=("sysenter", "gate"))
 def test_hostile_entries(boot, monkeypatch, options):
     run_ways(boot, monkeypatch, WAYS, 2, memory=256, options=options)
@@ -40,6 +41,7 @@ MACHINES = [(1, 128, False, "pc"), (2, 256, True, "q35"), (4, 4096, False, "q35"
 LONG_MACHINES = [(16, 1024, True, "q35"), (64, 1024, False, "q35")]
 
 
+@pytest.mark.only("qemu", "on Intel's kind of CPU this is boot.ring3.hostile_entries")
 @pytest.mark.parametrize("cores,memory,uefi,board", MACHINES + [
     pytest.param(*machine, marks=pytest.mark.long) for machine in LONG_MACHINES])
 def test_amd(boot, monkeypatch, cores, memory, uefi, board):

@@ -3,10 +3,10 @@
 the console puts on lines. (Linux' clocks are in test_linux.py, with its boot.)"""
 
 import pytest
+import qemu
 from stamps import TIMES, check_heartbeats
 
 ONE = "[vm one]\nimage = hello\nmemory = 8M\n"
-MODELS = ("skylake_x", "haswell", "ivy_bridge")
 FREQUENCIES = (20_000_000, 50_000_000, 77_000_000)
 BEATS = 4
 NEIGHBOURS = """
@@ -35,29 +35,31 @@ cmdline = mode=cli-spin
 """
 
 
-def check_frequency(boot, model, cores, ips):
-    """Bochs counts `ips` ticks in an emulated second: the kernel must find as many."""
-    machine = boot(ONE, model=model, cores=cores, memory=256, ips=ips)
+def check_frequency(boot, kind, cores, ips):
+    """Bochs counts `ips` ticks in an emulated second, QEMU a thousand million: the kernel must find
+    as many."""
+    machine = boot(ONE, cores=cores, memory=256, ips=ips)
+    ips = ips if kind.on_bochs else qemu.ICOUNT_HZ
     found = machine.expect(r"^boot: (\d+) cores?, .* TSC (\d+) kHz", 120)
     assert int(found.group(1)) == cores
     assert abs(int(found.group(2)) * 1000 / ips - 1) < 0.001, found.group(0)
 
 
-@pytest.mark.parametrize("model, cores, ips", list(zip(MODELS, (1, 2, 4), FREQUENCIES)))
-def test_frequency(boot, model, cores, ips):
-    check_frequency(boot, model, cores, ips)
+@pytest.mark.parametrize("cores, ips", list(zip((1, 2, 4), FREQUENCIES)))
+def test_frequency(boot, kind, cores, ips):
+    check_frequency(boot, kind, cores, ips)
 
 
 @pytest.mark.long
+@pytest.mark.models
 @pytest.mark.parametrize("ips", FREQUENCIES)
 @pytest.mark.parametrize("cores", (1, 2, 4))
-@pytest.mark.parametrize("model", MODELS)
-def test_every_frequency(boot, model, cores, ips):
-    check_frequency(boot, model, cores, ips)
+def test_every_frequency(boot, kind, cores, ips):
+    check_frequency(boot, kind, cores, ips)
 
 
-def check_beats_beside_spinners(boot, model, ips):
-    machine = boot(NEIGHBOURS, model=model, cores=1, memory=256, ips=ips)
+def check_beats_beside_spinners(boot, ips):
+    machine = boot(NEIGHBOURS, cores=1, memory=256, ips=ips)
     machine.expect_all((r"^spin\| hog spin$", r"^cli\| hog cli-spin$", r"^good\| hello: up 1\."),
                        180)
     machine.send(TIMES)
@@ -69,10 +71,10 @@ def check_beats_beside_spinners(boot, model, ips):
 
 def test_heartbeats_beside_spinners(boot):
     """On the only core with the bench and two spinners, without a budget."""
-    check_beats_beside_spinners(boot, "skylake_x", 20_000_000)
+    check_beats_beside_spinners(boot, 20_000_000)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", MODELS)
-def test_heartbeats_at_full_speed(boot, model):
-    check_beats_beside_spinners(boot, model, 50_000_000)
+@pytest.mark.models
+def test_heartbeats_at_full_speed(boot):
+    check_beats_beside_spinners(boot, 50_000_000)
