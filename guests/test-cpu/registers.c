@@ -60,6 +60,7 @@ static void test_cr0(void)
     expect_cr0("cr0.nw-without-cd", (cr0 | CR0_NW) & ~CR0_CD, VEC_GP);
     expect_cr0("cr0.pg-without-pe", cr0 & ~CR0_PE, VEC_GP);
     expect_cr0("cr0.high-bits", cr0 | 1ul << 32, VEC_GP);
+    expect_cr0("cr0.pg-off", (cr0 & ~CR0_PG) ^ CR0_NE, VEC_GP); // in 64-bit code
     check(read_cr0() == cr0, "cr0.unchanged", "%lx, was %lx", read_cr0(), cr0);
 }
 

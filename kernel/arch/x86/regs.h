@@ -41,6 +41,7 @@
 #define RFLAGS_FIXED 0x2
 #define RFLAGS_TF    0x100
 #define RFLAGS_IF    0x200
+#define RFLAGS_RF    0x10000
 
 #define BLOCK_STI 1 // of a guest's interruptibility state
 #define BLOCK_SS  2

@@ -2,10 +2,21 @@
 // Exits for control and debug registers, XSETBV and exceptions. On the vCPU's core.
 #include "kernel/arch/x86/vmx/vmx.h"
 
+// The exit's instruction is not done: it runs again. Its breakpoint has been, though the exit has
+// cleared RF. In Bochs its single step waits; only in a shadow there can be one, of what came
+// before.
+static enum exit_action run_again(void)
+{
+    vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) | RFLAGS_RF);
+    if (!(vmread(GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_SS)))
+        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) & ~(uint64_t)PENDING_STEP);
+    return EXIT_RESUME;
+}
+
 // MOV to CR0 or CR4 that changes what is the host's: nothing else of control registers exits, CLTS
 // and LMSW neither, for the bits that they write are all the guest's. The shadow takes the host's
 // bits; then the instruction runs again, and as no such bit changes any more, the CPU does it, with
-// its own checks and all that follows from it (PDPTEs, EFER.LMA, what its TLB forgets).
+// all that follows from it (EFER.LMA, what its TLB forgets). It can fault for bad PDPTEs only then.
 enum exit_action vmx_exit_cr(struct vcpu *v)
 {
     uint64_t q = vmread(EXIT_QUALIFICATION);
@@ -17,18 +28,21 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
     if (!(vmread(GUEST_CS_ACCESS) & CS_LONG))
         value &= 0xffffffff;
     bool good = cr ? vmx_guest_sets_cr4(v, value) : vmx_guest_sets_cr0(value);
-    // A single step of it that waits is Bochs' mistake: it is not done yet.
-    vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) & ~(uint64_t)PENDING_STEP);
-    return good ? EXIT_RESUME : vmx_inject_gp(v);
+    return good ? run_again() : vmx_inject_gp(v);
+}
+
+static void use_dr(struct vcpu *v)
+{
+    v->arch.special |= SPECIAL_DR;
+    vmx_set_primary(v, PRI_DR, 0);
+    context_load_dr(v);
 }
 
 // The first use of a debug register: from now on DR0-3 and DR6 are switched with the vCPU.
 enum exit_action vmx_exit_dr(struct vcpu *v)
 {
-    v->arch.special |= SPECIAL_DR;
-    vmx_set_primary(v, PRI_DR, 0);
-    context_load_dr(v);
-    return EXIT_RESUME; // the instruction runs again, now on the real registers
+    use_dr(v);
+    return run_again(); // on the real registers
 }
 
 // The short switch saves and loads what XCR0 covers. Some of the FPU's state is there without: SSE,
@@ -65,7 +79,7 @@ enum exit_action vmx_exit_exception(struct vcpu *v)
     }
     if (vector == VECTOR_DB) {
         if (!(v->arch.special & SPECIAL_DR))
-            (void)vmx_exit_dr(v);
+            use_dr(v);
         // The exit did not update DR6 as delivery would have: pending bits are in the
         // qualification.
         write_dr6((read_dr6() & ~0xfull) | (vmread(EXIT_QUALIFICATION) & 0xe00f));

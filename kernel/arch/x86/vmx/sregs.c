@@ -24,8 +24,12 @@ static void set_cr4(struct vcpu *v, uint64_t cr4, uint64_t bits)
 
 bool vmx_guest_sets_cr0(uint64_t value)
 {
-    if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) ||
-        ((value & CR0_NW) && !(value & CR0_CD)))
+    uint64_t pg = value & CR0_PG, cr4 = vmread(GUEST_CR4), efer = vmread(GUEST_EFER);
+    bool cs_long = vmread(GUEST_CS_ACCESS) & CS_LONG;
+    bool bad_on = (efer & EFER_LME) && (cs_long || !(cr4 & CR4_PAE));
+    bool bad_off = (cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && cs_long);
+    if (value >> 32 || (pg && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)) ||
+        (pg != (vmread(GUEST_CR0) & CR0_PG) && (pg ? bad_on : bad_off)))
         return false;
     vmwrite(CR0_SHADOW, value);
     return true;
