@@ -2,38 +2,14 @@
 // What a guest is to receive on SVM, where the VMCB is plain memory: what is injected, in which
 // order, what is asked to be told of later; and that a CPU would take each entry for what is meant
 // (APM volume 2, "Event Injection", "Virtual Interrupts", "EXITINTINFO").
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 #include "kernel/arch/x86/svm/svm.h"
-
-#define EVENT(type, vector) (EVENT_VALID | (type) << 8 | (vector))
+#include "inject_world.h"
 
 struct svm_caps svm; // as QEMU has it
-static struct vcpu vcpu;
-static struct vcpu_page page;
 static struct vmcb vmcb;
-static uint32_t apic_regs[1024] __attribute__((aligned(4096)));
-static jmp_buf out;
-enum left { ENTERED, TO_VMM, HALTED };
 
 // What the kernel's other files do here.
-static int64_t kind; // with which it was
-void vcpu_return(struct vcpu *v, int64_t k, uint64_t word)
-{
-    (void)v;
-    (void)word;
-    kind = k;
-    longjmp(out, TO_VMM);
-}
-void vcpu_halt(struct vcpu *v) { (void)v; longjmp(out, HALTED); }
-uint64_t vcpu_take_event(struct vcpu *v) { (void)v; return 0; }
 void svm_vlapic_actions(struct vcpu *v) { v->arch.vlapic.actions = 0; }
-void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
 
 static bool window(void) { return vmcb.intercept & INTERCEPT_VINTR; }
 
@@ -93,16 +69,12 @@ static void taken(void)
 static int setup(void **state)
 {
     (void)state;
-    memset(&vcpu, 0, sizeof(vcpu));
-    memset(&page, 0, sizeof(page));
+    make_vcpu();
     memset(&vmcb, 0, sizeof(vmcb));
-    vcpu.page = &page;
-    vcpu.arch.gpr = page.gpr;
     vcpu.arch.svm.vmcb = &vmcb;
     vmcb.cr0 = CR0_PE;
     vmcb.rflags = RFLAGS_FIXED | RFLAGS_IF;
     vmcb.dr6 = 0xffff0ff0;
-    vlapic_init(&vcpu.arch.vlapic, apic_regs, 0, true, 1, 0);
     return 0;
 }
 

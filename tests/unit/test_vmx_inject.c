@@ -3,38 +3,16 @@
 // asked to be told of later; and that a CPU would accept each entry (SDM, "Checks on VM-Entry
 // Control Fields", "Checks on Guest Non-Register State"). No emulator at hand checks pending debug
 // exceptions.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 #include "kernel/arch/x86/vmx/vmx.h"
+#include "inject_world.h"
 
-#define INJECT(type, vector) (EVENT_VALID | (type) << 8 | (vector))
 #define INTR_PRIVILEGED 5u // INT1
 #define DR7_GD (1u << 13)
 
 uint64_t fake_vmcs[FAKE_FIELDS], fake_dr6;
-static struct vcpu vcpu;
-static struct vcpu_page page;
 static struct vm vm;
-static uint32_t apic_regs[1024] __attribute__((aligned(4096)));
-static jmp_buf out;
-enum left { ENTERED, TO_VMM, HALTED };
 
 // What the kernel's other files do here.
-static int64_t kind; // with which it was
-void vcpu_return(struct vcpu *v, int64_t k, uint64_t word)
-{
-    (void)v;
-    (void)word;
-    kind = k;
-    longjmp(out, TO_VMM);
-}
-void vcpu_halt(struct vcpu *v) { (void)v; longjmp(out, HALTED); }
-uint64_t vcpu_take_event(struct vcpu *v) { (void)v; return 0; }
 void vmx_vlapic_actions(struct vcpu *v) { v->arch.vlapic.actions = 0; }
 void context_load_dr(const struct vcpu *v) { (void)v; }
 bool mce_handled(void) { return false; }
@@ -48,8 +26,6 @@ void vmx_kill(struct vcpu *v, enum vm_killed code, uint32_t reason)
     fail_msg("killed: %u %u", code, reason);
     abort();
 }
-
-void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
 
 void vmcs_access_failed(const char *insn, enum vmcs_field field, const char *name,
                         const char *caller)
@@ -95,23 +71,19 @@ static int setup(void **state)
 {
     (void)state;
     memset(fake_vmcs, 0, sizeof(fake_vmcs));
-    memset(&vcpu, 0, sizeof(vcpu));
-    memset(&page, 0, sizeof(page));
-    vcpu.page = &page;
+    make_vcpu();
     vcpu.vm = &vm;
-    vcpu.arch.gpr = page.gpr;
     vcpu.arch.special |= SPECIAL_DR;
     fake_dr6 = 0xffff0ff0;
     fake_vmcs[GUEST_CR0] = CR0_PE;
     fake_vmcs[GUEST_RFLAGS] = 2 | RFLAGS_IF;
-    vlapic_init(&vcpu.arch.vlapic, apic_regs, 0, true, 1, 0);
     return 0;
 }
 
 // An exit for #DB: what the CPU leaves of it.
 static void debug_exit(uint32_t type, uint64_t qualification, uint64_t block, uint64_t flags)
 {
-    fake_vmcs[EXIT_INTR_INFO] = INJECT(type, VECTOR_DB);
+    fake_vmcs[EXIT_INTR_INFO] = EVENT(type, VECTOR_DB);
     fake_vmcs[EXIT_QUALIFICATION] = qualification;
     fake_vmcs[EXIT_INSN_LEN] = 1;
     fake_vmcs[GUEST_INTERRUPTIBILITY] = block;
@@ -135,7 +107,7 @@ static void debug_trap_in_a_shadow(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         debug_exit(cases[i].type, PENDING_STEP, cases[i].block, cases[i].flags);
         check_entry();
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(cases[i].type, VECTOR_DB));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(cases[i].type, VECTOR_DB));
         assert_int_equal(fake_vmcs[ENTRY_INSN_LEN], cases[i].type == INTR_PRIVILEGED ? 1 : 0);
         fake_vmcs[ENTRY_INSN_LEN] = 0;
         // The same from the VMM.
@@ -157,7 +129,7 @@ static void debug_exit_updates_what_delivery_would(void **state)
     fake_vmcs[IDT_INFO] = 0;
     debug_exit(EVENT_EXCEPTION | 1u << 4, 0, 0, 2);
     assert_int_equal(fake_vmcs[GUEST_INTERRUPTIBILITY], BLOCK_NMI);
-    fake_vmcs[IDT_INFO] = INJECT(EVENT_INTR, 0x40);
+    fake_vmcs[IDT_INFO] = EVENT(EVENT_INTR, 0x40);
     debug_exit(EVENT_EXCEPTION | 1u << 4, 0, 0, 2);
     assert_int_equal(fake_vmcs[GUEST_INTERRUPTIBILITY], 0);
 }
@@ -178,12 +150,12 @@ static void a_pending_trap_comes_first(void **state)
         assert_int_equal(vcpu.arch.halted, 0);
         fake_vmcs[GUEST_PENDING_DEBUG] = 0; // it was delivered
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_NMI, VECTOR_NMI));
         assert_true(window(PRI_INTR_WINDOW) && !window(PRI_NMI_WINDOW));
         fake_vmcs[ENTRY_INTR_INFO] = 0;
         fake_vmcs[GUEST_INTERRUPTIBILITY] = BLOCK_NMI;
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_INTR, 0x40));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_INTR, 0x40));
         assert_false(window(PRI_INTR_WINDOW));
     }
     // The PIC's interrupt waits for it, too.
@@ -214,7 +186,7 @@ static void nmi_in_a_shadow(void **state)
         assert_int_equal(vcpu.arch.primary, cases[i].asked);
         fake_vmcs[GUEST_INTERRUPTIBILITY] = 0;
         assert_int_equal(enter(), ENTERED);
-        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
+        assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_NMI, VECTOR_NMI));
         assert_int_equal(vcpu.arch.primary, 0);
     }
 }
@@ -234,13 +206,13 @@ static void halt_until_something_can_be_taken(void **state)
     assert_true(window(PRI_INTR_WINDOW));
     vcpu.work = VCPU_WORK_NMI;
     assert_int_equal(enter(), ENTERED);
-    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_NMI, VECTOR_NMI));
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_NMI, VECTOR_NMI));
     fake_vmcs[ENTRY_INTR_INFO] = 0;
     vcpu.arch.halted = 1; // and of the next one
     assert_int_equal(enter(), TO_VMM);
     fake_vmcs[GUEST_RFLAGS] = 2 | RFLAGS_IF;
     assert_int_equal(enter(), ENTERED);
-    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], INJECT(EVENT_INTR, 0x40));
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_INTR, 0x40));
 }
 
 static void each_vector_keeps_its_trigger(void **state)
@@ -269,7 +241,7 @@ static void two_faults(void **state)
         assert_int_equal(fake_vmcs[ENTRY_INTR_INFO] & 0xff, cases[i].result);
         assert_int_equal(fake_vmcs[ENTRY_ERROR_CODE], cases[i].result == 8 ? 0 : 5);
     }
-    fake_vmcs[ENTRY_INTR_INFO] = INJECT(EVENT_EXCEPTION, 8);
+    fake_vmcs[ENTRY_INTR_INFO] = EVENT(EVENT_EXCEPTION, 8);
     if (setjmp(out) == ENTERED)
         vmx_inject_fault(&vcpu, 13, true, 0);
     assert_int_equal(kind, VM_EXIT_SHUTDOWN);
