@@ -22,21 +22,6 @@ enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
     return EXIT_RESUME;
 }
 
-// QEMU, which saves no nRIP, delivers an interrupt of VMRUN's twice if its loop is left before
-// anything else comes. A virtual one it delivers once: such is the event that waits for the guest
-// while no exit is asked for.
-static bool is_virtual(const struct vmcb *b)
-{
-    return (b->vintr & VINTR_IRQ) && !(b->intercept & INTERCEPT_VINTR);
-}
-
-static uint64_t make_virtual(struct vmcb *b)
-{
-    uint64_t vector = b->event & 0xff;
-    b->event = 0;
-    return VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY | vector << VINTR_VECTOR;
-}
-
 // The exit came before an event was delivered, or in the middle of that: deliver it again with the
 // next entry, whenever that is. Of an instruction's own, RIP is still there: it runs again. QEMU
 // calls an interrupt an exception, with a vector that none has.
@@ -46,8 +31,8 @@ void svm_replay(struct vcpu *v)
     uint64_t event = b->exit_event;
     uint8_t vector = (uint8_t)event;
     if (!(event & EVENT_VALID)) {
-        if (!is_virtual(b))
-            return;
+        if (!(b->vintr & VINTR_IRQ) || (b->intercept & INTERCEPT_VINTR))
+            return; // not inject_first()'s virtual one
         event = EVENT_VALID | EVENT_INTR << 8 | (uint8_t)(b->vintr >> VINTR_VECTOR);
     }
     v->arch.inject = 1;
@@ -121,7 +106,7 @@ static void inject_first(struct vcpu *v)
     bool open = !(b->event & EVENT_VALID) && !(b->interrupt_shadow & SVM_SHADOW) &&
                 (b->rflags & RFLAGS_IF);
     if (vcpu_extint(v, open))
-        window = VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY;
+        window = VINTR_FIRST;
     int vector = vlapic_highest(a);
     if (vector >= 0 && open && !window) {
         vlapic_inject(a, (uint8_t)vector);
@@ -139,9 +124,13 @@ static void inject_first(struct vcpu *v)
             window = 0;
     }
     svm_intercept(v, INTERCEPT_VINTR, window ? INTERCEPT_VINTR : 0);
+    // QEMU, which saves no nRIP, delivers an interrupt of VMRUN's twice if its loop is left before
+    // anything else comes. A virtual one, of which no exit is asked for, it delivers once.
     bool interrupts = (b->event & EVENT_VALID) && EVENT_TYPE(b->event) == EVENT_INTR;
-    if (interrupts && !window && !(svm.features & SVM_NRIP))
-        window = make_virtual(b);
+    if (interrupts && !window && !(svm.features & SVM_NRIP)) {
+        window = VINTR_FIRST | (b->event & 0xff) << VINTR_VECTOR;
+        b->event = 0;
+    }
     b->vintr = VINTR_MASKING | window | tpr;
     svm_dirty(v, CLEAN_VINTR);
 }

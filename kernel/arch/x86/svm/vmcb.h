@@ -48,6 +48,7 @@ enum svm_exit_code {
 #define VINTR_IGNORE_TPR (1ull << 20)
 #define VINTR_MASKING   (1ull << 24)
 #define VINTR_VECTOR    32 // a shift
+#define VINTR_FIRST     (VINTR_IRQ | VINTR_IGNORE_TPR | 15ull << VINTR_PRIORITY)
 
 // VMCB clean: what the CPU may believe to be as at the last VMRUN of this VMCB on this core.
 #define CLEAN_INTERCEPTS (1u << 0)
