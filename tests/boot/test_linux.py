@@ -50,9 +50,8 @@ def machine(boot_module, config_dir, kind):
     with open(os.path.join(config_dir, "demo.conf"), encoding="ascii") as file:
         demo = file.read()
     if not kind.on_bochs:
-        # 250 M instructions per second: Linux is at its prompt between two or three beats, and has
-        # its TSC calibrated before that.
-        started = boot_module(demo, cores=2, memory=1024, icount=2)
+        # Linux is at its prompt between two or three beats, and has its TSC calibrated before that.
+        started = boot_module(demo, cores=2, memory=1024)
         started.expect_all((r"^bulkhead\| isolation audit: ", PROMPT,
                             rf"^hello\| hello: up {BEATS + 1}\."), 600)
         return started

@@ -103,7 +103,7 @@ def check_linux_moved(boot, kind):
     trouble = [word for word in TROUBLE if kind.on_bochs or word not in OF_HOST_TIME]
     assert not re.search("|".join(trouble), log), log
     machine.send(MERGED)
-    for _ in range(2):
+    for _ in range(5):
         machine.expect(r"^hello\| hello: up ", 30)
 
 
