@@ -86,8 +86,9 @@ class Machine:
     screen     there is one, for screen.py. QEMU then goes on when the kernel has stopped
     com        which serial port is there: 1 to 4, or "pci" in QEMU
     icount     QEMU: if a number, time passes by instructions, each of 2**icount ns, and the cores
-               take turns
-    paced      emulated time does not run ahead of real time (for people at a terminal)
+               take turns. When none has any to execute, time jumps
+    paced      emulated time does not run ahead of real time (for people at a terminal); in QEMU not
+               together with icount
     breaks     Bochs: `xchg bx, bx` stops in the debugger, which then runs these commands; what the
                debugger prints goes to debugger_output
     lenient    Bochs: unknown MSRs read 0 in place of #GP; Linux on the bare machine needs it, for

@@ -79,6 +79,8 @@ def cannot(machine):
         return f"QEMU's machines here have {least} to {MAX_MEMORY} MB of memory"
     if machine.ips:
         return "QEMU has no number of instructions per second"
+    if machine.paced and machine.icount is not None:
+        return "QEMU's time is the host's or passes by instructions, not both"
     if machine.model and machine.model.split(",")[0] not in _models():
         return f"QEMU knows no CPU model {machine.model}: '{PROGRAM} -cpu help' has a list"
     if machine.model == "host" and not nested_vmx():
@@ -108,10 +110,10 @@ def command(machine, port):
 
 
 def _icount(machine):
-    """Time passes by instructions. When no core has any to execute, it is the host's or, without
-    `paced`, jumps. Runs are alike, and so is the date."""
-    return ["-icount", f"shift={machine.icount},sleep={'on' if machine.paced else 'off'}",
-            "-rtc", f"base={DATE},clock=vm"]
+    """Time passes by instructions, and jumps when no core has any to execute. Runs are alike, and
+    so is the date. With sleep=on in place of jumps, time and the machine stand still for good,
+    every now and then, until a key or the like comes."""
+    return ["-icount", f"shift={machine.icount},sleep=off", "-rtc", f"base={DATE},clock=vm"]
 
 
 def _ending(machine):

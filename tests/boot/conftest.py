@@ -105,9 +105,9 @@ def boots(directory, kind):
     """Yields boot(text, files=…, options=…, **machine), which boots a config, or iso=FILE or
     tree=FOLDER, on a machine of that kind, and returns the running Machine; stops what was started.
 
-    In QEMU, time passes by instructions unless icount=None: then it is the host's, the cores run
-    side by side, and what else the host does shows. A number of instructions per second is for
-    Bochs. With `emulator` it is that one, whatever the kind."""
+    In QEMU, time passes by instructions unless icount=None or paced=True: then it is the host's,
+    the cores run side by side, and what else the host does shows. A number of instructions per
+    second is for Bochs. With `emulator` it is that one, whatever the kind."""
     machines = []
 
     def start(text, files=None, options=(), iso=None, **arguments):
@@ -117,6 +117,8 @@ def boots(directory, kind):
             arguments = kind.arguments(arguments.get("cores", 2)) | arguments
             if not kind.on_bochs:
                 arguments.pop("ips", None)
+                if arguments.get("paced"):
+                    arguments["icount"] = None
         machine = Machine(iso, **arguments)
         machines.append(machine)
         machine.start()
