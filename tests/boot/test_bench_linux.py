@@ -28,11 +28,11 @@ def test_believable(boots):
     """Neither slept its boot away, and both were ticked as often as that took."""
     for figures in boots:
         assert figures["halted"] < figures["ticks"] / 100
-        # CONFIG_HZ is 250. While Linux unpacks itself it has no clock, and then for some time no
-        # local timer.
+        # CONFIG_HZ is 250. While Linux unpacks itself it has no clock, and then for up to 1.7 s a
+        # clock that nothing ticks. On the bare machine it then begins with the PIT's IRQ 0.
         assert 0 < figures["clock"] < figures["ticks"]
         due = figures["clock"] / 50_000_000 * 250
-        assert 0.8 * due < figures["local_timer"] < 1.02 * due
+        assert due - 500 < figures["local_timer"] + figures["irq0"] < 1.02 * due
 
 
 def test_exits(boots):
