@@ -8,9 +8,9 @@
 #include "libc/kcall.h"
 #include "libc/process.h"
 #include "libc/time.h"
-#include "vmm/acpi.h"
-#include "vmm/cpuid.h"
-#include "vmm/irq.h"
+#include "vmm/board/acpi.h"
+#include "vmm/cpu/cpuid.h"
+#include "vmm/board/irq_router.h"
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 

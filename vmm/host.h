@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include "drivers/lib/ring.h"
 #include "libc/start.h"
-#include "vmm/machine.h"
+#include "vmm/board/machine.h"
 
 struct host {
     handle_t event; // VMM_BIT_*

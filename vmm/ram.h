@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 #include "kernel/abi/syscall.h"
-#include "vmm/memory.h"
+#include "vmm/board/memory.h"
 
 #define RAM_BLOCK_MAX   192u // objects of one VM
 #define RAM_BLOCK_SPARE 32u  // beside one for each 2 MB of its RAM

@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include "kernel/abi/vcpu.h"
 #include "libc/start.h"
-#include "vmm/demand.h"
+#include "vmm/board/demand.h"
 #include "vmm/host.h"
-#include "vmm/insn.h"
-#include "vmm/machine.h"
-#include "vmm/memory.h"
-#include "vmm/msr.h"
+#include "vmm/cpu/insn.h"
+#include "vmm/board/machine.h"
+#include "vmm/board/memory.h"
+#include "vmm/cpu/msr.h"
 #include "vmm/ram.h"
 
 // Where things are in this process. The heap is far below (libc/process.h).
@@ -41,45 +41,15 @@ struct vmm {
     } lapic;
 };
 
-// What one exit came to: VM_RUN_* to enter the guest with, or one of these.
-enum exit_result {
-    EXIT_WAIT = -1, // a device cannot take it now: wait for the console, handle the same exit again
-    EXIT_KILL = -2, // the VM ends; a record has been printed
-};
+// Runs the VM until it ends; -> enum vmm_end
+enum vmm_end vmm_run(struct vmm *vmm);
 
 // Handles the exit of this kind, with its word and vmm->page. Never blocks but for printing.
+// -> VM_RUN_* to enter the guest with, or enum exit_result
 int exit_handle(struct vmm *vmm, int64_t kind, uint64_t word);
 
 // Acts on bits of the VMM's event.
 void exit_events(struct vmm *vmm, uint64_t bits);
-
-// Prints why the VM ends, and its registers. Returns EXIT_KILL.
-int exit_kill(struct vmm *vmm, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-// MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
-int exit_mmio(struct vmm *vmm, uint64_t word);
-int exit_lapic_read(struct vmm *vmm);
-int exit_pio_string(struct vmm *vmm, uint64_t word);
-
-// What the CPU has left out of an exit: exit_decode.c.
-int exit_decode(struct vmm *vmm);
-int exit_find_hole(struct vmm *vmm); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND
-
-// The instruction that has made the exit. False: *fault is what the guest gets.
-bool exit_insn(struct vmm *vmm, const struct insn **insn, struct guest_fault *fault);
-
-// Raises a fault in the guest at its present instruction.
-int exit_fault(struct vmm *vmm, const struct guest_fault *fault);
-
-// The instruction is done, with what page->entry says of it.
-static inline int exit_skip(const struct vmm *vmm, unsigned length)
-{
-    return (int)(length | (vmm->page->entry.flags ? VM_RUN_PAGE : 0));
-}
-
-// Runs the VM until it ends; -> enum vmm_end
-enum vmm_end vmm_run(struct vmm *vmm);
 
 // Makes memory, VM, vCPU and board, and loads the image. False: a message has been printed.
 bool vmm_create(struct vmm *vmm, const struct start_block *start);

@@ -48,7 +48,7 @@ static unsigned map_entries;
 static char cmdline[CMDLINE_SIZE];
 static uint8_t heap[HEAP_SIZE];
 
-// The machine's memory, in the words of vmm/memory.h ------------------------------------------
+// The machine's memory, in the words of vmm/board/memory.h ----------------------------------------
 
 unsigned ram_e820(const struct guest_ram *ram, struct e820_entry entry[E820_MAX])
 {

@@ -6,7 +6,7 @@
 // a write is blocked only when the console has no room.
 #include "tests/fuzz/script.h"
 #include "tests/unit/fake_host.h"
-#include "vmm/machine.h"
+#include "vmm/board/machine.h"
 
 struct world {
     struct script script;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/fuzz/script.h"
-#include "vmm/insn.h"
+#include "vmm/cpu/insn.h"
 
 enum {
     MEMORY = 8 << 20,

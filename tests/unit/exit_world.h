@@ -7,6 +7,7 @@
 #include "guest.h"
 
 #include "libc/kcall.h"
+#include "vmm/cpu/exit.h"
 #include "vmm/vmm.h"
 
 #define VM  8 // the handle the VMM has of its VM

@@ -9,11 +9,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "vmm/bus.h"
-#include "vmm/clock.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/clock.h"
 #include "vmm/dev/power.h"
 #include "vmm/dev/stream.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq.h"
 
 #define MS 1000000ULL
 #define US 1000ULL

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "vmm/memory.h"
+#include "vmm/board/memory.h"
 
 // guest.c: zeroed pages that take no memory until they are touched.
 void *guest_map(size_t bytes, int executable);

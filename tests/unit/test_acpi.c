@@ -4,10 +4,10 @@
 // board.
 #include "guest.h"
 
-#include "vmm/acpi.h"
+#include "vmm/board/acpi.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/ioapic.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq_router.h"
 
 static struct guest_ram ram;
 static uint64_t rsdp;

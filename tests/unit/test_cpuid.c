@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include "kernel/arch/x86/cpuid_policy.h"
 #include "kernel/arch/x86/regs.h"
-#include "vmm/cpuid.h"
+#include "vmm/cpu/cpuid.h"
 
 static uint32_t highest = 0x16;
 static uint32_t components = 0x2ff; // of XCR0, with MPX

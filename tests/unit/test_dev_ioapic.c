@@ -4,6 +4,7 @@
 // with the PIC. ("82093AA data sheet")
 #include "tests/unit/board.h"
 
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/i8259.h"
 #include "vmm/dev/ioapic.h"
 

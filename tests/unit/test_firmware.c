@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include "kernel/arch/x86/acpi.h"
 #include "tests/unit/low_memory.h"
-#include "vmm/acpi.h"
+#include "vmm/board/acpi.h"
 
 #define RSDP 0xf0000u
 #define RSDT 0xf1000u

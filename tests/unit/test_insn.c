@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "vmm/insn.h"
+#include "vmm/cpu/insn.h"
 
 // Loads registers and flags from *rdi, executes 16 bytes of instruction, stores them again.
 __asm__(".text\n"

@@ -4,7 +4,7 @@
 // are only asked about.
 #include "guest.h"
 
-#include "vmm/insn.h"
+#include "vmm/cpu/insn.h"
 
 static void make_code(struct insn_code *code, const uint8_t bytes[10])
 {

@@ -4,7 +4,7 @@
 // tables say.
 #include "board.h"
 
-#include "vmm/machine.h"
+#include "vmm/board/machine.h"
 
 struct world {
     struct machine machine;

@@ -3,7 +3,7 @@
 // Guest memory and page walks: the layout with its holes, and each paging mode with its faults.
 #include "guest.h"
 
-#include "vmm/walk.h"
+#include "vmm/cpu/walk.h"
 
 #define CR0_PG_WP 0x80010001ull
 #define CR4_PAE   0x20ull

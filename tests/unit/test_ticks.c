@@ -4,6 +4,7 @@
 // those of a second at most. PIT and RTC, through the PIC and through the IOAPIC.
 #include "tests/unit/board.h"
 
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/i8254.h"
 #include "vmm/dev/i8259.h"
 #include "vmm/dev/ioapic.h"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
-#include "vmm/msr.h"
+#include "vmm/cpu/msr.h"
 
 static struct msrs m;
 

@@ -8,10 +8,10 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
-#include "vmm/clock.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/clock.h"
 #include "vmm/dev/power.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq.h"
 
 #define ACPI_PM_HZ 3579545ULL
 

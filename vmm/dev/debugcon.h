@@ -4,7 +4,7 @@
 // knows that the port is there. Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
+#include "vmm/board/bus.h"
 #include "vmm/dev/stream.h"
 
 enum { DEBUGCON_PORT = 0xE9 };

@@ -11,9 +11,9 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
+#include "vmm/board/bus.h"
 #include "vmm/dev/power.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq.h"
 
 struct i8042 {
     uint8_t ram[32]; // byte 0 is the command byte

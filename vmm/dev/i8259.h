@@ -9,8 +9,8 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
-#include "vmm/irq.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/irq.h"
 
 struct i8259_chip {
     struct i8259 *pair;

@@ -8,8 +8,8 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
-#include "vmm/irq.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/irq.h"
 
 enum {
     IOAPIC_PINS = 24,

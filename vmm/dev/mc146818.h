@@ -9,10 +9,10 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
-#include "vmm/clock.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/clock.h"
 #include "vmm/dev/ticks.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq.h"
 
 enum {
     RTC_NVRAM_SIZE = 128,

@@ -9,7 +9,7 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
+#include "vmm/board/bus.h"
 #include "vmm/dev/power.h"
 
 struct pci_host {

@@ -13,10 +13,10 @@
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
-#include "vmm/bus.h"
-#include "vmm/clock.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/clock.h"
 #include "vmm/dev/stream.h"
-#include "vmm/irq.h"
+#include "vmm/board/irq.h"
 
 enum {
     UART_FIFO_SIZE = 16,

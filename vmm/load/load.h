@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "kernel/abi/vcpu.h"
-#include "vmm/memory.h"
+#include "vmm/board/memory.h"
 
 enum {
     LOAD_ERROR_SIZE = 512,

@@ -126,6 +126,10 @@ int64_t report_init(struct manager *manager);
 __attribute__((format(printf, 2, 3)))
 void report(struct manager *manager, const char *format, ...);
 void report_text(struct manager *manager, const char *text, uint32_t len);
+// Before and after other text on line 0: clears the monitor's prompt away, and brings it back.
+// report() has done both.
+void report_prompt_hide(struct manager *manager);
+void report_prompt_show(struct manager *manager);
 // Into the kernel's log; as long as no console has the serial line, that shows it too.
 void report_log(const char *text, uint32_t len);
 // What is done about the CPU's faults, into the kernel's log: a line for each; how many are open.
@@ -158,13 +162,22 @@ const char *module_name(const struct boot_info *boot, int index);
 enum config_find module_config_find(void *manager, const char *path,
                                     struct config_image *image);
 
+// list.c: which VMs there are.
+// NULL, or the index -1: there is none of that name, or it does not run, and that has been said.
+struct manager_vm *list_find(struct manager *manager, const char *name);
+int list_find_running(struct manager *manager, const char *name);
+// The counters of a VM's vCPU. False: it has none (yet, or any more).
+bool list_counters(const struct manager_vm *vm, struct vcpu_stats *stats);
+// What `vm list`, `stats NAME`, and `stats` of the cores say.
+void list_vms(struct manager *manager);
+void list_stats(struct manager *manager, const struct manager_vm *vm);
+void list_cores(struct manager *manager);
+
 // vms.c: the life of a VM.
 // Makes events and lines of all VMs that can be started, and fills manager->vm. -> OK or a status
 int64_t vms_prepare(struct manager *manager);
 int64_t vms_start_console(struct manager *manager);
 void vms_start(struct manager *manager, uint32_t index);
-// The counters of a VM's vCPU. False: it has none (yet, or any more).
-bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats);
 // True when each VM that was started has been entered, or has ended.
 bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
@@ -197,13 +210,6 @@ void moves_report_shares(struct manager *manager);
 
 // monitor.c: the commands typed at line 0.
 void monitor_input(struct manager *manager);
-// What `stats NAME` says.
-void monitor_stats(struct manager *manager, const struct manager_vm *vm);
-// Before and after other text on line 0: clears the prompt away, and brings it back.
-void monitor_hide(struct manager *manager);
-void monitor_show(struct manager *manager);
-// -> the index of a VM that runs; -1: there is none of that name, and that has been said.
-int monitor_find_running(struct manager *manager, const char *name);
 
 // sample.c: the command `sample`, with its words NAME[,NAME...] MS COUNT.
 void sample_start(struct manager *manager, const char *argument);

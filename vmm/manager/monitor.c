@@ -8,99 +8,18 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
-#define MONITOR_PROMPT "bulkhead> "
-
 _Static_assert(CONFIG_MAX_CORES * sizeof(uint64_t) == sizeof((struct system_info){0}.idle_tsc),
                "the cores that a config can name are those that the kernel uses");
-
-void monitor_hide(struct manager *manager)
-{
-    if (manager->monitor.prompted) {
-        report_text(manager, "\r\033[K", 4);
-    }
-}
-
-void monitor_show(struct manager *manager)
-{
-    if (manager->monitor.prompted) {
-        report_text(manager, MONITOR_PROMPT, sizeof(MONITOR_PROMPT) - 1);
-        report_text(manager, manager->monitor.text, manager->monitor.len);
-    }
-}
-
-static const char *state_name(const struct manager_vm *vm)
-{
-    static const char *const names[] = {"running", "stopping", "off", "reset", "killed",
-                                        "failed"};
-    return vm->halted && vm->spawned.process != 0 ? "halted" : names[vm->state];
-}
-
-static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
-{
-    if (vm->start_tsc == 0) {
-        return 0;
-    }
-    return (vm->end_tsc != 0 ? vm->end_tsc : tsc_read()) - vm->start_tsc;
-}
-
-static void list_vm(struct manager *manager, const struct manager_vm *vm)
-{
-    struct vcpu_stats stats;
-    char share[8] = "-", cpu[8] = "-";
-    uint64_t uptime = vm_uptime_tsc(vm);
-    uint64_t ms = tsc_to_ns(uptime) / 1000000;
-    if (vm->config->share != 0) {
-        snprintf(share, sizeof(share), "%u%%", (unsigned)vm->config->share % 1000);
-    }
-    if (uptime != 0 && vms_stats(vm, &stats)) {
-        uint64_t permille = stats.run_tsc / (uptime / 1000 + 1);
-        snprintf(cpu, sizeof(cpu), "%u.%u", (unsigned)(permille / 10) % 1000,
-                 (unsigned)(permille % 10));
-    }
-    report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
-           state_name(vm), (int)vm->core, share,
-           (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
-           cpu);
-}
-
-static struct manager_vm *find_vm(struct manager *manager, const char *name)
-{
-    for (uint32_t i = 0; i < manager->vms; i++) {
-        if (strcmp(manager->vm[i].config->name, name) == 0) {
-            return &manager->vm[i];
-        }
-    }
-    report(manager, name[0] != '\0' ? "no VM is called '%s': see vm list\n"
-                                    : "the name of a VM is missing%s: see vm list\n", name);
-    return NULL;
-}
-
-int monitor_find_running(struct manager *manager, const char *name)
-{
-    struct manager_vm *vm = find_vm(manager, name);
-    if (vm == NULL) {
-        return -1;
-    }
-    if (vm->spawned.process == 0) {
-        report(manager, "VM '%s' does not run\n", name);
-        return -1;
-    }
-    return (int)(vm - manager->vm);
-}
 
 static void command_vm_list(struct manager *manager, const char *argument)
 {
     (void)argument;
-    report(manager, "%-15s %-8s %4s %5s %9s %12s %6s\n", "name", "state", "core", "share",
-           "memory", "uptime", "cpu %");
-    for (uint32_t i = 0; i < manager->vms; i++) {
-        list_vm(manager, &manager->vm[i]);
-    }
+    list_vms(manager);
 }
 
 static void command_vm_stop(struct manager *manager, const char *argument)
 {
-    int index = monitor_find_running(manager, argument);
+    int index = list_find_running(manager, argument);
     if (index >= 0) {
         vms_stop(manager, (uint32_t)index);
     }
@@ -108,7 +27,7 @@ static void command_vm_stop(struct manager *manager, const char *argument)
 
 static void command_vm_kill(struct manager *manager, const char *argument)
 {
-    int index = monitor_find_running(manager, argument);
+    int index = list_find_running(manager, argument);
     if (index >= 0) {
         vms_kill(manager, (uint32_t)index);
     }
@@ -127,7 +46,7 @@ static void command_vm_move(struct manager *manager, const char *argument)
         return;
     }
     snprintf(name, sizeof(name), "%.*s", (int)(number - argument), argument);
-    int index = monitor_find_running(manager, name);
+    int index = list_find_running(manager, name);
     if (index >= 0) {
         vms_move(manager, (uint32_t)index, (uint32_t)core);
     }
@@ -141,71 +60,19 @@ static void command_vm_balance(struct manager *manager, const char *argument)
     }
 }
 
-static unsigned tsc_ms(uint64_t tsc)
-{
-    return (unsigned)(tsc_to_ns(tsc) / 1000000);
-}
-
-void monitor_stats(struct manager *manager, const struct manager_vm *vm)
-{
-    static const char *const names[] = {
-#define X(name, text) text,
-        EXIT_CLASSES(X)
-#undef X
-    };
-    struct vcpu_stats stats;
-    struct process_status process;
-    if (!vms_stats(vm, &stats)) {
-        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm));
-        return;
-    }
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
-        total += stats.exits[i];
-    }
-    report(manager, "%s: core %u, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
-           vm->config->name, (unsigned)stats.core, tsc_ms(stats.run_tsc), tsc_ms(stats.halt_tsc),
-           (unsigned long long)total, (unsigned long long)stats.injected);
-    if (kcall_process_status(vm->spawned.process, &process) == OK) {
-        report(manager, "  its VMM has used %u KB of %u KB, its memory among them\n",
-               (unsigned)(process.used >> 10), (unsigned)(process.quota >> 10));
-    }
-    if (stats.halted != 0) {
-        report(manager, "  it is in HLT with interrupts off%s\n",
-               vm->halted ? ", for good" : ": only an NMI ends that");
-    }
-    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
-        if (stats.exits[i] != 0) {
-            report(manager, "  %-18s %12llu\n", names[i], (unsigned long long)stats.exits[i]);
-        }
-    }
-}
-
-static void report_cores(struct manager *manager)
-{
-    struct system_info info;
-    if (kcall_system_info(BOOT_HANDLE_SYSTEM, &info) != OK) {
-        return;
-    }
-    for (uint32_t i = 0; i < info.cores; i++) {
-        report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
-               (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
-    }
-}
-
 static void command_stats(struct manager *manager, const char *argument)
 {
     if (argument[0] != '\0') {
-        const struct manager_vm *vm = find_vm(manager, argument);
+        const struct manager_vm *vm = list_find(manager, argument);
         if (vm != NULL) {
-            monitor_stats(manager, vm);
+            list_stats(manager, vm);
         }
         return;
     }
     for (uint32_t i = 0; i < manager->vms; i++) {
-        monitor_stats(manager, &manager->vm[i]);
+        list_stats(manager, &manager->vm[i]);
     }
-    report_cores(manager);
+    list_cores(manager);
 }
 
 static void command_audit(struct manager *manager, const char *argument)
@@ -239,7 +106,7 @@ static void command_memory(struct manager *manager, const char *argument)
         report(manager, "zeroing memory has taken %llu ticks\n",
                (unsigned long long)info.zeroing_tsc);
     }
-    report_cores(manager);
+    list_cores(manager);
     if (kcall_process_status(HANDLE_SELF, &self) == OK) {
         report(manager, "manager: %u KB used, quota %u KB\n", (unsigned)(self.used >> 10),
                (unsigned)(self.quota >> 10));
@@ -399,7 +266,7 @@ static void monitor_enter(struct manager *manager)
         monitor_command(manager, monitor->text);
     }
     monitor->prompted = true;
-    monitor_show(manager);
+    report_prompt_show(manager);
 }
 
 static void monitor_key(struct manager *manager, char key)
@@ -409,9 +276,9 @@ static void monitor_key(struct manager *manager, char key)
         return;
     }
     if (!monitor->prompted || key == CONSOLE_REDRAW) {
-        monitor_hide(manager);
+        report_prompt_hide(manager);
         monitor->prompted = true;
-        monitor_show(manager);
+        report_prompt_show(manager);
     }
     if (key == '\r' || key == '\n') {
         monitor_enter(manager);
@@ -421,10 +288,10 @@ static void monitor_key(struct manager *manager, char key)
             report_text(manager, "\b \b", 3);
         }
     } else if (key == 'U' - '@' || key == 'C' - '@') {
-        monitor_hide(manager);
+        report_prompt_hide(manager);
         monitor->len = 0;
         monitor->overlong = false;
-        monitor_show(manager);
+        report_prompt_show(manager);
     } else if (key >= ' ' && key < 0x7f && monitor->len == sizeof(monitor->text) - 1) {
         monitor->overlong = true;
         report_text(manager, "\a", 1);

@@ -8,6 +8,8 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
+#define MONITOR_PROMPT "bulkhead> "
+
 #define LINE0_VA        0x60000000ull
 #define REPORT_WAIT_NS  1000000000ull
 #define REPORT_FLUSH_NS 10000000000ull // per line: its ring and history take 6.4 s at 115200 baud
@@ -89,6 +91,21 @@ void report_text(struct manager *manager, const char *text, uint32_t len)
     }
 }
 
+void report_prompt_hide(struct manager *manager)
+{
+    if (manager->monitor.prompted) {
+        report_text(manager, "\r\033[K", 4);
+    }
+}
+
+void report_prompt_show(struct manager *manager)
+{
+    if (manager->monitor.prompted) {
+        report_text(manager, MONITOR_PROMPT, sizeof(MONITOR_PROMPT) - 1);
+        report_text(manager, manager->monitor.text, manager->monitor.len);
+    }
+}
+
 void report(struct manager *manager, const char *format, ...)
 {
     char text[512];
@@ -100,9 +117,9 @@ void report(struct manager *manager, const char *format, ...)
         len = sizeof(text) - 1;
         text[len - 1] = '\n';
     }
-    monitor_hide(manager);
+    report_prompt_hide(manager);
     report_text(manager, text, len > 0 ? (uint32_t)len : 0);
-    monitor_show(manager);
+    report_prompt_show(manager);
 }
 
 void report_flush(struct manager *manager)

@@ -94,7 +94,7 @@ void sample_start(struct manager *manager, const char *argument)
     }
     sample->vms = 0;
     while (*names != '\0') {
-        int index = monitor_find_running(manager, cut(&names, ','));
+        int index = list_find_running(manager, cut(&names, ','));
         if (index < 0 || sample->vms == SAMPLE_VMS_MAX) {
             if (index >= 0) {
                 report(manager, "at most %u VMs are sampled at a time\n", SAMPLE_VMS_MAX);

@@ -307,23 +307,13 @@ void vms_start(struct manager *manager, uint32_t index)
            (unsigned)(vm->config->memory >> 20));
 }
 
-bool vms_stats(const struct manager_vm *vm, struct vcpu_stats *stats)
-{
-    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
-        if (vm->spawned.process != 0 && stats->process == vm->process) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Whether the VM's guest has run. By then it has all its memory; and what can wait, such as the
 // audit, does not hold its start up.
 static bool vm_entered(const struct manager_vm *vm)
 {
     struct vcpu_stats stats;
     uint64_t exits = 0;
-    if (!vms_stats(vm, &stats)) {
+    if (!list_counters(vm, &stats)) {
         return false;
     }
     for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
@@ -427,7 +417,7 @@ void vms_kill(struct manager *manager, uint32_t index)
 static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
 {
     struct vcpu_stats stats;
-    if (vm->halted || !vms_stats(vm, &stats) || stats.halted == 0) {
+    if (vm->halted || !list_counters(vm, &stats) || stats.halted == 0) {
         return;
     }
     vm->halted = true;
@@ -459,7 +449,7 @@ void vms_ended(struct manager *manager, uint32_t index)
         return;
     }
     if (manager->config.log == CONFIG_LOG_DEBUG) {
-        monitor_stats(manager, vm); // its vCPU's counters go with its process
+        list_stats(manager, vm); // its vCPU's counters go with its process
     }
     vm->unreported = true;
     vm_gone(manager, vm, vm_state_after(&vm->last));

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The router that fans an ISA IRQ out to both interrupt controllers, as the traces on a PC's board
+// do. Owned by the VMM's only thread; no lock.
+#pragma once
+
+#include "vmm/board/irq.h"
+#include "vmm/dev/i8259.h"
+#include "vmm/dev/ioapic.h"
+
+#define LAPIC_BASE 0xFEE00000u // of the vCPU's local APIC
+
+// Global system interrupts: 0-15 are the ISA IRQs, 16-23 reach the IOAPIC only.
+enum {
+    ISA_IRQ_PIT = 0,
+    ISA_IRQ_KEYBOARD = 1,
+    ISA_IRQ_COM1 = 4,
+    ISA_IRQ_RTC = 8,
+    ISA_IRQ_SCI = 9,
+    GSI_PIT = 2, // IRQ 0 is wired to IOAPIC pin 2 (MADT interrupt source override)
+};
+
+struct irq_router {
+    struct i8259 *pic;
+    struct ioapic *ioapic;
+};
+
+// The wire of ISA IRQ `irq` (0, 1, 3 to 15: pin 2 of the PIC is the cascade): goes to that pin of
+// the PIC and to the IOAPIC pin of the same number, except IRQ 0, which goes to IOAPIC pin 2.
+struct irq_line irq_router_isa(struct irq_router *router, unsigned irq);
+
+// The wire of a GSI from 16 to 23, which no PIC sees.
+struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi);

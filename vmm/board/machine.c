@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The board's wiring, in one place: which device exists, at which ports and addresses it answers,
+// and where its interrupt goes. The MADT, the MP table and dsdt.asl describe the same board.
+// Runs on the VMM's only thread, before the first vCPU does.
+#include "vmm/board/machine.h"
+
+#include <string.h>
+
+static void machine_power(void *ctx, enum power_event event)
+{
+    struct machine *m = ctx;
+
+    // The first one counts: a reset that follows a power-off in the same access comes too late.
+    if (!m->power_pending)
+        m->power = event;
+    m->power_pending = true;
+}
+
+static const struct power_ops machine_power_ops = { .request = machine_power };
+
+void machine_reset(struct machine *m) { machine_power(m, POWER_RESET); }
+
+// Memory sizes where a BIOS leaves them: below 640 KB in KB, from 1 MB in KB, from 16 MB and from
+// 4 GB in units of 64 KB.
+static void machine_nvram(struct mc146818 *rtc, uint64_t low_bytes, uint64_t high_bytes)
+{
+    uint64_t extended = (low_bytes - (1ull << 20)) >> 10, above, high = high_bytes >> 16;
+
+    extended = extended < 0xFFFF ? extended : 0xFFFF;
+    above = low_bytes > (16ull << 20) ? (low_bytes - (16ull << 20)) >> 16 : 0;
+    mc146818_set_nvram(rtc, 0x15, 640 & 0xFF);
+    mc146818_set_nvram(rtc, 0x16, 640 >> 8);
+    for (unsigned i = 0; i < 2; i++) {
+        mc146818_set_nvram(rtc, (uint8_t)(0x17 + i), (uint8_t)(extended >> (8 * i)));
+        mc146818_set_nvram(rtc, (uint8_t)(0x30 + i), (uint8_t)(extended >> (8 * i)));
+        mc146818_set_nvram(rtc, (uint8_t)(0x34 + i), (uint8_t)(above >> (8 * i)));
+    }
+    for (unsigned i = 0; i < 3; i++)
+        mc146818_set_nvram(rtc, (uint8_t)(0x5B + i), (uint8_t)(high >> (8 * i)));
+}
+
+static void machine_init_devices(struct machine *m, const struct machine_host *host)
+{
+    struct power_sink power = { &machine_power_ops, m };
+    struct irq_router *router = &m->router;
+    struct clock *clock = &m->clock;
+
+    clock_init(clock, host->clock, host->ctx);
+    i8259_init(&m->pic, host->intr);
+    ioapic_init(&m->ioapic, host->msi, host->ctx);
+    *router = (struct irq_router){ &m->pic, &m->ioapic };
+
+    i8254_init(&m->pit, clock, irq_router_isa(router, ISA_IRQ_PIT));
+    i8042_init(&m->kbc, irq_router_isa(router, ISA_IRQ_KEYBOARD), power);
+    mc146818_init(&m->rtc, clock, host->wall_seconds, irq_router_isa(router, ISA_IRQ_RTC));
+    m->pit.ticks.catch_up = m->rtc.ticks.catch_up = host->catch_up;
+    // Not paced: characters leave as fast as the console takes them.
+    uart16550_init(&m->com1, clock, host->console, irq_router_isa(router, ISA_IRQ_COM1), false);
+    debugcon_init(&m->debugcon, host->console);
+    acpi_pm_init(&m->pm, clock, irq_router_isa(router, ISA_IRQ_SCI), power);
+    pci_host_init(&m->pci, power);
+}
+
+// The address map. The bus refuses ranges that overlap.
+static bool machine_wire(struct machine *m, bool bench)
+{
+    struct bus *bus = &m->bus;
+
+    return i8259_register(&m->pic, bus)                         // 0x20 0xA0 0x4D0
+           && i8254_register(&m->pit, bus)                      // 0x40-43 0x61
+           && i8042_register(&m->kbc, bus)                      // 0x60 0x64 0x92
+           && mc146818_register(&m->rtc, bus)                   // 0x70-71
+           && scratch_register_port(&m->post, bus, POST_PORT)   // 0x80
+           && debugcon_register(&m->debugcon, bus)              // 0xE9
+           && uart16550_register(&m->com1, bus, UART_COM1)      // 0x3F8-3FF
+           && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
+           && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9
+           && ioapic_register(&m->ioapic, bus)                  // 0xFEC00000
+           && (!bench ||
+               (scratch_register_mmio(&m->bench_mmio, bus, BENCH_MMIO_BASE, BENCH_MMIO_SIZE)
+                // Last on purpose: what an access costs must not depend on a device's place.
+                && scratch_register_port(&m->bench_port, bus, BENCH_PORT))); // 0xB0F
+}
+
+bool machine_init(struct machine *m, const struct machine_host *host, uint64_t low_bytes,
+                  uint64_t high_bytes)
+{
+    memset(m, 0, sizeof(*m));
+    bus_init(&m->bus);
+    machine_init_devices(m, host);
+    machine_nvram(&m->rtc, low_bytes, high_bytes);
+    return machine_wire(m, host->bench);
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Exits for which an instruction of the guest is emulated, and what any exit can come to. The run
+// loop calls what is here; nothing here calls it.
+// State is the VM's one struct vmm; runs on the VMM's only thread.
+#pragma once
+
+#include "vmm/vmm.h"
+
+// What one exit came to: VM_RUN_* to enter the guest with, or one of these.
+enum exit_result {
+    EXIT_WAIT = -1, // a device cannot take it now: wait for the console, handle the same exit again
+    EXIT_KILL = -2, // the VM ends; a record has been printed
+};
+
+// Prints why the VM ends, and its registers: dump.c. Returns EXIT_KILL.
+int exit_kill(struct vmm *vmm, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void exit_dump(struct vmm *vmm); // the registers
+
+// MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
+int exit_mmio(struct vmm *vmm, uint64_t word);
+int exit_lapic_read(struct vmm *vmm);
+int exit_pio_string(struct vmm *vmm, uint64_t word);
+
+// What the CPU has left out of an exit: exit_decode.c.
+int exit_decode(struct vmm *vmm);
+int exit_find_hole(struct vmm *vmm); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND
+
+// The instruction that has made the exit. False: *fault is what the guest gets.
+bool exit_insn(struct vmm *vmm, const struct insn **insn, struct guest_fault *fault);
+
+// Raises a fault in the guest at its present instruction.
+static inline int exit_fault(const struct vmm *vmm, const struct guest_fault *fault)
+{
+    struct vm_entry *entry = &vmm->page->entry;
+
+    entry->fault.vector = fault->vector;
+    entry->fault.has_error = fault->has_error;
+    entry->fault.error = fault->error;
+    entry->fault.address = fault->address;
+    entry->flags |= VM_ENTRY_FAULT;
+    return VM_RUN_PAGE;
+}
+
+// The instruction is done, with what page->entry says of it.
+static inline int exit_skip(const struct vmm *vmm, unsigned length)
+{
+    return (int)(length | (vmm->page->entry.flags ? VM_RUN_PAGE : 0));
+}

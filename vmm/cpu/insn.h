@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Instructions that touch memory which is not RAM: what they are, and what they do. Of all others,
+// what the CPU may have left out of an exit.
+//
+// A decoded instruction is a small struct without pointers, kept in a cache with a line for each
+// low part of RIP. The bytes at RIP and the code size are compared in full: a guest that rewrites
+// its code gets what it wrote.
+// Decoding (insn_decode.c, by Zydis) and executing (insn_exec.c, insn_string.c) share this header.
+// Owned by the VMM's only thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include "kernel/abi/vcpu.h"
+#include "vmm/board/bus.h"
+#include "vmm/board/memory.h"
+#include "vmm/cpu/walk.h"
+
+enum { INSN_BYTES = 15 }; // the longest x86 instruction
+
+enum insn_op {
+    INSN_LOAD,  // register = memory
+    INSN_STORE, // memory = register or immediate
+    INSN_ADD, INSN_OR, INSN_ADC, INSN_SBB, INSN_AND, INSN_SUB, INSN_XOR, INSN_CMP, INSN_TEST,
+    INSN_INC, INSN_DEC, INSN_NOT, INSN_NEG,
+    INSN_XCHG, INSN_XADD, INSN_CMPXCHG,
+    INSN_BT, INSN_BTS, INSN_BTR, INSN_BTC,
+    INSN_PUSH, INSN_POP,
+    INSN_MOVS, INSN_STOS, INSN_LODS,
+    INSN_FLUSH, // of a cache line: nothing is cached of a device
+    INSN_OTHER, // does not work on device memory here; see insn_decode() for what is filled in
+};
+
+enum insn_flag {
+    INSN_IMM = 1,     // the operand that is not memory is `imm`, not a register
+    INSN_HIGH = 2,    // the register is AH, CH, DH or BH (reg 0 to 3)
+    INSN_TO_REG = 4,  // the register is the destination
+    INSN_SIGNED = 8,  // a load sign-extends
+    INSN_SWAP = 16,   // MOVBE
+    INSN_REP = 32,
+};
+
+struct insn {
+    uint8_t op;        // enum insn_op
+    uint8_t length;    // bytes
+    uint8_t size;      // of the memory operand: 1, 2, 4 or 8
+    uint8_t reg_size;  // of the register operand, likewise
+    uint8_t reg;       // enum vcpu_gpr
+    uint8_t flags;     // enum insn_flag
+    uint8_t addr_size; // 2, 4 or 8 bytes of address registers, and string: of RCX, count
+    uint8_t segment;   // as numbered in the encoding: ES CS SS DS FS GS; string: of the source
+    uint64_t imm;      // sign-extended
+    // Not string: the address of the memory operand.
+    uint64_t disp;     // sign-extended
+    uint8_t base, index; // enum vcpu_gpr, INSN_NO_REG or INSN_RIP
+    uint8_t scale;     // of the index: 1, 2, 4 or 8
+    bool plain;        // it is gpr[base] + disp, with no segment to add
+};
+enum { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS, SEGMENT_GS };
+enum { INSN_NO_REG = 16, INSN_RIP = 17 };
+
+// What is at RIP, padded with zeros to 16.
+struct insn_code {
+    uint64_t low, high; // bytes 0 to 7, 8 to 14
+    uint8_t count;      // how many could be read
+};
+
+enum { INSN_CACHE_SIZE = 256 };
+struct insn_cache {
+    struct insn_line {
+        uint64_t low;      // bytes 0 to 7
+        uint64_t high;     // code size, and above it bytes 8 to 14; 0: empty
+        struct insn insn;
+    } __attribute__((aligned(64))) line[INSN_CACHE_SIZE];
+    struct insn_code code; // of the last lookup, for messages
+};
+
+enum insn_status {
+    INSN_OK,
+    INSN_FAULT,       // *fault: the bytes cannot be fetched
+    INSN_INVALID,     // not an instruction
+};
+
+void insn_cache_init(struct insn_cache *cache);
+
+static inline struct insn_line *insn_line(struct insn_cache *cache, uint64_t rip)
+{
+    return &cache->line[rip % INSN_CACHE_SIZE];
+}
+
+// insn_fetch() for the case that comes most: 64-bit code in one page of RAM, which has been
+// decoded. NULL: it is another case.
+static inline const struct insn *insn_again(struct insn_cache *cache, const struct guest_ram *ram,
+                                            const struct vm_exit *exit)
+{
+    const struct insn_line *line = insn_line(cache, exit->rip);
+    uint64_t gpa, bytes[2];
+
+    if (exit->cpu.code_size != 8 || exit->rip % PAGE_SIZE > PAGE_SIZE - 16 ||
+        !walk_code(ram, &exit->cpu, exit->rip, &gpa) ||
+        gpa - RAM_EXTENDED >= ram->low_end - RAM_EXTENDED) // 16 more are in the same page
+        return NULL;
+    memcpy(bytes, ram->base + gpa, 16);
+    return line->low == bytes[0] && line->high == (bytes[1] << 8 | 8) ? &line->insn : NULL;
+}
+
+// The instruction at RIP of `exit`, from the cache or decoded. *insn stays valid until the next
+// call.
+enum insn_status insn_fetch(struct insn_cache *cache, const struct guest_ram *ram,
+                            const struct vm_exit *exit, const struct insn **insn,
+                            struct guest_fault *fault);
+
+// Bytes to struct insn. code_size: 2, 4 or 8. False: that is no instruction.
+// Of INSN_OTHER known are `length`; `reg`, the first general register that it names; `addr_size`
+// and `segment`, of INS and OUTS the string's; and if it names memory, `size` is 1 and the rest of
+// the address is there too, else `size` is 0.
+bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *insn);
+
+// An instruction with one memory operand is executed in three steps, so that nothing is changed
+// before its accesses have succeeded: read memory if insn_reads(); insn_compute(); write memory if
+// result.write; insn_commit().
+struct insn_result {
+    uint64_t value;     // for memory
+    uint64_t reg_value; // for the register (CMPXCHG: the accumulator)
+    uint64_t rflags;
+    bool write, reg_write, rflags_write;
+    uint8_t reg;
+};
+
+static inline bool insn_reads(const struct insn *insn)
+{
+    return insn->op != INSN_STORE;
+}
+
+// PUSH, POP and the string instructions have two memory operands: insn_run_stack(), _string().
+// INSN_FLUSH and INSN_OTHER are not simple either.
+static inline bool insn_is_simple(const struct insn *insn)
+{
+    return insn->op < INSN_PUSH;
+}
+
+void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
+                  struct insn_result *result);
+void insn_commit(const struct insn *insn, struct vcpu_page *page,
+                 const struct insn_result *result);
+
+uint64_t insn_get_reg(const struct vcpu_page *page, unsigned reg, unsigned size, bool high);
+void insn_set_reg(struct vcpu_page *page, unsigned reg, unsigned size, bool high, uint64_t value);
+
+// A load, which is what guests do to devices most, of which the value read, as it is, is all of the
+// register: zero-extended, and above `size` it is 0 already.
+static inline bool insn_loads_plainly(const struct insn *insn)
+{
+    return insn->op == INSN_LOAD && insn->reg_size >= 4 && insn->flags == INSN_TO_REG &&
+           insn->reg != GPR_RSP;
+}
+
+// What a store, the other thing that guests do to devices, writes; only when insn_stores_plainly().
+static inline bool insn_stores_plainly(const struct insn *insn)
+{
+    return insn->op == INSN_STORE && (insn->flags & ~INSN_IMM) == 0 && insn->reg != GPR_RSP;
+}
+
+static inline uint64_t insn_stored(const struct insn *insn, const struct vcpu_page *page)
+{
+    return insn->flags & INSN_IMM ? insn->imm : page->gpr[insn->reg]; // bits above `size` too
+}
+
+// page->sregs must be current for the rest of this file, unless insn_needs_sregs() says that it is
+// not looked at.
+bool insn_needs_sregs(const struct insn *insn, const struct vm_exit *exit);
+
+// Base of a segment; 0 for those that 64-bit mode does not have.
+uint64_t insn_segment_base(const struct vcpu_page *page, unsigned segment);
+
+// The linear address of the memory operand, computed from the registers. Not for string
+// instructions.
+uint64_t insn_address(const struct insn *insn, const struct vcpu_page *page);
+
+// Where an instruction may touch memory: its operands, and around RSP if it may use the stack.
+// Returns how many addresses there are, at least 1.
+enum { INSN_PLACES = 3 };
+unsigned insn_places(const struct insn *insn, const struct vcpu_page *page,
+                     uint64_t gva[INSN_PLACES]);
+
+// Where the access that caused the exit begins: mostly at exit.mmio.gva; but one that crosses into
+// a page which is not RAM exits with that page's address, and its first bytes lie before.
+uint64_t insn_start(const struct insn *insn, const struct vcpu_page *page);
+
+// True for most of the accesses that begin where a page does: no need for insn_start().
+static inline bool insn_starts_page(const struct insn *insn, const struct vcpu_page *page)
+{
+    return insn->plain && ((page->gpr[insn->base] + insn->disp) & (PAGE_SIZE - 1)) == 0;
+}
+
+// The instructions that are not simple.
+enum insn_run {
+    INSN_RUN_DONE,    // advance RIP
+    INSN_RUN_AGAIN,   // a part of the repetitions is done: enter the guest with RIP as it is
+    INSN_RUN_FAULT,
+    INSN_RUN_BLOCKED, // a device is busy; call again later
+};
+
+enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *ram,
+                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,
+                             struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+
+// How many elements may be moved before the guest is entered again, for its interrupts' sake.
+enum { STRING_CHUNK = 512 };
+
+// The next chunk of a string instruction that steps through offset registers of `addr_size` bytes
+// by `step` (negative when DF is set): at most STRING_CHUNK and `count`, and no further than where
+// `offset` wraps. At least 1 when count is.
+uint64_t string_chunk(uint64_t offset, unsigned addr_size, int64_t step, uint64_t count);
+
+// Reads and writes the low `addr_size` bytes of a count or offset register as an instruction of
+// that address size does: 4 zero-extends, 2 leaves the rest.
+uint64_t string_reg(const struct vcpu_page *page, unsigned reg, unsigned addr_size);
+void string_set_reg(struct vcpu_page *page, unsigned reg, unsigned addr_size, uint64_t value);

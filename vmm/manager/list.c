@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Which VMs there are, by name, and what is known of each: tables and counters. Keeps no state. The
+// manager's thread only.
+#include <stdio.h>
+#include <string.h>
+#include "libc/kcall.h"
+#include "libc/time.h"
+#include "vmm/manager/manager.h"
+
+bool list_counters(const struct manager_vm *vm, struct vcpu_stats *stats)
+{
+    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
+        if (vm->spawned.process != 0 && stats->process == vm->process) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned tsc_ms(uint64_t tsc)
+{
+    return (unsigned)(tsc_to_ns(tsc) / 1000000);
+}
+
+static const char *state_name(const struct manager_vm *vm)
+{
+    static const char *const names[] = {"running", "stopping", "off", "reset", "killed",
+                                        "failed"};
+    return vm->halted && vm->spawned.process != 0 ? "halted" : names[vm->state];
+}
+
+static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
+{
+    if (vm->start_tsc == 0) {
+        return 0;
+    }
+    return (vm->end_tsc != 0 ? vm->end_tsc : tsc_read()) - vm->start_tsc;
+}
+
+static void list_vm(struct manager *manager, const struct manager_vm *vm)
+{
+    struct vcpu_stats stats;
+    char share[8] = "-", cpu[8] = "-";
+    uint64_t uptime = vm_uptime_tsc(vm);
+    uint64_t ms = tsc_to_ns(uptime) / 1000000;
+    if (vm->config->share != 0) {
+        snprintf(share, sizeof(share), "%u%%", (unsigned)vm->config->share % 1000);
+    }
+    if (uptime != 0 && list_counters(vm, &stats)) {
+        uint64_t permille = stats.run_tsc / (uptime / 1000 + 1);
+        snprintf(cpu, sizeof(cpu), "%u.%u", (unsigned)(permille / 10) % 1000,
+                 (unsigned)(permille % 10));
+    }
+    report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
+           state_name(vm), (int)vm->core, share,
+           (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
+           cpu);
+}
+
+void list_vms(struct manager *manager)
+{
+    report(manager, "%-15s %-8s %4s %5s %9s %12s %6s\n", "name", "state", "core", "share",
+           "memory", "uptime", "cpu %");
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        list_vm(manager, &manager->vm[i]);
+    }
+}
+
+struct manager_vm *list_find(struct manager *manager, const char *name)
+{
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        if (strcmp(manager->vm[i].config->name, name) == 0) {
+            return &manager->vm[i];
+        }
+    }
+    report(manager, name[0] != '\0' ? "no VM is called '%s': see vm list\n"
+                                    : "the name of a VM is missing%s: see vm list\n", name);
+    return NULL;
+}
+
+int list_find_running(struct manager *manager, const char *name)
+{
+    struct manager_vm *vm = list_find(manager, name);
+    if (vm == NULL) {
+        return -1;
+    }
+    if (vm->spawned.process == 0) {
+        report(manager, "VM '%s' does not run\n", name);
+        return -1;
+    }
+    return (int)(vm - manager->vm);
+}
+
+void list_stats(struct manager *manager, const struct manager_vm *vm)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        EXIT_CLASSES(X)
+#undef X
+    };
+    struct vcpu_stats stats;
+    struct process_status process;
+    if (!list_counters(vm, &stats)) {
+        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm));
+        return;
+    }
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
+        total += stats.exits[i];
+    }
+    report(manager, "%s: core %u, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
+           vm->config->name, (unsigned)stats.core, tsc_ms(stats.run_tsc), tsc_ms(stats.halt_tsc),
+           (unsigned long long)total, (unsigned long long)stats.injected);
+    if (kcall_process_status(vm->spawned.process, &process) == OK) {
+        report(manager, "  its VMM has used %u KB of %u KB, its memory among them\n",
+               (unsigned)(process.used >> 10), (unsigned)(process.quota >> 10));
+    }
+    if (stats.halted != 0) {
+        report(manager, "  it is in HLT with interrupts off%s\n",
+               vm->halted ? ", for good" : ": only an NMI ends that");
+    }
+    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
+        if (stats.exits[i] != 0) {
+            report(manager, "  %-18s %12llu\n", names[i], (unsigned long long)stats.exits[i]);
+        }
+    }
+}
+
+void list_cores(struct manager *manager)
+{
+    struct system_info info;
+    if (kcall_system_info(BOOT_HANDLE_SYSTEM, &info) != OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < info.cores; i++) {
+        report(manager, "core %u: idle for %u ms, without interrupts for %llu ticks at most\n",
+               (unsigned)i, tsc_ms(info.idle_tsc[i]), (unsigned long long)info.irqs_off[i]);
+    }
+}
