@@ -230,8 +230,8 @@ static void uart_act(struct fuzz_board *b, uint8_t what)
 static void uart_check(const struct fuzz_board *b)
 {
     require(b->dev.uart.rx_count <= UART_FIFO_SIZE && b->dev.uart.rx_head < UART_FIFO_SIZE);
-    // Without OUT2 or any enabled cause the line is quiet.
-    require(!b->host.level || ((b->dev.uart.mcr & 8) != 0 && (b->dev.uart.ier & 0xF) != 0));
+    require(b->host.level == (b->dev.uart.causes != 0));
+    require((b->dev.uart.causes & ~b->dev.uart.ier) == 0);
 }
 
 // Rates: the PIT's shortest period is 32 ticks; the RTC has 8,192 periodic flags a second and its

@@ -155,17 +155,6 @@ static void iir_of_higher_priority_keeps_thre(void **state)
     assert_int_equal(in8(&host, IIR), 0x01);
 }
 
-static void out2_gates_the_line(void **state)
-{
-    (void)state;
-    out8(&host, IER, 0x02);
-    assert_false(host.level);
-    out8(&host, MCR, 0x08);
-    assert_true(host.level);
-    out8(&host, MCR, 0x00);
-    assert_false(host.level);
-}
-
 static void priorities(void **state)
 {
     (void)state;
@@ -446,7 +435,6 @@ int main(void)
         cmocka_unit_test_setup(linux_thre_test_finds_no_bug, setup_paced),
         cmocka_unit_test_setup(thre_interrupt_ends_by_iir_or_thr, setup),
         cmocka_unit_test_setup(iir_of_higher_priority_keeps_thre, setup),
-        cmocka_unit_test_setup(out2_gates_the_line, setup),
         cmocka_unit_test_setup(priorities, setup),
         cmocka_unit_test_setup(fifo_trigger_levels, setup),
         cmocka_unit_test_setup(character_timeout, setup),

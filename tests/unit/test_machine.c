@@ -170,7 +170,6 @@ static void test_uart_interrupt(void **state)
     out(0x21, 1, 0xEF); // only IRQ 4
     bus_mmio_write(&m->bus, 0xFEC00000, 4, 0x18);
     bus_mmio_write(&m->bus, 0xFEC00010, 4, 0x34);
-    out(0x3FC, 1, 0x08); // OUT2
     out(0x3F9, 1, 0x01);
     nothing_fires();
     world.host.input[0] = 'k';

@@ -93,27 +93,47 @@ static uint64_t uart_char_ns(const struct uart16550 *uart)
     return bits * divisor * (16 * NS_PER_SEC) / UART_CLOCK_HZ;
 }
 
-// The interrupt of highest priority that is pending and enabled.
-static uint8_t uart_interrupt(const struct uart16550 *uart)
+// The causes that are pending and enabled, as bits of IER.
+static uint8_t uart_causes(const struct uart16550 *uart)
 {
-    if ((uart->ier & IER_LINE) != 0 && (uart->lsr & LSR_ERRORS) != 0)
-        return IIR_LINE;
-    if ((uart->ier & IER_RX) != 0 && uart->rx_count >= uart_trigger(uart))
-        return IIR_RX;
-    if ((uart->ier & IER_RX) != 0 && uart->rx_timeout)
-        return IIR_TIMEOUT;
-    if ((uart->ier & IER_TX) != 0 && uart->thre_pending)
-        return IIR_TX;
-    if ((uart->ier & IER_MODEM) != 0 && (uart->msr & MSR_DELTAS) != 0)
-        return IIR_MODEM;
-    return IIR_NONE;
+    uint8_t pending = 0;
+
+    if ((uart->lsr & LSR_ERRORS) != 0)
+        pending |= IER_LINE;
+    if (uart->rx_timeout || uart->rx_count >= uart_trigger(uart))
+        pending |= IER_RX;
+    if (uart->thre_pending)
+        pending |= IER_TX;
+    if ((uart->msr & MSR_DELTAS) != 0)
+        pending |= IER_MODEM;
+    return pending & uart->ier;
 }
 
-// A PC gates the interrupt with OUT2; the bit counts in loopback too, as in integrated chips that
-// have no such pin.
+// What IIR says: the one of highest priority.
+static uint8_t uart_interrupt(const struct uart16550 *uart)
+{
+    uint8_t causes = uart_causes(uart);
+
+    if ((causes & IER_LINE) != 0)
+        return IIR_LINE;
+    if ((causes & IER_RX) != 0)
+        return uart->rx_count >= uart_trigger(uart) ? IIR_RX : IIR_TIMEOUT;
+    if ((causes & IER_TX) != 0)
+        return IIR_TX;
+    return (causes & IER_MODEM) != 0 ? IIR_MODEM : IIR_NONE;
+}
+
+// Drives the line. It falls whenever a cause ends, even if another one is left: a handler behind an
+// edge-triggered pin that serves one cause and returns gets an edge for the next. An access that
+// ends a cause and brings it anew calls this in between.
 static void uart_update(struct uart16550 *uart)
 {
-    irq_set(&uart->irq, (uart->mcr & MCR_OUT2) != 0 && uart_interrupt(uart) != IIR_NONE);
+    uint8_t causes = uart_causes(uart);
+
+    if ((uart->causes & ~causes) != 0)
+        irq_set(&uart->irq, false);
+    uart->causes = causes;
+    irq_set(&uart->irq, causes != 0);
 }
 
 // (Re)start the character time-out: it runs while the FIFO holds less than the trigger level.
@@ -188,7 +208,12 @@ static uint8_t uart_read_data(struct uart16550 *uart)
         uart->rx_count--;
     }
     uart->rx_timeout = false;
-    uart_rx_pull(uart);
+    // The console's next bytes come when these are no longer worth an interrupt, as on a line that
+    // is not endlessly fast: else the cause would never end, however many a handler takes.
+    if (uart->rx_count < uart_trigger(uart)) {
+        uart_update(uart);
+        uart_rx_pull(uart);
+    }
     uart_start_timeout(uart);
     return byte;
 }
@@ -223,6 +248,7 @@ static void uart_tx_start(struct uart16550 *uart)
 {
     uart->thre_pending = false;
     uart->thre = false;
+    uart_update(uart);
     if (!uart->paced) {
         uart_tx_empty(uart);
         return;

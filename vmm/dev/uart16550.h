@@ -4,7 +4,8 @@
 //
 // Follows the National Semiconductor PC16550D data sheet, sections "Interrupt Identification
 // Register" and "FIFO Interrupt Mode Operation". A null modem is plugged in: CTS, DSR and DCD are
-// always asserted.
+// always asserted. OUT2 is a bit without a wire: the interrupt is not gated with it, so that guests
+// which never set it get their input.
 //
 // No byte is lost in either direction. A transmitted byte goes into the stream before the write
 // completes; if the stream has no room the write answers BUS_BLOCKED and the VMM repeats it later,
@@ -31,6 +32,7 @@ struct uart16550 {
     uint8_t lsr; // error bits only; the rest is computed
     uint8_t scr;
     uint8_t fcr; // bit 0 and the trigger level
+    uint8_t causes; // pending and enabled when the line was last set, as bits of IER
     uint16_t divisor;
     uint8_t rx[UART_FIFO_SIZE];
     uint8_t rx_head;
