@@ -15,6 +15,7 @@
 #include "vmm/dev/mc146818.h"
 #include "vmm/dev/pci_host.h"
 #include "vmm/dev/uart16550.h"
+#include "vmm/dev/vga_crtc.h"
 
 struct fuzz_board {
     struct fake_host host;
@@ -29,6 +30,7 @@ struct fuzz_board {
         struct mc146818 rtc;
         struct pci_host pci;
         struct uart16550 uart;
+        struct vga_crtc vga;
     } dev;
 };
 

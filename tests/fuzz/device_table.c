@@ -234,6 +234,25 @@ static void uart_check(const struct fuzz_board *b)
     require((b->dev.uart.causes & ~b->dev.uart.ier) == 0);
 }
 
+static bool vga_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    vga_crtc_reset(&b->dev.vga);
+    return vga_crtc_register(&b->dev.vga, &b->host.bus);
+}
+
+static void vga_reset(struct fuzz_board *b)
+{
+    vga_crtc_reset(&b->dev.vga);
+}
+
+static void vga_check(const struct fuzz_board *b)
+{
+    require(b->dev.vga.dac_colour < 3 && b->dev.vga.attribute_index < 0x40);
+    for (unsigned i = 0; i < 256; i++)
+        require((b->dev.vga.dac[i][0] | b->dev.vga.dac[i][1] | b->dev.vga.dac[i][2]) < 0x40);
+}
+
 // Rates: the PIT's shortest period is 32 ticks; the RTC has 8,192 periodic flags a second and its
 // update and alarm; a paced UART sends at most 11,520 characters, the receiver's time-outs beside.
 static const struct fuzz_device devices[] = {
@@ -250,6 +269,7 @@ static const struct fuzz_device devices[] = {
     { "pci_host", sizeof(struct pci_host), 0, false, true, pci_init, pci_reset, NULL, pci_check },
     { "uart16550", sizeof(struct uart16550), 50000, true, false, uart_init, uart_reset, uart_act,
       uart_check },
+    { "vga_crtc", sizeof(struct vga_crtc), 0, false, false, vga_init, vga_reset, NULL, vga_check },
 };
 
 const struct fuzz_device *fuzz_device_find(const char *name)

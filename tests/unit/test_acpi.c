@@ -165,6 +165,20 @@ static void test_bios_data(void **state)
     assert_int_equal(get(0x40E, 2) << 4, RAM_EBDA);
     assert_int_equal(get(0x413, 2), 639);
     assert_int_equal(get(RAM_EBDA, 1), 1);
+    assert_int_equal(get(0x410, 2), 0x220);  // one serial port; colour screen
+    // The text screen: mode 3, 80 columns, 25 rows of 16 lines, page 0, the cursor in its corner.
+    assert_int_equal(get(0x449, 1), 3);
+    assert_int_equal(get(0x44A, 2), 80);
+    assert_int_equal(get(0x44C, 2), 0x1000);
+    assert_int_equal(get(0x44E, 2), 0);
+    for (unsigned page = 0; page < 8; page++)
+        assert_int_equal(get(0x450 + 2 * page, 2), 0);
+    assert_int_equal(get(0x460, 2), 0x0607);
+    assert_int_equal(get(0x462, 1), 0);
+    assert_int_equal(get(0x463, 2), 0x3D4);
+    assert_int_equal(get(0x465, 1), 0x29);
+    assert_int_equal(get(0x484, 1), 24);
+    assert_int_equal(get(0x485, 2), 16);
 }
 
 // As 16-bit code, and as 32-bit or 64-bit code: MOV to AL, MOV to DX or EDX, OUT.

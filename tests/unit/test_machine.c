@@ -113,6 +113,8 @@ static void test_all_is_there(void **state)
     out(0xCF8, 4, 0x80000008);
     assert_int_equal(in(0xCFE, 2), 0x0600);
     assert_int_equal(in(0x21, 1), 0xF8 & in(0x21, 1)); // timer, keyboard and cascade unmasked
+    out(0x3D4, 2, 0x5A0F);
+    assert_int_equal(in(0x3D4, 2), 0x5A0F); // the cursor's place
     assert_int_equal(in(0x5555, 4), 0xFFFFFFFF);
     out(0xE9, 1, '!');
     out(0x3F8, 1, '?');

@@ -58,6 +58,7 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     // Not paced: characters leave as fast as the console takes them.
     uart16550_init(&m->com1, clock, host->console, irq_router_isa(router, ISA_IRQ_COM1), false);
     debugcon_init(&m->debugcon, host->console);
+    vga_crtc_reset(&m->vga);
     acpi_pm_init(&m->pm, clock, irq_router_isa(router, ISA_IRQ_SCI), power);
     pci_host_init(&m->pci, power);
 }
@@ -73,6 +74,7 @@ static bool machine_wire(struct machine *m, bool bench)
            && mc146818_register(&m->rtc, bus)                   // 0x70-71
            && scratch_register_port(&m->post, bus, POST_PORT)   // 0x80
            && debugcon_register(&m->debugcon, bus)              // 0xE9
+           && vga_crtc_register(&m->vga, bus)                   // 0x3C0-3CF 0x3D4 0x3DA
            && uart16550_register(&m->com1, bus, UART_COM1)      // 0x3F8-3FF
            && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
            && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9

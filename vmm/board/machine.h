@@ -22,6 +22,7 @@
 #include "vmm/dev/power.h"
 #include "vmm/dev/stream.h"
 #include "vmm/dev/uart16550.h"
+#include "vmm/dev/vga_crtc.h"
 #include "vmm/board/irq_router.h"
 #include "vmm/dev/scratch.h"
 
@@ -47,6 +48,7 @@ struct machine {
     struct mc146818 rtc;
     struct uart16550 com1;
     struct debugcon debugcon;
+    struct vga_crtc vga;
     struct acpi_pm pm;
     struct pci_host pci;
     struct scratch post, bench_port, bench_mmio;

@@ -8,6 +8,7 @@
 #include "vmm/board/acpi.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/uart16550.h"
+#include "vmm/dev/vga_crtc.h"
 #include "vmm/board/irq_router.h"
 
 struct mp_floating {
@@ -133,18 +134,36 @@ bool mptable_write(const struct guest_ram *ram, unsigned vcpus)
            ram_write(ram, MP_TABLE + sizeof(floating), b.bytes, b.used);
 }
 
-// "BIOS Data Area": where COM1 is, where the EBDA is, and how much conventional memory there is.
+// "BIOS Data Area": where COM1 and the EBDA are, how much conventional memory there is, and the
+// text screen: mode 3 on page 0 with the cursor in its corner, as vmm/dev/vga_crtc.c has it. The
+// shape of the cursor is told in lines of a CGA's character, which a VGA's BIOS translates.
 static bool bios_data_write(const struct guest_ram *ram)
 {
-    uint16_t com1 = UART_COM1, ebda = RAM_EBDA >> 4, base_kb = RAM_EBDA >> 10;
-    uint16_t equipment = 1 << 9; // one serial port
+    static const struct {
+        uint16_t offset, bytes, value;
+    } field[] = {
+        { 0x00, 2, UART_COM1 },
+        { 0x0E, 2, RAM_EBDA >> 4 },
+        { 0x10, 2, 1 << 9 | 2 << 4 }, // one serial port; a colour screen of 80 columns
+        { 0x13, 2, RAM_EBDA >> 10 },
+        { 0x49, 1, 3 },               // mode
+        { 0x4A, 2, 80 },              // columns
+        { 0x4C, 2, 0x1000 },          // bytes of a page
+        { 0x4E, 2, 0 },               // where the page begins
+        { 0x50, 2, 0 },               // column and row of the cursor; so on the other seven pages
+        { 0x60, 2, 0x0607 },          // last and first line of the cursor
+        { 0x62, 1, 0 },               // page
+        { 0x63, 2, VGA_CRTC_BASE },
+        { 0x65, 1, 0x29 },            // mode control of a CGA: 80 columns, shown, blinking
+        { 0x84, 1, 25 - 1 },          // last row
+        { 0x85, 2, 16 },              // lines of a character
+    };
     uint8_t ebda_kb = (RAM_BASE_END - RAM_EBDA) >> 10;
+    bool ok = ram_write(ram, RAM_EBDA, &ebda_kb, sizeof(ebda_kb));
 
-    return ram_write(ram, BIOS_DATA_AREA, &com1, sizeof(com1)) &&
-           ram_write(ram, BIOS_DATA_AREA + 0x0E, &ebda, sizeof(ebda)) &&
-           ram_write(ram, BIOS_DATA_AREA + 0x10, &equipment, sizeof(equipment)) &&
-           ram_write(ram, BIOS_DATA_AREA + 0x13, &base_kb, sizeof(base_kb)) &&
-           ram_write(ram, RAM_EBDA, &ebda_kb, sizeof(ebda_kb));
+    for (unsigned i = 0; i < sizeof(field) / sizeof(field[0]); i++)
+        ok &= ram_write(ram, BIOS_DATA_AREA + field[i].offset, &field[i].value, field[i].bytes);
+    return ok;
 }
 
 // A jump to F000:FFF0 or FFFF:0 is how old software resets a PC. These bytes mean the same in 16,
