@@ -178,17 +178,81 @@ static void test_several_modules(void **state)
     for (unsigned i = 0; i < 3; i++, at += 16) {
         uint64_t start = guest_get(&f.ram, at, 4);
         assert_int_equal(start % 4096, 0);
-        assert_true(start >= last);
+        // Right behind the image, which ends at 0x202000, each on the next page.
+        assert_int_equal(start, i == 0 ? 0x202000 : (last + 4095) & ~4095ull);
         last = guest_get(&f.ram, at + 4, 4);
         assert_int_equal(last - start, bytes[i]);
         assert_int_equal(guest_get(&f.ram, start, 1), 1);
         assert_string_equal(text_at(&f.ram, guest_get(&f.ram, at + 8, 4)), text[i]);
     }
-    assert_int_equal(last, 32 << 20);
+    assert_int_equal(last, 0x202000 + 4096 + 8192 + 4096);
     // Not all of them find room between the image and the end.
     f.load.module[1].file.bytes = 30 << 20;
     assert_false(load_file(&f, &file, file.length));
-    assert_non_null(strstr(f.load.error, "no room for the module 'second'"));
+    assert_non_null(strstr(f.load.error, "no room for the module 'second' (31457280 bytes) behind "
+                           "the image, which ends at 0x202000; give the VM at least 32788K"));
+    f.load.module[1].file.bytes = 3ull << 30;
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error, "ends at 0x202000; they must lie below 3 GB"));
+    end(&f);
+}
+
+// Nothing of it is above 1 MB, or something above 4 GB: modules lie from 1 MB up, and below 3 GB.
+static void test_module_of_odd_image(void **state)
+{
+    static const uint8_t data[5000] = { 1, 2, 3 };
+    struct file file;
+    struct fixture f;
+    (void)state;
+
+    begin(&f, 4096);
+    make_elf64(&file);
+    put(&file, 24, 8, 0x7C00);
+    put(&file, 88, 8, 0x7C00); // where boot sectors go
+    put(&file, 56, 2, 2);
+    put(&file, 120, 4, 1);
+    put(&file, 128, 8, 0x200);
+    put(&file, 136, 8, 1ull << 32);
+    put(&file, 144, 8, 1ull << 32);
+    put(&file, 152, 8, 8);
+    put(&file, 160, 8, 8);
+    put_multiboot(&file, 0x110, 0);
+    put(&file, 0x200, 8, 0x1122334455667788);
+    add_module(&f, data, sizeof(data), "first", "");
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x7C00);
+    assert_int_equal(guest_get(&f.ram, 0x7C00, 8), 0x1122334455667788);
+    assert_int_equal(guest_get(&f.ram, 1ull << 32, 8), 0x1122334455667788);
+    uint64_t info = f.load.state.gpr[GPR_RBX], at = guest_get(&f.ram, info + 24, 4);
+    assert_int_equal(guest_get(&f.ram, at, 4), 0x100000);
+    end(&f);
+}
+
+// Address fields without ends: to the end of the file, no bss; and one of several MB.
+static void test_address_fields(void **state)
+{
+    static const uint8_t data[16] = { 9 };
+    struct file file;
+    struct fixture f;
+    (void)state;
+
+    begin(&f, 32);
+    make_kludge(&file);
+    put(&file, 0x94, 4, 0);
+    put(&file, 0x98, 4, 0);
+    memset(ram_at(&f.ram, 0x100000, 16 << 20), 0xAA, 16 << 20);
+    add_module(&f, data, sizeof(data), "first", "");
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x100060);
+    assert_int_equal(guest_get(&f.ram, 0x1002C0, 4), 0x12345678); // the file's last bytes
+    assert_int_equal(guest_get(&f.ram, 0x1002C4, 1), 0xAA);
+    uint64_t info = f.load.state.gpr[GPR_RBX];
+    assert_int_equal(guest_get(&f.ram, guest_get(&f.ram, info + 24, 4), 4), 0x101000);
+    put(&file, 0x98, 4, 0x100000 + (9 << 20) + 1);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(guest_get(&f.ram, 0x1002C4, 8), 0);
+    assert_int_equal(guest_get(&f.ram, 0x100000 + (9 << 20) - 7, 8), 0);
+    assert_int_equal(guest_get(&f.ram, guest_get(&f.ram, info + 24, 4), 4), 0xA01000);
     end(&f);
 }
 
@@ -286,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_multiboot_elf64_and_kludge),
         cmocka_unit_test(test_multiboot_module),
         cmocka_unit_test(test_several_modules),
+        cmocka_unit_test(test_module_of_odd_image),
+        cmocka_unit_test(test_address_fields),
         cmocka_unit_test(test_module_texts_too_long),
         cmocka_unit_test(test_initrd_and_cmdline_too_long),
         cmocka_unit_test(test_refused),

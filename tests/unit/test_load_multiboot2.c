@@ -204,7 +204,7 @@ static void test_modules_and_rsdp(void **state)
     assert_int_equal(guest_get(&f.ram, at, 4) + 3, guest_get(&f.ram, at + 4, 4));
     assert_string_equal(text_at(&f.ram, at + 8), "");
     at = find_info(&f, 3, 1, &bytes);
-    assert_int_equal(guest_get(&f.ram, at, 4), (32 << 20) - 8192);
+    assert_int_equal(guest_get(&f.ram, at, 4), 0x203000); // behind the first, behind the image
     assert_int_equal(guest_get(&f.ram, at, 4) + 5000, guest_get(&f.ram, at + 4, 4));
     assert_string_equal(text_at(&f.ram, at + 8), "a  b");
     assert_int_equal(find_info(&f, 3, 2, &bytes), 0);
@@ -269,6 +269,45 @@ static void test_relocatable(void **state)
     assert_true(load_file(&f, &file, file.length));
     assert_int_equal(f.load.state.sregs.rip, 0x700000 - 0x4000 + 0x40);
     assert_int_equal(guest_get(&f.ram, 0x700000 - 0x3000, 4), 0xE85250D6);
+    end(&f);
+}
+
+// "Highest" leaves room for the modules, which lie behind the image; so does any other place.
+static void test_relocatable_with_modules(void **state)
+{
+    static const uint8_t data[5000] = { 7 };
+    struct file file;
+    struct fixture f;
+    uint64_t bytes, at;
+    (void)state;
+
+    begin(&f, 32);
+    f.load.initrd = (struct load_file){ data, 3, "ramdisk" };
+    add_module(&f, data, 5000, "first", "a  b");
+    ELF(&file, 10, 0, 0, UINT32_MAX, 4096, 2);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, (32 << 20) - 0x2000 - 4096 - 8192);
+    at = find_info(&f, 3, 0, &bytes);
+    assert_int_equal(guest_get(&f.ram, at, 4), (32 << 20) - 4096 - 8192);
+    at = find_info(&f, 3, 1, &bytes);
+    assert_int_equal(guest_get(&f.ram, at, 4), (32 << 20) - 8192);
+    // Its own limit is lower than that of the modules, which is none of theirs.
+    ELF(&file, 10, 0, 0, 0x500000, 0x100000, 2);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x400000);
+    at = find_info(&f, 3, 1, &bytes);
+    assert_int_equal(guest_get(&f.ram, at, 4), 0x403000);
+    // Linked for the end of memory: moved, and refused if it may not move far enough.
+    ELF(&file, 10, 0, 0, UINT32_MAX, 4096, 0);
+    put(&file, 88, 8, (32 << 20) - 0x2000);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0);
+    ELF(&file, 10, 0, (32 << 20) - 0x4000, UINT32_MAX, 4096, 2);
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error, "with room for its modules behind it"));
+    f.load.module[0].file.bytes = 64 << 20;
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error, "with room for its modules behind it"));
     end(&f);
 }
 
@@ -386,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_modules_and_rsdp),
         cmocka_unit_test(test_relocatable),
+        cmocka_unit_test(test_relocatable_with_modules),
         cmocka_unit_test(test_refused_tags),
         cmocka_unit_test(test_header_search),
         cmocka_unit_test(test_abuse),

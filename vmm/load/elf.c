@@ -107,7 +107,7 @@ bool elf_load(struct load *load, const struct elf_file *elf, uint64_t shift, uin
         uint64_t gpa = s->physical_address + shift;
         if (!load_part(load, "ELF segment", s->offset, s->file_bytes, gpa, s->memory_bytes))
             return false;
-        if (gpa + s->memory_bytes > *end)
+        if (gpa < RAM_HIGH && gpa + s->memory_bytes > *end)
             *end = gpa + s->memory_bytes;
     }
     return true;

@@ -24,7 +24,8 @@ bool elf_detect(const struct load_file *file);
 // Reads the headers of load->image; what the segments say is not checked yet.
 bool elf_open(struct load *load, struct elf_file *elf);
 
-// Copies all segments to their physical addresses plus `shift`. -> the end of the highest
+// Copies all segments to their physical addresses plus `shift`. -> the end of the highest one
+// below 4 GB, or 0
 bool elf_load(struct load *load, const struct elf_file *elf, uint64_t shift, uint64_t *end);
 
 // The entry point of the ELF header as a physical address, without shift.

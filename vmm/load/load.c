@@ -59,50 +59,92 @@ bool load_part(struct load *load, const char *what, uint64_t offset, uint64_t by
     return true;
 }
 
-// Copies a file to the highest page that leaves room for it below `limit`.
-static bool load_high(struct load *load, const char *what, const struct load_file *file,
-                      uint64_t floor, uint64_t limit, uint64_t *gpa)
+static uint64_t page_up(uint64_t bytes)
 {
+    return (bytes + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+}
+
+// `needed`: where RAM below 4 GB would have to end.
+static bool no_room(struct load *load, const char *what, const struct load_file *file,
+                    uint64_t floor, uint64_t needed)
+{
+    char mend[64] = "they must lie below 3 GB";
+
+    if (needed <= RAM_LOW_MAX)
+        snprintf(mend, sizeof(mend), "give the VM at least %" PRIu64 "K of memory", needed >> 10);
+    return load_fail(load, "no room for the %s '%s' (%" PRIu64 " bytes) behind the image, which "
+                     "ends at 0x%" PRIx64 "; %s", what, file->name, file->bytes, floor, mend);
+}
+
+// To the highest page that leaves room below the limit.
+bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa)
+{
+    const struct load_file *file = &load->initrd;
+    uint64_t needed;
+
+    floor = page_up(floor < RAM_EXTENDED ? RAM_EXTENDED : floor);
+    needed = floor + page_up(file->bytes);
+    if (needed > limit && limit < load->ram->low_end)
+        return load_fail(load, "no room for the initrd '%s' (%" PRIu64 " bytes) between the image, "
+                         "which ends at 0x%" PRIx64 ", and 0x%" PRIx64 ", below which the image "
+                         "wants it", file->name, file->bytes, floor, limit);
+    if (needed > load->ram->low_end)
+        return no_room(load, "initrd", file, floor, needed);
     if (limit > load->ram->low_end)
         limit = load->ram->low_end;
-    if (floor < RAM_EXTENDED)
-        floor = RAM_EXTENDED;
-    floor = (floor + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
-    if (limit < floor || file->bytes > limit - floor)
-        return load_fail(load, "no room for the %s '%s' (%" PRIu64
-                         " bytes) behind the image, which ends at 0x%" PRIx64
-                         "; give the VM more memory", what, file->name, file->bytes, floor);
     *gpa = (limit - file->bytes) & ~(PAGE_SIZE - 1);
     return ram_write(load->ram, *gpa, file->data, file->bytes);
 }
 
-bool load_initrd(struct load *load, uint64_t floor, uint64_t limit, uint64_t *gpa)
+// The files that go behind an image, in their order. -> count
+static unsigned list_modules(const struct load *load, const struct load_file *file[LOAD_PLACED_MAX])
 {
-    return load_high(load, "initrd", &load->initrd, floor, limit, gpa);
+    unsigned n = 0;
+
+    if (load->initrd.data != NULL)
+        file[n++] = &load->initrd;
+    for (unsigned i = 0; i < load->modules && n < LOAD_PLACED_MAX; i++)
+        file[n++] = &load->module[i].file;
+    return n;
 }
 
-bool load_modules(struct load *load, uint64_t floor, struct load_placed placed[LOAD_PLACED_MAX],
+// What they take, each on pages of its own.
+static uint64_t modules_bytes(const struct load *load)
+{
+    const struct load_file *file[LOAD_PLACED_MAX];
+    unsigned count = list_modules(load, file);
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        bytes += page_up(file[i]->bytes);
+    return bytes;
+}
+
+uint64_t load_image_limit(const struct load *load)
+{
+    uint64_t bytes = modules_bytes(load);
+
+    return bytes <= load->ram->low_end - RAM_EXTENDED ? load->ram->low_end - bytes : 0;
+}
+
+bool load_modules(struct load *load, uint64_t end, struct load_placed placed[LOAD_PLACED_MAX],
                   unsigned *count)
 {
     const struct load_file *file[LOAD_PLACED_MAX];
-    uint64_t limit = RAM_LOW_MAX;
-    unsigned n = 0;
+    uint64_t start = page_up(end < RAM_EXTENDED ? RAM_EXTENDED : end), at = start;
+    unsigned n = list_modules(load, file);
 
-    if (load->initrd.data != NULL) {
-        file[n] = &load->initrd;
-        placed[n++].cmdline = "";
-    }
-    for (unsigned i = 0; i < load->modules && n < LOAD_PLACED_MAX; i++) {
-        file[n] = &load->module[i].file;
-        placed[n++].cmdline = load->module[i].cmdline;
-    }
-    for (unsigned i = n; i-- > 0;) {
-        if (!load_high(load, file[i] == &load->initrd ? "initrd" : "module", file[i], floor, limit,
-                       &placed[i].gpa))
-            return false;
-        placed[i].bytes = file[i]->bytes;
-        placed[i].name = file[i]->name;
-        limit = placed[i].gpa;
+    for (unsigned i = 0; i < n; i++) {
+        bool initrd = file[i] == &load->initrd;
+        if (at > load->ram->low_end || file[i]->bytes > load->ram->low_end - at)
+            return no_room(load, initrd ? "initrd" : "module", file[i], end,
+                           start + modules_bytes(load));
+        placed[i] = (struct load_placed){
+            .gpa = at, .bytes = file[i]->bytes, .name = file[i]->name,
+            .cmdline = initrd ? "" : load->module[i - (load->initrd.data != NULL)].cmdline,
+        };
+        ram_write(load->ram, at, file[i]->data, file[i]->bytes);
+        at += page_up(file[i]->bytes);
     }
     *count = n;
     return true;

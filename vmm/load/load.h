@@ -118,9 +118,14 @@ struct load_placed {
     const char *name, *cmdline;
 };
 
-// Copies all boot modules, the initrd as the first of them, in the same way; their addresses rise.
-bool load_modules(struct load *load, uint64_t floor, struct load_placed placed[LOAD_PLACED_MAX],
+// Copies all boot modules, the initrd as the first of them, behind the image, which ends at `end`
+// (below 4 GB): each to the next page behind the one before, as GRUB and QEMU place them, so that
+// an image finds above them what it finds there on a PC. None lies below 1 MB.
+bool load_modules(struct load *load, uint64_t end, struct load_placed placed[LOAD_PLACED_MAX],
                   unsigned *count);
+
+// Where an image below 4 GB must end that its modules fit behind it; 0: they fit nowhere.
+uint64_t load_image_limit(const struct load *load);
 
 // Puts "PREFIX CMDLINE" (or just the command line) at BOOT_CMDLINE. max: bytes without the zero.
 bool load_cmdline(struct load *load, const char *prefix, uint64_t max);

@@ -174,10 +174,13 @@ static bool read_header(struct load *load, struct header *h)
                      h->offset);
 }
 
+// Within the image's own limits, and with room for its modules behind it.
 static bool fits(const struct load *load, const struct header *h, uint64_t gpa, uint64_t bytes)
 {
+    uint64_t limit = load_image_limit(load);
+
     return gpa >= h->min && gpa <= h->max && bytes <= h->max - gpa &&
-           load_may_use(load, gpa, bytes);
+           gpa <= limit && bytes <= limit - gpa && load_may_use(load, gpa, bytes);
 }
 
 // Where a relocatable image of `bytes` that is linked for `link` goes. -> *base
@@ -185,7 +188,7 @@ static bool choose_base(struct load *load, const struct header *h, uint64_t link
                         uint64_t *base)
 {
     uint64_t mask = ~(h->align - 1), extended = h->min > RAM_EXTENDED ? h->min : RAM_EXTENDED;
-    uint64_t top = h->max < load->ram->low_end ? h->max : load->ram->low_end;
+    uint64_t limit = load_image_limit(load), top = h->max < limit ? h->max : limit;
 
     *base = link;
     if (h->preference != PREFER_LOWEST && h->preference != PREFER_HIGHEST &&
@@ -200,8 +203,8 @@ static bool choose_base(struct load *load, const struct header *h, uint64_t link
     *base = (extended + ~mask) & mask;
     return fits(load, h, *base, bytes) ||
            load_fail(load, "no place for the %" PRIu64 " bytes of this relocatable image between "
-                     "0x%" PRIx64 " and 0x%" PRIx64 "; give the VM more memory", bytes, h->min,
-                     h->max);
+                     "0x%" PRIx64 " and 0x%" PRIx64 " with room for its modules behind it; give "
+                     "the VM more memory", bytes, h->min, h->max);
 }
 
 struct placed {
