@@ -46,7 +46,7 @@ def test_all(boot, cores):
         said = re.findall(rf"^{vm}\| (.*)$", machine.text, re.MULTILINE)
         kind = {"PVH": "PVH ELF"}.get(protocol, protocol) if vm != "flat" else "flat binary"
         name = f"{image} " if protocol == "multiboot 1" else ""
-        loader = "" if protocol == "PVH" else "Bulkhead"
+        loader = {"PVH": "", "multiboot 2": "GRUB 2 (Bulkhead)"}.get(protocol, "Bulkhead")
         expected = [
             f"[vmm] {image}: {kind}, {MEMORY} MB of memory",
             f"protocol: {protocol}, loader '{loader}'",

@@ -79,6 +79,7 @@ static void check_multiboot_info(const struct fixture *f)
     assert_int_equal(guest_get(&f->ram, info + 4, 4), 639);
     assert_int_equal(guest_get(&f->ram, info + 8, 4), 31 << 10);
     assert_string_equal(text_at(&f->ram, guest_get(&f->ram, info + 16, 4)), "image one two");
+    // No GRUB: kernels that know GRUB 2 would take "image" for an option.
     assert_string_equal(text_at(&f->ram, guest_get(&f->ram, info + 64, 4)), "Bulkhead");
     at = guest_get(&f->ram, info + 48, 4);
     for (uint64_t stop = at + guest_get(&f->ram, info + 44, 4); at < stop;

@@ -116,7 +116,10 @@ static void check_info(const struct fixture *f)
 
     assert_int_equal(f->load.state.gpr[GPR_RAX], 0x36D76289);
     assert_string_equal(text_at(&f->ram, find_info(f, 1, 0, &bytes)), "one two");
-    assert_string_equal(text_at(&f->ram, find_info(f, 2, 0, &bytes)), "Bulkhead");
+    // Kernels that see no GRUB there, of a version that is not 0.something, drop "one".
+    const char *loader = text_at(&f->ram, find_info(f, 2, 0, &bytes));
+    assert_memory_equal(loader, "GRUB 2", 6);
+    assert_non_null(strstr(loader, "Bulkhead"));
     at = find_info(f, 4, 0, &bytes);
     assert_int_equal(guest_get(&f->ram, at, 4), 639);
     assert_int_equal(guest_get(&f->ram, at + 4, 4), 31 << 10);

@@ -137,6 +137,11 @@ static bool put_modules(struct load *load, uint64_t floor, struct mb_info *info)
     return info->mods_addr != 0;
 }
 
+// The command line begins with the image's name, and a module's text with the module's, as from
+// QEMU and from GRUB before version 2. Kernels that are also started by GRUB 2, which leaves the
+// names out, know that by the loader's name: so this must not look like GRUB's.
+#define LOADER_NAME "Bulkhead"
+
 bool multiboot1_info(struct load *load, uint64_t end)
 {
     struct mb_info info = { .flags = INFO_MEMORY | INFO_CMDLINE | INFO_NAME };
@@ -144,7 +149,7 @@ bool multiboot1_info(struct load *load, uint64_t end)
     info.mem_lower = RAM_EBDA >> 10;
     info.mem_upper = (uint32_t)((load->ram->low_end - RAM_EXTENDED) >> 10);
     info.cmdline = BOOT_CMDLINE;
-    info.boot_loader_name = (uint32_t)load_put_text(load, "", "Bulkhead");
+    info.boot_loader_name = (uint32_t)load_put_text(load, "", LOADER_NAME);
     return info.boot_loader_name != 0 && put_mmap(load, &info) && put_modules(load, end, &info) &&
            load_cmdline(load, load->image.name, BOOT_CMDLINE_MAX - 1) &&
            ram_write(load->ram, BOOT_PARAMS, &info, sizeof(info));

@@ -12,6 +12,11 @@ enum {
 };
 enum { RSDP_OLD_BYTES = 20, RSDP_NEW_BYTES = 36 };
 
+// The command lines of image and modules are as GRUB 2 gives them: without a file's name in front.
+// Kernels that are also started by older loaders, such as Xen, drop the first word, unless they
+// find the name of GRUB here, a blank, and a version that does not begin with a 0.
+#define LOADER_NAME "GRUB 2 (Bulkhead)"
+
 // The largest tag has a text: a command line.
 enum { TAG_FIXED_MAX = E820_MAX * 24 + 16, TAG_TEXT_MAX = BOOT_CMDLINE_MAX };
 
@@ -95,7 +100,7 @@ bool multiboot2_info(struct load *load, uint64_t end, const uint64_t *base, uint
 
     *gpa = load_put(load, head, sizeof(head));
     if (*gpa == 0 || !put_tag(load, INFO_CMDLINE, NULL, 0, load->cmdline) ||
-        !put_tag(load, INFO_LOADER, NULL, 0, "Bulkhead") || !put_memory(load) ||
+        !put_tag(load, INFO_LOADER, NULL, 0, LOADER_NAME) || !put_memory(load) ||
         !put_modules(load, end) || !put_rsdp(load))
         return false;
     if (base != NULL) {
