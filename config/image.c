@@ -72,19 +72,21 @@ static bool has_multiboot2_header(const uint8_t *head, size_t size)
     return false;
 }
 
-// The notes in [at, end), which lies within the head.
-static bool has_xen_note(const uint8_t *head, size_t at, size_t end, size_t align)
+// Among the notes in a segment, which are padded to `align`. vmm/load/elf.c reads them alike.
+static bool has_xen_note(const uint8_t *segment, size_t end, uint64_t align)
 {
+    uint64_t at = 0;
+
     while (at < end && end - at >= ELF_NOTE_HEADER) {
-        uint64_t name = load32(head + at), content = load32(head + at + 4);
-        // As vmm/load/elf.c has it: offsets in the file are aligned, not lengths.
-        uint64_t data = (at + ELF_NOTE_HEADER + name + align - 1) & ~(uint64_t)(align - 1);
+        const uint8_t *note = segment + at;
+        uint64_t name = load32(note), content = load32(note + 4);
+        uint64_t data = (at + ELF_NOTE_HEADER + name + align - 1) & ~(align - 1);
         if (data > end || content > end - data)
             return false;
-        if (name == 4 && load32(head + at + 8) == XEN_PHYS32_ENTRY &&
-            memcmp(head + at + ELF_NOTE_HEADER, "Xen", 4) == 0)
+        if (name == 4 && load32(note + 8) == XEN_PHYS32_ENTRY &&
+            memcmp(note + ELF_NOTE_HEADER, "Xen", 4) == 0)
             return true;
-        at = (data + content + align - 1) & ~(uint64_t)(align - 1);
+        at = (data + content + align - 1) & ~(align - 1);
     }
     return false;
 }
@@ -110,7 +112,8 @@ static bool may_be_pvh(const uint8_t *head, size_t size)
         uint64_t align = wide ? load64(at + 48) : load32(at + 28);
         if (offset > size || bytes > size - offset)
             return true;
-        if (has_xen_note(head, offset, offset + bytes, align == 8 ? 8 : 4))
+        if ((align == 8 && has_xen_note(head + offset, bytes, 8)) ||
+            has_xen_note(head + offset, bytes, 4))
             return true;
     }
     return false;

@@ -111,6 +111,11 @@ static void test_pvh(void **state)
         put(0x1000 + 40, 4, 18);
         memcpy(head + 0x1000 + 44, "Xen", 4);
         assert_int_equal(format(), CONFIG_FORMAT_PVH);
+        make_pvh(wide, 0x1000); // padded to 4 in such a segment
+        put(64 + (wide ? 48 : 28), 4, 8);
+        assert_int_equal(format(), CONFIG_FORMAT_PVH);
+        make_pvh(wide, 0x1001); // in a segment that begins anywhere
+        assert_int_equal(format(), CONFIG_FORMAT_PVH);
         make_pvh(wide, sizeof(head) - 39); // further back: the loader will see
         assert_int_equal(format(), CONFIG_FORMAT_PVH);
         make_pvh(wide, 0x1000);

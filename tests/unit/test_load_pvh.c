@@ -107,6 +107,66 @@ static void test_image(void **state)
     check_image(make_elf32);
 }
 
+// Notes from `at`, the last one the entry point. -> their bytes
+static unsigned put_notes(struct file *f, unsigned at, unsigned pad)
+{
+    static const struct { const char *name; unsigned type, bytes; uint64_t value; } notes[] = {
+        { "GNU", 3, 12, 1 }, { "GNU", 5, 16, 2 }, { "Xen", 6, 5, 3 }, { "Xen", 18, 4, 0x200010 },
+    };
+    unsigned start = at;
+
+    for (unsigned i = 0; i < sizeof(notes) / sizeof(notes[0]); i++) {
+        put(f, at, 4, 4);
+        put(f, at + 4, 4, notes[i].bytes);
+        put(f, at + 8, 4, notes[i].type);
+        memcpy(f->bytes + at + 12, notes[i].name, 4);
+        put(f, at + 16, 8, notes[i].value);
+        put(f, at + 24, 8, 0);
+        at += 16 + ((notes[i].bytes + pad - 1) & ~(pad - 1));
+    }
+    return at - start;
+}
+
+// Notes are padded to 4 or to 8, whatever the segment's alignment says that one would expect.
+static void test_layouts_of_notes(void **state)
+{
+    static const struct { unsigned align, pad, at; } layout[] = {
+        { 0, 4, 0x400 }, { 1, 4, 0x401 }, { 4, 4, 0x400 }, { 8, 8, 0x400 }, { 8, 4, 0x400 },
+        { 8, 4, 0x404 }, { 8, 8, 0x404 }, { 16, 4, 0x400 },
+    };
+    struct file file;
+    struct fixture f;
+    (void)state;
+
+    begin(&f, 32);
+    for (unsigned i = 0; i < sizeof(layout) / sizeof(layout[0]); i++) {
+        make_elf64(&file);
+        put(&file, 120 + 8, 8, layout[i].at);
+        put(&file, 120 + 32, 8, put_notes(&file, layout[i].at, layout[i].pad));
+        put(&file, 120 + 48, 8, layout[i].align);
+        if (!load_file(&f, &file, file.length))
+            fail_msg("layout %u: %s", i, f.load.error);
+        assert_int_equal(f.load.state.sregs.rip, 0x200010);
+    }
+    // In the third of three segments of notes.
+    make_elf64(&file);
+    put(&file, 56, 2, 4);
+    memmove(file.bytes + 0x600, file.bytes + NOTES, 0x100);
+    memcpy(file.bytes + 232, file.bytes + 120, 56);
+    put(&file, 232 + 8, 8, 0x600);
+    for (unsigned i = 0; i < 2; i++) {
+        put(&file, 120 + 56 * i, 4, 4);
+        put(&file, 120 + 56 * i + 8, 8, 0x800);
+        put(&file, 120 + 56 * i + 32, 8, 12 + 4 + 20);
+        put(&file, 120 + 56 * i + 48, 8, i == 0 ? 8 : 4);
+    }
+    put_note(&file, 0x800, "GNU", 3, 0, 20);
+    put(&file, 0x900, 8, 0);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x200010);
+    end(&f);
+}
+
 static void test_nothing_to_tell(void **state)
 {
     struct file file;
@@ -164,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image),
+        cmocka_unit_test(test_layouts_of_notes),
         cmocka_unit_test(test_nothing_to_tell),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_abuse),

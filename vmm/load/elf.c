@@ -154,18 +154,25 @@ bool elf_extent(const struct elf_file *elf, uint64_t *low, uint64_t *high)
     return true;
 }
 
-// The notes in [at, end) of the file; *left: how many more are looked at.
-static bool find_in_segment(const struct load_file *file, uint64_t at, uint64_t end, uint64_t align,
-                            const struct elf_note_key *key, unsigned *left, struct elf_note *note)
+// Padding counts from the segment's start, which need not be aligned in the file.
+static uint64_t padded(uint64_t start, uint64_t at, uint64_t align)
 {
-    uint64_t name_bytes, desc_bytes, type;
+    return start + ((at - start + align - 1) & ~(align - 1));
+}
+
+// The notes in [start, end) of the file, which are padded to `align`; *left: how many more are
+// looked at.
+static bool find_padded(const struct load_file *file, uint64_t start, uint64_t end, uint64_t align,
+                        const struct elf_note_key *key, unsigned *left, struct elf_note *note)
+{
+    uint64_t name_bytes, desc_bytes, type, at = start;
 
     for (; *left > 0 && at < end && end - at >= 12; (*left)--) {
         if (!load_get(file, at, 4, &name_bytes) || !load_get(file, at + 4, 4, &desc_bytes) ||
             !load_get(file, at + 8, 4, &type))
             return false;
         // 32-bit numbers, and an offset within the file: the sums cannot wrap.
-        uint64_t name = at + 12, desc = (name + name_bytes + align - 1) & ~(align - 1);
+        uint64_t name = at + 12, desc = padded(start, name + name_bytes, align);
         if (desc > end || desc_bytes > end - desc)
             return false;
         if (type == key->type && name_bytes == key->name_bytes &&
@@ -175,9 +182,20 @@ static bool find_in_segment(const struct load_file *file, uint64_t at, uint64_t 
                 load_get(file, desc, (unsigned)desc_bytes, &note->value);
             return true;
         }
-        at = (desc + desc_bytes + align - 1) & ~(align - 1);
+        at = padded(start, desc + desc_bytes, align);
     }
     return false;
+}
+
+// A segment of alignment 8 has notes padded to 8, as the System V ABI wants it, but also notes
+// padded to 4, which assemblers and linkers put into it all the same. Only one way leads to a note
+// of that name and type.
+static bool find_in_segment(const struct load_file *file, uint64_t start, uint64_t end,
+                            uint64_t align, const struct elf_note_key *key, unsigned *left,
+                            struct elf_note *note)
+{
+    return (align == 8 && find_padded(file, start, end, 8, key, left, note)) ||
+           find_padded(file, start, end, 4, key, left, note);
 }
 
 bool elf_find_note(const struct load_file *file, const struct elf_note_key *key,
@@ -201,7 +219,7 @@ bool elf_find_note(const struct load_file *file, const struct elf_note_key *key,
             return false;
         if (type != ELF_PT_NOTE || offset > file->bytes || bytes > file->bytes - offset)
             continue;
-        if (find_in_segment(file, offset, offset + bytes, align == 8 ? 8 : 4, key, &left, note))
+        if (find_in_segment(file, offset, offset + bytes, align, key, &left, note))
             return true;
     }
     return false;
