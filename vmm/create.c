@@ -173,6 +173,12 @@ static bool map_files(struct load *load, const struct start_vmm *start)
     return true;
 }
 
+static void mask_pics(struct bus *bus)
+{
+    bus_port_write(bus, 0x21, 1, 0xFF);
+    bus_port_write(bus, 0xA1, 1, 0xFF);
+}
+
 static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
 {
     struct load load = {
@@ -191,6 +197,8 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
         printf("%s\n", load.error);
         return false;
     }
+    if (load.pic_masked)
+        mask_pics(&vmm->machine.bus);
     printf("%s: %s, %" PRIu64 " MB of memory", start->image_name, load.format,
            start->memory >> 20);
     if (vmm->source.blocks > 1)

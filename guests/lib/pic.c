@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The two i8259s. No state but the chips'.
+// The two i8259s. State: what was masked at the start, written once.
 
 #include "guests/lib/pic.h"
 
@@ -19,8 +19,16 @@
 #define OCW3_READ_IRR  0x0A
 #define OCW3_READ_ISR  0x0B
 
+static uint16_t found;
+
+uint16_t pic_found(void)
+{
+    return found;
+}
+
 void pic_init(void)
 {
+    found = pic_imr();
     outb(MASTER_COMMAND, ICW1_INIT_ICW4);
     outb(MASTER_DATA, VEC_PIC);
     outb(MASTER_DATA, 1 << ICW3_SLAVE_IRQ);

@@ -10,6 +10,9 @@
 // Initialises both chips, every line masked.
 void pic_init(void);
 
+// The mask register as pic_init() has found it, the slave's in bits 15:8.
+uint16_t pic_found(void);
+
 void pic_mask(unsigned int irq);
 void pic_unmask(unsigned int irq);
 

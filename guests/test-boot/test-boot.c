@@ -10,6 +10,7 @@
 
 #include "guests/lib/check.h"
 #include "guests/lib/loader.h"
+#include "guests/lib/pic.h"
 
 #define PAGE_SIZE   4096u
 #define RSDP_BYTES  36u
@@ -75,6 +76,7 @@ int main(void)
     printf("memory: %llu KB from 1 MB, %llu KB in the map\n",
            (unsigned long long)(info->memory_end - 0x100000) >> 10,
            (unsigned long long)info->usable >> 10);
+    printf("PIC masks: %04x\n", pic_found());
     show_modules(info);
     check(bss, "the bss is zero", "a byte of it is not");
     if (info->rsdp != 0)

@@ -52,6 +52,7 @@ def test_all(boot, cores):
             f"protocol: {protocol}, loader '{loader}'",
             f"command line: '{name}hi there'",
             f"memory: {HIGH_KB} KB from 1 MB, {HIGH_KB + 639} KB in the map",
+            f"PIC masks: {'ffff' if protocol == 'PVH' else 'fff8'}",
         ]
         expected += [f"module {i}: {len(MODULES[file])} bytes, hash {fnv(MODULES[file]):08x}, "
                      f"text '{text}'" for i, (file, text) in enumerate(modules)]

@@ -101,6 +101,7 @@ static void test_multiboot_elf32(void **state)
     memset(ram_at(&f.ram, 0x200000, 0x2000), 0xAA, 0x2000);
     assert_true(load_file(&f, &file, file.length));
     assert_int_equal(f.load.state.sregs.rip, 0x200010);
+    assert_false(f.load.pic_masked); // as a BIOS leaves them
     assert_int_equal(f.load.state.sregs.cr0 & 0x80000001, 1);
     assert_int_equal(f.load.state.sregs.cs.access, 0xC09B);
     assert_int_equal(guest_get(&f.ram, 0x200000, 4), 0x04030201);

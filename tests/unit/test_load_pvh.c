@@ -73,6 +73,7 @@ static void check_image(void (*make)(struct file *))
     assert_true(load_file(&f, &file, file.length));
     assert_string_equal(f.load.format, "PVH ELF");
     assert_int_equal(f.load.state.sregs.rip, 0x200010);
+    assert_true(f.load.pic_masked);
     assert_int_equal(f.load.state.sregs.cr0 & 0x80000001, 1);
     assert_int_equal(f.load.state.sregs.cr4, 0);
     assert_int_equal(f.load.state.sregs.tr.limit, 0x67);

@@ -208,6 +208,7 @@ static const struct load_format {
 bool load_image(struct load *load)
 {
     load->error[0] = 0;
+    load->pic_masked = false;
     load->put = BOOT_STRINGS;
     for (unsigned i = 0; i < sizeof(load_formats) / sizeof(load_formats[0]); i++) {
         const struct load_format *format = &load_formats[i];

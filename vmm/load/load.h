@@ -59,6 +59,7 @@ struct load {
     uint64_t flat_gpa;
     // Results.
     struct load_state state;
+    bool pic_masked;    // the guest is to find each line of the board's PICs masked
     const char *format; // in words
     char error[LOAD_ERROR_SIZE];
     uint64_t put;       // for load_put(): the next free byte

@@ -107,6 +107,9 @@ bool pvh_load(struct load *load)
         return load_fail(load, "no memory for the boot area");
     load->state.sregs.rip = note.value;
     load->state.gpr[GPR_RBX] = BOOT_PARAMS;
+    // Whom no BIOS has started expects none of its interrupts: where this protocol comes from there
+    // is no PIC at all, and no timer runs.
+    load->pic_masked = true;
     load->format = "PVH ELF";
     return true;
 }
