@@ -230,13 +230,47 @@ static const char *files_in_words(const struct config_vm *vm)
     return vm->initrd[0] != '\0' ? "image and initrd" : "the image";
 }
 
+// Says what keeps a bzImage from being started. -> the memory that it takes
+static uint64_t check_linux(struct checker *checker, struct config_vm *vm,
+                            const struct config_image *image)
+{
+    struct file_ref file = vm_file(vm, 0);
+    char quote[CONFIG_QUOTE_SIZE], text[CONFIG_LINUX_TEXT];
+    const char *problem = config_linux_problem(image, text);
+
+    if (problem == NULL)
+        return config_linux_end(image);
+    config_error(&checker->log, file.pos, "image '%s' %s",
+                 config_quote(quote, file.path, strlen(file.path)), problem);
+    vm->bad = true;
+    return 0;
+}
+
+// size: of all files; linux_end: where a Linux kernel ends, or 0.
+static void check_file_memory(struct checker *checker, struct config_vm *vm, uint64_t size,
+                              uint64_t linux_end, uint64_t initrd)
+{
+    char need[SIZE_TEXT], have[SIZE_TEXT];
+    uint64_t linux_need = UINT64_MAX - initrd > linux_end ? linux_end + initrd : UINT64_MAX;
+
+    if (size > vm->memory) {
+        config_error(&checker->log, memory_pos(vm), "memory = %s is less than the size of %s: %s",
+                     format_size(have, vm->memory), files_in_words(vm), format_size(need, size));
+        vm->bad = true;
+    } else if (linux_end != 0 && linux_need > vm->memory) {
+        config_error(&checker->log, memory_pos(vm), "memory = %s is less than this kernel needs to "
+                     "unpack itself%s: %" PRIu64 "K", format_size(have, vm->memory),
+                     initrd != 0 ? ", and its initrd behind it" : "", linux_need >> 10);
+        vm->bad = true;
+    }
+}
+
 // Also for VMs that are bad already: whoever mends one mistake wants to know the next.
 static void check_files(struct checker *checker, uint32_t vm_index)
 {
     struct config_vm *vm = &checker->config->vms[vm_index];
     struct config_image image;
-    uint64_t size = 0;
-    char need[SIZE_TEXT], have[SIZE_TEXT];
+    uint64_t size = 0, linux_end = 0, initrd = 0;
 
     vm->tables = vm->memory / 256;
     for (unsigned which = 0; which < CONFIG_FILES_PER_VM; which++) {
@@ -256,17 +290,16 @@ static void check_files(struct checker *checker, uint32_t vm_index)
         }
         if (which == 0)
             check_format(checker, vm, &image);
+        if (which == 0 && vm->format == CONFIG_FORMAT_LINUX)
+            linux_end = check_linux(checker, vm, &image);
+        if (which == 1)
+            initrd = image.size < UINT64_MAX - 4095 ? (image.size + 4095) & ~UINT64_C(4095)
+                                                    : UINT64_MAX;
         size = image.size < UINT64_MAX - size ? size + image.size : UINT64_MAX;
         vm->tables += image.size / 512 + FILE_TABLES;
     }
     check_modules(checker, vm);
-    if (size <= vm->memory)
-        return;
-    config_error(&checker->log, memory_pos(vm), "memory = %s is less than the size of %s: %s",
-                 format_size(have, vm->memory),
-                 files_in_words(vm),
-                 format_size(need, size));
-    vm->bad = true;
+    check_file_memory(checker, vm, size, linux_end, initrd);
 }
 
 static void check_cores_exist(struct checker *checker, struct config_vm *vm)

@@ -240,6 +240,14 @@ const char *config_module_name(const char *path);
 // counts as PVH: the loader will see whether it is.
 enum config_format config_image_format(const uint8_t *head, size_t size);
 
+// Of a Linux bzImage (its setup header: Linux, "The Linux/x86 Boot Protocol"). What keeps it from
+// being started, as the end of a sentence about it, or NULL.
+#define CONFIG_LINUX_TEXT 128
+const char *config_linux_problem(const struct config_image *image, char text[CONFIG_LINUX_TEXT]);
+// The end of the memory that it takes while it unpacks itself: the least that its VM must have. An
+// initrd lies behind that.
+uint64_t config_linux_end(const struct config_image *image);
+
 // "Linux bzImage" and the like.
 const char *config_format_name(enum config_format format);
 

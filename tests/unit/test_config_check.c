@@ -12,6 +12,9 @@ static void make_heads(void)
     memcpy(linux_head + 0x202, "HdrS", 4);
     linux_head[0x1fe] = 0x55;
     linux_head[0x1ff] = 0xaa;
+    linux_head[0x206] = 0x0f; // protocol 2.15
+    linux_head[0x207] = 0x02;
+    linux_head[0x211] = 1;    // loaded high
     memset(multiboot_head, 0, sizeof(multiboot_head));
     memcpy(multiboot_head, "\177ELF", 4);
 }
@@ -111,7 +114,7 @@ static void test_formats(void **state)
 static void test_check_files(void **state)
 {
     (void)state;
-    assert_check("[vm a]\nimage=linux\ninitrd=initrd\nmemory=6M\n[vm b]\nimage=hello\nmemory=8M",
+    assert_check("[vm a]\nimage=linux\ninitrd=initrd\nmemory=7M\n[vm b]\nimage=hello\nmemory=8M",
                  "");
     assert_int_equal(config.vms[0].format, CONFIG_FORMAT_LINUX);
     assert_int_equal(config.vms[1].format, CONFIG_FORMAT_MULTIBOOT1);

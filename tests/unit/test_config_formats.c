@@ -227,6 +227,16 @@ static void test_load(void **state)
     assert_messages("t.conf:4:1: key 'load' again in [vm a] (first defined at line 3)");
 }
 
+static void put_linux(unsigned version, unsigned loadflags)
+{
+    put(0x1fe, 2, 0xaa55);
+    put(0x202, 4, 0x53726448);
+    put(0x206, 2, version);
+    put(0x211, 1, loadflags);
+    put(0x230, 4, 0x200000);
+    put(0x234, 1, 1);
+}
+
 // A file's format is in its name.
 static enum config_find find(void *ctx, const char *path, struct config_image *image)
 {
@@ -239,7 +249,16 @@ static enum config_find find(void *ctx, const char *path, struct config_image *i
     else if (strcmp(path, "pvh") == 0)
         make_pvh(true, 0x300);
     else if (strcmp(path, "linux") == 0)
-        put(0x202, 4, 0x53726448), put(0x1fe, 2, 0xaa55);
+        put_linux(0x20f, 1);
+    else if (strcmp(path, "zimage") == 0)
+        put_linux(0x20f, 0);
+    else if (strcmp(path, "old") == 0)
+        put_linux(0x203, 1);
+    else if (strcmp(path, "unpack") == 0) {
+        put_linux(0x20f, 1);
+        put(0x258, 8, 0x1000000);
+        put(0x260, 4, 0x3378000);
+    }
     else if (strcmp(path, "elf") != 0)
         memset(head, 'x', sizeof(head));
     if (strcmp(path, "none") == 0)
@@ -293,6 +312,43 @@ static void test_check(void **state)
                  "t.conf:5:8: memory = 4M is less than the size of image, initrd and modules: 5M");
 }
 
+// What the loader would refuse is refused before.
+static void test_check_linux(void **state)
+{
+    struct config_image image = {.head = head, .head_size = sizeof(head), .size = 1 * MB};
+    (void)state;
+
+    assert_check("[vm a]\nimage=zimage\n[vm b]\nimage=old\n",
+                 "t.conf:2:7: image 'zimage' is a zImage, which is loaded below 1 MB and started "
+                 "in real mode: a bzImage is needed\n"
+                 "t.conf:4:7: image 'old' has Linux boot protocol 2.03, and is started in real "
+                 "mode: 2.06 or later is needed");
+    assert_true(config.vms[0].bad && config.vms[1].bad);
+    assert_check("[vm a]\nimage=unpack\nmemory=64M\n",
+                 "t.conf:3:8: memory = 64M is less than this kernel needs to unpack itself: "
+                 "69088K");
+    assert_check("[vm a]\nimage=unpack\nmemory=69088K\n", "");
+    assert_check("[vm a]\nimage=unpack\ninitrd=large\nmemory=69088K\n",
+                 "t.conf:4:8: memory = 67M is less than this kernel needs to unpack itself, and "
+                 "its initrd behind it: 72160K");
+    assert_check("[vm a]\nimage=unpack\ninitrd=large\nmemory=72160K\n", "");
+    // As in vmm/load/bzimage.c: from 1 MB, or from its alignment, or its own size.
+    memset(head, 0, sizeof(head));
+    put_linux(0x20f, 1);
+    assert_int_equal(config_linux_end(&image), 3 * MB);
+    put(0x234, 1, 0);
+    assert_int_equal(config_linux_end(&image), 2 * MB);
+    put(0x258, 8, 8 * MB);
+    assert_int_equal(config_linux_end(&image), 9 * MB);
+    put(0x260, 4, 3 * MB);
+    assert_int_equal(config_linux_end(&image), 11 * MB);
+    put(0x206, 2, 0x209); // these fields are not there yet
+    assert_int_equal(config_linux_end(&image), 2 * MB);
+    put(0x206, 2, 0x20f);
+    put(0x258, 8, UINT64_MAX);
+    assert_true(config_linux_end(&image) == UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_module_mistakes),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_check_linux),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,18 +81,57 @@ static void test_linux64_identity_map(void **state)
     end(&f);
 }
 
-static void test_linux_moves_down(void **state)
+// A kernel that is loaded lower than it likes moves itself up before it unpacks itself.
+static void test_memory_to_unpack(void **state)
 {
+    static const uint8_t initrd[5000];
     struct file file;
     struct fixture f;
     (void)state;
 
-    begin(&f, 16); // the preferred address is just behind this RAM
-    make_bzimage(&file, 0x20F);
+    make_bzimage(&file, 0x20F); // 4 MB at 16 MB
+    expect_error(&file, 16, "the kernel needs 4096 KB of memory at 0x1000000 to unpack itself; "
+                 "give the VM at least 20480K");
+    expect_error(&file, 19, "at least 20480K");
+    begin(&f, 20);
     assert_true(load_file(&f, &file, file.length));
-    assert_int_equal(f.load.state.sregs.rip, 0x200200);
+    assert_int_equal(f.load.state.sregs.rip, 0x1000200);
+    f.load.initrd = (struct load_file){ initrd, sizeof(initrd), "ramdisk" };
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error, "no room for the initrd 'ramdisk' (5000 bytes) behind the "
+                           "image, which ends at 0x1400000; give the VM at least 20488K"));
     end(&f);
-    expect_error(&file, 4, "the kernel needs 4096 KB of memory at 0x200000");
+    // The image itself may be what is larger.
+    put(&file, 0x258, 8, 0x200000);
+    put(&file, 0x260, 4, 0x1000);
+    put(&file, 39999, 1, 1);
+    begin(&f, 20);
+    f.load.initrd = (struct load_file){ initrd, sizeof(initrd), "ramdisk" };
+    put(&file, 0x22C, 4, 0x20BFFF); // the last byte that an initrd may have
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(guest_get(&f.ram, BOOT_PARAMS + 0x218, 4), 0x20A000);
+    put(&file, 0x22C, 4, 0x20B000);
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error, "between the image, which ends at 0x20a000, and 0x20b001, "
+                           "below which the image wants it"));
+    end(&f);
+    put(&file, 0x258, 8, 0xBFF00000);
+    put(&file, 0x260, 4, 0x100001);
+    expect_error(&file, 4096, "they do not end below 3 GB");
+    put(&file, 0x258, 8, UINT64_MAX);
+    expect_error(&file, 4096, "they do not end below 3 GB");
+    // Without such a wish it stays at 1 MB, or moves up to its alignment.
+    make_bzimage(&file, 0x20F);
+    put(&file, 0x258, 8, 0);
+    put(&file, 0x230, 4, 0x800000);
+    expect_error(&file, 11, "4096 KB of memory at 0x800000 to unpack itself; give the VM at least "
+                 "12288K");
+    begin(&f, 12);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x100200);
+    end(&f);
+    put(&file, 0x234, 1, 0);
+    expect_error(&file, 4, "at least 5120K");
 }
 
 static void test_linux32(void **state)
@@ -119,7 +158,8 @@ static void test_linux32(void **state)
     expect_error(&file, 32, "setup sectors");
     put(&file, 0x1F1, 1, 4);
     put(&file, 0x230, 4, 3);
-    expect_error(&file, 16, "kernel alignment");
+    put(&file, 0x258, 8, 0);
+    expect_error(&file, 16, "kernel alignment 0x3 (offset 0x230) is no power of two");
 }
 
 static void test_no_modules(void **state)
@@ -166,7 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linux64),
         cmocka_unit_test(test_linux64_identity_map),
-        cmocka_unit_test(test_linux_moves_down),
+        cmocka_unit_test(test_memory_to_unpack),
         cmocka_unit_test(test_linux32),
         cmocka_unit_test(test_no_modules),
         cmocka_unit_test(test_cmdline_too_long),

@@ -80,8 +80,8 @@ static bool read_setup(struct load *load, struct setup *s)
         return load_fail(load, "the Linux setup header is cut off");
     if (s->version < 0x206)
         return load_fail(load, "Linux boot protocol %" PRIu64 ".%02" PRIu64
-                         " (offset 0x206); 2.06 or later is needed",
-                         s->version >> 8, s->version & 0xFF);
+                         " (offset 0x206); 2.06 or later is needed", s->version >> 8,
+                         s->version & 0xFF);
     if (!(s->loadflags & LOADED_HIGH))
         return load_fail(load, "a zImage, which loads below 1 MB (offset 0x211); a bzImage is "
                          "needed");
@@ -99,38 +99,39 @@ static bool read_setup(struct load *load, struct setup *s)
     return true;
 }
 
-// Where the kernel would like to be, or as low as it can be moved.
-static bool choose_target(struct load *load, struct setup *s, uint64_t bytes)
+// Where the kernel goes: to where it would like to run, else to 1 MB. -> in *end the end of the
+// memory that it takes there. It cannot be kept lower than it likes: where it is loaded below, it
+// moves itself up before it unpacks itself, also if it is relocatable (boot.rst, "pref_address").
+static bool choose_target(struct load *load, struct setup *s, uint64_t bytes, uint64_t *end)
 {
-    uint64_t low = RAM_EXTENDED;
+    uint64_t start = s->pref_address >= RAM_EXTENDED ? s->pref_address : RAM_EXTENDED;
 
-    s->target = s->pref_address != 0 ? s->pref_address : RAM_EXTENDED;
-    if (s->target <= UINT32_MAX && load_may_use(load, s->target, bytes))
-        return true;
-    if (s->relocatable) {
-        uint64_t align = s->alignment;
-        if (align < PAGE_SIZE || align > PAGE_1G || (align & (align - 1)) != 0)
-            return load_fail(load, "kernel alignment 0x%" PRIx64 " (offset 0x230)", align);
-        low = (low + align - 1) & ~(align - 1);
-        if (load_may_use(load, low, bytes)) {
-            s->target = low;
-            return true;
-        }
+    s->target = start;
+    if (s->relocatable && s->pref_address < RAM_EXTENDED) { // it moves up to its alignment
+        if ((s->alignment & (s->alignment - 1)) != 0)
+            return load_fail(load, "kernel alignment 0x%" PRIx64 " (offset 0x230) is no power of "
+                             "two", s->alignment);
+        if (s->alignment != 0)
+            start = (start + s->alignment - 1) & ~(s->alignment - 1);
     }
-    return load_fail(load, "the kernel needs %" PRIu64 " KB of memory at 0x%" PRIx64
-                     "; give the VM more", bytes >> 10, s->relocatable ? low : s->target);
+    if (start > RAM_LOW_MAX || bytes > RAM_LOW_MAX - start)
+        return load_fail(load, "the kernel needs %" PRIu64 " KB of memory at 0x%" PRIx64
+                         " (offsets 0x260 and 0x258), and they do not end below 3 GB", bytes >> 10,
+                         start);
+    *end = (start + bytes + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+    return *end <= load->ram->low_end ||
+           load_fail(load, "the kernel needs %" PRIu64 " KB of memory at 0x%" PRIx64 " to unpack "
+                     "itself; give the VM at least %" PRIu64 "K of memory", bytes >> 10, start,
+                     *end >> 10);
 }
 
 static bool load_kernel(struct load *load, struct setup *s, uint64_t *end)
 {
     uint64_t bytes = load->image.bytes - s->code;
-    uint64_t memory = s->init_size > bytes ? s->init_size : bytes;
 
-    if (!choose_target(load, s, memory))
-        return false;
-    *end = s->target + memory;
     // The kernel unpacks itself in the memory behind; that is not expected to be zero.
-    return load_part(load, "kernel", s->code, bytes, s->target, bytes);
+    return choose_target(load, s, s->init_size > bytes ? s->init_size : bytes, end) &&
+           load_part(load, "kernel", s->code, bytes, s->target, bytes);
 }
 
 static void put(uint8_t *page, unsigned offset, unsigned size, uint64_t value)
