@@ -201,6 +201,17 @@ static void check_format(struct checker *checker, struct config_vm *vm,
     }
 }
 
+// Others have one entry only.
+static void check_entry(struct checker *checker, struct config_vm *vm)
+{
+    if (!vm->entry32 || vm->format == CONFIG_FORMAT_LINUX || vm->format == CONFIG_FORMAT_UNKNOWN)
+        return;
+    config_error(&checker->log, vm->key_pos[CONFIG_KEY_ENTRY],
+                 "entry is for a Linux bzImage, and the image is %s: remove it",
+                 config_format_name(vm->format));
+    vm->bad = true;
+}
+
 // Some formats have no place for what the config gives them.
 static void check_modules(struct checker *checker, struct config_vm *vm)
 {
@@ -298,6 +309,7 @@ static void check_files(struct checker *checker, uint32_t vm_index)
         size = image.size < UINT64_MAX - size ? size + image.size : UINT64_MAX;
         vm->tables += image.size / 512 + FILE_TABLES;
     }
+    check_entry(checker, vm);
     check_modules(checker, vm);
     check_file_memory(checker, vm, size, linux_end, initrd);
 }

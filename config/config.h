@@ -104,6 +104,7 @@ enum config_key {
     CONFIG_KEY_INITRD,
     CONFIG_KEY_MODULE,
     CONFIG_KEY_LOAD,
+    CONFIG_KEY_ENTRY,
     CONFIG_KEY_CMDLINE,
     CONFIG_KEY_MEMORY,
     CONFIG_KEY_VCPUS,
@@ -135,6 +136,7 @@ struct config_vm {
     char module_text[CONFIG_MODULE_TEXT];
     bool flat;                          // the image is a flat binary, for flat_gpa
     uint64_t flat_gpa;                  // below 4 GB
+    bool entry32;                       // a Linux kernel: by its 32-bit entry
     uint64_t memory;                    // bytes, a multiple of 4 KB
     uint32_t vcpus;                     // 1 to CONFIG_MAX_VCPUS
     uint32_t n_cores;                   // 0: spread

@@ -2,8 +2,8 @@
 //
 // What the setup header of a Linux bzImage tells before it is loaded: whether it can be started,
 // and the memory that it takes. vmm/load/bzimage.c holds it to the same. Only reads inside the
-// image's head. No state.
-#include "config/config.h"
+// image's head. And the key that chooses among a kernel's entries. No state.
+#include "config/schema.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,4 +68,15 @@ uint64_t config_linux_end(const struct config_image *image)
     if (bytes > UINT64_MAX - PAGE || start > UINT64_MAX - PAGE - bytes)
         return UINT64_MAX;
     return (start + bytes + PAGE - 1) & ~(PAGE - 1);
+}
+
+void config_set_entry(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+
+    target->vm->entry32 = config_value_is(value, "32");
+    if (!target->vm->entry32)
+        config_error(target->log, value->pos, "entry = %s is not known: write 32 for the 32-bit "
+                     "entry of a Linux kernel, or leave it out",
+                     config_quote(quote, value->text, value->length));
 }

@@ -430,6 +430,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_INITRD]  = {"initrd",  CONFIG_SECTION_VM,     false, false, set_initrd},
     [CONFIG_KEY_MODULE]  = {"module",  CONFIG_SECTION_VM,     false, true,  set_module},
     [CONFIG_KEY_LOAD]    = {"load",    CONFIG_SECTION_VM,     false, false, set_load},
+    [CONFIG_KEY_ENTRY]   = {"entry",   CONFIG_SECTION_VM,     false, false, config_set_entry},
     [CONFIG_KEY_CMDLINE] = {"cmdline", CONFIG_SECTION_VM,     true,  false, set_cmdline},
     [CONFIG_KEY_MEMORY]  = {"memory",  CONFIG_SECTION_VM,     false, false, set_memory},
     [CONFIG_KEY_VCPUS]   = {"vcpus",   CONFIG_SECTION_VM,     false, false, set_vcpus},

@@ -57,5 +57,8 @@ bool config_parse_hex(const char *text, size_t length, uint64_t *number);
 // console.c
 void config_set_console(const struct config_target *target, const struct config_value *value);
 
+// linux.c
+void config_set_entry(const struct config_target *target, const struct config_value *value);
+
 // A VM with all keys absent.
 void config_schema_defaults(struct config_vm *vm);

@@ -56,6 +56,7 @@ struct start_vmm {
     uint32_t debug;        // 1: `log = debug`
     uint32_t bench;        // 1: `bench = yes`
     uint32_t catch_up;     // 1: `ticks = catch-up`
+    uint32_t entry32;      // 1: `entry = 32`
     uint64_t flat_gpa;
     struct start_module module[START_MODULE_MAX];
     char module_text[START_MODULE_TEXT];

@@ -183,7 +183,7 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
 {
     struct load load = {
         .ram = &vmm->ram, .cmdline = start->cmdline,
-        .flat = start->flat != 0, .flat_gpa = start->flat_gpa,
+        .flat = start->flat != 0, .flat_gpa = start->flat_gpa, .entry32 = start->entry32 != 0,
     };
     int64_t status;
 

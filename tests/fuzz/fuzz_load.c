@@ -20,7 +20,7 @@ enum { FUZZ_ANY, FUZZ_LINUX, FUZZ_MULTIBOOT1, FUZZ_MULTIBOOT2, FUZZ_PVH };
 // Small, so that its end is near; exactly as large as the guest's memory is.
 enum { MEMORY = RAM_MIN, RSDP = RAM_TABLES, RSDP_BYTES = 64 };
 
-enum { WITH_INITRD = 1, WITH_FLAT = 2, WITH_LONG_TEXT = 4 };
+enum { WITH_INITRD = 1, WITH_FLAT = 2, WITH_LONG_TEXT = 4, WITH_ENTRY32 = 8 };
 
 struct choices {
     uint8_t flags, modules;
@@ -96,6 +96,7 @@ static void load(struct load *load, const struct choices *choices, struct load_f
     load->image = file;
     load->flat = (choices->flags & WITH_FLAT) != 0;
     load->flat_gpa = choices->flat_gpa;
+    load->entry32 = (choices->flags & WITH_ENTRY32) != 0;
     if (choices->flags & WITH_INITRD)
         load->initrd = (struct load_file){ file.data, file.bytes, "initrd" };
     load->modules = choices->modules % (LOAD_MODULE_MAX + 1);

@@ -312,6 +312,24 @@ static void test_check(void **state)
                  "t.conf:5:8: memory = 4M is less than the size of image, initrd and modules: 5M");
 }
 
+static void test_entry(void **state)
+{
+    (void)state;
+    assert_check("[vm a]\nimage=linux\nentry=32\n[vm b]\nimage=linux\n", "");
+    assert_true(config.vms[0].entry32);
+    assert_false(config.vms[1].entry32);
+    assert_check("[vm a]\nimage=mb1\nentry=32\n",
+                 "t.conf:3:1: entry is for a Linux bzImage, and the image is multiboot 1: "
+                 "remove it");
+    assert_true(config.vms[0].bad);
+    assert_check("[vm a]\nimage=flat\nload=1M\nentry=32\n",
+                 "t.conf:4:1: entry is for a Linux bzImage, and the image is a flat binary: "
+                 "remove it");
+    parse("[vm a]\nimage=linux\nentry=16\n");
+    assert_messages("t.conf:3:7: entry = 16 is not known: write 32 for the 32-bit entry of a Linux "
+                    "kernel, or leave it out");
+}
+
 // What the loader would refuse is refused before.
 static void test_check_linux(void **state)
 {
@@ -358,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_module_mistakes),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_entry),
         cmocka_unit_test(test_check_linux),
     };
 

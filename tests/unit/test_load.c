@@ -129,6 +129,25 @@ static void test_flat_refused(void **state)
     end(&f);
 }
 
+static void test_entry32_refused(void **state)
+{
+    struct file file;
+    struct fixture f;
+    (void)state;
+
+    make_flat(&file);
+    begin(&f, 32);
+    f.load.entry32 = true;
+    expect_flat_error(&f, &file, 0x100000,
+                      "entry = 32 is for a Linux bzImage, and this is a flat binary");
+    f.load.flat = false;
+    put_multiboot2(&file, 0x800);
+    assert_false(load_file(&f, &file, file.length));
+    assert_non_null(strstr(f.load.error,
+                           "entry = 32 is for a Linux bzImage, and this is multiboot 2"));
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_flat),
         cmocka_unit_test(test_flat_refused),
+        cmocka_unit_test(test_entry32_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,28 @@ static void test_linux32(void **state)
     expect_error(&file, 16, "kernel alignment 0x3 (offset 0x230) is no power of two");
 }
 
+static void test_forced_entry32(void **state)
+{
+    struct file file;
+    struct fixture f;
+    (void)state;
+
+    begin(&f, 32);
+    make_bzimage(&file, 0x20F); // has both
+    f.load.entry32 = true;
+    assert_true(load_file(&f, &file, file.length));
+    assert_string_equal(f.load.format, "Linux, 32-bit entry");
+    assert_int_equal(f.load.state.sregs.rip, 0x1000000);
+    assert_int_equal(f.load.state.sregs.cr0 & 0x80000001, 1);
+    assert_int_equal(f.load.state.sregs.efer, 0);
+    assert_int_equal(f.load.state.gpr[GPR_RSI], BOOT_PARAMS);
+    f.load.entry32 = false;
+    put(&file, 0x236, 2, 0); // has not the other
+    assert_true(load_file(&f, &file, file.length));
+    assert_string_equal(f.load.format, "Linux, 32-bit entry");
+    end(&f);
+}
+
 static void test_no_modules(void **state)
 {
     static const uint8_t data[16];
@@ -208,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_linux64_identity_map),
         cmocka_unit_test(test_memory_to_unpack),
         cmocka_unit_test(test_linux32),
+        cmocka_unit_test(test_forced_entry32),
         cmocka_unit_test(test_no_modules),
         cmocka_unit_test(test_cmdline_too_long),
         cmocka_unit_test(test_abuse),

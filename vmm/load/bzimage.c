@@ -91,7 +91,7 @@ static bool read_setup(struct load *load, struct setup *s)
     // The header says itself how long it is; what lies behind it is not a field.
     if (s->version < 0x20A)
         s->pref_address = s->init_size = 0;
-    s->entry64 = s->version >= 0x20C && (s->xloadflags & XLF_KERNEL_64);
+    s->entry64 = s->version >= 0x20C && (s->xloadflags & XLF_KERNEL_64) && !load->entry32;
     s->code = ((s->sectors != 0 ? s->sectors : 4) + 1) * 512;
     if (s->code >= file->bytes)
         return load_fail(load, "%" PRIu64 " setup sectors (offset 0x1F1) fill the whole file",

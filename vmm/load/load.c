@@ -205,6 +205,16 @@ static const struct load_format {
     { "PVH ELF", pvh_detect, pvh_load },
 };
 
+// What the config says that is not for this format.
+static bool suits(struct load *load, const struct load_format *format)
+{
+    if (load->flat)
+        return load_fail(load, "load = 0x%" PRIx64 " is for a flat binary, and this is %s",
+                         load->flat_gpa, format->name);
+    return !load->entry32 || format->load == bzimage_load ||
+           load_fail(load, "entry = 32 is for a Linux bzImage, and this is %s", format->name);
+}
+
 bool load_image(struct load *load)
 {
     load->error[0] = 0;
@@ -212,16 +222,14 @@ bool load_image(struct load *load)
     load->put = BOOT_STRINGS;
     for (unsigned i = 0; i < sizeof(load_formats) / sizeof(load_formats[0]); i++) {
         const struct load_format *format = &load_formats[i];
-        if (!format->detect(&load->image))
-            continue;
-        if (load->flat)
-            return load_fail(load, "load = 0x%" PRIx64 " is for a flat binary, and this is %s",
-                             load->flat_gpa, format->name);
-        return format->load(load);
+        if (format->detect(&load->image))
+            return suits(load, format) && format->load(load);
     }
     if (load->flat && elf_detect(&load->image))
         return load_fail(load, "load = 0x%" PRIx64 " is for a flat binary, and this is ELF",
                          load->flat_gpa);
+    if (load->flat && load->entry32)
+        return load_fail(load, "entry = 32 is for a Linux bzImage, and this is a flat binary");
     if (load->flat)
         return flat_load(load);
     return load_fail(load, "unknown image format: no Linux bzImage (\"HdrS\" at offset 0x202), no "

@@ -57,6 +57,7 @@ struct load {
     uint64_t rsdp; // gpa of the ACPI root pointer
     bool flat;     // the image is a flat binary for flat_gpa, where it is entered
     uint64_t flat_gpa;
+    bool entry32;  // the image is a Linux kernel, to be started by its 32-bit entry
     // Results.
     struct load_state state;
     bool pic_masked;    // the guest is to find each line of the board's PICs masked

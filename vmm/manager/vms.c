@@ -262,6 +262,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     vm_give_modules(manager, config, process, &status);
     start->flat = config->flat;
     start->flat_gpa = config->flat_gpa;
+    start->entry32 = config->entry32;
     console_line(&start->console, config->name, process, vm->line, manager->console_event,
                  1ull << (index + 1), &status);
     return status;
