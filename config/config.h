@@ -42,6 +42,7 @@
 #define CONFIG_RESERVE (UINT64_C(4) << 20)
 #define CONFIG_VMM_OVERHEAD (UINT64_C(320) << 10) // of that, in the VMM's own quota
 #define CONFIG_VM_OVERHEAD (CONFIG_VMM_OVERHEAD + (UINT64_C(392) << 10))
+#define CONFIG_TESTDEV_BYTES (UINT64_C(64) << 10) // the memory on a test board
 
 // A place in the file, both counted from 1, columns in bytes. 0 means: not known.
 struct config_pos {
@@ -113,7 +114,7 @@ enum config_key {
     CONFIG_KEY_PERIOD,
     CONFIG_KEY_TICKS,
     CONFIG_KEY_RESTART,
-    CONFIG_KEY_BENCH,
+    CONFIG_KEY_TESTDEV,
     CONFIG_KEYS,
 };
 
@@ -145,12 +146,13 @@ struct config_vm {
     uint32_t period_us;                 // of the share
     enum config_restart restart;
     bool catch_up;                      // ticks that it missed come later
-    bool bench;                         // with the registers that measurements need
+    bool testdev;                       // with the test board
 
     // Filled in by config_check for a VM that is not bad.
     enum config_format format;
     uint64_t tables;                    // bytes of page tables, at most: for its memory in pages of
-                                        // 4 KB, as the VM's and as the VMM's, and for its files
+                                        // 4 KB, as the VM's and as the VMM's, and for its files;
+                                        // and of the test board
     int core;                           // where its vCPU belongs; -1 while cores are not known
     bool ended;                         // the caller's: it takes no part in config_place()
 

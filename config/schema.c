@@ -410,14 +410,14 @@ static void set_restart(const struct config_target *target, const struct config_
         config_error(target->log, value->pos, "unknown restart policy '%s': write never", quote);
 }
 
-static void set_bench(const struct config_target *target, const struct config_value *value)
+static void set_testdev(const struct config_target *target, const struct config_value *value)
 {
     char quote[CONFIG_QUOTE_SIZE];
 
     if (!config_value_is(value, "yes") && !config_value_is(value, "no"))
-        config_error(target->log, value->pos, "bench = %s is neither yes nor no",
+        config_error(target->log, value->pos, "testdev = %s is neither yes nor no",
                      config_quote(quote, value->text, value->length));
-    target->vm->bench = config_value_is(value, "yes");
+    target->vm->testdev = config_value_is(value, "yes");
 }
 
 const struct config_schema config_schema[CONFIG_KEYS] = {
@@ -439,7 +439,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_PERIOD]  = {"period",  CONFIG_SECTION_VM,     false, false, set_period},
     [CONFIG_KEY_TICKS]   = {"ticks",   CONFIG_SECTION_VM,     false, false, set_ticks},
     [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
-    [CONFIG_KEY_BENCH]   = {"bench",   CONFIG_SECTION_VM,     false, false, set_bench},
+    [CONFIG_KEY_TESTDEV] = {"testdev", CONFIG_SECTION_VM,     false, false, set_testdev},
 };
 
 enum config_key config_schema_find(enum config_section section, const char *name, size_t length)

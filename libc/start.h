@@ -54,7 +54,7 @@ struct start_vmm {
     uint64_t initrd_bytes;
     uint32_t flat;         // 1: the image is a flat binary for flat_gpa
     uint32_t debug;        // 1: `log = debug`
-    uint32_t bench;        // 1: `bench = yes`
+    uint32_t testdev;      // 1: `testdev = yes`
     uint32_t catch_up;     // 1: `ticks = catch-up`
     uint32_t entry32;      // 1: `entry = 32`
     uint64_t flat_gpa;
@@ -97,4 +97,5 @@ enum vmm_end {
     VMM_END_RESET = 1,    // the guest asked for a reset, or its CPU did (triple fault)
     VMM_END_KILLED = 2,   // the guest was killed (unknown exit, ...)
     VMM_END_SETUP = 3,    // the image or the memory could not be set up
+    VMM_END_EXIT = 0x100, // plus a status of 8 bits, which the guest gave to the test board
 };

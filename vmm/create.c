@@ -116,6 +116,17 @@ static bool create_vcpu(struct vmm *vmm, const struct start_block *start)
     return true;
 }
 
+// What is written there exits, so it is memory of this process only.
+static bool create_testdev(struct machine_host *wires)
+{
+    int64_t memory = process_map_pages(TESTDEV_RAM_VA, TESTDEV_RAM_SIZE, 0);
+
+    if (memory < 0)
+        return setup_failed("memory of the test board", memory);
+    wires->testdev_ram = (uint8_t *)TESTDEV_RAM_VA;
+    return true;
+}
+
 static bool create_board(struct vmm *vmm, const struct start_block *start)
 {
     struct machine_host wires = { 0 };
@@ -126,12 +137,13 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
         return setup_failed("creating the timer", timer);
     vmm->host.timer = (handle_t)timer;
     host_wires(&vmm->host, &wires);
-    wires.bench = start->vmm.bench != 0;
+    if (start->vmm.testdev != 0 && !create_testdev(&wires))
+        return false;
     wires.catch_up = start->vmm.catch_up != 0;
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
     if (!machine_init(&vmm->machine, &wires, ram->low_end, ram->high_end - RAM_HIGH) ||
-        (wires.bench && !demand_register(&vmm->demand, &vmm->machine.bus))) {
+        (wires.testdev_ram != NULL && !demand_register(&vmm->demand, &vmm->machine.bus))) {
         printf("the board: %s\n", bus_error(&vmm->machine.bus));
         return false;
     }

@@ -18,6 +18,7 @@
 // Where things are in this process. The heap is far below (libc/process.h).
 #define CONSOLE_VA   0x080000000000ull
 #define VCPU_PAGE_VA 0x090000000000ull
+#define TESTDEV_RAM_VA 0x090000010000ull // 64 KB
 #define GUEST_RAM_VA 0x100000000000ull // gpa 0
 #define IMAGE_VA     0x200000000000ull
 #define INITRD_VA    0x210000000000ull
@@ -41,8 +42,8 @@ struct vmm {
     } lapic;
 };
 
-// Runs the VM until it ends; -> enum vmm_end
-enum vmm_end vmm_run(struct vmm *vmm);
+// Runs the VM until it ends; -> enum vmm_end, with its status if there is one
+int vmm_run(struct vmm *vmm);
 
 // Handles the exit of this kind, with its word and vmm->page. Never blocks but for printing.
 // -> VM_RUN_* to enter the guest with, or enum exit_result

@@ -14,6 +14,7 @@
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/mc146818.h"
 #include "vmm/dev/pci_host.h"
+#include "vmm/dev/testdev.h"
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
 
@@ -29,6 +30,7 @@ struct fuzz_board {
         struct ioapic ioapic;
         struct mc146818 rtc;
         struct pci_host pci;
+        struct testdev test;
         struct uart16550 uart;
         struct vga_crtc vga;
     } dev;

@@ -253,6 +253,32 @@ static void vga_check(const struct fuzz_board *b)
         require((b->dev.vga.dac[i][0] | b->dev.vga.dac[i][1] | b->dev.vga.dac[i][2]) < 0x40);
 }
 
+static bool testdev_start(struct fuzz_board *b, unsigned kind)
+{
+    static uint8_t ram[TESTDEV_RAM_SIZE];
+    struct irq_line line[TESTDEV_LINES] = { 0 };
+
+    line[kind * 7] = fake_line(&b->host);
+    testdev_init(&b->dev.test, ram, line, fake_power_sink(&b->host));
+    return testdev_register(&b->dev.test, &b->host.bus);
+}
+
+static void testdev_restart(struct fuzz_board *b)
+{
+    testdev_reset(&b->dev.test);
+}
+
+static void testdev_check(const struct fuzz_board *b)
+{
+    bool level = false;
+
+    require(b->dev.test.letters < 8 && b->dev.test.high >> TESTDEV_LINES == 0);
+    for (unsigned n = 0; n < TESTDEV_LINES; n++)
+        level |= b->dev.test.line[n].ops != NULL && (b->dev.test.high >> n & 1) != 0;
+    require(b->host.level == level);
+    require((b->host.exits != 0) == b->dev.test.exited && b->host.resets == 0);
+}
+
 // Rates: the PIT's shortest period is 32 ticks; the RTC has 8,192 periodic flags a second and its
 // update and alarm; a paced UART sends at most 11,520 characters, the receiver's time-outs beside.
 static const struct fuzz_device devices[] = {
@@ -267,6 +293,8 @@ static const struct fuzz_device devices[] = {
     { "mc146818", sizeof(struct mc146818), 8200, false, false, rtc_init, rtc_reset, NULL,
       rtc_check },
     { "pci_host", sizeof(struct pci_host), 0, false, true, pci_init, pci_reset, NULL, pci_check },
+    { "testdev", sizeof(struct testdev), 0, false, true, testdev_start, testdev_restart, NULL,
+      testdev_check },
     { "uart16550", sizeof(struct uart16550), 50000, true, false, uart_init, uart_reset, uart_act,
       uart_check },
     { "vga_crtc", sizeof(struct vga_crtc), 0, false, false, vga_init, vga_reset, NULL, vga_check },

@@ -45,24 +45,26 @@ static void write_access(const struct fuzz_device *device, struct fuzz_board *b,
 
 // An address of the device: of an IOAPIC mostly index, window and EOI register; else anything in
 // one of the ranges, or right in front of it or behind it.
-static uint64_t pick_address(const struct bus *bus, struct script *s)
+static uint64_t pick_address(const struct bus *bus, bool mmio, struct script *s)
 {
-    const struct bus_range *range = &bus->mmio[0];
     uint64_t at = script_take(s, 2);
+    // Of the ports' ranges, 0 is nobody's.
+    const struct bus_range *range = mmio ? &bus->mmio[(at >> 8) % bus->nr_mmio]
+                                         : &bus->port[1 + (at >> 8) % (bus->nr_ports - 1)];
+    uint64_t offset = (at & 0xFFF) % (range->last - range->base + 4);
 
-    if (bus->nr_mmio != 0 && (at & 0x8000) != 0)
+    if (mmio && (at & 0x8000) != 0)
         return range->base + (at & 0x50);
-    if (bus->nr_mmio == 0) // of the ports' ranges, 0 is nobody's
-        range = &bus->port[1 + (at >> 8) % (bus->nr_ports - 1)];
-    return range->base - 2 + (at & 0xFFF) % (range->last - range->base + 4);
+    return mmio && (at & 0x4000) != 0 ? range->last + 2 - offset : range->base - 2 + offset;
 }
 
 static void bus_access(const struct fuzz_device *device, struct fuzz_board *b, struct script *s,
                        bool write)
 {
     struct bus *bus = &b->host.bus;
-    bool mmio = bus->nr_mmio != 0;
-    uint64_t addr = pick_address(bus, s), value;
+    bool both = bus->nr_mmio != 0 && bus->nr_ports > 1;
+    bool mmio = both ? script_take(s, 1) & 1 : bus->nr_mmio != 0;
+    uint64_t addr = pick_address(bus, mmio, s), value;
     unsigned size = 1u << script_take(s, 1) % (mmio ? 4 : 3);
 
     if (write) {
@@ -114,7 +116,7 @@ static void step(const struct fuzz_device *device, struct fuzz_board *b, struct 
     }
     time_passes(device, &b->host, 0);
     require(b->host.armed_ns > b->host.now_ns);
-    require(device->may_power || b->host.resets + b->host.power_offs == 0);
+    require(device->may_power || b->host.resets + b->host.power_offs + b->host.exits == 0);
     if (device->check != NULL)
         device->check(b);
 }

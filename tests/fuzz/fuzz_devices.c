@@ -31,6 +31,8 @@ static const uint16_t ports[] = {
     0x3FA, 0x3FB, 0x3FC, 0x3FD, 0x3FE, 0x3FF, 0x600, 0x601, 0x602, 0x603,
     0x604, 0x605, 0x608, 0x60B, 0xCF8, 0xCF9, 0xCFC, 0xCFE, 0xCFF, 0xFFFF,
     0x3C0, 0x3C5, 0x3C9, 0x3D4, 0x3D5, 0x3DA,
+    0xE0,  0xE3,  0xE4,  0xF4,  0xB0F, 0x8900, 0x2000, 0x2001, 0x2002, 0x2004,
+    0x2008, 0x2009, 0x2010, 0x2017,
 };
 
 static void run_time(struct machine *m, struct fake_host *host, uint64_t ns)
@@ -120,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct machine machine;
     static struct world world;
+    static uint8_t testdev_ram[TESTDEV_RAM_SIZE];
 
     fake_host_init(&world.host);
     world.script = (struct script){data, size};
@@ -132,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .console = fake_stream(&world.host),
         .ctx = &world.host,
         .wall_seconds = 1700000000,
-        .bench = true,
+        .testdev_ram = testdev_ram,
     };
 
     require(machine_init(&machine, &host, 64 << 20, 0));

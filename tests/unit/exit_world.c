@@ -88,7 +88,7 @@ int world_setup(void **state)
     guest_ram_new(&vmm->ram, 16 << 20);
     insn_cache_init(&vmm->insns);
     host_wires(&vmm->host, &wires);
-    wires.bench = true;
+    wires.testdev_ram = world->testdev_ram;
     assert_true(machine_init(&vmm->machine, &wires, 16 << 20, 0));
     vmm->demand = (struct demand){ VM, RAM };
     assert_true(demand_register(&vmm->demand, &vmm->machine.bus));

@@ -28,6 +28,7 @@ struct world {
     uint64_t arguments[6]; // of the last call that maps or unmaps
     int64_t map_status;
     struct line console; // the other end of the VM's line
+    uint8_t testdev_ram[TESTDEV_RAM_SIZE];
     _Alignas(64) uint8_t line[CONSOLE_LINE_BYTES];
 };
 

@@ -31,6 +31,7 @@ struct fake_host {
 
     unsigned resets;
     unsigned power_offs;
+    unsigned exits;
 
     uint8_t output[256];
     unsigned output_count;
@@ -69,8 +70,10 @@ static inline void fake_power(void *ctx, enum power_event event)
 
     if (event == POWER_RESET)
         host->resets++;
-    else
+    else if (event == POWER_OFF)
         host->power_offs++;
+    else
+        host->exits++;
 }
 
 static inline bool fake_put(void *ctx, uint8_t byte)

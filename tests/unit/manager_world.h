@@ -60,6 +60,15 @@ static inline struct fake_object *process_of(uint32_t vm)
     return fake_handle(manager.vm[vm].spawned.process);
 }
 
+// What the process was started with.
+static inline const struct start_block *block_of(struct fake_object *process)
+{
+    const struct fake_mapping *mapping = fake_mapped(process, START_VA);
+    assert_non_null(mapping);
+    assert_int_equal(mapping->prot, PROT_READ);
+    return (const struct start_block *)(fake.object[mapping->memory].view + mapping->offset);
+}
+
 static inline void end_vm(uint32_t vm, int32_t status)
 {
     fake_process_end(process_of(vm), PROCESS_EXITED, status);

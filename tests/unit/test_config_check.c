@@ -215,6 +215,9 @@ static void test_memory_taken(void **state)
     assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\n"
                                         "[vm b]\nimage=hello\nmemory=8M"), 0);
     assert_int_equal(config.memory_taken, 2 * (9 * MB + 8 * 4096 + 64 + 3 * 4096));
+    // The memory of a test board is its VM's, too.
+    assert_int_equal(check_on(&machine, "[vm a]\nimage=hello\nmemory=8M\ntestdev=yes\n"), 0);
+    assert_int_equal(config.memory_taken, 9 * MB + 8 * 4096 + 64 + 3 * 4096 + 65536);
 }
 
 static uint64_t for_vms(uint64_t ram, uint32_t cores, uint64_t files)

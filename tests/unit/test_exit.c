@@ -242,6 +242,28 @@ static void test_run_until_power_off(void **state)
     assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
 }
 
+static void run_to(int end)
+{
+    world->vmm.machine.power_pending = false;
+    world->script[0] = (struct exit){ .kind = world->kind, .word = world->word,
+                                      .exit = world->page.exit };
+    world->script_length = 1;
+    world->script_at = 0;
+    assert_int_equal(vmm_run(&world->vmm), end);
+}
+
+// By the test board: with a status, or by a word that is written as one string.
+static void test_run_until_exit(void **state)
+{
+    (void)state;
+    port(0xF4, 1, false, 0x10);
+    run_to(VMM_END_EXIT + 0x21);
+    ram_write(&world->vmm.ram, 0x2000, "Shutdown", 8);
+    string_port(false, true, 0x8900, 1, 0x2000, 8);
+    run_to(VMM_END_POWEROFF);
+    assert_int_equal(world->page.gpr[GPR_RCX], 0);
+}
+
 // No byte may get lost: with the ring full the same access is done again once there is room.
 static void test_full_console(void **state)
 {
@@ -322,7 +344,8 @@ int main(void)
         TEST(test_interrupt_exits),          TEST(test_deaths),
         TEST(test_resets),
         TEST(test_halted_for_good),
-        TEST(test_run_until_power_off),      TEST(test_full_console),
+        TEST(test_run_until_power_off),      TEST(test_run_until_exit),
+        TEST(test_full_console),
         TEST(test_full_console_in_a_string), TEST(test_messages_start_on_their_own_line),
         TEST(test_message_waits_for_room),
     };

@@ -134,10 +134,10 @@ static void test_mmio_of_one_page(void **state)
     // What reads and writes is called a read.
     MMIO("\xFF\x06", BENCH_MMIO_BASE + 4, VM_MMIO_READ); // inc dword [rsi]
     expect_entry(SKIPS | VM_ENTRY_RFLAGS);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0xAABBCCDE);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0xAABBCCDE);
     MMIO("\x87\x0E", BENCH_MMIO_BASE + 4, VM_MMIO_READ); // xchg [rsi], ecx
     expect_entry(SKIPS);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0xAABBCCDD);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0xAABBCCDD);
     assert_int_equal(world->page.gpr[GPR_RCX], 0xAABBCCDE);
     MMIO("\xFF\x06", 0xFEE00080, VM_MMIO_READ); // of the local APIC
     expect_entry(VM_ENTRY_LAPIC);
@@ -190,7 +190,7 @@ static void test_mmio_of_two_operands(void **state)
     uint64_t *gpr = world->page.gpr;
     (void)state;
 
-    world->vmm.machine.bench_mmio.value = 0x01020304;
+    world->vmm.machine.testdev.bench_mmio.value = 0x01020304;
     gpr[GPR_RSI] = BENCH_MMIO_BASE + 8;
     gpr[GPR_RDI] = 0x5000;
     gpr[GPR_RCX] = 2;
@@ -202,7 +202,7 @@ static void test_mmio_of_two_operands(void **state)
     gpr[GPR_RDI] = BENCH_MMIO_BASE + 8;
     MMIO("\xA5", BENCH_MMIO_BASE + 8, VM_MMIO_READ); // and to there
     expect_entry(SKIPS);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0xCAFE);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0xCAFE);
     gpr[GPR_RSI] = BENCH_MMIO_BASE + 0x10;
     guest_put(&world->vmm.ram, 0x80000 - 2, 2, 0);
     MMIO("\x66\xFF\x36", BENCH_MMIO_BASE + 0x10, VM_MMIO_READ); // push word [rsi]
@@ -212,14 +212,14 @@ static void test_mmio_of_two_operands(void **state)
     guest_put(&world->vmm.ram, 0x80000, 2, 0xBEEF);
     MMIO("\x66\x8F\x06", BENCH_MMIO_BASE + 0x10, VM_MMIO_READ); // pop word [rsi]
     expect_entry(SKIPS | VM_ENTRY_RSP);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0xBEEF);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0xBEEF);
     // The stack is in the device, the operand is not.
     guest_put(&world->vmm.ram, 0x5000, 2, 0x1234);
     gpr[GPR_RSI] = 0x5000;
     MMIO("\x66\xFF\x36", BENCH_MMIO_BASE + 0x10, VM_MMIO_WRITE);
     world->page.exit.rsp = BENCH_MMIO_BASE + 0x12;
     expect_entry(SKIPS | VM_ENTRY_RSP);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0x1234);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0x1234);
 }
 
 // The guest's page tables lie where no memory is; what the CPU did there is called a write.

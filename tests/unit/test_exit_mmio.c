@@ -29,7 +29,7 @@ static void test_mmio_read_and_write(void **state)
     assert_int_equal(world->page.gpr[GPR_RAX], 0xAABBCCDD);
     mmio("\x81\x0E\x00\x00\x01\x00         ", BENCH_MMIO_BASE, 3); // or dword [rsi], 0x10000
     expect_entry(SKIPS | VM_ENTRY_RFLAGS);
-    assert_int_equal(world->vmm.machine.bench_mmio.value, 0xAABBCCDD | 0x10000);
+    assert_int_equal(world->vmm.machine.testdev.bench_mmio.value, 0xAABBCCDD | 0x10000);
     mmio("\x8B\x06             ", 0xD0000000, VM_MMIO_READ); // nothing there
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0xFFFFFFFF);
@@ -156,7 +156,7 @@ static void test_mmio_string(void **state)
 {
     (void)state;
     mmio("\xF3\xA5             ", BENCH_MMIO_BASE, VM_MMIO_READ); // rep movsd
-    world->vmm.machine.bench_mmio.value = 0x01020304;
+    world->vmm.machine.testdev.bench_mmio.value = 0x01020304;
     world->page.gpr[GPR_RSI] = BENCH_MMIO_BASE;
     world->page.gpr[GPR_RDI] = 0x5000;
     world->page.gpr[GPR_RCX] = 3;

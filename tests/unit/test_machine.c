@@ -71,12 +71,12 @@ static const struct stream_ops world_stream = { .put = world_put, .get = world_g
 
 static struct world world;
 
-static struct machine *board_with(bool bench)
+static struct machine *board_with(uint8_t *testdev_ram)
 {
     struct machine_host host = {
         .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
         .console = { &world_stream, &world }, .ctx = &world, .wall_seconds = 1700000000,
-        .bench = bench,
+        .testdev_ram = testdev_ram,
     };
 
     memset(&world, 0, sizeof(world));
@@ -85,7 +85,9 @@ static struct machine *board_with(bool bench)
     return &world.machine;
 }
 
-static struct machine *board(void) { return board_with(true); }
+static uint8_t ram[TESTDEV_RAM_SIZE];
+
+static struct machine *board(void) { return board_with(ram); }
 
 static void out(uint16_t port, unsigned size, uint32_t value)
 {
@@ -138,12 +140,74 @@ static void test_scratch(void **state)
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 2, 2), 0x1234);
     bus_mmio_write(&m->bus, BENCH_MMIO_BASE + 1, 1, 0xFF);
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE + 0xFFC, 4), 0x1234FF78);
-    // A VM that nobody measures has neither: there is no TPM either, where a PC has its.
-    m = board_with(false);
-    out(0xB0F, 1, 0x5A);
-    assert_int_equal(in(0xB0F, 1), 0xFF);
+    // Behind all others.
+    assert_int_equal(m->bus.port_owner[BENCH_PORT], m->bus.nr_ports - 1);
+}
+
+// Without the key no port and no address of the test board is anybody's. (Nor is there a TPM,
+// where a PC has its.)
+static void test_no_test_board(void **state)
+{
+    static const uint16_t ports[] = { 0xE0, 0xE3, 0xE4, 0xF4, 0xF7, 0x2000, 0x2017, 0x8900, 0xB0F };
+    struct machine *m = board_with(NULL);
+    (void)state;
+
+    for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+        assert_int_equal(m->bus.port_owner[ports[i]], 0);
+        out(ports[i], 1, 0);
+        assert_int_equal(in(ports[i], 4), 0xFFFFFFFF);
+    }
+    for (const char *word = "Shutdown"; *word != '\0'; word++)
+        out(0x8900, 1, (uint8_t)*word);
+    assert_false(m->power_pending);
     assert_false(bus_mmio_claimed(&m->bus, BENCH_MMIO_BASE));
+    assert_false(bus_mmio_claimed(&m->bus, TESTDEV_RAM_BASE));
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE, 4), 0xFFFFFFFF);
+}
+
+static void route(unsigned pin, unsigned vector)
+{
+    bus_mmio_write(&world.machine.bus, 0xFEC00000, 4, 0x10 + 2 * pin);
+    bus_mmio_write(&world.machine.bus, 0xFEC00010, 4, vector);
+}
+
+// Its lines reach what a chip's would: ISA interrupts both controllers, the others the IOAPIC.
+static void test_test_board_lines(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    for (unsigned n = 0; n < 24; n++) {
+        bool isa = n < 16 && n != 2;
+        board();
+        out(0x21, 1, 0); // all but the cascade's two
+        out(0xA1, 1, 0);
+        route(n == 0 ? 2 : n, 0x40 + n);
+        nothing_fires();
+        out((uint16_t)(0x2000 + n), 1, 1);
+        assert_int_equal(world.msis, 1);
+        assert_int_equal(world.msi_data & 0xFF, 0x40 + n);
+        assert_int_equal(world.host.level, isa);
+        if (isa)
+            assert_int_equal(i8259_ack(&m->pic), (n < 8 ? 0x08 : 0x70) + (n & 7));
+        out((uint16_t)(0x2000 + n), 1, 0);
+        assert_int_equal(m->ioapic.lines, 0);
+    }
+}
+
+static void test_exit(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0xF4, 4, 0x10);
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_EXIT);
+    assert_int_equal(testdev_status(&m->testdev), 0x21);
+    m = board();
+    out(0xCF9, 1, 0x06);
+    out(0xF4, 1, 0x10); // too late
+    assert_int_equal(m->power, POWER_RESET);
 }
 
 static void test_pit_reaches_both_controllers(void **state)
@@ -240,6 +304,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_is_there),
         cmocka_unit_test(test_scratch),
+        cmocka_unit_test(test_no_test_board),
+        cmocka_unit_test(test_test_board_lines),
+        cmocka_unit_test(test_exit),
         cmocka_unit_test(test_pit_reaches_both_controllers),
         cmocka_unit_test(test_uart_interrupt),
         cmocka_unit_test(test_sci_is_a_level),

@@ -29,14 +29,6 @@ static struct fake_object *thread_of(const struct spawned *spawned)
     return fake_handle(spawned->thread);
 }
 
-static const struct start_block *block_of(struct fake_object *process)
-{
-    const struct fake_mapping *mapping = fake_mapped(process, START_VA);
-    assert_non_null(mapping);
-    assert_int_equal(mapping->prot, PROT_READ);
-    return (const struct start_block *)(fake.object[mapping->memory].view + mapping->offset);
-}
-
 static void check_vmm_process(void)
 {
     struct fake_object *process = process_of(0);

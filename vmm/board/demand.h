@@ -11,8 +11,8 @@
 #include "vmm/board/bus.h"
 #include "vmm/board/memory.h"
 
-// For measurements: a doubleword; writing N takes page N of the window from the VM's map. What is
-// in the page stays. Reads as all ones.
+// Beside the test board, for measurements: a doubleword; writing N takes page N of the window from
+// the VM's map. What is in the page stays. Reads as all ones.
 #define DEMAND_REGISTER 0xFED41000ULL
 
 struct demand {

@@ -29,5 +29,5 @@ struct irq_router {
 // the PIC and to the IOAPIC pin of the same number, except IRQ 0, which goes to IOAPIC pin 2.
 struct irq_line irq_router_isa(struct irq_router *router, unsigned irq);
 
-// The wire of a GSI from 16 to 23, which no PIC sees.
+// The wire of a GSI that no PIC sees: 16 to 23, or 2 by itself.
 struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi);

@@ -40,6 +40,18 @@ static void machine_nvram(struct mc146818 *rtc, uint64_t low_bytes, uint64_t hig
         mc146818_set_nvram(rtc, (uint8_t)(0x5B + i), (uint8_t)(high >> (8 * i)));
 }
 
+// The test board's lines are those of GSIs: the ISA interrupts reach the PICs too, but for the
+// second, where the cascade is.
+static void machine_init_testdev(struct machine *m, uint8_t *ram, struct power_sink power)
+{
+    struct irq_line line[TESTDEV_LINES];
+
+    for (unsigned n = 0; n < TESTDEV_LINES; n++)
+        line[n] = n < 16 && n != GSI_PIT ? irq_router_isa(&m->router, n)
+                                         : irq_router_gsi(&m->router, n);
+    testdev_init(&m->testdev, ram, line, power);
+}
+
 static void machine_init_devices(struct machine *m, const struct machine_host *host)
 {
     struct power_sink power = { &machine_power_ops, m };
@@ -61,10 +73,11 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     vga_crtc_reset(&m->vga);
     acpi_pm_init(&m->pm, clock, irq_router_isa(router, ISA_IRQ_SCI), power);
     pci_host_init(&m->pci, power);
+    machine_init_testdev(m, host->testdev_ram, power);
 }
 
 // The address map. The bus refuses ranges that overlap.
-static bool machine_wire(struct machine *m, bool bench)
+static bool machine_wire(struct machine *m, bool testdev)
 {
     struct bus *bus = &m->bus;
 
@@ -79,10 +92,7 @@ static bool machine_wire(struct machine *m, bool bench)
            && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
            && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9
            && ioapic_register(&m->ioapic, bus)                  // 0xFEC00000
-           && (!bench ||
-               (scratch_register_mmio(&m->bench_mmio, bus, BENCH_MMIO_BASE, BENCH_MMIO_SIZE)
-                // Last on purpose: what an access costs must not depend on a device's place.
-                && scratch_register_port(&m->bench_port, bus, BENCH_PORT))); // 0xB0F
+           && (!testdev || testdev_register(&m->testdev, bus)); // 0xE0 0xF4 0x2000 0x8900 0xB0F
 }
 
 bool machine_init(struct machine *m, const struct machine_host *host, uint64_t low_bytes,
@@ -92,5 +102,5 @@ bool machine_init(struct machine *m, const struct machine_host *host, uint64_t l
     bus_init(&m->bus);
     machine_init_devices(m, host);
     machine_nvram(&m->rtc, low_bytes, high_bytes);
-    return machine_wire(m, host->bench);
+    return machine_wire(m, host->testdev_ram != NULL);
 }

@@ -21,6 +21,7 @@
 #include "vmm/dev/pci_host.h"
 #include "vmm/dev/power.h"
 #include "vmm/dev/stream.h"
+#include "vmm/dev/testdev.h"
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
 #include "vmm/board/irq_router.h"
@@ -34,7 +35,7 @@ struct machine_host {
     void *ctx;                       // of clock and msi
     int64_t wall_seconds;            // date now, since 1970
     bool catch_up;                   // missed ticks of PIT and RTC come later
-    bool bench;                      // with the registers for measurements
+    uint8_t *testdev_ram;            // for the test board, zeroed; NULL: there is none
 };
 
 struct machine {
@@ -51,8 +52,9 @@ struct machine {
     struct vga_crtc vga;
     struct acpi_pm pm;
     struct pci_host pci;
-    struct scratch post, bench_port, bench_mmio;
-    bool power_pending;     // a device has pulled power-off or reset
+    struct scratch post;
+    struct testdev testdev; // wired up if the host gave it memory
+    bool power_pending;     // a device has pulled one of its wires
     enum power_event power; // which, then
 };
 

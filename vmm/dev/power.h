@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The wires to the power supply and the reset line: what ACPI, 0xCF9, the 8042 and port 0x92 pull.
+// The wires to the power supply and the reset line: what ACPI, 0xCF9, the 8042, port 0x92 and the
+// test board pull.
 // The VMM's main loop acts on a request after the access that made it; a device goes on as if
 // nothing had happened until its reset function is called.
 #pragma once
@@ -8,6 +9,7 @@
 enum power_event {
     POWER_RESET,
     POWER_OFF,
+    POWER_EXIT, // as a power-off, and with a status: the test board's
 };
 
 struct power_ops {

@@ -28,7 +28,7 @@ static const struct device_ops scratch_port_ops = {
     .read = scratch_port_read, .write = scratch_port_write,
 };
 
-static uint64_t scratch_mmio_read(void *dev, uint64_t offset, unsigned size)
+static uint64_t scratch_wide_read(void *dev, uint64_t offset, unsigned size)
 {
     const struct scratch *scratch = dev;
 
@@ -37,7 +37,7 @@ static uint64_t scratch_mmio_read(void *dev, uint64_t offset, unsigned size)
 }
 
 // An access that crosses a doubleword keeps to the one that it starts in.
-static enum bus_result scratch_mmio_write(void *dev, uint64_t offset, unsigned size,
+static enum bus_result scratch_wide_write(void *dev, uint64_t offset, unsigned size,
                                           uint64_t value)
 {
     struct scratch *scratch = dev;
@@ -48,9 +48,9 @@ static enum bus_result scratch_mmio_write(void *dev, uint64_t offset, unsigned s
     return BUS_OK;
 }
 
-static const struct device_ops scratch_mmio_ops = {
-    .name = "scratch page", .max_size = 4,
-    .read = scratch_mmio_read, .write = scratch_mmio_write,
+static const struct device_ops scratch_wide_ops = {
+    .name = "scratch doubleword", .max_size = 4,
+    .read = scratch_wide_read, .write = scratch_wide_write,
 };
 
 bool scratch_register_port(struct scratch *scratch, struct bus *bus, uint16_t port)
@@ -58,7 +58,12 @@ bool scratch_register_port(struct scratch *scratch, struct bus *bus, uint16_t po
     return bus_add_ports(bus, &scratch_port_ops, scratch, port, 1);
 }
 
+bool scratch_register_ports(struct scratch *scratch, struct bus *bus, uint16_t port)
+{
+    return bus_add_ports(bus, &scratch_wide_ops, scratch, port, 4);
+}
+
 bool scratch_register_mmio(struct scratch *scratch, struct bus *bus, uint64_t base, uint64_t size)
 {
-    return bus_add_mmio(bus, &scratch_mmio_ops, scratch, base, size);
+    return bus_add_mmio(bus, &scratch_wide_ops, scratch, base, size);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A register without a function: it reads back what was written last. The POST code port is one,
-// and so are the port and the MMIO page that the cost of an access is measured with.
+// A register without a function: it reads back what was written last. The POST code port is one;
+// others are on the test board, as the port and the MMIO page that an access is measured with.
 // Owned by the VMM's only thread; no lock.
 #pragma once
 
@@ -18,6 +18,8 @@ struct scratch {
     uint32_t value;
 };
 
-// Claims one port, or a range of memory whose every doubleword is the register.
+// Claims one port; four ports, for a byte each; or a range of memory whose every doubleword is the
+// register.
 bool scratch_register_port(struct scratch *scratch, struct bus *bus, uint16_t port);
+bool scratch_register_ports(struct scratch *scratch, struct bus *bus, uint16_t port);
 bool scratch_register_mmio(struct scratch *scratch, struct bus *bus, uint64_t base, uint64_t size);

@@ -22,11 +22,20 @@ static unsigned tsc_ms(uint64_t tsc)
     return (unsigned)(tsc_to_ns(tsc) / 1000000);
 }
 
-static const char *state_name(const struct manager_vm *vm)
+#define STATE_NAME_SIZE 12
+
+// Of an end with a status that is told too. -> `text`
+static const char *state_name(char text[STATE_NAME_SIZE], const struct manager_vm *vm)
 {
-    static const char *const names[] = {"running", "stopping", "off", "reset", "killed",
+    static const char *const names[] = {"running", "stopping", "off", "reset", "exit", "killed",
                                         "failed"};
-    return vm->halted && vm->spawned.process != 0 ? "halted" : names[vm->state];
+    if (vm->state == VM_EXITED) {
+        snprintf(text, STATE_NAME_SIZE, "exit %u", (unsigned)vms_exit_status(vm));
+    } else {
+        bool halted = vm->halted && vm->spawned.process != 0;
+        snprintf(text, STATE_NAME_SIZE, "%s", halted ? "halted" : names[vm->state]);
+    }
+    return text;
 }
 
 static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
@@ -40,7 +49,7 @@ static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
 static void list_vm(struct manager *manager, const struct manager_vm *vm)
 {
     struct vcpu_stats stats;
-    char share[8] = "-", cpu[8] = "-";
+    char share[8] = "-", cpu[8] = "-", state[STATE_NAME_SIZE];
     uint64_t uptime = vm_uptime_tsc(vm);
     uint64_t ms = tsc_to_ns(uptime) / 1000000;
     if (vm->config->share != 0) {
@@ -52,7 +61,7 @@ static void list_vm(struct manager *manager, const struct manager_vm *vm)
                  (unsigned)(permille % 10));
     }
     report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
-           state_name(vm), (int)vm->core, share,
+           state_name(state, vm), (int)vm->core, share,
            (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
            cpu);
 }
@@ -100,8 +109,9 @@ void list_stats(struct manager *manager, const struct manager_vm *vm)
     };
     struct vcpu_stats stats;
     struct process_status process;
+    char state[STATE_NAME_SIZE];
     if (!list_counters(vm, &stats)) {
-        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(vm));
+        report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(state, vm));
         return;
     }
     uint64_t total = 0;

@@ -181,6 +181,19 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
+// The kernel can hand on a small status of its own only: who wants that of the last VM's test board
+// reads this line.
+static void report_off(struct manager *manager)
+{
+    const char *how = manager->failed == 0 ? "all VMs are off" : "no VM runs any more";
+    if (manager->last != NULL && manager->last->state == VM_EXITED) {
+        report(manager, "%s: powering off, status %u of VM '%s'\n", how,
+               (unsigned)vms_exit_status(manager->last), manager->last->config->name);
+    } else {
+        report(manager, "%s: powering off%s\n", how, manager->failed == 0 ? "" : ", status 1");
+    }
+}
+
 uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
 {
     manager->boot = boot;
@@ -237,8 +250,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
         }
         manager_serve(manager, sooner(sooner(audit, ended), sooner(sample, moves)));
     }
-    report(manager, manager->failed == 0 ? "all VMs are off: powering off\n"
-                                         : "no VM runs any more: powering off, status 1\n");
+    report_off(manager);
     report_flush(manager);
     return manager->failed > 0;
 }

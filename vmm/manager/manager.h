@@ -22,7 +22,8 @@ _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
 _Static_assert(CONFIG_RUN_MAX == MANAGER_VMS_MAX && CONFIG_FILES_MAX == BOOT_MODULE_MAX - 4,
                "the checker knows; the other modules are three programs and the config");
 
-enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_KILLED, VM_FAILED };
+enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_EXITED, VM_KILLED,
+                        VM_FAILED };
 
 struct manager_vm {
     const struct config_vm *config;
@@ -84,6 +85,7 @@ struct manager {
     uint32_t running;
     bool stuck;                   // all of these have halted for good, and that has been said
     uint32_t failed;              // killed, or never started
+    const struct manager_vm *last; // to have ended; NULL: none has
     uint64_t vm_memory;           // bytes that all VMs may have, with what they cost
     uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
     struct spawned console;
@@ -183,6 +185,11 @@ bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
 void vms_ended(struct manager *manager, uint32_t index); // or halted for good
+// What a VM of the state VM_EXITED gave to its test board.
+static inline uint8_t vms_exit_status(const struct manager_vm *vm)
+{
+    return (uint8_t)vm->last.status;
+}
 // Says it, once, when every VM that is left has halted for good.
 void vms_look_stuck(struct manager *manager);
 // Says of VMs that have ended how they did, each behind its own last words. -> when to look again

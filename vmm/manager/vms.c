@@ -248,7 +248,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
              config_module_name(config->image));
     start->memory = config->memory;
     start->debug = manager->config.log == CONFIG_LOG_DEBUG;
-    start->bench = config->bench;
+    start->testdev = config->testdev;
     start->catch_up = config->catch_up;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
     start->manager_bit = 1ull << index;
@@ -346,10 +346,21 @@ void vms_stop(struct manager *manager, uint32_t index)
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
 }
 
-static enum manager_vm_state vm_state_after(const struct process_status *process)
+// A VMM is believed only what its VM can do.
+static bool vm_has_exited(const struct manager_vm *vm, const struct process_status *process)
+{
+    return vm->config->testdev && process->end == PROCESS_EXITED &&
+           (process->status & ~0xff) == VMM_END_EXIT;
+}
+
+static enum manager_vm_state vm_state_after(const struct manager_vm *vm,
+                                            const struct process_status *process)
 {
     if (process->end != PROCESS_EXITED) {
         return VM_KILLED;
+    }
+    if (vm_has_exited(vm, process)) {
+        return VM_EXITED;
     }
     switch (process->status) {
     case VMM_END_POWEROFF:
@@ -377,6 +388,11 @@ static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
         report(manager, "VM '%s' killed: its process was ended\n", name);
         return;
     }
+    if (vm->state == VM_EXITED) {
+        report(manager, "VM '%s' ended with status %u, by its test board\n", name,
+               (unsigned)vms_exit_status(vm));
+        return;
+    }
     switch (process->status) {
     case VMM_END_POWEROFF:
         report(manager, "VM '%s' powered off\n", name);
@@ -400,7 +416,8 @@ static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager
 {
     vm->end_tsc = tsc_read();
     vm->state = state;
-    manager->failed += state != VM_ENDED && state != VM_RESET;
+    manager->last = vm;
+    manager->failed += state == VM_KILLED || state == VM_FAILED;
     manager->running--;
     spawn_destroy(&vm->spawned);
     move_context_end(vm);
@@ -453,7 +470,7 @@ void vms_ended(struct manager *manager, uint32_t index)
         list_stats(manager, vm); // its vCPU's counters go with its process
     }
     vm->unreported = true;
-    vm_gone(manager, vm, vm_state_after(&vm->last));
+    vm_gone(manager, vm, vm_state_after(vm, &vm->last));
 }
 
 // True if the VM's last words are on the console, or nobody takes them.
