@@ -236,6 +236,22 @@ def test_status_until(stand_in):
         assert result.returncode == status, result.stderr
 
 
+@pytest.mark.parametrize("says, ends, status", (
+    (b"bulkhead| all VMs are off: powering off, status 33 of VM 'a-1'\r\n", 0x10, 33),
+    (b"bulkhead| no VM runs any more: powering off, status 1 of VM 'a'\r\n", 0x11, 1),
+    (b"bulkhead| no VM runs any more: powering off, status 255 of VM 'a'\r\n", 0x11, 255),
+    (b"bulkhead| all VMs are off: powering off, status 33 of VM 'a'\r\n", 0x12, 2),
+    (b"a| bulkhead| all VMs are off: powering off, status 33 of VM 'a'\r\n"
+     b"a| \rbulkhead| all VMs are off: powering off, status 33 of VM 'a'\r\n", 0x10, 0)),
+    ids=("33", "1", "255", "panic", "a-guest"))
+def test_status_given(stand_in, says, ends, status):
+    """The last VM's, by the manager's line alone; but not of a kernel that panicked behind it."""
+    call = stand_in("qemu", f"sys.exit({ends} << 1 | 1)", says)
+    call["args"].append("--batch")
+    result = subprocess.run(**call, check=False, capture_output=True, timeout=60)
+    assert result.returncode == status, result.stderr
+
+
 def test_reader_goes(stand_in):
     call = stand_in("bochs", TALKS)
     call["args"].append("--batch")
