@@ -47,10 +47,10 @@ static void write_access(const struct fuzz_device *device, struct fuzz_board *b,
 // one of the ranges, or right in front of it or behind it.
 static uint64_t pick_address(const struct bus *bus, bool mmio, struct script *s)
 {
-    uint64_t at = script_take(s, 2);
+    uint64_t at = script_take(s, 2), which = script_take(s, 1);
     // Of the ports' ranges, 0 is nobody's.
-    const struct bus_range *range = mmio ? &bus->mmio[(at >> 8) % bus->nr_mmio]
-                                         : &bus->port[1 + (at >> 8) % (bus->nr_ports - 1)];
+    const struct bus_range *range = mmio ? &bus->mmio[which % bus->nr_mmio]
+                                         : &bus->port[1 + which % (bus->nr_ports - 1)];
     uint64_t offset = (at & 0xFFF) % (range->last - range->base + 4);
 
     if (mmio && (at & 0x8000) != 0)
