@@ -67,6 +67,32 @@ def test_all(boot, cores):
     assert audit, machine.text
 
 
+def saying(text):
+    """Code for both modes: prints a line on the debug port, then powers off."""
+    code = b"".join(b"\xb0" + bytes([byte]) + b"\xe6\xe9" for byte in text.encode() + b"\n")
+    return code + bytes.fromhex("66ba0406 66b80020 66ef f4 ebfd")
+
+
+def test_linux_entries(boot):
+    """The 64-bit entry of a bzImage, which lies 512 bytes behind the 32-bit one."""
+    linux = bytearray(1024 + 512)
+    linux[0x1F1] = 1
+    struct.pack_into("<H", linux, 0x1FE, 0xAA55)
+    linux[0x200:0x206] = b"\xeb\x66HdrS"
+    struct.pack_into("<H", linux, 0x206, 0x20F)
+    linux[0x211] = 1
+    struct.pack_into("<H", linux, 0x236, 1)
+    struct.pack_into("<Q", linux, 0x258, 0x200000)
+    linux[1024:] = saying("by 32").ljust(512, b"\xf4") + saying("by 64")
+    machine = boot(section("lin64", "linux", "") + section("lin32", "linux", "entry = 32\n"),
+                   files={"linux": bytes(linux)}, cores=1, memory=256)
+    assert machine.wait(120) == 0, machine.ending
+    for bits in (32, 64):
+        assert re.findall(rf"^lin{bits}\| (.*)$", machine.text, re.MULTILINE) == [
+            f"[vmm] linux: Linux, {bits}-bit entry, {MEMORY} MB of memory", f"by {bits}",
+            "[vmm] the guest powered itself off"], machine.text
+
+
 def image_of(config_dir, name):
     path = os.path.join(os.path.dirname(config_dir), "build", "images", name)
     with open(path, "rb") as file:
