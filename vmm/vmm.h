@@ -34,6 +34,7 @@ struct vmm {
     struct machine machine;
     struct msrs msrs;
     struct insn_cache insns;
+    unsigned complaints; // lines about instructions that it does not emulate
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {
         bool pending;

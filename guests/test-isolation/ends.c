@@ -31,32 +31,11 @@ static void end_cr3(void)
     write_cr3(NOWHERE);
 }
 
-static void end_stack(void)
-{
-    __asm__ volatile("mov %0, %%rsp\n push %0" : : "r"(NOWHERE + 0x800) : "memory");
-}
-
-static void end_fpu(void)
-{
-    __asm__ volatile("fldt (%0)" : : "r"(NOWHERE) : "memory");
-}
-
-static void end_vector(void)
-{
-    __asm__ volatile("movups %%xmm0, (%0)" : : "r"(LAPIC_PAGE) : "memory");
-}
-
-static void end_lock(void)
-{
-    __asm__ volatile("lock cmpxchg16b (%0)" : : "r"(NOWHERE) : "memory", "rax", "rdx", "cc");
-}
-
 static const struct {
     const char *name;
     void (*run)(void);
 } ends[] = {
-    {"idt", end_idt}, {"gdt", end_gdt},       {"cr3", end_cr3},   {"stack", end_stack},
-    {"fpu", end_fpu}, {"vector", end_vector}, {"lock", end_lock},
+    {"idt", end_idt}, {"gdt", end_gdt}, {"cr3", end_cr3},
 };
 
 void hostile_end(const char *name)

@@ -92,6 +92,30 @@ static void sweep_hole(struct sweep *sweep, struct hole hole)
     }
 }
 
+// What the VMM does not emulate there is this guest's own trouble.
+static void check_not_emulated(void)
+{
+    struct tally tally = {0};
+    int vector;
+
+    trap_expect();
+    __asm__ volatile(TRY("fldt (%0)") : : "r"(NOWHERE) : "memory");
+    vector = trap_caught.vector;
+    tally_add(&tally, vector == VEC_UD, "FLD: vector %d", vector);
+    trap_expect();
+    __asm__ volatile(TRY("movups %%xmm0, (%0)") : : "r"(NOWHERE) : "memory");
+    vector = trap_caught.vector;
+    tally_add(&tally, vector == VEC_UD, "MOVUPS: vector %d", vector);
+    trap_expect();
+    __asm__ volatile(TRY("lock cmpxchg16b (%0)")
+                     :
+                     : "r"(NOWHERE)
+                     : "memory", "rax", "rdx", "cc");
+    vector = trap_caught.vector;
+    tally_add(&tally, vector == VEC_UD, "CMPXCHG16B: vector %d", vector);
+    tally_check(&tally, "low.not-emulated");
+}
+
 void test_low_holes(void)
 {
     static struct sweep sweep;
@@ -101,6 +125,7 @@ void test_low_holes(void)
         sweep_hole(&sweep, holes[i]);
     printf("low: %llu pages\n", (unsigned long long)sweep.pages);
     sweep_check(&sweep, (const char *const[]){"low.read", "low.write", "low.execute"});
+    check_not_emulated();
 }
 
 static void sweep_high(struct sweep *sweep, uint64_t gpa)

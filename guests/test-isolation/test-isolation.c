@@ -5,7 +5,7 @@
 //   only=GROUP  one group: ram, cpuid, instructions, ports, borders, tables, memory, msrs
 //   sample=N    one page of N below 4 GB (16), and three in each GB above
 //   all         in place of that each page below 4 GB, and one in each 2 MB above
-//   end=NAME    does nothing but to end this VM: idt, gdt, cr3, stack, fpu, vector, lock
+//   end=NAME    does nothing but to end this VM: idt, gdt, cr3
 
 #include <stdio.h>
 #include <string.h>

@@ -10,7 +10,7 @@ import pytest
 from stamps import TIMES, stamped
 
 SENTRIES = ("sentry-a", "sentry-b")
-ENDS = ("idt", "gdt", "cr3", "stack", "fpu", "vector", "lock")
+ENDS = ("idt", "gdt", "cr3")
 RESETS = ("cr3",)  # what is a triple fault on a CPU, too
 STAMP = r"^ *(?:\d+\.\d{6} )?"
 BEAT = r"beat (\d+), (\d+) passes of (\d+) words, sum ([0-9a-f]{16})"

@@ -69,11 +69,11 @@ def test_flood(boot, kind):
 def test_killed(boot):
     """The guest is killed with a record of why, its memory comes back, the neighbour goes on, and
     the status of the run says so."""
-    config = hog("").replace("test-hog", "test-isolation").replace("mode=", "end=fpu")
+    config = hog("").replace("test-hog", "test-isolation").replace("mode=", "end=idt")
     machine = boot(config + SHARED, memory=256, cores=1)
     assert machine.wait(120) == 1, machine.ending
     text = machine.text
-    assert re.search(r"^hog\| \[vmm\] killed: this instruction is not ", text, re.MULTILINE), text
+    assert re.search(r"^hog\| \[vmm\] killed: the CPU itself accesses ", text, re.MULTILINE), text
     assert re.search(r"^hog\| \[vmm\] rip=[0-9a-f]{16} rflags=", text, re.MULTILINE), text
     killed = re.search(r"^bulkhead\| VM 'hog' killed: .*\nbulkhead\| (\d+) MB of (\d+) MB free$",
                        text, re.MULTILINE)

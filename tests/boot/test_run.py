@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 HELLO = "[vm one]\nimage = hello\nmemory = 8M\n"
-KILLED = "[vm two]\nimage = test-isolation\ncmdline = end=fpu\nmemory = 8M\n"
+KILLED = "[vm two]\nimage = test-isolation\ncmdline = end=idt\nmemory = 8M\n"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_timeout(run):
 def test_killed(run):
     result = run(HELLO.replace("hello\n", "hello\ncmdline = count=1\n") + KILLED)
     assert result.returncode == 1, result.stderr
-    assert "two| [vmm] killed: this instruction is not " in result.stdout
+    assert "two| [vmm] killed: the CPU itself accesses gpa " in result.stdout
     assert "one| hello: up 1." in result.stdout
 
 

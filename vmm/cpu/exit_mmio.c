@@ -4,6 +4,7 @@
 // not virtualise it, and nothing at all, which reads as all ones.
 // Runs on the VMM's only thread.
 #include <inttypes.h>
+#include <stdio.h>
 #include "libc/kcall.h"
 #include "vmm/cpu/exit.h"
 
@@ -18,14 +19,20 @@
 #define PF_RSVD 8u
 #define PF_I    16u
 
-static int kill_instruction(struct vmm *vmm)
+#define COMPLAINTS_MAX 8 // lines in the VM's log; a process of the guest could fill it
+
+// The guest gets #UD, as of an instruction that its CPU lacks.
+static COLD int refuse_instruction(struct vmm *vmm)
 {
+    static const struct guest_fault invalid = { .vector = VECTOR_UD };
     const struct insn_code *code = &vmm->insns.code;
     char text[3 * INSN_BYTES + 1] = "";
     const struct insn *insn;
     struct guest_fault fault;
     unsigned used = 0;
 
+    if (vmm->complaints >= COMPLAINTS_MAX)
+        return exit_fault(vmm, &invalid);
     // The cache may have known it without reading its bytes.
     insn_fetch(&vmm->insns, &vmm->ram, &vmm->page->exit, &insn, &fault);
     for (unsigned i = 0; i < code->count && i < INSN_BYTES; i++) {
@@ -36,8 +43,10 @@ static int kill_instruction(struct vmm *vmm)
         text[used++] = ' ';
     }
     text[used] = 0;
-    return exit_kill(vmm, "this instruction is not supported on memory of a device: %sat gpa 0x%"
-                     PRIx64, text, vmm->page->exit.mmio.gpa);
+    printf("not supported on memory of a device: %sat rip 0x%" PRIx64 ", gpa 0x%" PRIx64
+           ": the guest gets #UD%s\n", text, vmm->page->exit.rip, vmm->page->exit.mmio.gpa,
+           ++vmm->complaints == COMPLAINTS_MAX ? "; more of these are not shown" : "");
+    return exit_fault(vmm, &invalid);
 }
 
 // Accesses that no operand of an instruction made.
@@ -73,7 +82,7 @@ static COLD int exit_mmio_not_simple(struct vmm *vmm, const struct insn *insn)
     if (insn->op == INSN_FLUSH)
         return exit_skip(vmm, insn->length);
     if (insn->op == INSN_OTHER || PAGE_OF(page->exit.mmio.gpa) == LAPIC_BASE)
-        return kill_instruction(vmm); // no kernel uses string or stack instructions there
+        return refuse_instruction(vmm); // no kernel uses string or stack instructions there
     if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
         return exit_kill(vmm, "its segments could not be read");
     if (insn->op == INSN_PUSH || insn->op == INSN_POP)
@@ -250,7 +259,7 @@ static COLD int exit_mmio_fetch(struct vmm *vmm, uint64_t word)
     enum insn_status status = insn_fetch(&vmm->insns, &vmm->ram, &vmm->page->exit, &insn, &fault);
 
     if (status != INSN_OK)
-        return status == INSN_FAULT ? exit_fault(vmm, &fault) : kill_instruction(vmm);
+        return status == INSN_FAULT ? exit_fault(vmm, &fault) : refuse_instruction(vmm);
     return exit_mmio_insn(vmm, word, insn);
 }
 
