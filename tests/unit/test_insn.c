@@ -31,7 +31,8 @@ struct oracle {
 };
 
 enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800 };
-enum { ALL = CF | PF | AF | ZF | SF | OF, LOGIC = ALL & ~AF };
+enum { ALL = CF | PF | AF | ZF | SF | OF, LOGIC = ALL & ~AF, ROTATE = ALL & ~OF,
+       SHIFT = ALL & ~(AF | OF) };
 
 #define I(name, flags, ...) { name, flags, { __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }) }
 static const struct {
@@ -81,6 +82,29 @@ static const struct {
     I("lock bts qword [rsi], 63", CF, 0xF0, 0x48, 0x0F, 0xBA, 0x2E, 63),
     I("btr dword [rsi], 0", CF, 0x0F, 0xBA, 0x36, 0),
     I("btc word [rsi], 9", CF, 0x66, 0x0F, 0xBA, 0x3E, 9),
+    I("rol byte [rsi], 1", ALL, 0xD0, 0x06), I("rol qword [rsi], 1", ALL, 0x48, 0xD1, 0x06),
+    I("ror word [rsi], 1", ALL, 0x66, 0xD1, 0x0E), I("ror dword [rsi], 5", ROTATE, 0xC1, 0x0E, 5),
+    I("rcl byte [rsi], 1", ALL, 0xD0, 0x16), I("rcl byte [rsi], cl", ROTATE, 0xD2, 0x16),
+    I("rcl qword [rsi], cl", ROTATE, 0x48, 0xD3, 0x16), I("rcr dword [rsi], 1", ALL, 0xD1, 0x1E),
+    I("rcr word [rsi], cl", ROTATE, 0x66, 0xD3, 0x1E), I("shl byte [rsi], 1", LOGIC, 0xD0, 0x26),
+    I("shl dword [rsi], 31", SHIFT, 0xC1, 0x26, 31),
+    I("shl qword [rsi], 1", LOGIC, 0x48, 0xD1, 0x26),
+    I("shr word [rsi], 1", LOGIC, 0x66, 0xD1, 0x2E),
+    I("shr qword [rsi], 63", SHIFT, 0x48, 0xC1, 0x2E, 63),
+    I("sar dword [rsi], 1", LOGIC, 0xD1, 0x3E), I("sar byte [rsi], 7", SHIFT, 0xC0, 0x3E, 7),
+    I("shl dword [rsi], 32", ALL, 0xC1, 0x26, 32), // by none
+#define CC(n) I("setcc byte [rsi]", ALL, 0x0F, 0x90 + (n), 0x06),                                  \
+              I("cmovcc ax, [rsi]", ALL, 0x66, 0x0F, 0x40 + (n), 0x06),                            \
+              I("cmovcc ecx, [rsi]", ALL, 0x0F, 0x40 + (n), 0x0E),                                 \
+              I("cmovcc rdx, [rsi]", ALL, 0x48, 0x0F, 0x40 + (n), 0x16)
+    CC(0), CC(1), CC(2), CC(3), CC(4), CC(5), CC(6), CC(7), CC(8), CC(9), CC(10), CC(11), CC(12),
+    CC(13), CC(14), CC(15),
+    I("imul ax, [rsi]", CF | OF, 0x66, 0x0F, 0xAF, 0x06),
+    I("imul ecx, [rsi]", CF | OF, 0x0F, 0xAF, 0x0E),
+    I("imul rdx, [rsi]", CF | OF, 0x48, 0x0F, 0xAF, 0x16),
+    I("imul rbx, [rsi], -3", CF | OF, 0x48, 0x6B, 0x1E, 0xFD),
+    I("imul eax, [rsi], imm", CF | OF, 0x69, 0x06, 0x78, 0x56, 0x34, 0x12),
+    I("imul cx, [rsi], imm", CF | OF, 0x66, 0x69, 0x0E, 0x34, 0x92),
 };
 
 static uint8_t *executable;

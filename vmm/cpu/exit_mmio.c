@@ -183,11 +183,14 @@ int exit_lapic_read(struct vmm *vmm)
     return lapic_finish(vmm, &vmm->lapic.insn, vmm->lapic.offset, vmm->page->exit.lapic.value);
 }
 
-static COLD int exit_mmio_compute(struct vmm *vmm, const struct insn *insn, uint64_t old)
+static COLD int exit_mmio_compute(struct vmm *vmm, const struct insn *insn)
 {
     struct vcpu_page *page = vmm->page;
     struct insn_result result;
+    uint64_t old = 0;
 
+    if (insn_reads(insn))
+        old = bus_mmio_read(&vmm->machine.bus, page->exit.mmio.gpa, insn->size);
     insn_compute(insn, page, old, &result);
     if (result.write && bus_mmio_write(&vmm->machine.bus, page->exit.mmio.gpa, insn->size,
                                        result.value) != BUS_OK)
@@ -201,17 +204,15 @@ static int exit_mmio_access(struct vmm *vmm, const struct insn *insn)
 {
     struct bus *bus = &vmm->machine.bus;
     struct vcpu_page *page = vmm->page;
-    uint64_t gpa = page->exit.mmio.gpa, old = 0;
+    uint64_t gpa = page->exit.mmio.gpa;
 
     if (insn_stores_plainly(insn))
         return bus_mmio_write(bus, gpa, insn->size,
                               bus_value(insn_stored(insn, page), insn->size)) == BUS_OK
                    ? exit_skip(vmm, insn->length) : EXIT_WAIT;
-    if (insn_reads(insn))
-        old = bus_mmio_read(bus, gpa, insn->size);
     if (!insn_loads_plainly(insn))
-        return exit_mmio_compute(vmm, insn, old);
-    page->gpr[insn->reg] = old;
+        return exit_mmio_compute(vmm, insn);
+    page->gpr[insn->reg] = bus_mmio_read(bus, gpa, insn->size);
     return exit_skip(vmm, insn->length);
 }
 

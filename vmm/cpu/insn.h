@@ -21,12 +21,16 @@
 enum { INSN_BYTES = 15 }; // the longest x86 instruction
 
 enum insn_op {
-    INSN_LOAD,  // register = memory
+    INSN_SET,   // memory = whether a condition holds; its number is `imm`
     INSN_STORE, // memory = register or immediate
+    INSN_LOAD,  // register = memory: from here on memory is read
     INSN_ADD, INSN_OR, INSN_ADC, INSN_SBB, INSN_AND, INSN_SUB, INSN_XOR, INSN_CMP, INSN_TEST,
     INSN_INC, INSN_DEC, INSN_NOT, INSN_NEG,
     INSN_XCHG, INSN_XADD, INSN_CMPXCHG,
     INSN_BT, INSN_BTS, INSN_BTR, INSN_BTC,
+    INSN_ROL, INSN_ROR, INSN_RCL, INSN_RCR, INSN_SHL, INSN_SHR, INSN_SAR,
+    INSN_CMOV,  // register = memory, if the condition `imm` holds
+    INSN_IMUL,  // register = register or immediate times memory
     INSN_PUSH, INSN_POP,
     INSN_MOVS, INSN_STOS, INSN_LODS,
     INSN_FLUSH, // of a cache line: nothing is cached of a device
@@ -131,7 +135,7 @@ struct insn_result {
 
 static inline bool insn_reads(const struct insn *insn)
 {
-    return insn->op != INSN_STORE;
+    return insn->op >= INSN_LOAD;
 }
 
 // PUSH, POP and the string instructions have two memory operands: insn_run_stack(), _string().

@@ -21,8 +21,20 @@ static const struct {
     { ZYDIS_MNEMONIC_XADD, INSN_XADD }, { ZYDIS_MNEMONIC_CMPXCHG, INSN_CMPXCHG },
     { ZYDIS_MNEMONIC_BT, INSN_BT },     { ZYDIS_MNEMONIC_BTS, INSN_BTS },
     { ZYDIS_MNEMONIC_BTR, INSN_BTR },   { ZYDIS_MNEMONIC_BTC, INSN_BTC },
+    { ZYDIS_MNEMONIC_ROL, INSN_ROL },   { ZYDIS_MNEMONIC_ROR, INSN_ROR },
+    { ZYDIS_MNEMONIC_RCL, INSN_RCL },   { ZYDIS_MNEMONIC_RCR, INSN_RCR },
+    { ZYDIS_MNEMONIC_SHL, INSN_SHL },   { ZYDIS_MNEMONIC_SHR, INSN_SHR },
+    { ZYDIS_MNEMONIC_SAR, INSN_SAR },   { ZYDIS_MNEMONIC_IMUL, INSN_IMUL },
     { ZYDIS_MNEMONIC_PUSH, INSN_PUSH }, { ZYDIS_MNEMONIC_POP, INSN_POP },
 };
+
+// By condition, as the instruction encodes it.
+#define CONDITIONS(X)                                                                              \
+    X(O), X(NO), X(B), X(NB), X(Z), X(NZ), X(BE), X(NBE), X(S), X(NS), X(P), X(NP), X(L), X(NL),   \
+    X(LE), X(NLE)
+#define SET(name)  ZYDIS_MNEMONIC_SET##name
+#define CMOV(name) ZYDIS_MNEMONIC_CMOV##name
+static const uint16_t sets[16] = { CONDITIONS(SET) }, cmovs[16] = { CONDITIONS(CMOV) };
 
 // Moves: the direction decides between load and store.
 static const struct {
@@ -143,16 +155,28 @@ static bool decode_address(const ZydisDecodedInstruction *z, const ZydisDecodedO
     return true;
 }
 
-// The visible operands: one is memory; the other, if there is one, a register or an immediate.
+// The visible operands: one is memory; the other, if there is one, a register or an immediate. Of
+// three, IMUL's, the last is an immediate beside them.
 static bool decode_operands(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
                             struct insn *insn)
 {
     const ZydisDecodedOperand *other = NULL;
     unsigned memory = 2;
 
-    if (z->operand_count_visible < 1 || z->operand_count_visible > 2)
+    unsigned count = z->operand_count_visible;
+
+    if (z->mnemonic == ZYDIS_MNEMONIC_IMUL) {
+        if (count < 2) // times RAX, to RDX and RAX
+            return false;
+        if (count == 3) {
+            insn->flags |= INSN_IMM;
+            insn->imm = operand[2].imm.value.u;
+            count = 2;
+        }
+    }
+    if (count < 1 || count > 2)
         return false;
-    for (unsigned i = 0; i < z->operand_count_visible; i++) {
+    for (unsigned i = 0; i < count; i++) {
         if (operand[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
             operand[i].mem.type == ZYDIS_MEMOP_TYPE_MEM)
             memory = i;
@@ -201,6 +225,18 @@ static void decode_other(const ZydisDecodedInstruction *z, const ZydisDecodedOpe
         insn->op = INSN_FLUSH;
 }
 
+static bool decode_condition(ZydisMnemonic mnemonic, struct insn *insn)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (sets[i] == mnemonic || cmovs[i] == mnemonic) {
+            insn->op = sets[i] == mnemonic ? INSN_SET : INSN_CMOV;
+            insn->imm = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
 {
     for (unsigned i = 0; i < COUNT(moves); i++) {
@@ -218,7 +254,7 @@ static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
             return true;
         }
     }
-    return false;
+    return decode_condition(mnemonic, insn);
 }
 
 // False: it does not work on device memory.

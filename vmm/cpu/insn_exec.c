@@ -204,6 +204,77 @@ static void compute_bit(const struct insn *insn, uint64_t old, uint64_t reg,
         result->value = old ^ bit;
 }
 
+// One bit at a time. -> the new carry
+static uint64_t shift_step(unsigned op, unsigned size, uint64_t *value, uint64_t carry)
+{
+    uint64_t sign = sign_of(size), old = *value, top = (old & sign) != 0, bottom = old & 1;
+    bool left = op == INSN_ROL || op == INSN_RCL || op == INSN_SHL;
+    uint64_t in = 0;
+
+    switch (op) {
+    case INSN_ROL: in = top; break;
+    case INSN_ROR: in = bottom; break;
+    case INSN_RCL:
+    case INSN_RCR: in = carry; break;
+    case INSN_SAR: in = top; break;
+    }
+    *value = left ? (old << 1 | in) & mask_of(size) : old >> 1 | (in ? sign : 0);
+    return left ? top : bottom;
+}
+
+// OF is what a shift by one bit makes it; by more it is undefined.
+static void compute_shift(const struct insn *insn, uint64_t old, uint64_t reg,
+                          struct insn_result *result)
+{
+    unsigned count = reg & (insn->size == 8 ? 63 : 31), size = insn->size;
+    uint64_t sign = sign_of(size), value = old, carry = result->rflags & FLAG_CF, before = old;
+    bool rotates = insn->op <= INSN_RCR;
+
+    for (unsigned i = 0; i < count; i++) {
+        before = value;
+        carry = shift_step(insn->op, size, &value, carry);
+    }
+    result->write = true;
+    result->value = value;
+    if (count != 0)
+        set_flags(result,
+                  (carry ? FLAG_CF : 0) | ((before ^ value) & sign ? FLAG_OF : 0) |
+                      flags_of(value, size),
+                  FLAG_CF | FLAG_OF | (rotates ? 0 : FLAGS_STATUS));
+}
+
+// "Condition Codes": each has its opposite beside it.
+static bool condition(uint64_t number, uint64_t flags)
+{
+    bool less = ((flags & FLAG_SF) != 0) != ((flags & FLAG_OF) != 0), is;
+
+    switch (number >> 1) {
+    case 0: is = flags & FLAG_OF; break;
+    case 1: is = flags & FLAG_CF; break;
+    case 2: is = flags & FLAG_ZF; break;
+    case 3: is = flags & (FLAG_CF | FLAG_ZF); break;
+    case 4: is = flags & FLAG_SF; break;
+    case 5: is = flags & FLAG_PF; break;
+    case 6: is = less; break;
+    default: is = less || (flags & FLAG_ZF) != 0; break;
+    }
+    return is != (number & 1);
+}
+
+// Signed; CF and OF say that the product did not fit, the other flags are undefined.
+static void compute_multiply(const struct insn *insn, uint64_t old, uint64_t reg,
+                             struct insn_result *result)
+{
+    unsigned shift = 64 - 8 * insn->size;
+    __int128 product = (__int128)((int64_t)(old << shift) >> shift) *
+                       ((int64_t)(reg << shift) >> shift);
+    int64_t fits = (int64_t)((uint64_t)product << shift) >> shift;
+
+    result->reg_value = (uint64_t)product;
+    result->reg_write = true;
+    set_flags(result, fits == product ? 0 : FLAG_CF | FLAG_OF, FLAG_CF | FLAG_OF);
+}
+
 void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
                   struct insn_result *result)
 {
@@ -218,7 +289,10 @@ void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_
     }
     reg = insn->flags & INSN_IMM ? insn->imm & mask_of(insn->size)
                                  : insn_get_reg(page, insn->reg, insn->reg_size, high);
-    if (insn->op == INSN_STORE) {
+    if (insn->op == INSN_SET) {
+        result->value = condition(insn->imm, result->rflags);
+        result->write = true;
+    } else if (insn->op == INSN_STORE) {
         result->value = insn->flags & INSN_SWAP ? swap_bytes(reg, insn->size) : reg;
         result->write = true;
     } else if (insn->op <= INSN_TEST) {
@@ -227,8 +301,15 @@ void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_
         compute_unary(insn, old, result);
     } else if (insn->op <= INSN_CMPXCHG) {
         compute_exchange(insn, page, old, reg, result);
-    } else {
+    } else if (insn->op <= INSN_BTC) {
         compute_bit(insn, old, reg, result);
+    } else if (insn->op <= INSN_SAR) {
+        compute_shift(insn, old, reg, result);
+    } else if (insn->op == INSN_CMOV) {
+        result->reg_value = condition(insn->imm, result->rflags) ? old : reg;
+        result->reg_write = true;
+    } else {
+        compute_multiply(insn, old, reg, result);
     }
     result->value &= mask_of(insn->size);
 }
