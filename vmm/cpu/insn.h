@@ -32,7 +32,7 @@ enum insn_op {
     INSN_CMOV,  // register = memory, if the condition `imm` holds
     INSN_IMUL,  // register = register or immediate times memory
     INSN_PUSH, INSN_POP,
-    INSN_MOVS, INSN_STOS, INSN_LODS,
+    INSN_MOVS, INSN_STOS, INSN_LODS, INSN_CMPS, INSN_SCAS,
     INSN_FLUSH, // of a cache line: nothing is cached of a device
     INSN_OTHER, // does not work on device memory here; see insn_decode() for what is filled in
 };
@@ -44,6 +44,7 @@ enum insn_flag {
     INSN_SIGNED = 8,  // a load sign-extends
     INSN_SWAP = 16,   // MOVBE
     INSN_REP = 32,
+    INSN_REPNE = 64,  // beside it: a comparison ends when it finds what is equal
 };
 
 struct insn {
@@ -147,6 +148,8 @@ static inline bool insn_is_simple(const struct insn *insn)
 
 void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
                   struct insn_result *result);
+// The status flags of a - b.
+void insn_compare(struct vcpu_page *page, uint64_t a, uint64_t b, unsigned size);
 void insn_commit(const struct insn *insn, struct vcpu_page *page,
                  const struct insn_result *result);
 

@@ -74,8 +74,8 @@ unsigned insn_places(const struct insn *insn, const struct vcpu_page *page,
     uint64_t stack = insn_segment_base(page, SEGMENT_SS) + exit->rsp;
     unsigned count = 0;
 
-    if (insn->op >= INSN_MOVS && insn->op <= INSN_LODS) {
-        if (insn->op != INSN_STOS)
+    if (insn->op >= INSN_MOVS && insn->op <= INSN_SCAS) {
+        if (insn->op != INSN_STOS && insn->op != INSN_SCAS)
             gva[count++] = linear_address(exit, insn_segment_base(page, insn->segment),
                                           string_reg(page, GPR_RSI, insn->addr_size));
         if (insn->op != INSN_LODS)

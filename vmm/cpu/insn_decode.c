@@ -59,6 +59,10 @@ static const struct {
     { ZYDIS_MNEMONIC_STOSD, INSN_STOS, 4 }, { ZYDIS_MNEMONIC_STOSQ, INSN_STOS, 8 },
     { ZYDIS_MNEMONIC_LODSB, INSN_LODS, 1 }, { ZYDIS_MNEMONIC_LODSW, INSN_LODS, 2 },
     { ZYDIS_MNEMONIC_LODSD, INSN_LODS, 4 }, { ZYDIS_MNEMONIC_LODSQ, INSN_LODS, 8 },
+    { ZYDIS_MNEMONIC_CMPSB, INSN_CMPS, 1 }, { ZYDIS_MNEMONIC_CMPSW, INSN_CMPS, 2 },
+    { ZYDIS_MNEMONIC_CMPSD, INSN_CMPS, 4 }, { ZYDIS_MNEMONIC_CMPSQ, INSN_CMPS, 8 },
+    { ZYDIS_MNEMONIC_SCASB, INSN_SCAS, 1 }, { ZYDIS_MNEMONIC_SCASW, INSN_SCAS, 2 },
+    { ZYDIS_MNEMONIC_SCASD, INSN_SCAS, 4 }, { ZYDIS_MNEMONIC_SCASQ, INSN_SCAS, 8 },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -91,6 +95,8 @@ static bool decode_string(const ZydisDecodedInstruction *z, struct insn *insn)
         if (z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
                              ZYDIS_ATTRIB_HAS_REPNE))
             insn->flags |= INSN_REP;
+        if (z->attributes & ZYDIS_ATTRIB_HAS_REPNE)
+            insn->flags |= INSN_REPNE;
         return true;
     }
     return false;

@@ -314,6 +314,12 @@ void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_
     result->value &= mask_of(insn->size);
 }
 
+void insn_compare(struct vcpu_page *page, uint64_t a, uint64_t b, unsigned size)
+{
+    page->entry.rflags = (page->exit.rflags & ~FLAGS_STATUS) | flags_sub(a, b, a - b, size);
+    page->entry.flags |= VM_ENTRY_RFLAGS;
+}
+
 void insn_commit(const struct insn *insn, struct vcpu_page *page,
                  const struct insn_result *result)
 {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Instructions with two memory operands: MOVS, STOS, LODS with their repetitions, PUSH and POP.
+// Instructions with two memory operands: MOVS, STOS, LODS, CMPS, SCAS with their repetitions, PUSH
+// and POP.
 // Addresses are computed from the registers, for the exit names only one of the two operands.
 // Keeps no state; runs on the VMM's only thread.
 #include "vmm/cpu/insn.h"
 
+#define RFLAGS_ZF (1ull << 6)
 #define RFLAGS_DF (1ull << 10)
 #define SEGMENT_BIG (1u << 14) // D/B in vm_segment.access
 
@@ -35,6 +37,19 @@ void string_set_reg(struct vcpu_page *page, unsigned reg, unsigned addr_size, ui
     insn_set_reg(page, reg, addr_size, false, value);
 }
 
+static bool compares(const struct insn *insn)
+{
+    return insn->op == INSN_CMPS || insn->op == INSN_SCAS;
+}
+
+// Whether a repeated comparison is at its end, by the element that was the last.
+static bool found(const struct insn *insn, const struct vcpu_page *page)
+{
+    bool equal = page->entry.rflags & RFLAGS_ZF;
+
+    return compares(insn) && equal == ((insn->flags & INSN_REPNE) != 0);
+}
+
 // One element; the registers are not moved yet.
 static enum gmem_result string_element(const struct insn *insn, const struct guest_ram *ram,
                                        struct bus *bus, struct vcpu_page *page,
@@ -45,13 +60,19 @@ static enum gmem_result string_element(const struct insn *insn, const struct gue
                                      string_reg(page, GPR_RSI, insn->addr_size));
     uint64_t destination = linear_address(exit, insn_segment_base(page, SEGMENT_ES),
                                           string_reg(page, GPR_RDI, insn->addr_size));
-    uint64_t value = insn_get_reg(page, GPR_RAX, insn->size, false);
+    uint64_t value = insn_get_reg(page, GPR_RAX, insn->size, false), other;
     enum gmem_result result;
 
-    if (insn->op != INSN_STOS) {
+    if (insn->op != INSN_STOS && insn->op != INSN_SCAS) {
         result = gmem_read(ram, bus, exit, source, insn->size, &value, fault);
         if (result != GMEM_OK)
             return result;
+    }
+    if (compares(insn)) {
+        result = gmem_read(ram, bus, exit, destination, insn->size, &other, fault);
+        if (result == GMEM_OK)
+            insn_compare(page, value, other, insn->size);
+        return result;
     }
     if (insn->op != INSN_LODS)
         return gmem_write(ram, bus, exit, destination, insn->size, value, fault);
@@ -72,13 +93,15 @@ enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *r
         enum gmem_result result = string_element(insn, ram, bus, page, fault);
         if (result != GMEM_OK)
             return result == GMEM_FAULT ? INSN_RUN_FAULT : INSN_RUN_BLOCKED;
-        if (insn->op != INSN_STOS)
+        if (insn->op != INSN_STOS && insn->op != INSN_SCAS)
             string_set_reg(page, GPR_RSI, size, page->gpr[GPR_RSI] + (uint64_t)step);
         if (insn->op != INSN_LODS)
             string_set_reg(page, GPR_RDI, size, page->gpr[GPR_RDI] + (uint64_t)step);
         count--;
         if (insn->flags & INSN_REP)
             string_set_reg(page, GPR_RCX, size, count);
+        if (found(insn, page))
+            return INSN_RUN_DONE;
     }
     return count == 0 ? INSN_RUN_DONE : INSN_RUN_AGAIN;
 }
