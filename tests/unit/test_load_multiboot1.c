@@ -125,6 +125,11 @@ static void test_multiboot_elf64_and_kludge(void **state)
     assert_true(load_file(&f, &file, file.length));
     assert_int_equal(f.load.state.sregs.rip, 0x200010);
     assert_int_equal(guest_get(&f.ram, 0x20003F, 1), 0xEE);
+    put(&file, 16, 2, 3); // position-independent
+    memset(ram_at(&f.ram, 0x200000, 64), 0xAA, 64);
+    assert_true(load_file(&f, &file, file.length));
+    assert_int_equal(f.load.state.sregs.rip, 0x200010);
+    assert_int_equal(guest_get(&f.ram, 0x20003F, 1), 0xEE);
     make_kludge(&file);
     put(&file, 0x140, 4, 0x99);
     memset(ram_at(&f.ram, 0x100000, 0x200), 0xAA, 0x200);
@@ -326,6 +331,9 @@ static void test_refused(void **state)
     make_elf32(&file);
     put(&file, 18, 2, 40);
     expect_error(&file, 32, "not x86");
+    make_elf32(&file);
+    put(&file, 16, 2, 1); // not linked yet
+    expect_error(&file, 32, "not a little-endian executable (data 1 at offset 5, type 1 at");
     make_elf32(&file);
     put_multiboot(&file, 0x100, 0x10);
     expect_error(&file, 32, "requires features");

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { ELF_CLASS_32 = 1, ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2 };
+enum { ELF_CLASS_32 = 1, ELF_CLASS_64 = 2, ELF_LITTLE = 1, ELF_EXEC = 2, ELF_DYN = 3 };
 enum { ELF_PT_LOAD = 1, ELF_PT_NOTE = 4 };
 enum { ELF_MACHINE_386 = 3, ELF_MACHINE_X86_64 = 62 };
 // Of all note segments together; Linux has about thirty. Else a file could keep us busy for hours.
@@ -30,6 +30,8 @@ bool elf_detect(const struct load_file *file)
     return file->bytes >= 4 && memcmp(file->data, "\177ELF", 4) == 0;
 }
 
+// A position-independent executable (type DYN), which many compilers make if they are not told
+// otherwise, goes where its physical addresses say, like any other: its relocations are its own.
 static const struct elf_layout *elf_layout_of(struct load *load)
 {
     uint64_t class = 0, data = 0, type = 0, machine = 0;
@@ -38,7 +40,7 @@ static const struct elf_layout *elf_layout_of(struct load *load)
     if (!load_get(file, 4, 1, &class) || !load_get(file, 5, 1, &data) ||
         !load_get(file, 16, 2, &type) || !load_get(file, 18, 2, &machine)) {
         load_fail(load, "the ELF header is cut off");
-    } else if (data != ELF_LITTLE || type != ELF_EXEC) {
+    } else if (data != ELF_LITTLE || (type != ELF_EXEC && type != ELF_DYN)) {
         load_fail(load, "ELF header: not a little-endian executable (data %" PRIu64
                   " at offset 5, type %" PRIu64 " at offset 16)", data, type);
     } else if (class == ELF_CLASS_32 && machine == ELF_MACHINE_386) {
