@@ -9,8 +9,8 @@
 #include "libc/process.h"
 #include "libc/time.h"
 #include "vmm/board/acpi.h"
-#include "vmm/cpu/cpuid.h"
 #include "vmm/board/irq_router.h"
+#include "vmm/cpu/cpuid.h"
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 

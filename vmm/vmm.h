@@ -8,11 +8,11 @@
 #include "kernel/abi/vcpu.h"
 #include "libc/start.h"
 #include "vmm/board/demand.h"
-#include "vmm/host.h"
-#include "vmm/cpu/insn.h"
 #include "vmm/board/machine.h"
 #include "vmm/board/memory.h"
+#include "vmm/cpu/insn.h"
 #include "vmm/cpu/msr.h"
+#include "vmm/host.h"
 #include "vmm/ram.h"
 
 // Where things are in this process. The heap is far below (libc/process.h).

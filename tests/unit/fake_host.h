@@ -11,9 +11,9 @@
 
 #include "vmm/board/bus.h"
 #include "vmm/board/clock.h"
+#include "vmm/board/irq.h"
 #include "vmm/dev/power.h"
 #include "vmm/dev/stream.h"
-#include "vmm/board/irq.h"
 
 #define MS 1000000ULL
 #define US 1000ULL

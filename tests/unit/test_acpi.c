@@ -5,9 +5,9 @@
 #include "guest.h"
 
 #include "vmm/board/acpi.h"
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/ioapic.h"
-#include "vmm/board/irq_router.h"
 
 static struct guest_ram ram;
 static uint64_t rsdp;

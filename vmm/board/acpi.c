@@ -6,10 +6,10 @@
 
 #include <stddef.h>
 #include <string.h>
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/mc146818.h"
-#include "vmm/board/irq_router.h"
 
 #define PACKED __attribute__((packed))
 

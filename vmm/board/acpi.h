@@ -2,7 +2,7 @@
 //
 // What firmware leaves in memory for an operating system: BIOS data area, ACPI tables, MP table,
 // and the reset vector.
-// All of it is about the board of vmm/machine.c. Written once, before the guest runs.
+// All of it is about the board of vmm/board/machine.c. Written once, before the guest runs.
 // Runs on the VMM's only thread.
 #pragma once
 

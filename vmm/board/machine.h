@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "vmm/board/bus.h"
 #include "vmm/board/clock.h"
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debugcon.h"
 #include "vmm/dev/i8042.h"
@@ -20,12 +21,11 @@
 #include "vmm/dev/mc146818.h"
 #include "vmm/dev/pci_host.h"
 #include "vmm/dev/power.h"
+#include "vmm/dev/scratch.h"
 #include "vmm/dev/stream.h"
 #include "vmm/dev/testdev.h"
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
-#include "vmm/board/irq_router.h"
-#include "vmm/dev/scratch.h"
 
 struct machine_host {
     const struct clock_ops *clock;   // host time, and the kernel's timer

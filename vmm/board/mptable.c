@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <string.h>
 #include "vmm/board/acpi.h"
+#include "vmm/board/irq_router.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
-#include "vmm/board/irq_router.h"
 
 struct mp_floating {
     char signature[4];

@@ -10,8 +10,8 @@
 
 #include "vmm/board/bus.h"
 #include "vmm/board/clock.h"
-#include "vmm/dev/power.h"
 #include "vmm/board/irq.h"
+#include "vmm/dev/power.h"
 
 #define ACPI_PM_HZ 3579545ULL
 

@@ -12,8 +12,8 @@
 #pragma once
 
 #include "vmm/board/bus.h"
-#include "vmm/dev/power.h"
 #include "vmm/board/irq.h"
+#include "vmm/dev/power.h"
 
 struct i8042 {
     uint8_t ram[32]; // byte 0 is the command byte

@@ -11,8 +11,8 @@
 
 #include "vmm/board/bus.h"
 #include "vmm/board/clock.h"
-#include "vmm/dev/ticks.h"
 #include "vmm/board/irq.h"
+#include "vmm/dev/ticks.h"
 
 enum {
     RTC_NVRAM_SIZE = 128,

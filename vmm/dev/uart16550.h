@@ -16,8 +16,8 @@
 
 #include "vmm/board/bus.h"
 #include "vmm/board/clock.h"
-#include "vmm/dev/stream.h"
 #include "vmm/board/irq.h"
+#include "vmm/dev/stream.h"
 
 enum {
     UART_FIFO_SIZE = 16,
