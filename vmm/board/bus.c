@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t nobody_read(void *dev, uint64_t offset, unsigned size)
+uint64_t bus_read_ones(void *dev, uint64_t offset, unsigned size)
 {
     (void)dev;
     (void)offset;
@@ -15,7 +15,7 @@ static uint64_t nobody_read(void *dev, uint64_t offset, unsigned size)
     return UINT64_MAX;
 }
 
-static enum bus_result nobody_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+enum bus_result bus_write_nothing(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     (void)dev;
     (void)offset;
@@ -28,8 +28,8 @@ static enum bus_result nobody_write(void *dev, uint64_t offset, unsigned size, u
 static const struct device_ops nobody_ops = {
     .name = "nobody",
     .max_size = 0,
-    .read = nobody_read,
-    .write = nobody_write,
+    .read = bus_read_ones,
+    .write = bus_write_nothing,
 };
 
 void bus_init(struct bus *bus)

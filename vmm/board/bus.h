@@ -39,6 +39,10 @@ struct device_ops {
     enum bus_result (*write)(void *dev, uint64_t offset, unsigned size, uint64_t value);
 };
 
+// For a register that reads all ones, and for one whose writes vanish: of any device.
+uint64_t bus_read_ones(void *dev, uint64_t offset, unsigned size);
+enum bus_result bus_write_nothing(void *dev, uint64_t offset, unsigned size, uint64_t value);
+
 struct bus_range {
     uint64_t base;
     uint64_t last; // inclusive

@@ -5,14 +5,6 @@
 
 #include "libc/kcall.h"
 
-static uint64_t demand_read(void *dev, uint64_t offset, unsigned size)
-{
-    (void)dev;
-    (void)offset;
-    (void)size;
-    return ~0ull;
-}
-
 static enum bus_result demand_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     const struct demand *demand = dev;
@@ -27,7 +19,7 @@ static enum bus_result demand_write(void *dev, uint64_t offset, unsigned size, u
 
 static const struct device_ops demand_ops = {
     .name = "text window register", .max_size = 4,
-    .read = demand_read, .write = demand_write,
+    .read = bus_read_ones, .write = demand_write,
 };
 
 bool demand_register(struct demand *demand, struct bus *bus)

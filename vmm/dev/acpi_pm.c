@@ -114,16 +114,6 @@ static uint64_t acpi_pm_timer_read(void *dev, uint64_t offset, unsigned size)
     return (uint32_t)acpi_pm_ticks(pm, clock_now(pm->clock)) >> (offset * 8);
 }
 
-static enum bus_result acpi_pm_timer_write(void *dev, uint64_t offset, unsigned size,
-                                           uint64_t value)
-{
-    (void)dev;
-    (void)offset;
-    (void)size;
-    (void)value;
-    return BUS_OK;
-}
-
 static const struct device_ops acpi_pm_event_ops = {
     .name = "ACPI PM1a events",
     .max_size = 4,
@@ -142,7 +132,7 @@ static const struct device_ops acpi_pm_timer_port_ops = {
     .name = "ACPI PM timer",
     .max_size = 4,
     .read = acpi_pm_timer_read,
-    .write = acpi_pm_timer_write,
+    .write = bus_write_nothing,
 };
 
 void acpi_pm_init(struct acpi_pm *pm, struct clock *clock, struct irq_line sci,

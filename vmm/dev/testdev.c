@@ -13,25 +13,9 @@ static uint64_t read_zero(void *dev, uint64_t offset, unsigned size)
     return 0;
 }
 
-static uint64_t read_ones(void *dev, uint64_t offset, unsigned size)
-{
-    (void)dev;
-    (void)offset;
-    (void)size;
-    return UINT64_MAX;
-}
-
-static enum bus_result flush_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
-{
-    (void)dev;
-    (void)offset;
-    (void)size;
-    (void)value;
-    return BUS_OK;
-}
-
 static const struct device_ops flush_ops = {
-    .name = "test board's flush port", .max_size = 4, .read = read_zero, .write = flush_write,
+    .name = "test board's flush port", .max_size = 4,
+    .read = read_zero, .write = bus_write_nothing,
 };
 
 // Of a string of values the first counts: QEMU would not see another.
@@ -66,7 +50,8 @@ static enum bus_result line_write(void *dev, uint64_t offset, unsigned size, uin
 }
 
 static const struct device_ops line_ops = {
-    .name = "test board's interrupt lines", .max_size = 1, .read = read_ones, .write = line_write,
+    .name = "test board's interrupt lines", .max_size = 1,
+    .read = bus_read_ones, .write = line_write,
 };
 
 // The word's first letter comes only once in it, so a wrong one is where the word may begin, and
@@ -91,7 +76,7 @@ static enum bus_result shutdown_write(void *dev, uint64_t offset, unsigned size,
 
 static const struct device_ops shutdown_ops = {
     .name = "test board's shutdown port", .max_size = 1,
-    .read = read_ones, .write = shutdown_write,
+    .read = bus_read_ones, .write = shutdown_write,
 };
 
 static uint64_t ram_device_read(void *dev, uint64_t offset, unsigned size)
