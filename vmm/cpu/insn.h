@@ -202,6 +202,17 @@ static inline bool insn_starts_page(const struct insn *insn, const struct vcpu_p
     return insn->plain && ((page->gpr[insn->base] + insn->disp) & (PAGE_SIZE - 1)) == 0;
 }
 
+// Which of its two operands in memory a string instruction has: at RSI, and at RDI in ES.
+static inline bool insn_has_source(const struct insn *insn)
+{
+    return insn->op != INSN_STOS && insn->op != INSN_SCAS;
+}
+
+static inline bool insn_has_destination(const struct insn *insn)
+{
+    return insn->op != INSN_LODS;
+}
+
 // The instructions that are not simple.
 enum insn_run {
     INSN_RUN_DONE,    // advance RIP

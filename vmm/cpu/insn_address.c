@@ -75,10 +75,10 @@ unsigned insn_places(const struct insn *insn, const struct vcpu_page *page,
     unsigned count = 0;
 
     if (insn->op >= INSN_MOVS && insn->op <= INSN_SCAS) {
-        if (insn->op != INSN_STOS && insn->op != INSN_SCAS)
+        if (insn_has_source(insn))
             gva[count++] = linear_address(exit, insn_segment_base(page, insn->segment),
                                           string_reg(page, GPR_RSI, insn->addr_size));
-        if (insn->op != INSN_LODS)
+        if (insn_has_destination(insn))
             gva[count++] = linear_address(exit, insn_segment_base(page, SEGMENT_ES),
                                           string_reg(page, GPR_RDI, insn->addr_size));
         return count;

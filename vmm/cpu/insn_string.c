@@ -63,7 +63,7 @@ static enum gmem_result string_element(const struct insn *insn, const struct gue
     uint64_t value = insn_get_reg(page, GPR_RAX, insn->size, false), other;
     enum gmem_result result;
 
-    if (insn->op != INSN_STOS && insn->op != INSN_SCAS) {
+    if (insn_has_source(insn)) {
         result = gmem_read(ram, bus, exit, source, insn->size, &value, fault);
         if (result != GMEM_OK)
             return result;
@@ -74,7 +74,7 @@ static enum gmem_result string_element(const struct insn *insn, const struct gue
             insn_compare(page, value, other, insn->size);
         return result;
     }
-    if (insn->op != INSN_LODS)
+    if (insn_has_destination(insn))
         return gmem_write(ram, bus, exit, destination, insn->size, value, fault);
     insn_set_reg(page, GPR_RAX, insn->size, false, value);
     return GMEM_OK;
@@ -93,9 +93,9 @@ enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *r
         enum gmem_result result = string_element(insn, ram, bus, page, fault);
         if (result != GMEM_OK)
             return result == GMEM_FAULT ? INSN_RUN_FAULT : INSN_RUN_BLOCKED;
-        if (insn->op != INSN_STOS && insn->op != INSN_SCAS)
+        if (insn_has_source(insn))
             string_set_reg(page, GPR_RSI, size, page->gpr[GPR_RSI] + (uint64_t)step);
-        if (insn->op != INSN_LODS)
+        if (insn_has_destination(insn))
             string_set_reg(page, GPR_RDI, size, page->gpr[GPR_RDI] + (uint64_t)step);
         count--;
         if (insn->flags & INSN_REP)
