@@ -346,20 +346,14 @@ void vms_stop(struct manager *manager, uint32_t index)
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
 }
 
-// A VMM is believed only what its VM can do.
-static bool vm_has_exited(const struct manager_vm *vm, const struct process_status *process)
+// By vm->last. A VMM is believed only what its VM can do.
+static enum manager_vm_state vm_state_after(const struct manager_vm *vm)
 {
-    return vm->config->testdev && process->end == PROCESS_EXITED &&
-           (process->status & ~0xff) == VMM_END_EXIT;
-}
-
-static enum manager_vm_state vm_state_after(const struct manager_vm *vm,
-                                            const struct process_status *process)
-{
+    const struct process_status *process = &vm->last;
     if (process->end != PROCESS_EXITED) {
         return VM_KILLED;
     }
-    if (vm_has_exited(vm, process)) {
+    if (vm->config->testdev && (process->status & ~0xff) == VMM_END_EXIT) {
         return VM_EXITED;
     }
     switch (process->status) {
@@ -470,7 +464,7 @@ void vms_ended(struct manager *manager, uint32_t index)
         list_stats(manager, vm); // its vCPU's counters go with its process
     }
     vm->unreported = true;
-    vm_gone(manager, vm, vm_state_after(vm, &vm->last));
+    vm_gone(manager, vm, vm_state_after(vm));
 }
 
 // True if the VM's last words are on the console, or nobody takes them.
