@@ -3,6 +3,7 @@
 // What the setup header of a Linux bzImage tells before it is loaded: whether it can be started,
 // and the memory that it takes. vmm/load/bzimage.c holds it to the same. Only reads inside the
 // image's head. And the key that chooses among a kernel's entries. No state.
+#include "config/linux.h"
 #include "config/schema.h"
 
 #include <inttypes.h>
@@ -20,7 +21,6 @@
 
 #define VERSION_MIN 0x206      // the first that tells the longest command line
 #define VERSION_INIT_SIZE 0x20a // the first with PREF_ADDRESS and INIT_SIZE
-#define EXTENDED UINT64_C(0x100000)
 #define PAGE UINT64_C(4096)
 
 // 0 behind the end.
@@ -51,7 +51,7 @@ const char *config_linux_problem(const struct config_image *image, char text[CON
 uint64_t config_linux_end(const struct config_image *image)
 {
     uint64_t sectors = field(image, SETUP_SECTORS, 1), setup, bytes;
-    uint64_t preferred = 0, start = EXTENDED, align = field(image, KERNEL_ALIGNMENT, 4);
+    uint64_t preferred = 0, start;
 
     setup = ((sectors != 0 ? sectors : 4) + 1) * 512;
     bytes = image->size > setup ? image->size - setup : 0;
@@ -61,10 +61,8 @@ uint64_t config_linux_end(const struct config_image *image)
         if (bytes < init_size)
             bytes = init_size;
     }
-    if (preferred >= EXTENDED)
-        start = preferred;
-    else if (field(image, RELOCATABLE, 1) != 0 && (align & (align - 1)) == 0 && align != 0)
-        start = (start + align - 1) & ~(align - 1);
+    start = linux_start(preferred, field(image, RELOCATABLE, 1) != 0,
+                        field(image, KERNEL_ALIGNMENT, 4));
     if (bytes > UINT64_MAX - PAGE || start > UINT64_MAX - PAGE - bytes)
         return UINT64_MAX;
     return (start + bytes + PAGE - 1) & ~(PAGE - 1);

@@ -5,6 +5,7 @@
 // and zero-page.rst. Keeps no state; runs on the VMM's only thread.
 #include <inttypes.h>
 #include <string.h>
+#include "config/linux.h"
 #include "vmm/load/load.h"
 
 // Offsets of the setup header's fields, the same in the file and in the zero page.
@@ -80,8 +81,8 @@ static bool read_setup(struct load *load, struct setup *s)
         return load_fail(load, "the Linux setup header is cut off");
     if (s->version < 0x206)
         return load_fail(load, "Linux boot protocol %" PRIu64 ".%02" PRIu64
-                         " (offset 0x206); 2.06 or later is needed", s->version >> 8,
-                         s->version & 0xFF);
+                         " (offset 0x206); 2.06 or later is needed",
+                         s->version >> 8, s->version & 0xFF);
     if (!(s->loadflags & LOADED_HIGH))
         return load_fail(load, "a zImage, which loads below 1 MB (offset 0x211); a bzImage is "
                          "needed");
@@ -100,20 +101,16 @@ static bool read_setup(struct load *load, struct setup *s)
 }
 
 // Where the kernel goes: to where it would like to run, else to 1 MB. -> in *end the end of the
-// memory that it takes there. It cannot be kept lower than it likes: where it is loaded below, it
-// moves itself up before it unpacks itself, also if it is relocatable (boot.rst, "pref_address").
+// memory that it takes, wherever it moves itself.
 static bool choose_target(struct load *load, struct setup *s, uint64_t bytes, uint64_t *end)
 {
-    uint64_t start = s->pref_address >= RAM_EXTENDED ? s->pref_address : RAM_EXTENDED;
+    uint64_t start = linux_start(s->pref_address, s->relocatable != 0, s->alignment);
 
-    s->target = start;
-    if (s->relocatable && s->pref_address < RAM_EXTENDED) { // it moves up to its alignment
-        if ((s->alignment & (s->alignment - 1)) != 0)
-            return load_fail(load, "kernel alignment 0x%" PRIx64 " (offset 0x230) is no power of "
-                             "two", s->alignment);
-        if (s->alignment != 0)
-            start = (start + s->alignment - 1) & ~(s->alignment - 1);
-    }
+    if (s->relocatable && s->pref_address < LINUX_LOWEST &&
+        (s->alignment & (s->alignment - 1)) != 0)
+        return load_fail(load, "kernel alignment 0x%" PRIx64 " (offset 0x230) is no power of two",
+                         s->alignment);
+    s->target = s->pref_address >= LINUX_LOWEST ? s->pref_address : LINUX_LOWEST;
     if (start > RAM_LOW_MAX || bytes > RAM_LOW_MAX - start)
         return load_fail(load, "the kernel needs %" PRIu64 " KB of memory at 0x%" PRIx64
                          " (offsets 0x260 and 0x258), and they do not end below 3 GB", bytes >> 10,
