@@ -2,33 +2,14 @@
 //
 // 16550A: what Linux's 8250 driver probes, interrupts and their order, FIFOs, loopback, a console
 // that is full, and paced transmission. ("PC16550D data sheet")
-#include "tests/unit/board.h"
-
-#include "vmm/dev/uart16550.h"
-
-static struct fake_host host;
-static struct uart16550 uart;
-
-enum {
-    DATA = UART_COM1,
-    IER = UART_COM1 + 1,
-    IIR = UART_COM1 + 2,
-    FCR = UART_COM1 + 2,
-    LCR = UART_COM1 + 3,
-    MCR = UART_COM1 + 4,
-    LSR = UART_COM1 + 5,
-    MSR = UART_COM1 + 6,
-    SCR = UART_COM1 + 7,
-};
+#include "tests/unit/uart_world.h"
 
 // 115200 8N1: ten bits.
 #define CHAR_NS 86805ULL
 
 static int setup_uart(bool paced)
 {
-    fake_host_init(&host);
-    uart16550_init(&uart, &host.clock, fake_stream(&host), fake_line(&host), paced);
-    if (!uart16550_register(&uart, &host.bus, UART_COM1))
+    if (!make_uart(paced))
         return -1;
     out8(&host, LCR, 0x83);
     out8(&host, DATA, 1);
@@ -47,13 +28,6 @@ static int setup_paced(void **state)
 {
     (void)state;
     return setup_uart(true);
-}
-
-static void type(const char *text)
-{
-    for (; *text != '\0'; text++)
-        host.input[host.input_count++] = (uint8_t)*text;
-    uart16550_rx_poll(&uart);
 }
 
 static void reset_state(void **state)

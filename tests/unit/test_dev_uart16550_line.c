@@ -2,36 +2,12 @@
 //
 // The interrupt line of the 16550A, as a handler behind an edge-triggered pin sees it: an edge for
 // each cause that is left when another ends. ("PC16550D data sheet")
-#include "tests/unit/board.h"
-
-#include "vmm/dev/uart16550.h"
-
-static struct fake_host host;
-static struct uart16550 uart;
-
-enum {
-    DATA = UART_COM1,
-    IER = UART_COM1 + 1,
-    IIR = UART_COM1 + 2,
-    FCR = UART_COM1 + 2,
-    MCR = UART_COM1 + 4,
-    LSR = UART_COM1 + 5,
-    MSR = UART_COM1 + 6,
-};
+#include "tests/unit/uart_world.h"
 
 static int setup(void **state)
 {
     (void)state;
-    fake_host_init(&host);
-    uart16550_init(&uart, &host.clock, fake_stream(&host), fake_line(&host), false);
-    return uart16550_register(&uart, &host.bus, UART_COM1) ? 0 : -1;
-}
-
-static void type(const char *text)
-{
-    for (; *text != '\0'; text++)
-        host.input[host.input_count++] = (uint8_t)*text;
-    uart16550_rx_poll(&uart);
+    return make_uart(false) ? 0 : -1;
 }
 
 // Many a small kernel never sets OUT2.
