@@ -101,18 +101,22 @@ static bool create_vcpu(struct vmm *vmm, const struct start_block *start)
     if (status < 0)
         return setup_failed("mapping the local APIC's page", status);
     int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE, MEM_KERNEL);
+    struct cpuid_table *cpuid;
     int64_t vcpu;
 
     if (page < 0)
         return setup_failed("memory for the vCPU's page", page);
-    vmm->page = (struct vcpu_page *)VCPU_PAGE_VA;
-    cpuid_make_here(&vmm->page->cpuid, start->tsc_hz);
-    msrs_init(&vmm->msrs, start->tsc_hz, start->fast_strings != 0, vmm->page->cpuid.address_bits,
-              cpuid_amd(&vmm->page->cpuid));
+    vmm->vcpu.page = (struct vcpu_page *)VCPU_PAGE_VA;
+    vmm->vcpu.vmm = vmm;
+    cpuid = &vmm->vcpu.page->cpuid;
+    cpuid_make_here(cpuid, start->tsc_hz);
+    msrs_init(&vmm->vcpu.msrs, start->tsc_hz, start->fast_strings != 0, cpuid->address_bits,
+              cpuid_amd(cpuid));
     vcpu = kcall_vcpu_create(vmm->host.vm, 0, (handle_t)page, vmm->host.event);
     if (vcpu < 0)
         return setup_failed("creating the vCPU", vcpu);
-    vmm->host.vcpu = (handle_t)vcpu;
+    vmm->vcpu.handle = (handle_t)vcpu;
+    vmm->host.vcpu = vmm->vcpu.handle;
     return true;
 }
 
@@ -197,6 +201,7 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
         .ram = &vmm->ram, .cmdline = start->cmdline,
         .flat = start->flat != 0, .flat_gpa = start->flat_gpa, .entry32 = start->entry32 != 0,
     };
+    struct vcpu_page *page = vmm->vcpu.page;
     int64_t status;
 
     if (!map_files(&load, start))
@@ -216,9 +221,9 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
     if (vmm->source.blocks > 1)
         printf(" in %u pieces", vmm->source.blocks);
     printf("\n");
-    vmm->page->sregs = load.state.sregs;
-    memcpy(vmm->page->gpr, load.state.gpr, sizeof(vmm->page->gpr));
-    status = kcall_vcpu_sregs(vmm->host.vcpu, 1);
+    page->sregs = load.state.sregs;
+    memcpy(page->gpr, load.state.gpr, sizeof(page->gpr));
+    status = kcall_vcpu_sregs(vmm->vcpu.handle, 1);
     if (status < 0)
         return setup_failed("setting the vCPU's first state", status);
     return true;

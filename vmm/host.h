@@ -14,7 +14,8 @@
 struct host {
     handle_t event; // VMM_BIT_*
     handle_t timer; // signals VMM_BIT_TIMER
-    handle_t vm, vcpu;
+    handle_t vm;
+    handle_t vcpu; // the boot processor, whose INTR line the PIC drives
     handle_t manager;      // its event
     uint64_t manager_bit;  // and there: this VM has halted for good
     struct start_line console;

@@ -22,7 +22,7 @@ int main(void)
     }
     if (vmm_create(&vmm, start)) { // memory, vCPU, board, firmware tables, image
         uint64_t first_entry = tsc_read();
-        end = vmm_run(&vmm);       // until the guest ends
+        end = vmm_run(&vmm.vcpu);  // until the guest ends
         if (start->vmm.debug)
             printf("first entry tsc=%" PRIu64 "\n", first_entry);
     }

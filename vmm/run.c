@@ -12,21 +12,21 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-static int exit_reset(struct vmm *vmm, const char *why)
+static int exit_reset(struct vcpu *vcpu, const char *why)
 {
     printf("%s: this is a reset\n", why);
-    exit_dump(vmm);
-    machine_reset(&vmm->machine);
+    exit_dump(vcpu);
+    machine_reset(&vcpu->vmm->machine);
     return 0;
 }
 
 // HLT with interrupts off. Where no NMI can come either, the guest will never go on: said once, and
 // the VM stays as it is, to be looked at.
-static int exit_halted(struct vmm *vmm)
+static int exit_halted(struct vcpu *vcpu)
 {
-    if (!ioapic_has_nmi(&vmm->machine.ioapic)) {
+    if (!ioapic_has_nmi(&vcpu->vmm->machine.ioapic)) {
         printf("the guest has halted with interrupts off: it will never go on\n");
-        kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
+        kcall_event_signal(vcpu->vmm->host.manager, vcpu->vmm->host.manager_bit);
     }
     return 0;
 }
@@ -43,17 +43,17 @@ void exit_events(struct vmm *vmm, uint64_t bits)
         acpi_pm_power_button(&m->pm);
 }
 
-static int exit_msr(struct vmm *vmm, bool write)
+static int exit_msr(struct vcpu *vcpu, bool write)
 {
     static const struct guest_fault general_protection = { .vector = 13, .has_error = true };
-    uint64_t *gpr = vmm->page->gpr;
+    uint64_t *gpr = vcpu->page->gpr;
     uint32_t index = (uint32_t)gpr[GPR_RCX];
     uint64_t value = (uint32_t)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
-    bool there = write ? msrs_write(&vmm->msrs, index, value)
-                       : msrs_read(&vmm->msrs, index, &value);
+    bool there = write ? msrs_write(&vcpu->msrs, index, value)
+                       : msrs_read(&vcpu->msrs, index, &value);
 
     if (!there)
-        return exit_fault(vmm, &general_protection);
+        return exit_fault(vcpu, &general_protection);
     if (!write) {
         gpr[GPR_RAX] = (uint32_t)value;
         gpr[GPR_RDX] = value >> 32;
@@ -83,15 +83,15 @@ static inline uint32_t pio_out(const struct vcpu_page *page, unsigned size)
     return size == 2 ? (uint16_t)value : (uint8_t)value;
 }
 
-static inline __attribute__((always_inline)) int exit_pio(struct vmm *vmm, uint64_t word)
+static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, uint64_t word)
 {
-    struct vcpu_page *page = vmm->page;
-    struct bus *bus = &vmm->machine.bus;
+    struct vcpu_page *page = vcpu->page;
+    struct bus *bus = &vcpu->vmm->machine.bus;
     uint16_t port = VM_PIO_PORT(word);
     unsigned size = VM_PIO_SIZE(word);
 
     if (unlikely(word & VM_PIO_STRING))
-        return exit_pio_string(vmm, word);
+        return exit_pio_string(vcpu, word);
     if (word & VM_PIO_IN)
         pio_in(page, bus_port_read(bus, port, size), size);
     else if (unlikely(bus_port_write(bus, port, size, pio_out(page, size)) != BUS_OK))
@@ -99,78 +99,78 @@ static inline __attribute__((always_inline)) int exit_pio(struct vmm *vmm, uint6
     return VM_RUN_NEXT;
 }
 
-static __attribute__((noinline)) int exit_other(struct vmm *vmm, int64_t kind)
+static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
 {
-    struct vcpu_page *page = vmm->page;
+    struct vcpu_page *page = vcpu->page;
     const struct vm_exit_killed *killed = &page->exit.killed;
 
     switch (kind) {
     case VM_EXIT_EVENT:
-        exit_events(vmm, page->exit.event.bits);
+        exit_events(vcpu->vmm, page->exit.event.bits);
         return 0;
     case VM_EXIT_INTR_ACK:
-        page->entry.intr_vector = i8259_ack(&vmm->machine.pic);
+        page->entry.intr_vector = i8259_ack(&vcpu->vmm->machine.pic);
         page->entry.flags |= VM_ENTRY_INTR;
         return VM_RUN_PAGE;
     case VM_EXIT_EOI:
-        ioapic_eoi(&vmm->machine.ioapic, (uint8_t)page->exit.eoi.vector);
+        ioapic_eoi(&vcpu->vmm->machine.ioapic, (uint8_t)page->exit.eoi.vector);
         return 0;
     case VM_EXIT_LAPIC_READ:
-        return exit_lapic_read(vmm);
+        return exit_lapic_read(vcpu);
     case VM_EXIT_SHUTDOWN: // of its only processor: the board pulls the reset line
-        return exit_reset(vmm, "triple fault");
+        return exit_reset(vcpu, "triple fault");
     case VM_EXIT_INIT:
-        return exit_reset(vmm, "INIT");
+        return exit_reset(vcpu, "INIT");
     case VM_EXIT_HALTED:
-        return exit_halted(vmm);
+        return exit_halted(vcpu);
     case VM_EXIT_RDMSR:
     case VM_EXIT_WRMSR:
-        return exit_msr(vmm, kind == VM_EXIT_WRMSR);
+        return exit_msr(vcpu, kind == VM_EXIT_WRMSR);
     case VM_EXIT_DECODE:
-        return exit_decode(vmm);
+        return exit_decode(vcpu);
     case VM_EXIT_KILLED:
-        return exit_kill(vmm, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
+        return exit_kill(vcpu, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
                          killed->code, killed->reason, killed->detail[0], killed->detail[1],
                          killed->detail[2], killed->detail[3]);
     default:
-        return exit_kill(vmm, "exit of unknown kind %" PRId64, kind);
+        return exit_kill(vcpu, "exit of unknown kind %" PRId64, kind);
     }
 }
 
-static inline __attribute__((always_inline)) int exit_demand(struct vmm *vmm)
+static inline __attribute__((always_inline)) int exit_demand(struct vcpu *vcpu)
 {
-    uint64_t gpa = vmm->page->exit.mmio.gpa;
-    int64_t status = demand_map(&vmm->demand, gpa);
+    uint64_t gpa = vcpu->page->exit.mmio.gpa;
+    int64_t status = demand_map(&vcpu->vmm->demand, gpa);
 
     if (likely(status == OK))
         return 0;
-    return exit_kill(vmm, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
+    return exit_kill(vcpu, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
 }
 
-static inline __attribute__((always_inline)) int exit_dispatch(struct vmm *vmm, int64_t kind,
+static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu, int64_t kind,
                                                                uint64_t word)
 {
     if (likely(kind == VM_EXIT_PIO))
-        return exit_pio(vmm, word);
+        return exit_pio(vcpu, word);
     if (kind == VM_EXIT_MMIO)
-        return demand_has(vmm->page->exit.mmio.gpa) ? exit_demand(vmm) : exit_mmio(vmm, word);
-    return exit_other(vmm, kind);
+        return demand_has(vcpu->page->exit.mmio.gpa) ? exit_demand(vcpu) : exit_mmio(vcpu, word);
+    return exit_other(vcpu, kind);
 }
 
-int exit_handle(struct vmm *vmm, int64_t kind, uint64_t word)
+int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
-    return exit_dispatch(vmm, kind, word);
+    return exit_dispatch(vcpu, kind, word);
 }
 
 // The console has no room: the vCPU stands still, while time goes on for the board.
-static int wait_and_retry(struct vmm *vmm, int64_t kind, uint64_t word)
+static int wait_and_retry(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
     int result;
 
     do {
-        exit_events(vmm, host_wait(&vmm->host, ~0ull));
-        result = exit_handle(vmm, kind, word);
+        exit_events(vcpu->vmm, host_wait(&vcpu->vmm->host, ~0ull));
+        result = exit_handle(vcpu, kind, word);
     } while (result == EXIT_WAIT);
     return result;
 }
@@ -192,25 +192,25 @@ static __attribute__((noinline)) int ended(const struct machine *m)
     }
 }
 
-int vmm_run(struct vmm *vmm)
+int vmm_run(struct vcpu *vcpu)
 {
     int result = 0;
 
     for (;;) {
         uint64_t word;
-        int64_t kind = kcall_vcpu_run(vmm->host.vcpu, (uint32_t)result, &word);
+        int64_t kind = kcall_vcpu_run(vcpu->handle, (uint32_t)result, &word);
         if (unlikely(kind < 0)) {
-            exit_kill(vmm, "vcpu_run was refused: status %" PRId64, kind);
+            exit_kill(vcpu, "vcpu_run was refused: status %" PRId64, kind);
             return VMM_END_KILLED;
         }
-        result = exit_dispatch(vmm, kind, word); // in line: this is the hot path
+        result = exit_dispatch(vcpu, kind, word); // in line: this is the hot path
         if (unlikely(result < 0)) {
             if (result == EXIT_WAIT)
-                result = wait_and_retry(vmm, kind, word);
+                result = wait_and_retry(vcpu, kind, word);
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }
-        if (unlikely(vmm->machine.power_pending))
-            return ended(&vmm->machine);
+        if (unlikely(vcpu->vmm->machine.power_pending))
+            return ended(&vcpu->vmm->machine);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// One VM: its memory, its board, its vCPU. There is one struct vmm in the process, and one thread.
+// One VM: its memory, its board, its vCPUs. There is one struct vmm in the process.
 #pragma once
 
 #include <stdbool.h>
@@ -25,16 +25,14 @@
 #define MODULES_VA   0x220000000000ull // module i at this + i * MODULE_STRIDE
 #define MODULE_STRIDE (1ull << 32)
 
-struct vmm {
+struct vmm;
+
+// One processor of the guest. Its thread's alone.
+struct vcpu {
     struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()
-    struct host host;
-    struct guest_ram ram;
-    struct ram_source source; // of that
-    struct demand demand;
-    struct machine machine;
+    struct vmm *vmm;
+    handle_t handle;
     struct msrs msrs;
-    struct insn_cache insns;
-    unsigned complaints; // lines about instructions that it does not emulate
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {
         bool pending;
@@ -43,12 +41,23 @@ struct vmm {
     } lapic;
 };
 
-// Runs the VM until it ends; -> enum vmm_end, with its status if there is one
-int vmm_run(struct vmm *vmm);
+struct vmm {
+    struct vcpu vcpu;
+    struct host host;
+    struct guest_ram ram;
+    struct ram_source source; // of that
+    struct demand demand;
+    struct machine machine;
+    struct insn_cache insns;
+    unsigned complaints; // lines about instructions that it does not emulate
+};
 
-// Handles the exit of this kind, with its word and vmm->page. Never blocks but for printing.
+// Runs the vCPU until the VM ends; -> enum vmm_end, with its status if there is one
+int vmm_run(struct vcpu *vcpu);
+
+// Handles the exit of this kind, with its word and vcpu->page. Never blocks but for printing.
 // -> VM_RUN_* to enter the guest with, or enum exit_result
-int exit_handle(struct vmm *vmm, int64_t kind, uint64_t word);
+int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word);
 
 // Acts on bits of the VMM's event.
 void exit_events(struct vmm *vmm, uint64_t bits);

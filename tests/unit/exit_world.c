@@ -79,7 +79,8 @@ int world_setup(void **state)
     time_init(1000000000);
     world = calloc(1, sizeof(*world));
     struct vmm *vmm = &world->vmm;
-    vmm->page = &world->page;
+    vmm->vcpu.page = &world->page;
+    vmm->vcpu.vmm = vmm;
     host_init(&vmm->host, &console, world->line);
     vmm->host.event = EVENT;
     vmm->host.manager = MANAGER;

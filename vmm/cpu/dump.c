@@ -24,10 +24,10 @@ static void print_general(const struct vcpu_page *page, uint64_t rsp)
     }
 }
 
-void exit_dump(struct vmm *vmm)
+void exit_dump(struct vcpu *vcpu)
 {
-    const struct vcpu_sregs *s = &vmm->page->sregs;
-    int64_t status = kcall_vcpu_sregs(vmm->host.vcpu, 0); // into the page
+    const struct vcpu_sregs *s = &vcpu->page->sregs;
+    int64_t status = kcall_vcpu_sregs(vcpu->handle, 0); // into the page
 
     if (status != OK) {
         printf("its registers cannot be read: status %" PRId64 "\n", status);
@@ -35,14 +35,14 @@ void exit_dump(struct vmm *vmm)
     }
     printf("rip=%016" PRIx64 " rflags=%08" PRIx64 " efer=%04" PRIx64 " cs=%04x ss=%04x tr=%04x\n",
            s->rip, s->rflags, s->efer, s->cs.selector, s->ss.selector, s->tr.selector);
-    print_general(vmm->page, s->rsp);
+    print_general(vcpu->page, s->rsp);
     printf("cr0=%016" PRIx64 " cr2=%016" PRIx64 " cr3=%016" PRIx64 " cr4=%016" PRIx64 "\n", s->cr0,
            s->cr2, s->cr3, s->cr4);
     printf("cs base=%" PRIx64 " gdt=%" PRIx64 " idt=%" PRIx64 "\n", s->cs.base, s->gdtr_base,
            s->idtr_base);
 }
 
-int exit_kill(struct vmm *vmm, const char *format, ...)
+int exit_kill(struct vcpu *vcpu, const char *format, ...)
 {
     va_list arguments;
 
@@ -51,7 +51,7 @@ int exit_kill(struct vmm *vmm, const char *format, ...)
     vprintf(format, arguments);
     va_end(arguments);
     printf("\n");
-    exit_dump(vmm);
+    exit_dump(vcpu);
     fflush(stdout);
     return EXIT_KILL;
 }

@@ -2,7 +2,7 @@
 //
 // Exits for which an instruction of the guest is emulated, and what any exit can come to. The run
 // loop calls what is here; nothing here calls it.
-// State is the VM's one struct vmm; runs on the VMM's only thread.
+// State is struct vcpu's and its VM's; runs on the vCPU's thread.
 #pragma once
 
 #include "vmm/vmm.h"
@@ -14,26 +14,26 @@ enum exit_result {
 };
 
 // Prints why the VM ends, and its registers: dump.c. Returns EXIT_KILL.
-int exit_kill(struct vmm *vmm, const char *format, ...)
+int exit_kill(struct vcpu *vcpu, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void exit_dump(struct vmm *vmm); // the registers
+void exit_dump(struct vcpu *vcpu); // the registers
 
 // MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
-int exit_mmio(struct vmm *vmm, uint64_t word);
-int exit_lapic_read(struct vmm *vmm);
-int exit_pio_string(struct vmm *vmm, uint64_t word);
+int exit_mmio(struct vcpu *vcpu, uint64_t word);
+int exit_lapic_read(struct vcpu *vcpu);
+int exit_pio_string(struct vcpu *vcpu, uint64_t word);
 
 // What the CPU has left out of an exit: exit_decode.c.
-int exit_decode(struct vmm *vmm);
-int exit_find_hole(struct vmm *vmm); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND
+int exit_decode(struct vcpu *vcpu);
+int exit_find_hole(struct vcpu *vcpu); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND
 
 // The instruction that has made the exit. False: *fault is what the guest gets.
-bool exit_insn(struct vmm *vmm, const struct insn **insn, struct guest_fault *fault);
+bool exit_insn(struct vcpu *vcpu, const struct insn **insn, struct guest_fault *fault);
 
 // Raises a fault in the guest at its present instruction.
-static inline int exit_fault(const struct vmm *vmm, const struct guest_fault *fault)
+static inline int exit_fault(const struct vcpu *vcpu, const struct guest_fault *fault)
 {
-    struct vm_entry *entry = &vmm->page->entry;
+    struct vm_entry *entry = &vcpu->page->entry;
 
     entry->fault.vector = fault->vector;
     entry->fault.has_error = fault->has_error;
@@ -44,7 +44,7 @@ static inline int exit_fault(const struct vmm *vmm, const struct guest_fault *fa
 }
 
 // The instruction is done, with what page->entry says of it.
-static inline int exit_skip(const struct vmm *vmm, unsigned length)
+static inline int exit_skip(const struct vcpu *vcpu, unsigned length)
 {
-    return (int)(length | (vmm->page->entry.flags ? VM_RUN_PAGE : 0));
+    return (int)(length | (vcpu->page->entry.flags ? VM_RUN_PAGE : 0));
 }

@@ -42,30 +42,31 @@ static const struct vm_segment *string_segment(const struct vcpu_page *page)
 }
 
 // One element. `word`: of the exit.
-static enum gmem_result string_in(struct vmm *vmm, uint64_t word, struct guest_fault *fault)
+static enum gmem_result string_in(struct vcpu *vcpu, uint64_t word, struct guest_fault *fault)
 {
-    const struct vm_exit *exit = &vmm->page->exit;
-    struct bus *bus = &vmm->machine.bus;
+    const struct vm_exit *exit = &vcpu->page->exit;
+    struct bus *bus = &vcpu->vmm->machine.bus;
     unsigned size = VM_PIO_SIZE(word);
     uint64_t gva = exit->pio.gva, last = linear_address(exit, gva, size - 1), gpa;
 
     // A read has effects in the device: it must be sure that the value can be stored.
-    if (!walk(&vmm->ram, exit, gva, WALK_WRITE, &gpa, fault) ||
-        !walk(&vmm->ram, exit, last, WALK_WRITE, &gpa, fault))
+    if (!walk(&vcpu->vmm->ram, exit, gva, WALK_WRITE, &gpa, fault) ||
+        !walk(&vcpu->vmm->ram, exit, last, WALK_WRITE, &gpa, fault))
         return GMEM_FAULT;
-    return gmem_write(&vmm->ram, bus, exit, gva, size, bus_port_read(bus, VM_PIO_PORT(word), size),
+    return gmem_write(&vcpu->vmm->ram, bus, exit, gva, size,
+                      bus_port_read(bus, VM_PIO_PORT(word), size),
                       fault);
 }
 
-static enum gmem_result string_out(struct vmm *vmm, uint64_t word, struct guest_fault *fault)
+static enum gmem_result string_out(struct vcpu *vcpu, uint64_t word, struct guest_fault *fault)
 {
-    const struct vm_exit *exit = &vmm->page->exit;
-    struct bus *bus = &vmm->machine.bus;
+    const struct vm_exit *exit = &vcpu->page->exit;
+    struct bus *bus = &vcpu->vmm->machine.bus;
     unsigned size = VM_PIO_SIZE(word);
     enum gmem_result result;
     uint64_t value = 0;
 
-    result = gmem_read(&vmm->ram, bus, exit, exit->pio.gva, size, &value, fault);
+    result = gmem_read(&vcpu->vmm->ram, bus, exit, exit->pio.gva, size, &value, fault);
     if (result != GMEM_OK)
         return result;
     return bus_port_write(bus, VM_PIO_PORT(word), size, (uint32_t)value) == BUS_OK ? GMEM_OK
@@ -73,32 +74,32 @@ static enum gmem_result string_out(struct vmm *vmm, uint64_t word, struct guest_
 }
 
 // Completes the exit's record where the CPU has said less. False: *fault.
-static bool string_find(struct vmm *vmm, bool in, struct guest_fault *fault)
+static bool string_find(struct vcpu *vcpu, bool in, struct guest_fault *fault)
 {
-    struct vm_exit_pio *pio = &vmm->page->exit.pio;
+    struct vm_exit_pio *pio = &vcpu->page->exit.pio;
     const struct insn *insn;
 
     if (in && pio->addr_size != 0) {
         pio->segment = SEGMENT_ES; // no prefix changes it
         return true;
     }
-    if (!exit_insn(vmm, &insn, fault))
+    if (!exit_insn(vcpu, &insn, fault))
         return false;
     pio->addr_size = insn->addr_size;
     pio->segment = in ? SEGMENT_ES : insn->segment;
     return true;
 }
 
-int exit_pio_string(struct vmm *vmm, uint64_t word)
+int exit_pio_string(struct vcpu *vcpu, uint64_t word)
 {
-    struct vcpu_page *page = vmm->page;
+    struct vcpu_page *page = vcpu->page;
     struct vm_exit_pio *pio = &page->exit.pio;
     bool in = word & VM_PIO_IN, rep = word & VM_PIO_REP;
     bool find = pio->segment == VM_PIO_SEGMENT_UNKNOWN || pio->addr_size == 0;
     struct guest_fault fault = { 0 };
 
-    if (find && !string_find(vmm, in, &fault))
-        return exit_fault(vmm, &fault);
+    if (find && !string_find(vcpu, in, &fault))
+        return exit_fault(vcpu, &fault);
     unsigned size = VM_PIO_SIZE(word), index = in ? GPR_RDI : GPR_RSI;
     int64_t step = page->exit.rflags & RFLAGS_DF ? -(int64_t)size : size;
     uint64_t offset = string_reg(page, index, pio->addr_size);
@@ -108,8 +109,8 @@ int exit_pio_string(struct vmm *vmm, uint64_t word)
     const struct vm_segment *segment = string_segment(page);
 
     if ((segment != NULL || (find && pio->segment >= SEGMENT_FS)) &&
-        kcall_vcpu_sregs(vmm->host.vcpu, 0) != OK)
-        return exit_kill(vmm, "its segments could not be read");
+        kcall_vcpu_sregs(vcpu->handle, 0) != OK)
+        return exit_kill(vcpu, "its segments could not be read");
     if (find)
         pio->gva = linear_address(&page->exit, insn_segment_base(page, pio->segment), offset);
     for (done = 0; done < chunk; done++) {
@@ -121,7 +122,7 @@ int exit_pio_string(struct vmm *vmm, uint64_t word)
             result = GMEM_FAULT;
             break;
         }
-        result = in ? string_in(vmm, word, &fault) : string_out(vmm, word, &fault);
+        result = in ? string_in(vcpu, word, &fault) : string_out(vcpu, word, &fault);
         if (result != GMEM_OK)
             break;
         // In the exit's record too: a blocked exit is handled again from where it stopped.
@@ -133,7 +134,7 @@ int exit_pio_string(struct vmm *vmm, uint64_t word)
             string_set_reg(page, GPR_RCX, pio->addr_size, count - done);
     }
     if (result == GMEM_FAULT)
-        return exit_fault(vmm, &fault);
+        return exit_fault(vcpu, &fault);
     if (result == GMEM_BLOCKED)
         return EXIT_WAIT;
     return done == count ? VM_RUN_NEXT : 0;
