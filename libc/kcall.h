@@ -114,7 +114,15 @@ static inline int64_t kcall_sc_create(handle_t system, uint32_t core, uint32_t s
 static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
 {
     for (;;) {
-        trap1(SYS_thread_exit, (uint64_t)(int64_t)status);
+        kcall2(SYS_thread_exit, (uint64_t)(int64_t)status, 0);
+    }
+}
+
+// Ends the process, whatever its other threads do.
+static inline __attribute__((noreturn)) void kcall_process_exit(int32_t status)
+{
+    for (;;) {
+        kcall2(SYS_thread_exit, (uint64_t)(int64_t)status, 1);
     }
 }
 
@@ -122,7 +130,13 @@ static inline __attribute__((noreturn)) void kcall_thread_exit(int32_t status)
 // are still there: 0 says that all have left; until then, call again after a while
 static inline int64_t kcall_sc_move(handle_t from, handle_t to)
 {
-    return kcall2(SYS_sc_move, from, to);
+    return kcall3(SYS_sc_move, from, to, 0);
+}
+
+// The same for one of them. -> 1: it is still there
+static inline int64_t kcall_sc_move_thread(handle_t from, handle_t to, handle_t thread)
+{
+    return kcall3(SYS_sc_move, from, to, thread);
 }
 
 static inline int64_t kcall_event_create(void)

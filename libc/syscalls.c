@@ -105,7 +105,7 @@ clock_t times(struct tms *usage)
 
 __attribute__((noreturn)) void _exit(int status)
 {
-    kcall_thread_exit(status);
+    kcall_process_exit(status);
 }
 
 int fstat(int file, struct stat *status)

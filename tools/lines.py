@@ -15,7 +15,7 @@ import ending
 from arguments import STATUS_USAGE
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-KERNEL_LIMIT = 11000
+KERNEL_LIMIT = 11500
 COLUMN_LIMIT = 100
 FILE_LIMIT = 500
 SKIPPED = {".git", "build", "__pycache__", ".pytest_cache", "corpus"}

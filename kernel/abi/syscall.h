@@ -48,8 +48,8 @@ enum status {
     X(process_status, 9)  /* process, va of struct process_status */                               \
     X(thread_create, 10)  /* process, sc|0 the caller's, entry, stack pointer, argument -> h */    \
     X(sc_create, 11)      /* system, core, share in 1/1000|0, period in us|0, flags -> h */        \
-    X(thread_exit, 12)    /* status (ends the process when it is the last thread) */               \
-    X(sc_move, 13)        /* from, to: soon, its threads   -> how many are still there */          \
+    X(thread_exit, 12)    /* status, 1: of all (ends the process when it is the last thread) */    \
+    X(sc_move, 13)        /* from, to, thread|0: that one, soon, or all there -> how many stay */  \
     X(event_create, 14)   /*                               -> h */                                 \
     X(event_signal, 15)   /* h, bits */                                                            \
     X(event_wait, 16)     /* h, mask, TSC deadline|0       -> RSI = bits taken (and cleared) */    \
@@ -58,7 +58,7 @@ enum status {
     X(irq_bind, 19)       /* irq, event, bits */                                                   \
     X(irq_ack, 20)        /* irq  (unmasks it again) */                                            \
     X(ioports_grant, 21)  /* process, ioports, first, count: these, no others */                   \
-    X(vm_create, 22)      /* flags (VM_CATCH_UP)           -> h */                                 \
+    X(vm_create, 22)      /* flags (VM_CATCH_UP, VM_SMP)   -> h */                                 \
     X(vm_map, 23)         /* vm, mem, offset, bytes, gpa, prot */                                  \
     X(vm_unmap, 24)       /* vm, gpa, bytes  (exactly one earlier mapping) */                      \
     X(vm_msi, 25)         /* vm, address, data, level(0|1) -> 1: an earlier one waits still */     \
@@ -101,9 +101,12 @@ enum syscall_number {
 #define PROT_WRITE 2
 #define PROT_EXEC  4
 
-// mem_create: flags, and the alignments it takes.
-// vm_create: missed periods of its local APICs' timers come later, those of a second at most
+// vm_create: missed periods of its local APICs' timers come later, those of a second at most; it
+// has more than one vCPU, of which one may wait for another
 #define VM_CATCH_UP 1
+#define VM_SMP      2
+#define VM_VCPUS    16 // at most: their APIC ids are below
+// mem_create: flags, and the alignments it takes.
 #define MEM_KERNEL 1 // one page that the kernel itself reaches: a vCPU's
 #define PAGE_SIZE 4096ull
 #define PAGE_2M   (1ull << 21)

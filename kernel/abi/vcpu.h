@@ -19,7 +19,9 @@ enum vm_exit_kind {
     VM_EXIT_EOI,        // end of interrupt for a level-triggered vector
     VM_EXIT_LAPIC_READ, // the answer to VM_ENTRY_LAPIC with a read
     VM_EXIT_SHUTDOWN,   // triple fault: a PC resets itself then
-    VM_EXIT_INIT,       // the vCPU has sent itself an INIT: it would begin at the reset vector
+    VM_EXIT_INIT,       // an INIT: the next vcpu_run() waits for a start-up IPI, as the first one
+                        // of a vCPU whose APIC id is not 0 does
+    VM_EXIT_SIPI,       // which has come, with sipi.vector: the vCPU begins there
     VM_EXIT_HALTED,     // HLT with interrupts off: only an NMI ends that. vcpu_run() waits for one
     VM_EXIT_RDMSR,      // an MSR that the kernel does not hold; it and its value are in gpr
     VM_EXIT_WRMSR,
@@ -87,7 +89,7 @@ struct vm_exit {
         struct vm_exit_mmio mmio;
         struct vm_exit_killed killed;
         struct { uint64_t bits; } event;
-        struct { uint32_t vector; } eoi;
+        struct { uint32_t vector; } eoi, sipi;
         struct { uint32_t value; } lapic;
     };
     struct vm_exit_cpu cpu;
@@ -160,6 +162,9 @@ struct vcpu_page {
     struct vm_exit exit;
     struct vm_entry entry;
     struct vcpu_sregs sregs;
+    // 1: its thread, in ring 3, holds a lock for which others of its VM may wait: when its budget
+    // ends now, it goes on for a moment, once, and pays for it with the next refill.
+    uint32_t holds_lock;
     struct cpuid_table cpuid; // read by vcpu_create() only
 };
 _Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");

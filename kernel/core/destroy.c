@@ -229,6 +229,14 @@ static enum op_progress process_apart(struct thread *t, struct process *p)
     return progress;
 }
 
+static struct ref *vcpu_slot(const struct vcpu *v)
+{
+    struct ref *slot = v->vm->vcpu;
+    while (slot->object != &v->object)
+        slot++;
+    return slot;
+}
+
 static enum op_progress take_apart(struct thread *t, struct object *o)
 {
     switch (o->type) {
@@ -237,15 +245,16 @@ static enum op_progress take_apart(struct thread *t, struct object *o)
     case OBJ_PROCESS:
         return process_apart(t, object_as(o, process));
     case OBJ_VM:
-        if (object_as(o, vm)->vcpu)
-            return descend(t, &object_as(o, vm)->vcpu->object);
+        for (unsigned i = 0; i < VM_VCPUS; i++)
+            if (object_as(o, vm)->vcpu[i].object)
+                return descend(t, object_as(o, vm)->vcpu[i].object);
         return space_apart(&object_as(o, vm)->space);
     case OBJ_VCPU:
         vcpu_go_with(object_as(o, vcpu), NULL);
         arch_vcpu_free(object_as(o, vcpu));
         list_remove(&object_as(o, vcpu)->all);
         object_as(o, vcpu)->page_memory->pins--;
-        object_as(o, vcpu)->vm->vcpu = NULL;
+        *vcpu_slot(object_as(o, vcpu)) = (struct ref){ NULL, 0 };
         return OP_DONE;
     case OBJ_SC:
         cpus[object_as(o, sc)->core]->promised -= object_as(o, sc)->share;

@@ -153,8 +153,18 @@ void sc_sleep(struct cpu *cpu, struct sc *s)
         alarm_set(cpu, s, s->timers ? s->timers->deadline : 0);
 }
 
+bool sc_lend(struct sc *s)
+{
+    int64_t ticks = s->lent ? 0 : (int64_t)us_to_tsc(SC_LEND_US);
+    s->lent += ticks;
+    s->left += ticks;
+    return s->left > 0;
+}
+
 void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now)
 {
+    s->left -= s->lent;
+    s->lent = 0;
     refill_next(s);
     if (refill_first(s)->when <= now)
         return;
@@ -246,27 +256,36 @@ SYSCALL_LOCKED_ON(sc_create, system, RIGHT_CONTROL)
     return handle_give(&s->object);
 }
 
+static void ask_to_move(struct thread *t, struct sc *to)
+{
+    if (__atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) & THREAD_MOVE)
+        return;
+    t->move.sc = to;
+    to->users++;
+    __atomic_fetch_or(&t->asked, THREAD_MOVE, __ATOMIC_SEQ_CST);
+    thread_push(t);
+}
+
 // Asks those of its threads that were not asked yet; each leaves when its core next looks, and
 // takes its timers and vCPUs along. Who makes a thread meanwhile makes it on the context that he is
 // on: so another call finds it.
 SYSCALL_LOCKED_ON(sc_move, sc, RIGHT_CONTROL)
 {
-    enum status status;
-    struct sc *to = HANDLE(caller_process(), a1, sc, RIGHT_USE, &status);
-    if (!to)
+    enum status status = OK;
+    struct process *self = caller_process();
+    struct sc *to = HANDLE(self, a1, sc, RIGHT_USE, &status);
+    struct thread *only = to && a2 ? HANDLE(self, a2, thread, RIGHT_CONTROL, &status) : NULL;
+    if (!to || (a2 && !only))
         return status;
     if (to == sc)
         return ERR_RANGE;
-    for (unsigned i = 0; i < MOVE_BATCH && !list_empty(&sc->threads); i++) {
+    if (only && only->sc == sc)
+        ask_to_move(only, to);
+    for (unsigned i = 0; !a2 && i < MOVE_BATCH && !list_empty(&sc->threads); i++) {
         struct thread *t = list_entry(sc->threads.next, struct thread, in_sc);
         list_remove(&t->in_sc);
         list_push_back(&sc->threads, &t->in_sc);
-        if (__atomic_load_n(&t->asked, __ATOMIC_SEQ_CST) & THREAD_MOVE)
-            continue;
-        t->move.sc = to;
-        to->users++;
-        __atomic_fetch_or(&t->asked, THREAD_MOVE, __ATOMIC_SEQ_CST);
-        thread_push(t);
+        ask_to_move(t, to);
     }
-    return sc->users;
+    return only ? only->sc == sc : sc->users;
 }

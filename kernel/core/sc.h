@@ -24,6 +24,7 @@ struct timer {
     uint8_t rank, kind;
 };
 
+#define SC_LEND_US 20u
 #define SC_REFILLS 16u // a power of two, and more than sc.c can need
 
 struct sc_refill { uint64_t when, amount; };
@@ -38,7 +39,8 @@ struct sc {
     uint8_t queued;        // it is awake, and has time
     struct list link;      // then: the ring of which cpu->queue[level] is the first
     struct list ready;     // struct thread.queue; while the context runs, `current` is the first
-    int64_t left;          // of the first refill
+    int64_t left;          // of the first refill, with `lent`
+    int64_t lent;          // of the one behind it: see sc_lend()
     uint64_t quantum_left; // after it was preempted; 0: a whole one
     int64_t ran;           // TSC ticks; while it runs, minus the TSC when it went on
     uint64_t period, amount;
@@ -76,6 +78,9 @@ void sc_unqueue(struct cpu *cpu, struct sc *s);
 void sc_wake(struct cpu *cpu, struct sc *s, uint64_t now);  // it slept: let it run when it can
 void sc_sleep(struct cpu *cpu, struct sc *s);               // nothing is ready
 void sc_spent(struct cpu *cpu, struct sc *s, uint64_t now); // sc_is_spent(): the next refill
+// It is spent, but its thread holds a lock: SC_LEND_US more, once, which sc_spent() takes back.
+// True: it has them.
+bool sc_lend(struct sc *s);
 void sc_refilled(struct cpu *cpu, struct sc *s, uint64_t now); // awake, its alarm
 bool sc_stop(struct cpu *cpu, struct sc *s); // its threads are gone; false: it is being left yet
 // kernel_lock held:

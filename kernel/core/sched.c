@@ -86,11 +86,18 @@ void sched_ready(struct cpu *cpu, struct thread *t)
     t->state = THREAD_RUNNABLE;
     if (!list_empty(&t->queue))
         return; // `current`, which was about to wait
-    list_push_back(&s->ready, &t->queue);
+    bool runs = s == cpu->sc && cpu->current;
+    bool first = t->mode != THREAD_GUEST && (!runs || cpu->current->mode == THREAD_GUEST);
+    if (first) // what a VMM does for its devices comes before its guest
+        list_push_front(&s->ready, &t->queue);
+    else
+        list_push_back(&s->ready, &t->queue);
     cpu->turns++;
     if (!s->awake)
         sc_wake(cpu, s, arch_now());
-    else if (s == cpu->sc && cpu->current)
+    else if (runs && first)
+        cpu->work |= CPU_WORK_RESCHED;
+    else if (runs)
         sched_refresh_deadline(cpu, arch_now()); // now its quantum counts
 }
 
@@ -296,6 +303,19 @@ void cpu_drain(struct cpu *cpu)
     arch_send_ipi(cpu->id);
 }
 
+void sched_give_way(void)
+{
+    struct cpu *cpu = this_cpu();
+    struct thread *t = cpu->current;
+    if (t->sc->ready.next == t->sc->ready.prev) { // it is alone: let its core's other half run
+        __builtin_ia32_pause();
+        return;
+    }
+    list_remove(&t->queue);
+    list_push_back(&t->sc->ready, &t->queue);
+    cpu->work |= CPU_WORK_RESCHED;
+}
+
 void sched_yield_current(void)
 {
     struct cpu *cpu = this_cpu();
@@ -434,6 +454,13 @@ void sched_run(void)
     }
 }
 
+// Does the thread that runs hold a lock of its VM's?
+static bool holds_lock(const struct thread *t)
+{
+    return t && t->mode == THREAD_USER && !list_empty(&t->vcpus) &&
+           list_entry(t->vcpus.next, struct vcpu, in_thread)->page->holds_lock;
+}
+
 void cpu_deadline_passed(uint64_t now)
 {
     struct cpu *cpu = this_cpu();
@@ -443,7 +470,8 @@ void cpu_deadline_passed(uint64_t now)
     struct sc *s = cpu->sc;
     if (alarms_run(cpu, now))
         sched_not_charged(cpu, arch_now() - now);
-    if (s && (sc_is_spent(s) || (cpu->quantum_left <= 0 && has_peers(s))))
+    bool spent = s && sc_is_spent(s) && !(holds_lock(cpu->current) && sc_lend(s));
+    if (s && (spent || (cpu->quantum_left <= 0 && has_peers(s))))
         cpu->work |= CPU_WORK_RESCHED;
     if (s && !cpu->work && timers_due(s, now)) // else when its turn comes again
         timers_run(cpu, s, now);

@@ -47,18 +47,18 @@ SYSCALL_LOCKED_ON(thread_create, process, RIGHT_USE)
 }
 
 // The process's end is what came first; the others of its threads follow.
-void thread_exit_current(enum process_end end, const struct process_status *why)
+void thread_exit_current(enum process_end end, const struct process_status *why, bool all)
 {
     struct thread *t = this_cpu()->current;
     struct process *p = t->process;
     spin_lock(&kernel_lock);
-    bool last = end != PROCESS_EXITED || p->threads_alive == 1;
+    bool last = all || p->threads_alive == 1;
     if (last && p->status.end == PROCESS_ALIVE) {
         p->status = *why;
         p->status.end = end;
     }
     process_kill_one(t);
-    if (end != PROCESS_EXITED)
+    if (all)
         process_kill(p);
     spin_unlock(&kernel_lock);
     sched_run();
@@ -67,6 +67,6 @@ void thread_exit_current(enum process_end end, const struct process_status *why)
 SYSCALL(thread_exit)
 {
     const struct process_status why = { .status = (int32_t)a0 };
-    thread_exit_current(PROCESS_EXITED, &why);
+    thread_exit_current(PROCESS_EXITED, &why, a1 & 1);
 }
 

@@ -126,6 +126,8 @@ void sched_init_cpu(struct cpu *cpu);
 NORETURN void sched_run(void);          // picks, switches and resumes a thread, or idles
 void sched_window(struct cpu *cpu);     // lets interrupts in; the caller holds nothing
 void thread_wake(struct thread *t);     // from any core: makes it runnable on its own
+// Current goes to the end of its context's queue, and the next there has the rest of the quantum.
+void sched_give_way(void);
 // Current goes to the end of its queue; CPU_WORK_RESCHED is set if another may run.
 void sched_yield_current(void);
 // Runs due timers, quantum, refill; sets the next deadline.
@@ -184,4 +186,6 @@ void audit_leave(struct object *o); // a VM or process, or nothing: its maps wai
 // thread end: current ends with `status`; never returns
 struct thread *thread_make(struct process *p, struct sc *sc,
                            enum status *status); // kernel_lock held
-NORETURN void thread_exit_current(enum process_end end, const struct process_status *why);
+// all: and the other threads of its process
+NORETURN void thread_exit_current(enum process_end end, const struct process_status *why,
+                                  bool all);

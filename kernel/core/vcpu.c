@@ -7,8 +7,6 @@
 // looks at the bits; both with full barriers, so one of them sees the other.
 #include "kernel/core/syscall.h"
 
-#define APIC_ID_MAX 254
-
 struct list vcpus;
 
 void vcpu_raise(struct vcpu *v, uint32_t work)
@@ -129,10 +127,10 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     struct memory *page = HANDLE(self, a2, memory, RIGHT_READ | RIGHT_WRITE, &status);
     if (!page)
         return status;
-    if (a1 > APIC_ID_MAX || page->flags != MEM_KERNEL)
+    if (a1 >= VM_VCPUS || page->flags != MEM_KERNEL)
         return ERR_RANGE;
     // What the vCPU stands on must not end before it: all three are the caller's.
-    if (vm->object.owner != self || page->object.owner != self || vm->vcpu)
+    if (vm->object.owner != self || page->object.owner != self || vm->vcpu[a1].object)
         return ERR_STATE;
     struct event *event = a3 ? HANDLE(self, a3, event, RIGHT_USE | RIGHT_WAIT, &status) : NULL;
     if (a3 && !event)
@@ -157,8 +155,8 @@ SYSCALL_LOCKED_ON(vcpu_create, vm, RIGHT_USE)
     list_push_back(&vcpus, &v->all);
     list_init(&v->in_thread);
     vcpu_go_with(v, this_cpu()->current);
-    vm->vcpu = v;
-    vm->target = ref_to(&v->object);
+    vm->vcpu[a1] = ref_to(&v->object);
+    vm->vcpus_end = max_u64(vm->vcpus_end, a1 + 1) & 0xff;
     page->pins++;
     if (event)
         bind_event(v, event);

@@ -6,7 +6,7 @@ SYSCALL_LOCKED(vm_create)
 {
     struct process *self = caller_process();
     enum status status;
-    if (a0 & ~(uint64_t)VM_CATCH_UP)
+    if (a0 & ~(uint64_t)(VM_CATCH_UP | VM_SMP))
         return ERR_RANGE;
     if (handle_find(self) < 0)
         return ERR_FULL;
@@ -14,6 +14,7 @@ SYSCALL_LOCKED(vm_create)
     if (!vm)
         return status;
     vm->catch_up = a0 & VM_CATCH_UP;
+    vm->smp = a0 & VM_SMP;
     status = space_init(&vm->space, vm->object.id, true, self);
     if (status == OK)
         return handle_give(&vm->object);

@@ -12,8 +12,11 @@ struct vm {
     struct object object;
     struct space space;        // guest-physical; shared page tables of all its vCPUs
     bool catch_up;             // missed periods of its local APICs' timers come later
-    struct vcpu *vcpu;         // one for now, until its memory is freed; kernel_lock
-    struct ref target;         // the same, for those who read it without the lock
+    bool smp;                  // its vCPUs' spin loops give way to each other
+    uint8_t vcpus_end;         // above the highest id of those that it ever had
+    // By the ids of their local APICs, until their memory is freed: then NULL. Written under
+    // kernel_lock, read by anyone.
+    struct ref vcpu[VM_VCPUS];
 };
 
 // vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
@@ -23,6 +26,8 @@ struct vm {
 #define VCPU_WORK_INTR    4u  // the INTR line is up
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
 #define VCPU_WORK_NMI     64u // an NMI for the guest
+#define VCPU_WORK_INIT    128u // an INIT, and
+#define VCPU_WORK_SIPI    256u // a start-up IPI, with the vector `sipi`
 
 struct vcpu {
     struct arch_vcpu arch;      // first: assembly uses its offsets
@@ -34,6 +39,7 @@ struct vcpu {
     uint64_t pending_edge[4], pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic
+    uint8_t sipi;               // atomic
     struct thread *thread;      // inside vcpu_run(), or (its mode says so) back by the short way
     struct vcpu_page *page;     // kernel's mapping of the shared page
     struct memory *page_memory; // pinned

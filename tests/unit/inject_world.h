@@ -27,6 +27,7 @@ void vcpu_return(struct vcpu *v, int64_t k, uint64_t word)
     longjmp(out, TO_VMM);
 }
 void vcpu_halt(struct vcpu *v) { (void)v; longjmp(out, HALTED); }
+void vcpu_send_ipi(struct vcpu *v) { (void)v; }
 uint64_t vcpu_take_event(struct vcpu *v) { (void)v; return 0; }
 void panic(const char *format, ...) { fail_msg("%s", format); abort(); }
 

@@ -95,6 +95,7 @@ void vcpu_return_fast(struct vcpu *v, int64_t k, uint64_t w) { vcpu_return(v, k,
 void vcpu_halt(struct vcpu *v) { (void)v; assert_true(gif); longjmp(out, HALTED); }
 void sched_run(void) { assert_true(gif); longjmp(out, SWITCHED); }
 void sched_yield_current(void) { assert_true(gif); yields++; }
+void sched_give_way(void) { assert_true(gif); yields++; }
 void svm_run_on(void) {}
 bool log_line(enum log_from from, const char *format, ...)
 {

@@ -52,6 +52,28 @@ static void test_all_of_them(void **state)
     assert_int_equal(t[2]->state, THREAD_RUNNABLE);
 }
 
+// One thread of several, with its vCPU; the context lives on with the others.
+static void test_one_of_them(void **state)
+{
+    (void)state;
+    struct scene s = best_effort();
+    int64_t h = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
+    struct thread *other = object_to(fake_object(s.p.process, h), thread);
+    assert_int_equal(CALL(0, sc_move, home[1], home[2], home[2]), ERR_HANDLE);
+    assert_int_equal(CALL(0, sc_move, home[2], home[3], s.p.thread_h), 0); // it is not there
+    assert_int_equal(CALL(0, sc_move, home[1], home[2], s.p.thread_h), 1);
+    interrupts(1);
+    interrupts(2);
+    assert_int_equal(s.p.thread->core, 2);
+    assert_int_equal(s.v->core, 2);
+    assert_int_equal(other->core, 1);
+    assert_int_equal(CALL(0, sc_move, home[1], home[2], s.p.thread_h), 0);
+    assert_int_equal(CALL(0, object_destroy, home[1]), ERR_BUSY);
+    assert_int_equal(CALL(0, sc_move, home[1], home[2]), 1);
+    interrupts(1);
+    assert_int_equal(FINISH(0, object_destroy, home[1]), OK);
+}
+
 // What another thread made stays with that one: only what is a thread's own goes with it.
 static void test_takes_only_its_own(void **state)
 {
@@ -145,7 +167,8 @@ static void test_run_time_goes_along(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON4(test_all_of_them), ON4(test_takes_only_its_own), ON4(test_vcpu_goes_with_its_runner),
+        ON4(test_all_of_them), ON4(test_one_of_them),
+        ON4(test_takes_only_its_own), ON4(test_vcpu_goes_with_its_runner),
         ON4(test_same_core), ON4(test_run_time_goes_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,82 @@ static void test_wakes_before_its_equals(void **state)
     assert_int_equal(percent_of(spinner.thread, before, 100 * PERIOD), 90);
 }
 
+// Of the process that runs there.
+static int64_t make_vcpu(uint32_t core, struct vcpu **v)
+{
+    int64_t vm = CALL(core, vm_create, VM_SMP);
+    int64_t page = CALL(core, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
+    int64_t h = CALL(core, vcpu_create, vm, 0, page, 0);
+    assert_true(h > 0);
+    *v = object_to(fake_object(cpus[core]->current->process, h), vcpu);
+    return h;
+}
+
+// From its next refill to the end of that.
+static uint64_t next_turn(const struct thread *t)
+{
+    const uint64_t step = 1000;
+    while (cpus[1]->current == t)
+        fake_advance(step);
+    while (cpus[1]->current != t)
+        fake_advance(step);
+    uint64_t since = fake.now;
+    while (cpus[1]->current == t)
+        fake_advance(step);
+    return fake.now - since;
+}
+
+// A VMM that holds a lock is not parked when its budget ends, but a little later, and pays for
+// that. One that does so without end gets no more by it, nor does a guest, which can hold none.
+static void test_lends_to_who_holds_a_lock(void **state)
+{
+    (void)state;
+    const uint64_t lent = SC_LEND_US * 1000, share = PERIOD / 4, off = 2000;
+    struct vcpu *v;
+    struct fake_process p = fake_spawn(1, 1 * MB, fake_sc(1, 250, PERIOD_US));
+    int64_t h = make_vcpu(1, &v);
+    fake_spawn(1, 1 * MB, 0);
+    assert_in_range(next_turn(p.thread), share - off, share + off);
+    v->page->holds_lock = 1;
+    assert_in_range(next_turn(p.thread), share + lent - off, share + lent + off);
+    assert_in_range(next_turn(p.thread), share - off, share + off); // paid, and lent again
+    uint64_t before = thread_run_tsc(p.thread, fake.now);
+    run(100 * PERIOD);
+    assert_int_equal(percent_of(p.thread, before, 100 * PERIOD), 25);
+    while (cpus[1]->current != p.thread)
+        fake_advance(1000);
+    assert_true(CALL(1, vcpu_run, h) == FAKE_BLOCKED);
+    next_turn(p.thread);
+    assert_int_equal(p.thread->sc->lent, 0);
+    assert_in_range(next_turn(p.thread), share - off, share + off);
+}
+
+// A thread that gives way is followed by the others of its context, and by nobody else; what is
+// left of the quantum is theirs.
+static void test_gives_way(void **state)
+{
+    (void)state;
+    struct fake_process p = fake_spawn(1, 1 * MB, fake_sc(1, 0, 0)), q = fake_spawn(1, 1 * MB, 0);
+    struct thread *t[3] = { p.thread };
+    while (cpus[1]->current != p.thread)
+        fake_advance(STEP);
+    for (unsigned i = 1; i < 3; i++) {
+        int64_t h = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0x500000, 0);
+        t[i] = object_to(fake_object(p.process, h), thread);
+    }
+    fake_interrupts(1);
+    int64_t left = cpus[1]->quantum_left;
+    struct thread *now = cpus[1]->current;
+    for (unsigned i = 0; i < 6; i++) {
+        assert_true(now == t[0] || now == t[1] || now == t[2]);
+        fake_give_way(1);
+        assert_ptr_not_equal(cpus[1]->current, now);
+        assert_ptr_not_equal(cpus[1]->current, q.thread);
+        now = cpus[1]->current;
+        assert_true(i != 2 && i != 5 ? 1 : cpus[1]->quantum_left <= left);
+    }
+}
+
 // Threads of one context share it; one that was made by another is on it too.
 static void test_shared(void **state)
 {
@@ -420,7 +496,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON2(test_share_beside_best_effort), ON2(test_hard_limit), ON2(test_full_core),
-        ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals), ON2(test_shared),
+        ON2(test_full_core_of_three), ON2(test_wakes_before_its_equals),
+        ON2(test_lends_to_who_holds_a_lock), ON2(test_gives_way), ON2(test_shared),
         ON2(test_wakes_with_share), ON2(test_debt), ON2(test_debt_is_never_forgiven),
         ON2(test_admission), ON2(test_destroy), ON2(test_kill_while_it_waits), ON2(test_rates),
         ON2(test_back_to_back), ON2(test_sleeper), ON2(test_many_threads), ON2(test_soft),

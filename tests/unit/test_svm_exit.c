@@ -9,7 +9,7 @@ static enum answer answer_to(uint64_t code)
 {
     switch (code) {
     case 0x04: case 0x14: case 0x18: // CR4, CR8
-    case 0x72: case 0x76: case 0x7c: case 0x81: case 0x89: case 0x8d:
+    case 0x72: case 0x76: case 0x77: case 0x7c: case 0x81: case 0x89: case 0x8d:
         return SKIPS;
     case 0x78: // HLT
         return SLEEPS;

@@ -36,11 +36,11 @@ static void test_create_checks(void **state)
 {
     (void)state;
     struct scene s = make_scene();
-    assert_int_equal(CALL(1, vcpu_create, s.vm, 0, s.page, 0), ERR_STATE); // one for now
+    assert_int_equal(CALL(1, vcpu_create, s.vm, 3, s.page, 0), ERR_STATE); // there is one
     int64_t vm = CALL(1, vm_create, 0);
-    assert_int_equal(CALL(1, vm_create, 2), ERR_RANGE);
+    assert_int_equal(CALL(1, vm_create, 4), ERR_RANGE);
     assert_int_equal(CALL(1, vcpu_create, vm, 0, s.page, s.event), ERR_BUSY);
-    assert_int_equal(CALL(1, vcpu_create, vm, 255, s.page, 0), ERR_RANGE);
+    assert_int_equal(CALL(1, vcpu_create, vm, VM_VCPUS, s.page, 0), ERR_RANGE);
     int64_t read_only = CALL(1, handle_copy, HANDLE_SELF, s.page, RIGHT_READ, 0);
     assert_int_equal(CALL(1, vcpu_create, vm, 0, read_only, 0), ERR_RIGHTS);
     // Another's page, or another's VM.
@@ -193,6 +193,31 @@ static void test_halt(void **state)
     fake_exit(1, arm_and_halt);
     assert_int_equal(fake.state[1], FAKE_IDLE);
     fake_advance(MS);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+}
+
+// What wakes a thread of the VMM comes before the guest that runs on the same context: the guest
+// goes on behind it.
+static void test_vmm_before_guest(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    int64_t e = CALL(1, event_create, 0);
+    int64_t h = CALL(1, thread_create, HANDLE_SELF, 0, 0x400000, 0, 0);
+    struct thread *board = object_to(fake_object(s.p.process, h), thread);
+    memcpy(&fake_manager->handles[103], &s.p.process->handles[e], 8);
+    while (cpus[1]->current != board)
+        fake_yield(1);
+    assert_true(CALL(1, event_wait, e, 1, 0) == FAKE_BLOCKED);
+    assert_ptr_equal(cpus[1]->current, s.p.thread);
+    enter(&s);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+    CALL(0, event_signal, 103, 1);
+    fake_interrupts(1);
+    assert_ptr_equal(cpus[1]->current, board);
+    assert_int_equal(fake.state[1], FAKE_USER);
+    assert_true(CALL(1, event_wait, e, 1, 0) == FAKE_BLOCKED);
+    assert_ptr_equal(cpus[1]->current, s.p.thread);
     assert_int_equal(fake.state[1], FAKE_GUEST);
 }
 
@@ -352,7 +377,8 @@ int main(void)
         ON2(test_create_checks), ON2(test_run_and_exit), ON2(test_run_refused),
         ON2(test_short_way_out_and_in), ON2(test_short_way_and_two_threads),
         ON2(test_short_way_and_destroyed),
-        ON2(test_event_ends_run), ON2(test_halt), ON2(test_halt_race), ON2(test_msi),
+        ON2(test_event_ends_run), ON2(test_halt), ON2(test_vmm_before_guest),
+        ON2(test_halt_race), ON2(test_msi),
 
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
         ON2(test_kill_in_guest), ON2(test_woken_on_the_way), ON2(test_stats),

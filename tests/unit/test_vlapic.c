@@ -277,8 +277,9 @@ static void icr_to_oneself(void **state)
     assert_int_equal(irr_max(&v), 0x74);
     vlapic_write(&v, APIC_ICR2, 4u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000085, 0); // somebody else
+    assert_int_equal(irr_max(&v), 0x74);
     vlapic_write(&v, APIC_ICR2, 0xffu << 24, 0);
-    vlapic_write(&v, APIC_ICR, 0x00004186, 0); // broadcast, lowest priority
+    vlapic_write(&v, APIC_ICR, 0x00000086, 0); // broadcast
     assert_int_equal(irr_max(&v), 0x86);
     vlapic_write(&v, APIC_LDR, 0x08000000, 0);
     vlapic_write(&v, APIC_ICR2, 0x0cu << 24, 0);
@@ -287,23 +288,75 @@ static void icr_to_oneself(void **state)
     vlapic_write(&v, APIC_ICR2, 0x07u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x000008a8, 0);
     assert_int_equal(irr_max(&v), 0x97);
+    assert_int_equal(taken(), VLAPIC_ACT_IRR | VLAPIC_ACT_IPI);
+    vlapic_write(&v, APIC_ICR, 0x00044141, 0); // shorthand self
     assert_int_equal(taken(), VLAPIC_ACT_IRR);
     vlapic_write(&v, APIC_ICR2, 3u << 24, 0);
     vlapic_write(&v, APIC_ICR, 0x00000400, 0); // NMI, vector 0 is nobody's business
-    assert_int_equal(taken(), VLAPIC_ACT_NMI);
-    vlapic_write(&v, APIC_ICR, 0x000c4500, 0); // INIT to all others: dropped
-    vlapic_write(&v, APIC_ICR, 0x000c0608, 0); // SIPI
+    assert_int_equal(taken(), VLAPIC_ACT_NMI | VLAPIC_ACT_IPI);
     vlapic_write(&v, APIC_ICR, 0x00008500, 0); // INIT de-assert
-    vlapic_write(&v, APIC_ICR, 0x00000200, 0); // SMI: there is no such mode
     assert_int_equal(taken(), 0);
+    vlapic_write(&v, APIC_ICR, 0x000c4500, 0); // INIT to all others
+    assert_int_equal(taken(), VLAPIC_ACT_IPI);
+    vlapic_write(&v, APIC_ICR, 0x000c0608, 0); // SIPI
+    assert_int_equal(taken(), VLAPIC_ACT_IPI);
+    assert_int_equal(v.ipi.icr, 0xc0608);
     assert_int_equal(esr(), 0);
     vlapic_write(&v, APIC_ICR, 0x00004500, 0); // INIT to itself, by its id
-    assert_int_equal(taken(), VLAPIC_ACT_INIT);
+    assert_int_equal(taken(), VLAPIC_ACT_INIT | VLAPIC_ACT_IPI);
+    assert_int_equal(v.ipi.dest, 3);
     assert_int_equal(esr(), 0);
     assert_int_equal(vlapic_read(&v, APIC_ICR, 0), 0x4500);
     vlapic_write(&v, APIC_ICR, 0x00044500, 0); // by a shorthand that INIT does not have
     assert_int_equal(taken() & VLAPIC_ACT_INIT, 0);
     assert_int_equal(esr(), 0x04);
+}
+
+// Who gets it is settled among all, so the sender's own does not take it at once.
+static void icr_of_lowest_priority(void **state)
+{
+    struct vlapic other;
+    static uint32_t other_page[1024];
+    (void)state;
+    start(3, 1, 0);
+    vlapic_write(&v, APIC_ICR2, 0xffu << 24, 0);
+    vlapic_write(&v, APIC_ICR, 0x00004186, 0);
+    assert_int_equal(irr_max(&v), -1);
+    assert_int_equal(taken(), VLAPIC_ACT_IPI);
+    assert_int_equal(v.ipi.icr, 0x4186);
+    assert_int_equal(v.ipi.dest, 0xff);
+    vlapic_init(&other, other_page, 4, false, 1, 0);
+    assert_false(vlapic_bids_lower(&other, &v)); // equals: whom one asks first
+    assert_false(vlapic_bids_lower(&v, &other));
+    vlapic_write(&v, APIC_TPR, 0x20, 0);
+    assert_int_equal(vlapic_ppr(&v), 0x20);
+    assert_true(vlapic_bids_lower(&other, &v));
+    assert_false(vlapic_bids_lower(&v, &other));
+    vlapic_write(&other, APIC_SVR, 0xff, 0); // software-disabled
+    assert_false(vlapic_bids_lower(&other, &v));
+    assert_true(vlapic_bids_lower(&v, &other));
+}
+
+// "Local APIC State After It Receives an INIT Reset"
+static void init_keeps_its_mode(void **state)
+{
+    (void)state;
+    start(0x12, 1, 0);
+    vlapic_write(&v, APIC_TPR, 0x20, 0);
+    assert_true(vlapic_accept(&v, 0x41, false));
+    vlapic_init_ipi(&v);
+    assert_int_equal(vlapic_mode(&v), VLAPIC_XAPIC);
+    assert_int_equal(vlapic_read(&v, APIC_ID, 0), 0x12000000);
+    assert_int_equal(vlapic_read(&v, APIC_TPR, 0), 0);
+    assert_int_equal(vlapic_read(&v, APIC_SVR, 0), 0xff);
+    assert_int_equal(vlapic_read(&v, APIC_LVT_LINT0, 0), 0x10000);
+    assert_int_equal(vlapic_read(&v, APIC_DFR, 0), 0xffffffff);
+    assert_int_equal(irr_max(&v), -1);
+    to_x2apic();
+    vlapic_init_ipi(&v);
+    assert_int_equal(vlapic_mode(&v), VLAPIC_X2APIC);
+    assert_int_equal(rdmsr(0x802), 0x12);
+    assert_int_equal(rdmsr(0x80d), 0x10004);
 }
 
 static void errors_are_latched_and_interrupt_once(void **state)
@@ -436,6 +489,8 @@ int main(void)
         TEST(registers_keep_only_their_bits),
         TEST(hardware_stored_values_are_put_right),
         TEST(icr_to_oneself),
+        TEST(icr_of_lowest_priority),
+        TEST(init_keeps_its_mode),
         TEST(errors_are_latched_and_interrupt_once),
         TEST(x2apic_registers),
         TEST(x2apic_icr),

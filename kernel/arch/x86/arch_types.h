@@ -123,6 +123,7 @@ struct arch_vcpu {
         uint32_t attention;  // any of them: not by the short ways
     };
     uint8_t nmi_pending;
+    uint8_t wait_sipi;      // since an INIT, or the beginning
     uint8_t extint_wait;    // INTR_ACK was returned; the answer brings the vector
     uint16_t vpid;
     uint64_t xcr0, fpu_used;  // fpu_used: components that may hold something

@@ -63,7 +63,7 @@ NORETURN static void thread_fault(struct regs *regs)
                                   .error = regs->error };
     if (regs->vector == VECTOR_PF)
         why.address = read_cr2();
-    thread_exit_current(PROCESS_FAULT, &why);
+    thread_exit_current(PROCESS_FAULT, &why, true);
 }
 
 NORETURN void trap_from_user(struct regs *regs)

@@ -28,6 +28,8 @@ enum exit_action { EXIT_RESUME, EXIT_SKIP, EXIT_WORK, EXIT_LENGTH };
 // MSR_VMM does not come back.
 enum msr_result vcpu_rdmsr(struct vcpu *v, uint64_t efer);
 enum msr_result vcpu_wrmsr(struct vcpu *v, uint64_t *value);
+// vm.c: its local APIC's `ipi`, to the others.
+void vcpu_send_ipi(struct vcpu *v);
 // entry.S: as vcpu_return(), and where nothing else is to be done on this core, at once. The vCPU
 // stays bound to its thread then.
 NORETURN void vcpu_return_fast(struct vcpu *v, int64_t kind, uint64_t word);
@@ -133,6 +135,9 @@ static inline uint32_t vcpu_take_work(struct vcpu *v)
         vlapic_timer_fired(&v->arch.vlapic, rdtsc());
     if (work & VCPU_WORK_NMI)
         v->arch.nmi_pending = 1;
+    if (unlikely(work & (VCPU_WORK_INIT | VCPU_WORK_SIPI)))
+        v->arch.vlapic.actions |= (work & VCPU_WORK_INIT ? VLAPIC_ACT_INIT : 0) |
+                                  (work & VCPU_WORK_SIPI ? VLAPIC_ACT_SIPI : 0);
     return work;
 }
 
@@ -147,7 +152,7 @@ NORETURN static inline void vcpu_halted(struct vcpu *v, uint64_t rflags)
 }
 
 // After vlapic code ran, what any vendor does. What must go to the VMM (EOI of a level interrupt,
-// INIT) stays in `actions` for vcpu_tell_vmm().
+// INIT and what follows it) stays in `actions` for vcpu_tell_vmm().
 static inline void vcpu_vlapic_actions(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
@@ -155,9 +160,11 @@ static inline void vcpu_vlapic_actions(struct vcpu *v)
         timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
     if (a->actions & VLAPIC_ACT_NMI)
         v->arch.nmi_pending = 1;
-    if (a->actions & ~VLAPIC_ACT_TIMER)
+    if (a->actions & VLAPIC_ACT_IPI)
+        vcpu_send_ipi(v);
+    if (a->actions & ~(VLAPIC_ACT_TIMER | VLAPIC_ACT_IPI))
         v->arch.inject = 1;
-    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT;
+    a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT | VLAPIC_ACT_SIPI;
 }
 
 // VM_ENTRY_LAPIC, but for the actions. 0: enter the guest; else page->exit holds the answer to a
@@ -185,6 +192,31 @@ UNUSED static __attribute__((noinline)) void vcpu_load_rest(struct cpu *cpu, str
     cpu->arch.ready = cpu->current;
 }
 
+// It waits for a start-up IPI from now on, and nothing else ends that: what it had to hear of is
+// forgotten, but for a start-up IPI that has come behind the INIT. ("Processor State After an INIT
+// Reset": its registers are the VMM's to set.)
+NORETURN UNUSED static __attribute__((noinline)) void vcpu_init(struct vcpu *v)
+{
+    uint32_t sipi = v->arch.vlapic.actions & VLAPIC_ACT_SIPI;
+    vlapic_init_ipi(&v->arch.vlapic);
+    v->arch.vlapic.actions |= sipi;
+    v->arch.nmi_pending = 0;
+    v->arch.halted = 0;
+    v->arch.wait_sipi = 1;
+    vcpu_exit(v, VM_EXIT_INIT);
+}
+
+NORETURN UNUSED static __attribute__((noinline)) void vcpu_wait_sipi(struct vcpu *v)
+{
+    struct vlapic *a = &v->arch.vlapic;
+    if (!(a->actions & VLAPIC_ACT_SIPI))
+        vcpu_halt(v);
+    a->actions &= ~VLAPIC_ACT_SIPI;
+    v->arch.wait_sipi = 0;
+    v->page->exit.sipi.vector = __atomic_load_n(&v->sipi, __ATOMIC_ACQUIRE);
+    vcpu_exit(v, VM_EXIT_SIPI);
+}
+
 // Returns to the VMM if that has to hear of something; then the rest waits. Until that is done
 // `inject` stays set: there are ways to leave in the middle.
 static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
@@ -196,10 +228,11 @@ static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_exit(v, VM_EXIT_EVENT);
     }
-    if (a->actions & VLAPIC_ACT_INIT) {
-        a->actions &= ~VLAPIC_ACT_INIT;
-        vcpu_exit(v, VM_EXIT_INIT);
-    }
+    if (unlikely(a->actions & VLAPIC_ACT_INIT))
+        vcpu_init(v);
+    if (unlikely(v->arch.wait_sipi))
+        vcpu_wait_sipi(v);
+    a->actions &= ~VLAPIC_ACT_SIPI; // it is for those that wait for it
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->page->exit.eoi.vector = a->eoi_vector;

@@ -160,11 +160,12 @@ bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool
     }
 }
 
-// This vCPU is its VM's only one: what is not for itself is for nobody.
+// What others may get of it is left to the caller.
 void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
 {
     uint32_t delivery = icr >> 8 & 7;
     uint32_t shorthand = icr >> 18 & 3; // destination, self, all, all but self
+    bool self = shorthand ? shorthand != 3 : vlapic_match_dest(v, dest, icr >> 11 & 1, false);
     bool fixed = delivery == VLAPIC_FIXED || delivery == VLAPIC_LOWEST;
 
     if (fixed && (icr & 0xff) < 16) {
@@ -173,7 +174,12 @@ void vlapic_icr_send(struct vlapic *v, uint32_t icr, uint32_t dest)
     }
     if (delivery == VLAPIC_INIT && !(icr & ICR_ASSERT))
         return; // de-assert: only synchronised arbitration ids, long ago
-    if (shorthand == 3 || (!shorthand && !vlapic_match_dest(v, dest, icr >> 11 & 1, false)))
+    if (shorthand != 1) {
+        v->ipi.icr = icr;
+        v->ipi.dest = dest;
+        v->actions |= VLAPIC_ACT_IPI;
+    }
+    if (!self || (delivery == VLAPIC_LOWEST && shorthand != 1))
         return;
     if (fixed)
         (void)vlapic_accept(v, (uint8_t)icr, false); // software-disabled: it is lost, as on a CPU

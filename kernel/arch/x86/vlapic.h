@@ -55,11 +55,14 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 #define VLAPIC_ACT_NMI   8u  // an NMI for this vCPU
 #define VLAPIC_ACT_EOI   16u // tell the VMM of the EOI of level-triggered `eoi_vector`
 #define VLAPIC_ACT_MODE  32u // vlapic_mode() changed: controls, MSR bitmap; all registers may have
-#define VLAPIC_ACT_INIT  64u // tell the VMM of an INIT: no code is at the reset vector
+#define VLAPIC_ACT_INIT  64u // an INIT for this vCPU
+#define VLAPIC_ACT_SIPI  128u // a start-up IPI for this vCPU
+#define VLAPIC_ACT_IPI   256u // `ipi` is for others of this VM, and if of lowest priority for any
 
 struct vlapic {
     uint32_t *regs;        // the virtual-APIC page, 4 KB, owned by the vCPU
     uint32_t actions;      // VLAPIC_ACT_*
+    struct { uint32_t icr, dest; } ipi; // with VLAPIC_ACT_IPI
     uint8_t eoi_vector;    // with VLAPIC_ACT_EOI
     uint8_t timer_shift;   // log2 of the divider in force
     uint8_t accepted;      // the highest vector since its owner last set this to 0
@@ -82,6 +85,8 @@ struct vlapic {
 // `regs`: 4 KB, 4 KB-aligned. Leaves the state of vlapic_reset(). bsp: IA32_APIC_BASE's BSP bit.
 void vlapic_init(struct vlapic *v, uint32_t *regs, uint32_t id, bool bsp, uint32_t ratio,
                  uint64_t tsc_offset);
+// "Local APIC State After It Receives an INIT Reset": its mode stays.
+void vlapic_init_ipi(struct vlapic *v);
 // What a PC's BIOS leaves: xAPIC, SVR 0x10F, LINT0 ExtINT and LINT1 NMI, both unmasked.
 void vlapic_reset(struct vlapic *v);
 static inline enum vlapic_mode vlapic_mode(const struct vlapic *v)
@@ -112,6 +117,12 @@ bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level);
 static inline bool vlapic_requested(const struct vlapic *v, uint8_t vector)
 {
     return v->regs[(APIC_IRR + vector / 32 * 16) / 4] >> vector % 32 & 1;
+}
+// Of two that are meant, by lowest priority: does a get it? Other cores may look.
+static inline bool vlapic_bids_lower(const struct vlapic *a, const struct vlapic *b)
+{
+    uint32_t on = a->regs[APIC_SVR / 4] & 0x100, other = b->regs[APIC_SVR / 4] & 0x100;
+    return on && (!other || a->regs[APIC_PPR / 4] < b->regs[APIC_PPR / 4]);
 }
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
 // The vector that the CPU should take now, or -1; sets `status`, too.
@@ -150,4 +161,5 @@ void vlapic_timer_fired(struct vlapic *v, uint64_t now);
 bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool msi);
 
 // How an interrupt is delivered: of an ICR, an LVT entry, a message's data.
+#define ICR_LEVEL 0x8000u // trigger mode
 enum { VLAPIC_FIXED, VLAPIC_LOWEST, VLAPIC_NMI = 4, VLAPIC_INIT, VLAPIC_SIPI };

@@ -191,6 +191,20 @@ static void power_up(struct vlapic *v)
     v->actions |= VLAPIC_ACT_IRR | VLAPIC_ACT_TMR | VLAPIC_ACT_MODE;
 }
 
+static void x2apic_ids(struct vlapic *v)
+{
+    reg_set(v, APIC_ID, v->id);
+    reg_set(v, APIC_LDR, v->id >> 4 << 16 | 1u << (v->id & 15));
+}
+
+void vlapic_init_ipi(struct vlapic *v)
+{
+    v->actions = 0;
+    power_up(v);
+    if (vlapic_mode(v) == VLAPIC_X2APIC)
+        x2apic_ids(v);
+}
+
 // "Local APIC State Transitions": off <-> xAPIC -> x2APIC -> off, and nothing else.
 static bool base_write(struct vlapic *v, uint64_t value)
 {
@@ -209,8 +223,7 @@ static bool base_write(struct vlapic *v, uint64_t value)
     if (!new) {
         power_up(v);
     } else if (new == both) { // all else is kept
-        reg_set(v, APIC_ID, v->id);
-        reg_set(v, APIC_LDR, v->id >> 4 << 16 | 1u << (v->id & 15));
+        x2apic_ids(v);
         reg_set(v, APIC_DFR, UINT32_MAX);
         reg_set(v, APIC_ICR2, 0);
     }

@@ -23,6 +23,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     v->arch.fpu_used = 3; // XCR0 does not gate SSE, CR4.OSFXSR does
     v->arch.fresh = 1;
     v->arch.inject = 1;
+    v->arch.wait_sipi = apic_id != 0;
     v->arch.dr6 = 0xffff0ff0;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 cpuid_timer_ratio(clock_tsc_hz), 0);
@@ -138,23 +139,69 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(v->arch.exits); i++)
         s->exits[hvm->exit_class[i] ? hvm->exit_class[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
-    s->halted = v->arch.halted == 2;
+    s->halted = v->arch.halted == 2 || v->arch.wait_sipi;
+}
+
+// What one of them gets. -> 1: an earlier one waits still
+static int64_t deliver(struct vcpu *v, uint32_t delivery, uint8_t vector, bool level)
+{
+    switch (delivery) {
+    case VLAPIC_FIXED:
+    case VLAPIC_LOWEST:
+        return vcpu_post(v, vector, level) || vlapic_requested(&v->arch.vlapic, vector);
+    case VLAPIC_NMI:
+        vcpu_raise(v, VCPU_WORK_NMI);
+        break;
+    case VLAPIC_INIT: // one before it is none for it
+        __atomic_fetch_and(&v->work, ~VCPU_WORK_SIPI, __ATOMIC_SEQ_CST);
+        vcpu_raise(v, VCPU_WORK_INIT);
+        break;
+    case VLAPIC_SIPI:
+        __atomic_store_n(&v->sipi, vector, __ATOMIC_RELEASE);
+        vcpu_raise(v, VCPU_WORK_SIPI);
+        break;
+    }
+    return 0; // SMI, ExtINT: not on this board
+}
+
+// To whoever listens at `dest`; but not to `from`.
+static int64_t send(const struct vm *vm, const struct vcpu *from, uint32_t icr, uint32_t dest,
+                    bool msi)
+{
+    uint32_t delivery = icr >> 8 & 7;
+    bool logical = icr >> 11 & 1, all = icr >> 18 & 2;
+    struct vcpu *lowest = NULL;
+    int64_t waits = 0;
+    for (unsigned i = 0; i < vm->vcpus_end; i++) {
+        struct vcpu *v = object_to(ref_get(vm->vcpu[i]), vcpu);
+        if (!v || v == from)
+            continue;
+        const struct vlapic *a = &v->arch.vlapic;
+        if (!all && !vlapic_match_dest(a, dest, logical, msi))
+            continue;
+        if (delivery != VLAPIC_LOWEST)
+            waits |= deliver(v, delivery, (uint8_t)icr, icr & ICR_LEVEL);
+        else if (!lowest || vlapic_bids_lower(a, &lowest->arch.vlapic))
+            lowest = v;
+    }
+    return lowest ? deliver(lowest, delivery, (uint8_t)icr, icr & ICR_LEVEL) : waits;
+}
+
+void vcpu_send_ipi(struct vcpu *v)
+{
+    const struct vlapic *a = &v->arch.vlapic;
+    bool lowest = (a->ipi.icr >> 8 & 7) == VLAPIC_LOWEST && !(a->ipi.icr >> 18 & 1);
+    (void)send(v->vm, lowest ? NULL : v, a->ipi.icr & ~ICR_LEVEL, a->ipi.dest, false);
 }
 
 // ("Message Address Register Format", "Message Data Register Format")
 int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
 {
-    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
-    bool logical = address >> 2 & 1;
-    uint8_t vector = (uint8_t)data;
+    uint32_t delivery = data >> 8 & 7, logical = address >> 2 & 1;
     if (address >> 20 != APIC_BASE_ADDRESS >> 20)
         return ERR_RANGE;
-    if (!v || !vlapic_match_dest(&v->arch.vlapic, (uint8_t)(address >> 12), logical, true))
-        return OK; // nobody listens there: as on a PC, it is lost
-    uint32_t delivery = data >> 8 & 7;
-    if (delivery == VLAPIC_FIXED || delivery == VLAPIC_LOWEST)
-        return vcpu_post(v, vector, level) || vlapic_requested(&v->arch.vlapic, vector);
-    if (delivery == VLAPIC_NMI)
-        vcpu_raise(v, VCPU_WORK_NMI);
-    return OK; // SMI, INIT, ExtINT by message: not on this board
+    if (delivery == VLAPIC_INIT || delivery == VLAPIC_SIPI)
+        return OK; // by message: not on this board
+    uint32_t icr = (data & 0x7ff) | logical << 11 | (level ? ICR_LEVEL : 0);
+    return send(vm, NULL, icr, (uint8_t)(address >> 12), true); // to nobody: as on a PC, it is lost
 }

@@ -248,8 +248,12 @@ int64_t arch_vm_msi(struct vm *vm, uint64_t address, uint32_t data, bool level)
     if (address >> 20 != 0xfee)
         return ERR_RANGE;
     fake.msis++;
-    struct vcpu *v = object_to(ref_get(vm->target), vcpu);
-    return v && vcpu_post(v, (uint8_t)data, level);
+    for (unsigned i = 0; i < VM_VCPUS; i++) { // to all of them
+        struct vcpu *v = object_to(ref_get(vm->vcpu[i]), vcpu);
+        if (v && vcpu_post(v, (uint8_t)data, level))
+            return 1;
+    }
+    return 0;
 }
 
 // The rest

@@ -178,6 +178,19 @@ int64_t fake_yield(uint32_t core)
     return cpus[core]->current == t ? OK : FAKE_BLOCKED;
 }
 
+static void do_give_way(void *unused)
+{
+    (void)unused;
+    sched_give_way();
+    sched_run();
+}
+
+void fake_give_way(uint32_t core)
+{
+    enter(core, do_give_way, NULL);
+    check_alive(core);
+}
+
 int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
                     uint64_t a3, uint64_t a4, uint64_t a5)
 {
@@ -288,7 +301,7 @@ void fake_exit(uint32_t core, void (*handler)(struct vcpu *v))
 static void do_fault(void *argument)
 {
     struct process_status why = { .status = *(uint8_t *)argument, .rip = 0x1234 };
-    thread_exit_current(PROCESS_FAULT, &why);
+    thread_exit_current(PROCESS_FAULT, &why, true);
 }
 
 void fake_fault(uint32_t core, uint8_t vector)

@@ -55,6 +55,8 @@ int64_t fake_call(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint
 #define CALL_(core, number, a, b, c, d, e, f, ...) fake_call(core, number, a, b, c, d, e, f)
 // Its guest, or whatever runs, goes to the end of its priority's queue. As fake_call().
 int64_t fake_yield(uint32_t core);
+// sched_give_way() of the thread that runs there.
+void fake_give_way(uint32_t core);
 // A system call, and then all that it starts: until no thread is inside a long operation.
 int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2,
                     uint64_t a3, uint64_t a4, uint64_t a5);

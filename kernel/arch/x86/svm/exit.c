@@ -108,6 +108,10 @@ static enum exit_action dispatch(struct vcpu *v, uint64_t code)
         v->arch.halted = 1;
         svm_skip_to(v, v->arch.svm.next_rip);
         return EXIT_WORK;
+    case SVM_EXIT_PAUSE:
+        svm_skip_to(v, v->arch.svm.next_rip);
+        sched_give_way();
+        return EXIT_RESUME;
     case SVM_EXIT_INVD:
     case SVM_EXIT_WBINVD: // no device sees memory behind the caches, which are not its own to flush
         return v->arch.svm.vmcb->cpl ? svm_inject_gp(v) : EXIT_SKIP; // QEMU 10 looks too late

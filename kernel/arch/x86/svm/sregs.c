@@ -97,5 +97,10 @@ void svm_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     b->idtr.limit = s->idtr_limit;
     b->efer = s->efer | EFER_SVME;
     set_cr4(v, s->cr4);
+    if (v->arch.wait_sipi) { // after an INIT nothing is left
+        b->event = b->interrupt_shadow = 0;
+        v->arch.svm.nmi_blocked = v->arch.svm.step = v->arch.svm.decoded = 0;
+        b->intercept &= ~INTERCEPT_IRET;
+    }
     b->clean = 0;
 }

@@ -3,6 +3,8 @@
 // the vCPU's core.
 #include "kernel/arch/x86/svm/svm.h"
 
+#define PAUSE_FILTER 100 // so many a guest may execute before one exits, where the CPU counts them
+
 // All that is not the VMM's to set (svm_sregs).
 static void write_fields(struct vcpu *v)
 {
@@ -15,6 +17,10 @@ static void write_fields(struct vcpu *v)
     b->intercept = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
                    INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
                    INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+    if (v->vm->smp) {
+        b->intercept |= INTERCEPT_PAUSE;
+        b->pause_filter = PAUSE_FILTER;
+    }
     b->intercept2 = INTERCEPT2_ALL;
     b->intercept3 = INTERCEPT3_ALL;
     b->io_map = svm_io_map.v;

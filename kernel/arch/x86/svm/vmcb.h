@@ -16,6 +16,7 @@
 #define INTERCEPT_CPUID       (1u << 18)
 #define INTERCEPT_IRET        (1u << 20)
 #define INTERCEPT_INVD        (1u << 22)
+#define INTERCEPT_PAUSE       (1u << 23)
 #define INTERCEPT_HLT         (1u << 24)
 #define INTERCEPT_INVLPGA     (1u << 26)
 #define INTERCEPT_IOIO        (1u << 27)
@@ -33,7 +34,7 @@ enum svm_exit_code {
     SVM_EXIT_DR = 0x20, SVM_EXIT_DR_LAST = 0x3f, SVM_EXIT_EXCEPTION = 0x40, SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI, SVM_EXIT_SMI, SVM_EXIT_INIT, SVM_EXIT_VINTR, SVM_EXIT_LDTR_WRITE = 0x6c,
     SVM_EXIT_TR_WRITE, SVM_EXIT_RDPMC = 0x6f, SVM_EXIT_CPUID = 0x72, SVM_EXIT_IRET = 0x74,
-    SVM_EXIT_INVD = 0x76, SVM_EXIT_HLT = 0x78, SVM_EXIT_INVLPGA = 0x7a, SVM_EXIT_IOIO,
+    SVM_EXIT_INVD = 0x76, SVM_EXIT_PAUSE, SVM_EXIT_HLT, SVM_EXIT_INVLPGA = 0x7a, SVM_EXIT_IOIO,
     SVM_EXIT_MSR, SVM_EXIT_TASK_SWITCH, SVM_EXIT_SHUTDOWN = 0x7f, SVM_EXIT_VMRUN,
     SVM_EXIT_VMMCALL, SVM_EXIT_WBINVD = 0x89, SVM_EXIT_MONITOR, SVM_EXIT_XSETBV = 0x8d,
     SVM_EXIT_RDPRU, SVM_EXIT_INVLPGB = 0xa0, SVM_EXIT_TLBSYNC = 0xa4, SVM_EXIT_NPF = 0x400,
@@ -64,7 +65,8 @@ struct vmcb_segment { uint16_t selector, access; uint32_t limit; uint64_t base; 
 struct vmcb {
     uint16_t cr_reads, cr_writes, dr_reads, dr_writes;
     uint32_t exceptions, intercept, intercept2, intercept3;
-    uint8_t reserved1[0x40 - 0x18];
+    uint8_t reserved1[0x3e - 0x18];
+    uint16_t pause_filter;
     uint64_t io_map, msr_map, tsc_offset;
     uint32_t asid;
     uint8_t tlb_control, reserved2[3];

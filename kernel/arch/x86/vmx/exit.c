@@ -203,6 +203,9 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         vmx_skip(vmread(EXIT_INSN_LEN));
         v->arch.halted = 1;
         return EXIT_WORK;
+    case EXIT_REASON_PAUSE:
+        sched_give_way();
+        return EXIT_SKIP;
     case EXIT_REASON_INTR_WINDOW:
     case EXIT_REASON_NMI_WINDOW:
     case EXIT_REASON_TPR:

@@ -118,5 +118,10 @@ void vmx_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     vmwrite(GUEST_CR0, (s->cr0 & ~(CR0_CD | CR0_NW)) | CR0_NE);
     vmwrite(CR0_SHADOW, s->cr0);
     v->arch.cr2 = s->cr2;
+    if (v->arch.wait_sipi) { // after an INIT nothing is left
+        vmwrite(ENTRY_INTR_INFO, 0);
+        vmwrite(GUEST_INTERRUPTIBILITY, 0);
+        vmwrite(GUEST_PENDING_DEBUG, 0);
+    }
     vmx_invvpid(v->arch.vpid);
 }

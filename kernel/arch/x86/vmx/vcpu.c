@@ -4,6 +4,11 @@
 #include "kernel/arch/x86/vmx/vmx.h"
 #include "kernel/lib/bits.h"
 
+// In ticks, for a guest in ring 0: PAUSEs that come so close make one loop; one that lasts so long
+// exits.
+#define PAUSE_GAP    128
+#define PAUSE_WINDOW 4096
+
 #define VPID_COUNT  1024u // of 65,536, so that the search for a free one is short
 
 void vmx_invvpid(uint16_t vpid)
@@ -69,6 +74,10 @@ static void write_fields(struct vcpu *v)
     // Whichever frame the VMM has put there: nobody reads or writes it. With none, accesses exit.
     if (vmx.apicv && arch_walk(&v->vm->space, APIC_BASE_ADDRESS, &apic_page, &prot, &left))
         vmwrite(APIC_ACCESS, apic_page.v);
+    if (vmx.pause_loop) {
+        vmwrite(PLE_GAP, PAUSE_GAP);
+        vmwrite(PLE_WINDOW, PAUSE_WINDOW);
+    }
     v->arch.primary = vmx.primary;
     v->arch.secondary = vmx.secondary;
 }
@@ -115,7 +124,7 @@ void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
 void vmx_set_apic_mode(struct vcpu *v)
 {
     enum vlapic_mode mode = vlapic_mode(&v->arch.vlapic);
-    uint32_t secondary = vmx.secondary;
+    uint32_t secondary = vmx.secondary | (v->vm->smp ? vmx.pause_loop : 0);
     if (vmx.apicv && mode == VLAPIC_XAPIC)
         secondary |= SEC_APIC_ACCESS | SEC_APIC_REGS | (vmx.vintr_xapic ? SEC_VINTR : 0);
     if (vmx.apicv && mode == VLAPIC_X2APIC)

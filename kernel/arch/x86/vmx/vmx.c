@@ -22,7 +22,7 @@ struct hpa vmx_msr_bitmap[2];
 // upper half counts, what may be 1; the bits of all its rows are what is wished for.
 #define MAY(bit)      (1ull << (32 + (bit)))
 #define SEC_APIC      (SEC_APIC_REGS | SEC_VINTR | SEC_APIC_ACCESS | SEC_X2APIC)
-#define SEC_USED      ((uint64_t)(SEC_ENCLS | SEC_BUS_LOCK | SEC_APIC) << 32)
+#define SEC_USED      ((uint64_t)(SEC_ENCLS | SEC_BUS_LOCK | SEC_APIC | SEC_PAUSE_LOOP) << 32)
 static const struct need {
     uint32_t msr;
     uint64_t bits;
@@ -114,8 +114,9 @@ static void read_caps(struct vmx_caps *caps)
     // kernel that holds a lock then waits for itself. Guests in xAPIC mode, which most kernels stay
     // in, do without it there.
     caps->vintr_xapic = caps->apicv && !is_bochs();
-    // The APIC bits are set by the guest's APIC mode (vmx_set_apic_mode).
-    caps->secondary &= ~SEC_APIC;
+    caps->pause_loop = caps->secondary & SEC_PAUSE_LOOP;
+    // These are set for each vCPU (vmx_set_apic_mode).
+    caps->secondary &= ~(SEC_APIC | SEC_PAUSE_LOOP);
     caps->timer_shift = rdmsr(MSR_VMX_MISC) & 31;
     caps->timer_ms = clock_tsc_hz / 1000;
 }

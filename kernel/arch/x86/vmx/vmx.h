@@ -12,12 +12,12 @@ enum exit_reason {
     EXIT_REASON_GETSEC = 11, EXIT_REASON_HLT = 12, EXIT_REASON_INVD = 13, EXIT_REASON_RDPMC = 15,
     EXIT_REASON_VMCALL = 18, EXIT_REASON_VMCLEAR = 19, EXIT_REASON_VMXON = 27, EXIT_REASON_CR = 28,
     EXIT_REASON_DR = 29, EXIT_REASON_IO = 30, EXIT_REASON_RDMSR = 31, EXIT_REASON_WRMSR = 32,
-    EXIT_REASON_MWAIT = 36, EXIT_REASON_MONITOR = 39, EXIT_REASON_TPR = 43,
-    EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45, EXIT_REASON_EPT_VIOLATION = 48,
+    EXIT_REASON_MWAIT = 36, EXIT_REASON_MONITOR = 39, EXIT_REASON_PAUSE = 40, EXIT_REASON_TPR =
+    43, EXIT_REASON_APIC_ACCESS = 44, EXIT_REASON_EOI = 45, EXIT_REASON_EPT_VIOLATION = 48,
     EXIT_REASON_INVEPT = 50, EXIT_REASON_PREEMPTION = 52, EXIT_REASON_INVVPID = 53,
     EXIT_REASON_WBINVD = 54, EXIT_REASON_XSETBV = 55, EXIT_REASON_APIC_WRITE = 56,
-    EXIT_REASON_VMFUNC = 59, EXIT_REASON_ENCLS = 60,
-    EXIT_REASON_BUS_LOCK = 74, EXIT_REASON_COUNT = 72,
+    EXIT_REASON_VMFUNC = 59, EXIT_REASON_ENCLS = 60, EXIT_REASON_BUS_LOCK = 74,
+    EXIT_REASON_COUNT = 72,
 };
 #define ENTRY_FAILED_MC (1u << 31 | 41) // exit reason: a machine check in VM entry
 #define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
@@ -31,6 +31,7 @@ enum exit_reason {
 #define SEC_X2APIC      (1u << 4)
 #define SEC_APIC_REGS   (1u << 8)
 #define SEC_VINTR       (1u << 9)
+#define SEC_PAUSE_LOOP  (1u << 10)
 #define SEC_ENCLS       (1u << 15)
 #define SEC_BUS_LOCK    (1u << 30)
 
@@ -51,6 +52,7 @@ struct vmx_caps {
     uint32_t pin, primary, secondary, exit, entry;
     uint32_t timer_shift;      // a tick of the preemption timer is 1 << this of the TSC
     uint64_t timer_ms;         // a millisecond in TSC ticks
+    uint32_t pause_loop;       // SEC_PAUSE_LOOP, for VMs with more than one vCPU
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
     bool vintr_xapic;          // and the latter may be used in xAPIC mode
 };
