@@ -283,7 +283,8 @@ static void check_files(struct checker *checker, uint32_t vm_index)
     struct config_image image;
     uint64_t size = 0, linux_end = 0, initrd = 0;
 
-    vm->tables = vm->memory / 256 + (vm->testdev ? CONFIG_TESTDEV_BYTES : 0);
+    vm->tables = vm->memory / 256 + (vm->testdev ? CONFIG_TESTDEV_BYTES : 0) +
+                 (vm->vcpus - 1) * CONFIG_VCPU_BYTES;
     for (unsigned which = 0; which < CONFIG_FILES_PER_VM; which++) {
         struct file_ref file = vm_file(vm, which);
         if (file.path[0] == '\0')

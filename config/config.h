@@ -14,7 +14,7 @@
 
 #define CONFIG_MAX_VMS 64
 #define CONFIG_MAX_CORES 64       // of the host: more are not used
-#define CONFIG_MAX_VCPUS 1        // of one VM
+#define CONFIG_MAX_VCPUS 16       // of one VM
 #define CONFIG_NAME_MAX 15        // bytes of a VM's name
 #define CONFIG_PATH_MAX 255       // bytes of an image's or initrd's path
 #define CONFIG_CMDLINE_MAX 2047   // bytes; Linux on x86 takes no more
@@ -42,6 +42,7 @@
 #define CONFIG_RESERVE (UINT64_C(4) << 20)
 #define CONFIG_VMM_OVERHEAD (UINT64_C(320) << 10) // of that, in the VMM's own quota
 #define CONFIG_VM_OVERHEAD (CONFIG_VMM_OVERHEAD + (UINT64_C(392) << 10))
+#define CONFIG_VCPU_BYTES (UINT64_C(96) << 10) // each but the first, with its thread's stack
 #define CONFIG_TESTDEV_BYTES (UINT64_C(64) << 10) // the memory on a test board
 
 // A place in the file, both counted from 1, columns in bytes. 0 means: not known.
@@ -152,8 +153,11 @@ struct config_vm {
     enum config_format format;
     uint64_t tables;                    // bytes of page tables, at most: for its memory in pages of
                                         // 4 KB, as the VM's and as the VMM's, and for its files;
-                                        // and of the test board
-    int core;                           // where its vCPU belongs; -1 while cores are not known
+                                        // of the test board, of further vCPUs
+    int core;                           // where its first vCPU belongs; -1 while cores are not
+                                        // known
+    uint32_t n_places;                  // likewise 0. vCPU i belongs on places[i % n_places], all
+    uint8_t places[CONFIG_MAX_VCPUS];   // different, of which `core` is the first
     bool ended;                         // the caller's: it takes no part in config_place()
 
     struct config_pos pos;                    // of the section header

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Gives every VM a core. Lists come first, for they leave the least choice; then shares, first fit
-// with the largest first; then what is best effort, to spread over what these leave. State is a
-// struct placer on the stack of the caller.
+// Gives every VM a core, or one for each vCPU as far as there are so many. Lists come first, for
+// they leave the least choice; then shares, first fit with the largest first; then what is best
+// effort, to spread over what these leave. State is a struct placer on the stack of the caller.
 #include "config/log.h"
 
 // What has been promised of one core.
@@ -29,22 +29,42 @@ static bool is_emptier(const struct core_load *a, const struct core_load *b)
     return a->vms < b->vms || (a->vms == b->vms && a->share < b->share);
 }
 
-static void put(struct placer *placer, struct config_vm *vm, int core)
+static bool has_place(const struct config_vm *vm, uint32_t core)
 {
-    vm->core = core;
+    for (uint32_t i = 0; i < vm->n_places; i++) {
+        if (vm->places[i] == core)
+            return true;
+    }
+    return false;
+}
+
+static void put(struct placer *placer, struct config_vm *vm, uint32_t core)
+{
+    vm->places[vm->n_places++] = (uint8_t)core;
+    vm->core = vm->places[0];
     placer->cores[core].vms++;
 }
 
-// A share is a budget on each core of the list.
+// A share is a budget on each core of the list. Each vCPU has a core of its own, as far as there
+// are so many.
 static void place_listed(struct placer *placer, struct config_vm *vm)
 {
-    int best = vm->cores[0];
-
-    for (uint32_t i = 1; i < vm->n_cores; i++) {
-        if (is_emptier(&placer->cores[vm->cores[i]], &placer->cores[best]))
-            best = vm->cores[i];
+    while (vm->n_places < vm->vcpus && vm->n_places < vm->n_cores) {
+        int best = -1;
+        for (uint32_t i = 0; i < vm->n_cores; i++) {
+            if (!has_place(vm, vm->cores[i]) &&
+                (best < 0 || is_emptier(&placer->cores[vm->cores[i]], &placer->cores[best])))
+                best = vm->cores[i];
+        }
+        put(placer, vm, (uint32_t)best);
     }
-    put(placer, vm, best);
+}
+
+static unsigned free_share(const struct placer *placer, uint32_t core)
+{
+    unsigned taken = placer->cores[core].share + (core == 0 ? placer->config->system_share : 0);
+
+    return taken < 100 ? 100 - taken : 0;
 }
 
 // Core 0, where manager and console run, is the last to be tried.
@@ -52,18 +72,18 @@ static void place_share(struct placer *placer, struct config_vm *vm)
 {
     unsigned most_free = 0;
 
-    for (uint32_t i = 1; i <= placer->n_cores; i++) {
+    for (uint32_t i = 1; i <= placer->n_cores && vm->n_places < vm->vcpus; i++) {
         uint32_t core = i % placer->n_cores;
-        unsigned taken = placer->cores[core].share + (core == 0 ? placer->config->system_share : 0);
-        unsigned free_share = taken < 100 ? 100 - taken : 0;
-        if (vm->share <= free_share) {
+        unsigned room = free_share(placer, core);
+        if (vm->share <= room) {
             placer->cores[core].share += (uint16_t)vm->share;
-            put(placer, vm, (int)core);
-            return;
+            put(placer, vm, core);
+        } else if (room > most_free) {
+            most_free = room;
         }
-        if (free_share > most_free)
-            most_free = free_share;
     }
+    if (vm->n_places != 0)
+        return;
     vm->bad = true;
     if (placer->log != NULL)
         config_error(placer->log, vm->value_pos[CONFIG_KEY_SHARE],
@@ -73,13 +93,15 @@ static void place_share(struct placer *placer, struct config_vm *vm)
 
 static void place_best_effort(struct placer *placer, struct config_vm *vm)
 {
-    uint32_t best = 0;
-
-    for (uint32_t i = 1; i < placer->n_cores; i++) {
-        if (is_emptier(&placer->cores[i], &placer->cores[best]))
-            best = i;
+    while (vm->n_places < vm->vcpus && vm->n_places < placer->n_cores) {
+        int best = -1;
+        for (uint32_t i = 0; i < placer->n_cores; i++) {
+            if (!has_place(vm, i) &&
+                (best < 0 || is_emptier(&placer->cores[i], &placer->cores[best])))
+                best = (int)i;
+        }
+        put(placer, vm, (uint32_t)best);
     }
-    put(placer, vm, (int)best);
 }
 
 // Those without a list whose share is exactly this; 0: best effort.
@@ -102,6 +124,7 @@ void config_place_logged(struct config *config, uint32_t cores, struct config_lo
 
     for (uint32_t i = 0; i < config->n_vms; i++) {
         struct config_vm *vm = &config->vms[i];
+        vm->n_places = takes_part(vm) ? 0 : vm->n_places;
         for (uint32_t k = 0; takes_part(vm) && k < vm->n_cores; k++)
             placer.cores[vm->cores[k]].share += (uint16_t)vm->share;
     }

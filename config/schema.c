@@ -253,11 +253,11 @@ static void set_vcpus(const struct config_target *target, const struct config_va
     }
     if (result == NUMBER_TOO_LARGE || number > CONFIG_MAX_VCPUS) {
         config_error(target->log, value->pos,
-                     "vcpus = %s is too many: one vCPU per VM is supported", quote);
+                     "vcpus = %s is too many: a VM has at most %d", quote, CONFIG_MAX_VCPUS);
         return;
     }
     if (number == 0) {
-        config_error(target->log, value->pos, "vcpus = 0: a VM needs one vCPU");
+        config_error(target->log, value->pos, "vcpus = 0: a VM needs at least one");
         return;
     }
     target->vm->vcpus = (uint32_t)number;

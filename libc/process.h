@@ -10,6 +10,11 @@
 const struct start_block *start_block(void);
 const struct boot_info *boot_block(void);
 
+// A further thread of the process, which the manager has made with it: begins at once, beside
+// main(), so the C library may not be there yet. Its end is the thread's. A program that has such
+// threads has this function. index: 1 to START_THREADS_MAX
+void process_thread(unsigned index);
+
 // Where standard output and error go: `sink` gets whole lines if there are any, and the rest when
 // stdio flushes. Without one (NULL) they go to the kernel's log. It must take everything.
 void process_output(void (*sink)(void *opaque, const char *text, uint32_t len), void *opaque);

@@ -9,6 +9,7 @@ extern void __libc_init_array(void);
 extern int main(int argc, char **argv);
 
 __attribute__((noreturn)) void process_start(const void *block);
+__attribute__((noreturn)) void thread_start(unsigned index);
 
 static const struct start_block *start;
 static const struct boot_info *boot;
@@ -35,11 +36,22 @@ void process_start(const void *block)
     } else {
         static const char text[] = "process: started with a block of unknown kind\n";
         kcall_log_write(text, sizeof(text) - 1);
-        kcall_thread_exit(127);
+        kcall_process_exit(127);
     }
     time_init(head->tsc_hz < 1000000 ? 1000000 : head->tsc_hz);
     __libc_init_array();
     exit(main(0, argv));
+}
+
+__attribute__((weak)) void process_thread(unsigned index)
+{
+    (void)index;
+}
+
+void thread_start(unsigned index)
+{
+    process_thread(index);
+    kcall_thread_exit(0);
 }
 
 // Called by __libc_init_array() and exit(); the compiler's start files, which are not linked, would

@@ -9,6 +9,9 @@
 #define START_SIZE       16384ull
 #define START_STACK_TOP  0x7fff0000ull
 #define START_STACK_SIZE 0x20000ull
+#define START_THREADS_MAX 16u // of one process, beside its first. Thread i has a stack of its own:
+#define START_THREAD_STACK 0x10000ull
+#define START_THREAD_TOP(i) (START_STACK_TOP - (i) * 0x40000ull)
 #define START_MAGIC      0x7472617473686bull
 #define START_NAME_MAX   16
 #define START_VM_MAX     60
@@ -31,6 +34,10 @@ struct start_line {
 #define VMM_BIT_TIMER   1ull // the VMM's own kernel timer
 #define VMM_BIT_CONSOLE 2ull // input is there, or room in the output ring
 #define VMM_BIT_STOP    4ull // the manager asks for an orderly power-off (ACPI power button)
+// Within a VMM, between its threads:
+#define VMM_BIT_LOCK    8ull  // the board's lock may be free
+#define VMM_BIT_ARM     16ull // the kernel's timer has another deadline
+#define VMM_BIT_GO      32ull // go on
 
 // A further boot module of a guest. Its name and its command line are texts in module_text.
 struct start_module {
@@ -43,6 +50,7 @@ struct start_vmm {
     char name[START_NAME_MAX];
     char cmdline[2048];
     uint64_t memory;       // bytes of guest RAM
+    uint32_t vcpus;        // 1 to VM_VCPUS. If more than one, vCPU i is thread i + 1's
     handle_t event;        // wait here (RIGHT_USE | RIGHT_WAIT)
     handle_t manager;      // the manager's event: signal the bit when the guest has halted for good
     uint64_t manager_bit;
@@ -89,6 +97,7 @@ struct start_block {
         struct start_console console;
     };
 };
+_Static_assert(VM_VCPUS <= START_THREADS_MAX, "a thread for each");
 _Static_assert(sizeof(struct start_block) <= START_SIZE, "fits its mapping");
 
 // Exit status of a VMM process, for the manager.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Makes a VM out of what the manager handed over: guest memory, the kernel's VM and vCPU, the
-// board, the firmware's tables, the image. Runs once, on the VMM's only thread.
+// Makes a VM out of what the manager handed over: guest memory, the kernel's VM and vCPUs, the
+// board, the firmware's tables, the image. Runs once, on the VMM's first thread; but each of
+// several vCPUs is made on its own, which is on its core, one after the other.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "libc/kcall.h"
 #include "libc/process.h"
 #include "libc/time.h"
@@ -14,8 +16,6 @@
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 
-enum { VCPUS = 1 };
-
 static bool setup_failed(const char *what, int64_t status)
 {
     printf("%s: status %" PRId64 "\n", what, status);
@@ -24,7 +24,9 @@ static bool setup_failed(const char *what, int64_t status)
 
 static bool create_vm(struct vmm *vmm, const struct start_block *start)
 {
-    int64_t status = kcall_vm_create(start->vmm.catch_up != 0 ? VM_CATCH_UP : 0);
+    uint64_t flags = (start->vmm.catch_up != 0 ? VM_CATCH_UP : 0) |
+                     (vmm->vcpus > 1 ? VM_SMP : 0);
+    int64_t status = kcall_vm_create(flags);
 
     if (status < 0)
         return setup_failed("creating the VM", status);
@@ -95,29 +97,107 @@ static int64_t map_apic_page(handle_t vm)
                                           PROT_READ | PROT_WRITE);
 }
 
-static bool create_vcpu(struct vmm *vmm, const struct start_block *start)
+static bool create_vcpu(struct vmm *vmm, const struct start_block *start, unsigned id)
 {
-    int64_t status = start->apic_page != 0 ? map_apic_page(vmm->host.vm) : OK;
-    if (status < 0)
-        return setup_failed("mapping the local APIC's page", status);
-    int64_t page = process_map_pages(VCPU_PAGE_VA, PAGE_SIZE, MEM_KERNEL);
+    struct vcpu *vcpu = &vmm->vcpu[id];
+    uint64_t va = VCPU_PAGE_VA + id * PAGE_SIZE;
+    int64_t page = process_map_pages(va, PAGE_SIZE, MEM_KERNEL);
     struct cpuid_table *cpuid;
-    int64_t vcpu;
+    int64_t handle;
 
     if (page < 0)
-        return setup_failed("memory for the vCPU's page", page);
-    vmm->vcpu.page = (struct vcpu_page *)VCPU_PAGE_VA;
-    vmm->vcpu.vmm = vmm;
-    cpuid = &vmm->vcpu.page->cpuid;
-    cpuid_make_here(cpuid, start->tsc_hz);
-    msrs_init(&vmm->vcpu.msrs, start->tsc_hz, start->fast_strings != 0, cpuid->address_bits,
+        return setup_failed("memory for a vCPU's page", page);
+    *vcpu = (struct vcpu){ .page = (struct vcpu_page *)va, .vmm = vmm, .id = id };
+    cpuid = &vcpu->page->cpuid;
+    cpuid_make_here(cpuid, start->tsc_hz, vmm->vcpus);
+    msrs_init(&vcpu->msrs, start->tsc_hz, start->fast_strings != 0, cpuid->address_bits,
               cpuid_amd(cpuid));
-    vcpu = kcall_vcpu_create(vmm->host.vm, 0, (handle_t)page, vmm->host.event);
-    if (vcpu < 0)
-        return setup_failed("creating the vCPU", vcpu);
-    vmm->vcpu.handle = (handle_t)vcpu;
-    vmm->host.vcpu = vmm->vcpu.handle;
+    // Of several, the board's thread hears of events.
+    handle = kcall_vcpu_create(vmm->host.vm, id, (handle_t)page,
+                               vmm->vcpus == 1 ? vmm->host.event : 0);
+    if (handle < 0)
+        return setup_failed("creating a vCPU", handle);
+    vcpu->handle = (handle_t)handle;
+    if (id == 0)
+        vmm->host.vcpu = vcpu->handle;
     return true;
+}
+
+static void wait_for(handle_t event, uint64_t bits)
+{
+    uint64_t taken = 0;
+
+    do {
+        kcall_event_wait(event, bits, 0, &taken);
+    } while (taken == 0);
+}
+
+// Once all that the vCPU needs to run is there.
+static bool set_state(const struct vcpu *vcpu)
+{
+    int64_t status = vcpu->id == 0 ? kcall_vcpu_sregs(vcpu->handle, 1) : OK;
+
+    return status >= 0 || setup_failed("setting the vCPU's first state", status);
+}
+
+// Here nothing of the C library is there yet.
+static handle_t announce(struct vmm *vmm, const struct start_block *start, unsigned id)
+{
+    int64_t event = kcall_event_create();
+
+    if (event < 0)
+        kcall_process_exit(VMM_END_SETUP);
+    vmm->lock.event[id] = (handle_t)event;
+    __atomic_add_fetch(&vmm->ready, 1, __ATOMIC_RELEASE);
+    kcall_event_signal(start->vmm.event, VMM_BIT_GO);
+    return (handle_t)event;
+}
+
+void vmm_create_vcpu(struct vmm *vmm, const struct start_block *start, unsigned id)
+{
+    handle_t event = announce(vmm, start, id);
+
+    wait_for(event, VMM_BIT_GO);
+    vmm_lock(vmm, id);
+    vmm->failed += !create_vcpu(vmm, start, id);
+    __atomic_add_fetch(&vmm->made, 1, __ATOMIC_RELEASE);
+    lock_release(&vmm->lock);
+    kcall_event_signal(vmm->host.event, VMM_BIT_GO);
+    wait_for(event, VMM_BIT_GO);
+    vmm_lock(vmm, id);
+    if (!set_state(&vmm->vcpu[id])) {
+        fflush(stdout);
+        _exit(VMM_END_SETUP);
+    }
+    lock_release(&vmm->lock);
+}
+
+static void vcpus_go(const struct vmm *vmm)
+{
+    for (unsigned i = 0; i < vmm->vcpus; i++)
+        kcall_event_signal(vmm->lock.event[i], VMM_BIT_GO);
+}
+
+static void wait_for_all(const struct vmm *vmm, const unsigned *count)
+{
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) < vmm->vcpus)
+        wait_for(vmm->host.event, VMM_BIT_GO);
+}
+
+static bool create_vcpus(struct vmm *vmm, const struct start_block *start)
+{
+    int64_t status = start->apic_page != 0 ? map_apic_page(vmm->host.vm) : OK;
+
+    if (status < 0)
+        return setup_failed("mapping the local APIC's page", status);
+    vmm->halted = (1u << vmm->vcpus) - 2; // all but the first wait for their start
+    if (vmm->vcpus == 1)
+        return create_vcpu(vmm, start, 0);
+    wait_for_all(vmm, &vmm->ready);
+    vcpus_go(vmm);
+    wait_for_all(vmm, &vmm->made);
+    vmm_lock(vmm, VMM_THREAD_BOARD);
+    return vmm->failed == 0;
 }
 
 // What is written there exits, so it is memory of this process only.
@@ -201,12 +281,11 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
         .ram = &vmm->ram, .cmdline = start->cmdline,
         .flat = start->flat != 0, .flat_gpa = start->flat_gpa, .entry32 = start->entry32 != 0,
     };
-    struct vcpu_page *page = vmm->vcpu.page;
-    int64_t status;
+    struct vcpu_page *page = vmm->vcpu[0].page;
 
     if (!map_files(&load, start))
         return false;
-    if (!firmware_write(&vmm->ram, VCPUS, &load.rsdp)) {
+    if (!firmware_write(&vmm->ram, vmm->vcpus, &load.rsdp)) {
         printf("the firmware's tables do not fit into memory\n");
         return false;
     }
@@ -223,9 +302,10 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
     printf("\n");
     page->sregs = load.state.sregs;
     memcpy(page->gpr, load.state.gpr, sizeof(page->gpr));
-    status = kcall_vcpu_sregs(vmm->vcpu.handle, 1);
-    if (status < 0)
-        return setup_failed("setting the vCPU's first state", status);
+    if (vmm->vcpus == 1)
+        return set_state(&vmm->vcpu[0]);
+    lock_release(&vmm->lock);
+    vcpus_go(vmm);
     return true;
 }
 
@@ -239,7 +319,9 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     if (status < 0)
         return setup_failed("mapping the console line", status);
     host_init(&vmm->host, &vm->console, (void *)CONSOLE_VA);
-    vmm->host.event = vm->event;
+    vmm->host.event = vmm->host.self = vm->event;
+    vmm->vcpus = vm->vcpus;
+    vmm->lock.event[VMM_THREAD_BOARD] = vm->event;
     vmm->host.manager = vm->manager;
     vmm->host.manager_bit = vm->manager_bit;
     process_output(host_print, &vmm->host);
@@ -247,7 +329,7 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     insn_cache_init(&vmm->insns);
     if (!create_vm(vmm, start))
         return false;
-    // The vCPU comes before the board, whose PIC speaks to it as soon as it is wired.
-    return create_ram(vmm, vm->memory) && create_vcpu(vmm, start) && create_board(vmm, start) &&
+    // The vCPUs come before the board, whose PIC speaks to one as soon as it is wired.
+    return create_ram(vmm, vm->memory) && create_vcpus(vmm, start) && create_board(vmm, start) &&
            load_guest(vmm, vm);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Clock, interrupts and console of one board, made of kernel calls and a shared ring.
-// Runs on the VMM's only thread.
+// Runs on any thread of the VMM, under its lock if there is one.
 #include "vmm/host.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ static uint64_t host_now_ns(void *ctx)
 
 static void host_arm(void *ctx, uint64_t deadline_ns)
 {
-    const struct host *host = ctx;
+    struct host *host = ctx;
     uint64_t tsc = 0; // disarms
 
     if (deadline_ns != CLOCK_NEVER) {
@@ -26,7 +26,17 @@ static void host_arm(void *ctx, uint64_t deadline_ns)
         else if (tsc == 0)
             tsc = 1;
     }
-    kcall_timer_arm(host->timer, tsc);
+    host->arm_tsc = tsc;
+    if (host->self == host->event)
+        host_arm_timer(host);
+    else
+        kcall_event_signal(host->event, VMM_BIT_ARM);
+}
+
+// A timer is on the core of the thread that arms it.
+void host_arm_timer(struct host *host)
+{
+    kcall_timer_arm(host->timer, host->arm_tsc);
 }
 
 static const struct clock_ops host_clock_ops = { .now_ns = host_now_ns, .arm = host_arm };
@@ -98,8 +108,22 @@ uint64_t host_wait(struct host *host, uint64_t mask)
 {
     uint64_t bits = 0;
 
-    kcall_event_wait(host->event, mask, 0, &bits);
+    kcall_event_wait(host->self, mask, 0, &bits);
     return bits;
+}
+
+void host_wants_room(struct host *host)
+{
+    if (host->self != host->event)
+        __atomic_fetch_or(&host->waiting, host->self_bit, __ATOMIC_SEQ_CST);
+}
+
+void host_has_room(struct host *host, const handle_t *events)
+{
+    uint32_t waiting = __atomic_exchange_n(&host->waiting, 0, __ATOMIC_SEQ_CST);
+
+    for (; waiting != 0; waiting &= waiting - 1)
+        kcall_event_signal(events[__builtin_ctz(waiting)], VMM_BIT_CONSOLE);
 }
 
 // Messages are never dropped: waits for room if need be.
@@ -108,6 +132,7 @@ static void host_write(struct host *host, const char *text, uint32_t length)
     bool waited = false;
 
     while (length > 0) {
+        host_wants_room(host);
         uint32_t done = line_write(&host->line, text, length);
         text += done;
         length -= done;

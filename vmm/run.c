@@ -2,11 +2,12 @@
 //
 // The run loop: enter the guest, find out why it came back, act, enter again. The exits that come
 // often are short: port I/O goes straight from the exit's record through the bus to the device.
-// Runs on the VMM's only thread.
+// Runs on the vCPU's thread; where there are several, under the VMM's lock.
 #include <inttypes.h>
 #include <stdio.h>
 #include "libc/kcall.h"
 #include "vmm/cpu/exit.h"
+#include "vmm/cpu/reset.h"
 #include "vmm/vmm.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
@@ -20,14 +21,37 @@ static int exit_reset(struct vcpu *vcpu, const char *why)
     return 0;
 }
 
-// HLT with interrupts off. Where no NMI can come either, the guest will never go on: said once, and
-// the VM stays as it is, to be looked at.
+// HLT with interrupts off, or an INIT. Where no other vCPU runs, and no NMI can come either, the
+// guest will never go on: said once, and the VM stays as it is, to be looked at.
 static int exit_halted(struct vcpu *vcpu)
 {
-    if (!ioapic_has_nmi(&vcpu->vmm->machine.ioapic)) {
+    struct vmm *vmm = vcpu->vmm;
+
+    vmm->halted |= 1u << vcpu->id;
+    if (vmm->halted == (1u << vmm->vcpus) - 1 && !ioapic_has_nmi(&vmm->machine.ioapic)) {
         printf("the guest has halted with interrupts off: it will never go on\n");
-        kcall_event_signal(vcpu->vmm->host.manager, vcpu->vmm->host.manager_bit);
+        kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
     }
+    return 0;
+}
+
+// Of the boot processor it is a reset, for there is no code at the reset vector. Another one waits
+// for a start-up IPI.
+static int exit_init(struct vcpu *vcpu)
+{
+    if (vcpu->id == 0)
+        return exit_reset(vcpu, "INIT");
+    reset_state(vcpu->page);
+    if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
+        return exit_kill(vcpu, "its registers could not be reset");
+    return exit_halted(vcpu);
+}
+
+static int exit_sipi(struct vcpu *vcpu)
+{
+    reset_start(vcpu->page, (uint8_t)vcpu->page->exit.sipi.vector);
+    if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
+        return exit_kill(vcpu, "its registers could not be set for its start");
     return 0;
 }
 
@@ -83,10 +107,11 @@ static inline uint32_t pio_out(const struct vcpu_page *page, unsigned size)
     return size == 2 ? (uint16_t)value : (uint8_t)value;
 }
 
-static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, uint64_t word)
+static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, struct vmm *vmm,
+                                                          uint64_t word)
 {
     struct vcpu_page *page = vcpu->page;
-    struct bus *bus = &vcpu->vmm->machine.bus;
+    struct bus *bus = &vmm->machine.bus;
     uint16_t port = VM_PIO_PORT(word);
     unsigned size = VM_PIO_SIZE(word);
 
@@ -117,10 +142,12 @@ static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
         return 0;
     case VM_EXIT_LAPIC_READ:
         return exit_lapic_read(vcpu);
-    case VM_EXIT_SHUTDOWN: // of its only processor: the board pulls the reset line
+    case VM_EXIT_SHUTDOWN: // the board pulls the reset line
         return exit_reset(vcpu, "triple fault");
     case VM_EXIT_INIT:
-        return exit_reset(vcpu, "INIT");
+        return exit_init(vcpu);
+    case VM_EXIT_SIPI:
+        return exit_sipi(vcpu);
     case VM_EXIT_HALTED:
         return exit_halted(vcpu);
     case VM_EXIT_RDMSR:
@@ -143,16 +170,16 @@ static inline __attribute__((always_inline)) int exit_demand(struct vcpu *vcpu)
     uint64_t gpa = vcpu->page->exit.mmio.gpa;
     int64_t status = demand_map(&vcpu->vmm->demand, gpa);
 
-    if (likely(status == OK))
+    if (likely(status == OK || status == ERR_BUSY)) // another vCPU was first
         return 0;
     return exit_kill(vcpu, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
 }
 
-static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu, int64_t kind,
-                                                               uint64_t word)
+static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu, struct vmm *vmm,
+                                                               int64_t kind, uint64_t word)
 {
     if (likely(kind == VM_EXIT_PIO))
-        return exit_pio(vcpu, word);
+        return exit_pio(vcpu, vmm, word);
     if (kind == VM_EXIT_MMIO)
         return demand_has(vcpu->page->exit.mmio.gpa) ? exit_demand(vcpu) : exit_mmio(vcpu, word);
     return exit_other(vcpu, kind);
@@ -160,16 +187,26 @@ static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu
 
 int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
-    return exit_dispatch(vcpu, kind, word);
+    return exit_dispatch(vcpu, vcpu->vmm, kind, word);
 }
 
-// The console has no room: the vCPU stands still, while time goes on for the board.
+// The console has no room: the vCPU stands still, while time goes on for the board, on this thread
+// or on its own.
 static int wait_and_retry(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
+    struct vmm *vmm = vcpu->vmm;
     int result;
 
     do {
-        exit_events(vcpu->vmm, host_wait(&vcpu->vmm->host, ~0ull));
+        if (vmm->vcpus == 1) {
+            exit_events(vmm, host_wait(&vmm->host, ~0ull));
+        } else {
+            uint64_t bits;
+            host_wants_room(&vmm->host);
+            lock_release(&vmm->lock);
+            kcall_event_wait(vmm->lock.event[vcpu->id], VMM_BIT_CONSOLE, 0, &bits);
+            vmm_lock(vmm, vcpu->id);
+        }
         result = exit_handle(vcpu, kind, word);
     } while (result == EXIT_WAIT);
     return result;
@@ -192,25 +229,65 @@ static __attribute__((noinline)) int ended(const struct machine *m)
     }
 }
 
-int vmm_run(struct vcpu *vcpu)
+static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct vmm *vmm,
+                                                     const bool locks)
 {
     int result = 0;
 
     for (;;) {
         uint64_t word;
         int64_t kind = kcall_vcpu_run(vcpu->handle, (uint32_t)result, &word);
+        if (locks) {
+            vmm_lock(vmm, vcpu->id);
+            vcpu->page->holds_lock = 1;
+            vmm->halted &= ~(1u << vcpu->id);
+        }
         if (unlikely(kind < 0)) {
             exit_kill(vcpu, "vcpu_run was refused: status %" PRId64, kind);
             return VMM_END_KILLED;
         }
-        result = exit_dispatch(vcpu, kind, word); // in line: this is the hot path
+        result = exit_dispatch(vcpu, vmm, kind, word); // in line: this is the hot path
         if (unlikely(result < 0)) {
             if (result == EXIT_WAIT)
                 result = wait_and_retry(vcpu, kind, word);
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }
-        if (unlikely(vcpu->vmm->machine.power_pending))
-            return ended(&vcpu->vmm->machine);
+        if (unlikely(vmm->machine.power_pending))
+            return ended(&vmm->machine);
+        if (locks) {
+            vcpu->page->holds_lock = 0;
+            lock_release(&vmm->lock);
+        }
+    }
+}
+
+int vmm_run(struct vmm *vmm)
+{
+    return run(&vmm->vcpu[0], vmm, false);
+}
+
+int vmm_run_locked(struct vcpu *vcpu)
+{
+    return run(vcpu, vcpu->vmm, true);
+}
+
+// Who waits for room in the middle of a message holds the lock, so he is told before it is taken.
+int vmm_run_board(struct vmm *vmm)
+{
+    for (;;) {
+        uint64_t bits;
+        kcall_event_wait(vmm->host.event, ~(uint64_t)VMM_BIT_LOCK, 0, &bits);
+        if (bits & VMM_BIT_CONSOLE)
+            host_has_room(&vmm->host, vmm->lock.event);
+        vmm_lock(vmm, VMM_THREAD_BOARD);
+        if (bits & VMM_BIT_CONSOLE)
+            host_has_room(&vmm->host, vmm->lock.event);
+        if (bits & VMM_BIT_ARM)
+            host_arm_timer(&vmm->host);
+        exit_events(vmm, bits);
+        if (vmm->machine.power_pending)
+            return ended(&vmm->machine);
+        lock_release(&vmm->lock);
     }
 }

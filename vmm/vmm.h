@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // One VM: its memory, its board, its vCPUs. There is one struct vmm in the process.
+//
+// A VM with one vCPU has one thread. One with more has a thread for each, on that vCPU's core, and
+// its first thread is the board's: timers and console. What is not a vCPU's own is the holder's of
+// `lock` then.
 #pragma once
 
 #include <stdbool.h>
@@ -13,12 +17,13 @@
 #include "vmm/cpu/insn.h"
 #include "vmm/cpu/msr.h"
 #include "vmm/host.h"
+#include "vmm/lock.h"
 #include "vmm/ram.h"
 
 // Where things are in this process. The heap is far below (libc/process.h).
 #define CONSOLE_VA   0x080000000000ull
-#define VCPU_PAGE_VA 0x090000000000ull
-#define TESTDEV_RAM_VA 0x090000010000ull // 64 KB
+#define VCPU_PAGE_VA 0x090000000000ull // one after the other
+#define TESTDEV_RAM_VA 0x090000100000ull // 64 KB
 #define GUEST_RAM_VA 0x100000000000ull // gpa 0
 #define IMAGE_VA     0x200000000000ull
 #define INITRD_VA    0x210000000000ull
@@ -32,6 +37,7 @@ struct vcpu {
     struct vcpu_page *page; // shared with the kernel; ours between two calls of vcpu_run()
     struct vmm *vmm;
     handle_t handle;
+    unsigned id; // of its local APIC
     struct msrs msrs;
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {
@@ -42,7 +48,11 @@ struct vcpu {
 };
 
 struct vmm {
-    struct vcpu vcpu;
+    struct vcpu vcpu[VM_VCPUS];
+    unsigned vcpus;
+    unsigned ready, made, failed; // while they are made, how many threads are; atomic
+    uint32_t halted; // a bit for each vCPU in HLT with interrupts off, or before its start-up IPI
+    struct lock lock;
     struct host host;
     struct guest_ram ram;
     struct ram_source source; // of that
@@ -52,8 +62,21 @@ struct vmm {
     unsigned complaints; // lines about instructions that it does not emulate
 };
 
-// Runs the vCPU until the VM ends; -> enum vmm_end, with its status if there is one
-int vmm_run(struct vcpu *vcpu);
+static inline void vmm_lock(struct vmm *vmm, unsigned thread)
+{
+    lock_take(&vmm->lock, thread);
+    vmm->host.self = vmm->lock.event[thread];
+    vmm->host.self_bit = 1u << thread;
+}
+
+#define VMM_THREAD_BOARD VM_VCPUS // of the lock; vCPU i's is i
+
+// Runs the only vCPU until the VM ends; -> enum vmm_end, with its status if there is one
+int vmm_run(struct vmm *vmm);
+// The same for one of several; -> with the lock taken
+int vmm_run_locked(struct vcpu *vcpu);
+// What their VMM's first thread does meanwhile. -> likewise
+int vmm_run_board(struct vmm *vmm);
 
 // Handles the exit of this kind, with its word and vcpu->page. Never blocks but for printing.
 // -> VM_RUN_* to enter the guest with, or enum exit_result
@@ -62,5 +85,8 @@ int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word);
 // Acts on bits of the VMM's event.
 void exit_events(struct vmm *vmm, uint64_t bits);
 
-// Makes memory, VM, vCPU and board, and loads the image. False: a message has been printed.
+// Makes memory, VM, vCPUs and board, and loads the image. False: a message has been printed.
 bool vmm_create(struct vmm *vmm, const struct start_block *start);
+// On its own thread, of several: makes that vCPU when vmm_create() says so, and returns when it is
+// to run.
+void vmm_create_vcpu(struct vmm *vmm, const struct start_block *start, unsigned id);

@@ -454,11 +454,11 @@ void sched_run(void)
     }
 }
 
-// Does the thread that runs hold a lock of its VM's?
-static bool holds_lock(const struct thread *t)
+// The thread that runs holds a lock of its VM's, and has a little time for that.
+static __attribute__((noinline)) bool lends(const struct thread *t, struct sc *s)
 {
     return t && t->mode == THREAD_USER && !list_empty(&t->vcpus) &&
-           list_entry(t->vcpus.next, struct vcpu, in_thread)->page->holds_lock;
+           list_entry(t->vcpus.next, struct vcpu, in_thread)->page->holds_lock && sc_lend(s);
 }
 
 void cpu_deadline_passed(uint64_t now)
@@ -470,8 +470,8 @@ void cpu_deadline_passed(uint64_t now)
     struct sc *s = cpu->sc;
     if (alarms_run(cpu, now))
         sched_not_charged(cpu, arch_now() - now);
-    bool spent = s && sc_is_spent(s) && !(holds_lock(cpu->current) && sc_lend(s));
-    if (s && (spent || (cpu->quantum_left <= 0 && has_peers(s))))
+    if (s && ((sc_is_spent(s) && !lends(cpu->current, s)) ||
+              (cpu->quantum_left <= 0 && has_peers(s))))
         cpu->work |= CPU_WORK_RESCHED;
     if (s && !cpu->work && timers_due(s, now)) // else when its turn comes again
         timers_run(cpu, s, now);

@@ -23,7 +23,7 @@ MISTAKES = {
     "too-much-memory": ("[vm bad5]\nimage = hello\nmemory = 64G\n",
                         r"{3}:10: memory = 64G is more than there is: \d+M"),
     "no-vcpus": ("[vm bad6]\nimage = hello\nmemory = 8M\nvcpus = 0\n",
-                 r"{4}:9: vcpus = 0: a VM needs one vCPU"),
+                 r"{4}:9: vcpus = 0: a VM needs at least one"),
     "shares": ("[vm bad7]\nimage = hello\nmemory = 8M\ncores = 0\nshare = 50%\n",
                r"{5}:9: shares of core 0 add up to 120% with \[vm bad7\]"),
     "duplicate-name": ("[vm good]\nimage = hello\nmemory = 8M\n", r"{1}:5: VM 'good' again"),

@@ -79,10 +79,11 @@ int world_setup(void **state)
     time_init(1000000000);
     world = calloc(1, sizeof(*world));
     struct vmm *vmm = &world->vmm;
-    vmm->vcpu.page = &world->page;
-    vmm->vcpu.vmm = vmm;
+    vmm->vcpus = 1;
+    vmm->vcpu[0].page = &world->page;
+    vmm->vcpu[0].vmm = vmm;
     host_init(&vmm->host, &console, world->line);
-    vmm->host.event = EVENT;
+    vmm->host.event = vmm->host.self = EVENT;
     vmm->host.manager = MANAGER;
     vmm->host.manager_bit = HALTED_BIT;
     line_attach_console(&world->console, world->line, console_signal, NULL);

@@ -51,7 +51,7 @@ void drain_console(void);
 static inline void expect_entry(uint32_t flags)
 {
     world->page.entry.flags = 0;
-    int run = exit_handle(&world->vmm.vcpu, world->kind, world->word);
+    int run = exit_handle(&world->vmm.vcpu[0], world->kind, world->word);
     assert_in_range(run, 0, VM_RUN_SKIP | VM_RUN_NEXT | VM_RUN_PAGE);
     world->skipped = run & VM_RUN_NEXT ? 2 : run & VM_RUN_SKIP;
     assert_int_equal(world->page.entry.flags | (world->skipped ? SKIPS : 0), flags);

@@ -147,7 +147,7 @@ static void test_check_files(void **state)
     make_heads();
     assert_int_equal(parse("[vm a]\nimage=none\nvcpus=0\nmemory=8M"), 1);
     assert_int_equal(config_check(&config, &host, &sink), 1);
-    assert_messages("t.conf:3:7: vcpus = 0: a VM needs one vCPU\n"
+    assert_messages("t.conf:3:7: vcpus = 0: a VM needs at least one\n"
                     "t.conf:2:7: image 'none' not found among the boot modules");
 }
 

@@ -89,7 +89,7 @@ static uint32_t xsave_area(uint64_t xcr0, bool compacted)
 
 static void make(uint64_t tsc_hz, uint64_t xcr0)
 {
-    struct cpuid_facts facts = { tsc_hz, xcr0,
+    struct cpuid_facts facts = { tsc_hz, 1, xcr0,
                                  { xsave_area(xcr0, false), xsave_area(xcr0, true) }, skylake };
     memset(&p, 0xa5, sizeof(p));
     memset(&c, 0, sizeof(c)); // a new vCPU's

@@ -35,7 +35,7 @@ static void test_msrs(void **state)
     uint64_t *gpr = world->page.gpr;
     (void)state;
 
-    msrs_init(&world->vmm.vcpu.msrs, 2400000000, true, 39, false);
+    msrs_init(&world->vmm.vcpu[0].msrs, 2400000000, true, 39, false);
     world->kind = VM_EXIT_RDMSR;
     gpr[GPR_RCX] = 0xFFFFFFFF000000CE; // the upper half does not count
     gpr[GPR_RAX] = gpr[GPR_RDX] = UINT64_MAX;
@@ -50,7 +50,7 @@ static void test_msrs(void **state)
     gpr[GPR_RAX] = 0xFFFFFFFFC0000800;
     gpr[GPR_RDX] = 0xFFFFFFFF0000007F;
     expect_entry(SKIPS);
-    assert_int_equal(world->vmm.vcpu.msrs.mtrr_variable[1], 0x7FC0000800);
+    assert_int_equal(world->vmm.vcpu[0].msrs.mtrr_variable[1], 0x7FC0000800);
     gpr[GPR_RCX] = 0x345; // PERF_CAPABILITIES
     expect_entry(VM_ENTRY_FAULT);
     assert_int_equal(world->page.entry.fault.vector, 13);
@@ -189,12 +189,12 @@ static void test_deaths(void **state)
 {
     (void)state;
     world->kind = VM_EXIT_KILLED;
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
     world->kind = 99;
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
     world->script[0] = (struct exit){ .kind = VM_EXIT_KILLED };
     world->script_length = 1;
-    assert_int_equal(vmm_run(&world->vmm.vcpu), VMM_END_KILLED);
+    assert_int_equal(vmm_run(&world->vmm), VMM_END_KILLED);
 }
 
 // What resets a PC is no failure of the VM.
@@ -207,7 +207,7 @@ static void test_resets(void **state)
         world->script[0] = (struct exit){ .kind = kinds[i] };
         world->script_length = 1;
         world->script_at = 0;
-        assert_int_equal(vmm_run(&world->vmm.vcpu), VMM_END_RESET);
+        assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
     }
 }
 
@@ -233,13 +233,13 @@ static void test_run_until_power_off(void **state)
     (void)state;
     world->script[0] = (struct exit){ .kind = VM_EXIT_EVENT };
     world->script_length = 1;
-    assert_int_equal(vmm_run(&world->vmm.vcpu), VMM_END_POWEROFF);
+    assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(world->runs, 2);
     world->vmm.machine.power_pending = false;
     world->page.gpr[GPR_RAX] = 6;
     world->script[0] = (struct exit){ .kind = VM_EXIT_PIO, .word = PORT_WORD(0xCF9, 1, 0) };
     world->script_at = 0;
-    assert_int_equal(vmm_run(&world->vmm.vcpu), VMM_END_RESET);
+    assert_int_equal(vmm_run(&world->vmm), VMM_END_RESET);
 }
 
 static void run_to(int end)
@@ -249,7 +249,7 @@ static void run_to(int end)
                                       .exit = world->page.exit };
     world->script_length = 1;
     world->script_at = 0;
-    assert_int_equal(vmm_run(&world->vmm.vcpu), end);
+    assert_int_equal(vmm_run(&world->vmm), end);
 }
 
 // By the test board: with a status, or by a word that is written as one string.
@@ -273,11 +273,11 @@ static void test_full_console(void **state)
 
     assert_int_equal(line_write(&world->vmm.host.line, filler, sizeof(filler)), sizeof(filler));
     port(0x3F8, 1, false, 'x');
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_WAIT);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_WAIT);
     assert_int_equal(world->page.entry.flags, 0);
     world->script[0] = (struct exit){ .kind = world->kind, .word = world->word };
     world->script_length = 1;
-    assert_int_equal(vmm_run(&world->vmm.vcpu), VMM_END_POWEROFF);
+    assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(world->waits, 1);
     assert_int_equal(line_read(&world->console, &byte, 1), 1);
     assert_int_equal(byte, 'x');
@@ -292,7 +292,7 @@ static void test_full_console_in_a_string(void **state)
     line_write(&world->vmm.host.line, filler, sizeof(filler) - 2);
     ram_write(&world->vmm.ram, 0x2000, "hello", 5);
     string_port(false, true, 0x3F8, 1, 0x2000, 5);
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_WAIT);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_WAIT);
     assert_int_equal(world->page.gpr[GPR_RCX], 3);
     assert_int_equal(world->page.gpr[GPR_RSI], 0x2002);
     drain_console();

@@ -374,7 +374,7 @@ static void test_string_into_a_full_console(void **state)
     world->page.gpr[GPR_RSI] = 0x100;
     world->page.gpr[GPR_RCX] = 5;
     string_port("\x65\xF3\x6E", 3, PORT_WORD(0x3F8, 1, VM_PIO_REP), 8);
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_WAIT);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_WAIT);
     assert_int_equal(world->page.gpr[GPR_RCX], 3);
     drain_console();
     expect_entry(SKIPS);

@@ -99,7 +99,7 @@ static void test_mmio_without_operand(void **state)
     assert_int_equal(world->page.entry.fault.vector, VECTOR_PF);
     assert_int_equal(world->page.entry.fault.error, 9);
     world->word &= ~(uint64_t)VM_MMIO_GVA;
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
 }
 
 // What is not emulated is the guest's to deal with, and said: not without end.
@@ -144,7 +144,7 @@ static void test_demand(void **state)
     assert_int_equal(world->maps, 4);
     mmio("\x8B\x06             ", RAM_TEXT_END - 1, VM_MMIO_READ);
     world->map_status = ERR_QUOTA;
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
 }
 
 static void test_demand_register(void **state)
@@ -213,7 +213,7 @@ static void test_local_apic(void **state)
     expect_entry(SKIPS);
     assert_int_equal(world->page.gpr[GPR_RAX], 0);
     world->kind = VM_EXIT_LAPIC_READ; // nobody asked
-    assert_int_equal(exit_handle(&world->vmm.vcpu, world->kind, world->word), EXIT_KILL);
+    assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
 }
 
 int main(void)

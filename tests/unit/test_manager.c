@@ -26,7 +26,7 @@ static void test_two_vms(void **state)
 
 static struct fake_object *thread_of(const struct spawned *spawned)
 {
-    return fake_handle(spawned->thread);
+    return fake_handle(spawned->thread[0]);
 }
 
 static void check_vmm_process(void)

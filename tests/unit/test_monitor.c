@@ -10,7 +10,7 @@ static void type(const char *keys)
 
 static const struct fake_object *context_of(uint32_t vm)
 {
-    return &fake.object[fake_handle(manager.vm[vm].spawned.thread)->sc];
+    return &fake.object[fake_handle(manager.vm[vm].spawned.thread[0])->sc];
 }
 
 static bool script_monitor(int at)
@@ -100,10 +100,10 @@ static void test_move(void **state)
     expect("one             running     0   25%");
     expect("VM 'one' is on core 0\r\n");
     expect("core 2 does not exist: this machine has 2\r\n");
-    expect("usage: vm move NAME CORE\r\nbulkhead> vm move one x\r\nusage: vm move");
-    expect("vm move one +0\r\nusage: vm move NAME CORE\r\n");
-    expect("vm move one -18446744073709551615\r\nusage: vm move NAME CORE\r\n");
-    expect("'now' is one word too many: vm move NAME CORE\r\n");
+    expect("usage: vm move NAME CORE[,CORE...]\r\nbulkhead> vm move one x\r\nusage: vm move");
+    expect("vm move one +0\r\nusage: vm move NAME CORE[,CORE...]\r\n");
+    expect("vm move one -18446744073709551615\r\nusage: vm move NAME CORE[,CORE...]\r\n");
+    expect("'now' is one word too many: vm move NAME CORE[,CORE...]\r\n");
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");

@@ -17,6 +17,8 @@
 #define L1C_TSC_DEADLINE B(24)
 #define L1C_XSAVE   B(26)
 #define L1C_HYPERVISOR B(31)
+#define L1D_HTT     B(28)
+#define X1C_CMP_LEGACY B(1) // that bit means cores, and not threads
 #define L7B_TSC_ADJUST B(1)
 #define L7B_INVPCID B(10)
 #define L7C_PKU     B(3)
@@ -42,13 +44,13 @@ static const struct {
 } leaves[] = {
     { 0, 0, { 0, ALL, ALL, ALL }, { .eax = CPUID_BASIC_MAX }, CPUID_LIVE_NONE },
     // Not there: MONITOR, DTES64, DS-CPL, virtualization, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA;
-    // DS, ACPI, HTT, TM, PBE, PSN. EBX: brand, CLFLUSH size; one logical processor.
+    // DS, ACPI, TM, PBE, PSN. EBX: brand, CLFLUSH size. See add_topology().
     { 1, 0,
       { ALL, 0xffff,
         B(0) | B(1) | B(9) | BITS(12, 13) | B(17) | BITS(19, 20) | BITS(22, 23) | BITS(25, 26) |
             BITS(28, 30),
         BITS(0, 8) | BITS(11, 17) | B(19) | BITS(23, 27) },
-      { .ebx = 1u << 16, .ecx = L1C_X2APIC | L1C_TSC_DEADLINE | L1C_HYPERVISOR }, CPUID_LIVE_1 },
+      { .ecx = L1C_X2APIC | L1C_TSC_DEADLINE | L1C_HYPERVISOR }, CPUID_LIVE_1 },
     { 2, 0, { ALL, ALL, ALL, ALL }, { 0 }, CPUID_LIVE_NONE },
     { 6, 0, { 0 }, { .eax = B(2) }, CPUID_LIVE_NONE }, // ARAT
     // Not there: SGX, RDT, MPX, PT; LA57, WAITPKG, CET, TME, KL, SGX_LC, PKS, ENQCMD; UINTR,
@@ -60,9 +62,9 @@ static const struct {
         BITS(0, 3) | B(6) | BITS(8, 12) | B(14) | B(22) | B(25) | BITS(27, 28),
         BITS(2, 4) | B(8) | B(10) | B(14) | B(16) | B(23) },
       { .ebx = L7B_TSC_ADJUST }, CPUID_LIVE_7 },
-    // "Extended Topology": one core with one thread.
+    // "Extended Topology": each core has one thread.
     { 0xb, 0, { 0 }, { .ebx = 1, .ecx = 0x100 }, CPUID_LIVE_B },
-    { 0xb, 1, { 0 }, { .ebx = 1, .ecx = 0x201 }, CPUID_LIVE_B },
+    { 0xb, 1, { 0 }, { .ecx = 0x201 }, CPUID_LIVE_B },
     // "BulkheadHV  "
     { CPUID_HYPERVISOR, 0, { 0 }, { CPUID_HYPERVISOR + 1, 0x6b6c7542, 0x64616568, 0x20205648 },
       CPUID_LIVE_NONE },
@@ -176,6 +178,27 @@ static uint64_t xcr0_allowed(const struct cpuid_facts *f)
     return x & (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU);
 }
 
+// One package of so many cores, each with one thread. APIC ids are their numbers.
+static void add_topology(struct cpuid_regs *r, uint32_t leaf, uint32_t sub, unsigned vcpus,
+                         bool amd)
+{
+    unsigned bits = 0;
+
+    while (1u << bits < vcpus)
+        bits++;
+    if (leaf == 1) {
+        r->ebx |= vcpus << 16; // APIC ids that are reserved for the package
+        r->edx |= vcpus > 1 ? L1D_HTT : 0;
+    } else if (leaf == 0xb && sub == 1) {
+        r->eax = bits;
+        r->ebx = vcpus;
+    } else if (leaf == 0x80000001 && amd && vcpus > 1) {
+        r->ecx |= X1C_CMP_LEGACY;
+    } else if (leaf == 0x80000008 && amd) {
+        r->ecx = bits << 12 | (vcpus - 1);
+    }
+}
+
 static void add_leaves(struct maker *m, const struct cpuid_facts *f)
 {
     uint64_t named_hz = (uint16_t)host(f, 0x16, 0).eax * UINT64_C(1000000);
@@ -197,6 +220,7 @@ static void add_leaves(struct maker *m, const struct cpuid_facts *f)
         }
         struct cpuid_regs s = leaves[i].set;
         r = (struct cpuid_regs){ r.eax | s.eax, r.ebx | s.ebx, r.ecx | s.ecx, r.edx | s.edx };
+        add_topology(&r, leaves[i].leaf, leaves[i].sub, f->vcpus, cpuid_amd(m->table));
         add(m, leaves[i].leaf, leaves[i].sub, r, leaves[i].live);
     }
 }
@@ -208,7 +232,10 @@ static void add_caches(struct maker *m, const struct cpuid_facts *f)
         struct cpuid_regs r = host(f, 4, sub);
         if (!(r.eax & 0x1f))
             return;
-        r.eax &= 0x3fff; // shared with nobody
+        r.eax &= 0x3fff;
+        r.eax |= (f->vcpus - 1) << 26; // cores of the package
+        if ((r.eax >> 5 & 7) == 3)
+            r.eax |= (f->vcpus - 1) << 14; // of which the third level is everybody's
         add(m, 4, sub, r, CPUID_LIVE_NONE);
     }
 }
@@ -319,9 +346,9 @@ bool cpuid_amd(const struct cpuid_table *table)
     return maker == 0x68747541 || maker == 0x6f677948; // "Auth", "Hygo"
 }
 
-void cpuid_make_here(struct cpuid_table *table, uint64_t tsc_hz)
+void cpuid_make_here(struct cpuid_table *table, uint64_t tsc_hz, unsigned vcpus)
 {
-    struct cpuid_facts facts = { .tsc_hz = tsc_hz, .read = read_here };
+    struct cpuid_facts facts = { .tsc_hz = tsc_hz, .vcpus = vcpus, .read = read_here };
     uint32_t low, high, r[4];
 
     // XCR0 is the kernel's own, and so are the sizes, as long as there is no vCPU.

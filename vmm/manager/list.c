@@ -7,14 +7,38 @@
 #include "libc/time.h"
 #include "vmm/manager/manager.h"
 
-bool list_counters(const struct manager_vm *vm, struct vcpu_stats *stats)
+// Adds up. Of several vCPUs on one core each has run what their common context has.
+static void add_counters(struct vcpu_stats *sum, const struct vcpu_stats *one, uint64_t *cores)
 {
-    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, stats) == 1; i++) {
-        if (vm->spawned.process != 0 && stats->process == vm->process) {
-            return true;
+    uint64_t core = 1ull << one->core % 64;
+    for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
+        sum->exits[i] += one->exits[i];
+    }
+    sum->injected += one->injected;
+    sum->halt_tsc += one->halt_tsc;
+    sum->halted &= one->halted;
+    sum->run_tsc += (*cores & core) == 0 ? one->run_tsc : 0;
+    sum->now = one->now;
+    *cores |= core;
+}
+
+uint32_t list_counters(const struct manager_vm *vm, struct vcpu_stats *stats)
+{
+    struct vcpu_stats one;
+    uint64_t cores = 0;
+    uint32_t found = 0;
+    for (uint64_t i = 0; kcall_system_stats(BOOT_HANDLE_SYSTEM, i, &one) == 1; i++) {
+        if (vm->spawned.process == 0 || one.process != vm->process) {
+            continue;
+        }
+        if (found++ == 0) {
+            *stats = one;
+            cores = 1ull << one.core % 64;
+        } else {
+            add_counters(stats, &one, &cores);
         }
     }
-    return false;
+    return found;
 }
 
 static unsigned tsc_ms(uint64_t tsc)
@@ -49,19 +73,23 @@ static uint64_t vm_uptime_tsc(const struct manager_vm *vm)
 static void list_vm(struct manager *manager, const struct manager_vm *vm)
 {
     struct vcpu_stats stats;
-    char share[8] = "-", cpu[8] = "-", state[STATE_NAME_SIZE];
+    char share[8] = "-", cpu[8] = "-", state[STATE_NAME_SIZE], cores[MOVE_TEXT] = "-";
+    const struct move_cores on = move_cores_of(vm);
     uint64_t uptime = vm_uptime_tsc(vm);
     uint64_t ms = tsc_to_ns(uptime) / 1000000;
     if (vm->config->share != 0) {
         snprintf(share, sizeof(share), "%u%%", (unsigned)vm->config->share % 1000);
     }
-    if (uptime != 0 && list_counters(vm, &stats)) {
+    if (on.count != 0) {
+        move_cores_text(cores, &on, false);
+    }
+    if (uptime != 0 && list_counters(vm, &stats) != 0) {
         uint64_t permille = stats.run_tsc / (uptime / 1000 + 1);
         snprintf(cpu, sizeof(cpu), "%u.%u", (unsigned)(permille / 10) % 1000,
                  (unsigned)(permille % 10));
     }
-    report(manager, "%-15s %-8s %4d %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
-           state_name(state, vm), (int)vm->core, share,
+    report(manager, "%-15s %-8s %4s %5s %6u MB %6u.%03u s %6s\n", vm->config->name,
+           state_name(state, vm), cores, share,
            (unsigned)(vm->config->memory >> 20), (unsigned)(ms / 1000), (unsigned)(ms % 1000),
            cpu);
 }
@@ -109,8 +137,10 @@ void list_stats(struct manager *manager, const struct manager_vm *vm)
     };
     struct vcpu_stats stats;
     struct process_status process;
-    char state[STATE_NAME_SIZE];
-    if (!list_counters(vm, &stats)) {
+    const struct move_cores on = move_cores_of(vm);
+    char state[STATE_NAME_SIZE], cores[MOVE_TEXT];
+    uint32_t vcpus = list_counters(vm, &stats);
+    if (vcpus == 0) {
         report(manager, "%s: no vCPU (%s)\n", vm->config->name, state_name(state, vm));
         return;
     }
@@ -118,9 +148,9 @@ void list_stats(struct manager *manager, const struct manager_vm *vm)
     for (uint32_t i = 0; i < EXIT_CLASS_COUNT; i++) {
         total += stats.exits[i];
     }
-    report(manager, "%s: core %u, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
-           vm->config->name, (unsigned)stats.core, tsc_ms(stats.run_tsc), tsc_ms(stats.halt_tsc),
-           (unsigned long long)total, (unsigned long long)stats.injected);
+    report(manager, "%s: %s, ran %u ms, halted %u ms, %llu exits, %llu injected\n",
+           vm->config->name, move_cores_text(cores, &on, true), tsc_ms(stats.run_tsc),
+           tsc_ms(stats.halt_tsc), (unsigned long long)total, (unsigned long long)stats.injected);
     if (kcall_process_status(vm->spawned.process, &process) == OK) {
         report(manager, "  its VMM has used %u KB of %u KB, its memory among them\n",
                (unsigned)(process.used >> 10), (unsigned)(process.quota >> 10));

@@ -30,9 +30,12 @@ struct manager_vm {
     enum manager_vm_state state;
     struct spawned spawned;
     handle_t event;   // the VMM waits for it; VMM_BIT_*
-    uint32_t core;    // where it is, or was sent last
-    handle_t sc;      // its scheduling context there
-    handle_t left_sc; // that of the core that it is leaving; 0: it is where it was sent
+    // Its scheduling contexts: the first `here` are those of the cores where it is, or was sent
+    // last; those behind them it is leaving. vCPU i, on thread i + 1 or the only one, is on
+    // context[i % here].
+    struct manager_context { uint32_t core; handle_t sc; } context[2 * CONFIG_MAX_VCPUS];
+    uint32_t contexts, here;
+    handle_t left_sc[1 + START_THREADS_MAX]; // by thread: which it is leaving; 0: none
     uint64_t left_tsc; // when it was sent
     handle_t line;    // memory of its console line
     const struct ring *output; // that line's output ring
@@ -168,8 +171,9 @@ enum config_find module_config_find(void *manager, const char *path,
 // NULL, or the index -1: there is none of that name, or it does not run, and that has been said.
 struct manager_vm *list_find(struct manager *manager, const char *name);
 int list_find_running(struct manager *manager, const char *name);
-// The counters of a VM's vCPU. False: it has none (yet, or any more).
-bool list_counters(const struct manager_vm *vm, struct vcpu_stats *stats);
+// The counters of all of a VM's vCPUs together; `halted` when all are. -> how many it has (yet, or
+// still)
+uint32_t list_counters(const struct manager_vm *vm, struct vcpu_stats *stats);
 // What `vm list`, `stats NAME`, and `stats` of the cores say.
 void list_vms(struct manager *manager);
 void list_stats(struct manager *manager, const struct manager_vm *vm);
@@ -192,22 +196,33 @@ static inline uint8_t vms_exit_status(const struct manager_vm *vm)
 }
 // Says it, once, when every VM that is left has halted for good.
 void vms_look_stuck(struct manager *manager);
+
+// ends.c
 // Says of VMs that have ended how they did, each behind its own last words. -> when to look again
 // (deadline as for kcall_event_wait()), 0 if nothing is left to say
 uint64_t vms_report_ended(struct manager *manager);
 
-// move.c: which core a VM runs on.
-// Makes the VM's scheduling context on a core. -> its handle or a negative status
-int64_t move_context(const struct manager_vm *vm, uint32_t core);
-// The VM has ended: what it was promised of its core is others' to have.
-void move_context_end(struct manager_vm *vm);
+// move.c: which cores a VM runs on.
+#define MOVE_CORES_MAX CONFIG_MAX_VCPUS
+struct move_cores { uint32_t count; uint8_t core[MOVE_CORES_MAX]; }; // different ones
+#define MOVE_TEXT 64
+// "core 1", "cores 0 to 3". -> `text`
+const char *move_cores_text(char text[MOVE_TEXT], const struct move_cores *cores, bool word);
+struct move_cores move_cores_of(const struct manager_vm *vm); // where it is, or was sent
+// Makes the VM's scheduling contexts where the config has placed it. -> a status
+int64_t move_contexts(struct manager_vm *vm);
+// The context of the VMM's thread, from move_contexts() on.
+handle_t move_context_of(const struct manager_vm *vm, uint32_t thread);
+// The VM has ended: what it was promised of its cores is others' to have.
+void move_contexts_end(struct manager_vm *vm);
 // Gives manager and console their share of core 0; where that cannot be, it is said.
 void move_system(struct manager *manager);
 // Sees to the VMs that are on their way. -> when to look again (deadline as for
 // kcall_event_wait()), 0 if there is none
 uint64_t moves_run(struct manager *manager);
-// Sends a running VM to a core. Says what came of it, or why it cannot be.
-void vms_move(struct manager *manager, uint32_t index, uint32_t core);
+// Sends a running VM to these cores, its vCPUs to one after the other. Says what came of it, or why
+// it cannot be.
+void vms_move(struct manager *manager, uint32_t index, const struct move_cores *cores);
 // Places all running VMs anew (config/place.c) and sends those that belong elsewhere there. -> how
 // many
 uint32_t vms_balance(struct manager *manager);

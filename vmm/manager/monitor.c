@@ -33,22 +33,43 @@ static void command_vm_kill(struct manager *manager, const char *argument)
     }
 }
 
+// "1", "0,2,3": none twice. False: it is something else.
+static bool read_cores(const char *text, struct move_cores *cores)
+{
+    uint64_t seen = 0;
+    for (;;) {
+        char *end;
+        unsigned long core = strtoul(text, &end, 10);
+        // Without a sign, which strtoul() would take.
+        if (text[0] < '0' || text[0] > '9' || core >= CONFIG_MAX_CORES ||
+            (seen >> core & 1) != 0 || cores->count == MOVE_CORES_MAX) {
+            return false;
+        }
+        seen |= 1ull << core;
+        cores->core[cores->count++] = (uint8_t)core;
+        if (*end == '\0') {
+            return true;
+        }
+        if (*end != ',') {
+            return false;
+        }
+        text = end + 1;
+    }
+}
+
 static void command_vm_move(struct manager *manager, const char *argument)
 {
     char name[CONFIG_NAME_MAX + 1];
-    const char *number = strchr(argument, ' ');
-    char *end = NULL;
-    // Without a sign, which strtoul() would take.
-    bool digit = number != NULL && number[1] >= '0' && number[1] <= '9';
-    unsigned long core = digit ? strtoul(number, &end, 10) : 0;
-    if (!digit || *end != '\0' || core >= CONFIG_MAX_CORES) {
-        report(manager, "usage: vm move NAME CORE\n");
+    const char *numbers = strchr(argument, ' ');
+    struct move_cores cores = {0};
+    if (numbers == NULL || !read_cores(numbers + 1, &cores)) {
+        report(manager, "usage: vm move NAME CORE[,CORE...]\n");
         return;
     }
-    snprintf(name, sizeof(name), "%.*s", (int)(number - argument), argument);
+    snprintf(name, sizeof(name), "%.*s", (int)(numbers - argument), argument);
     int index = list_find_running(manager, name);
     if (index >= 0) {
-        vms_move(manager, (uint32_t)index, (uint32_t)core);
+        vms_move(manager, (uint32_t)index, &cores);
     }
 }
 
@@ -143,7 +164,7 @@ static const struct {
     {"vm list", "", "all VMs: state, core, share, memory, uptime, CPU", command_vm_list},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
-    {"vm move", " NAME CORE", "takes the VM to that core; it runs on", command_vm_move},
+    {"vm move", " NAME CORE[,CORE...]", "takes the VM there; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted; cores", command_stats},
     {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},

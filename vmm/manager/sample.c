@@ -29,11 +29,11 @@ static uint32_t number(const char *word, uint32_t most)
     return word[0] >= '0' && word[0] <= '9' && *end == '\0' && value <= most ? (uint32_t)value : 0;
 }
 
-// A point of the series, in one pass over the vCPUs. A VM that has ended runs no more.
+// A point of the series. A VM that has ended runs no more.
 static void take_point(struct manager *manager)
 {
     struct manager_sample *sample = &manager->sample;
-    uint32_t at = sample->taken++, found = 0;
+    uint32_t at = sample->taken++;
     struct vcpu_stats stats;
     if (at > 0) {
         sample->point[at] = sample->point[at - 1];
@@ -42,16 +42,9 @@ static void take_point(struct manager *manager)
     }
     for (uint32_t k = 0; k < sample->vms; k++) {
         sample->point[at].tsc[k] = tsc_read();
-    }
-    for (uint64_t i = 0; found < sample->vms &&
-                         kcall_system_stats(BOOT_HANDLE_SYSTEM, i, &stats) == 1; i++) {
-        for (uint32_t k = 0; k < sample->vms; k++) {
-            const struct manager_vm *vm = &manager->vm[sample->vm[k]];
-            if (vm->spawned.process != 0 && vm->process == stats.process) {
-                sample->point[at].tsc[k] = stats.now;
-                sample->point[at].run[k] = stats.run_tsc;
-                found++;
-            }
+        if (list_counters(&manager->vm[sample->vm[k]], &stats) != 0) {
+            sample->point[at].tsc[k] = stats.now;
+            sample->point[at].run[k] = stats.run_tsc;
         }
     }
 }

@@ -92,9 +92,9 @@ static int64_t spawn_map_segment(struct spawned *spawned, const struct program *
                       : spawn_map_next(spawned, segment->bytes, segment->va, segment->prot);
 }
 
-static int64_t spawn_make_memory(const struct program *program)
+static int64_t spawn_make_memory(const struct program *program, uint32_t threads)
 {
-    uint64_t bytes = START_STACK_SIZE + START_SIZE;
+    uint64_t bytes = START_STACK_SIZE + START_SIZE + threads * START_THREAD_STACK;
     for (uint32_t i = 0; i < program->image.segments; i++) {
         bytes += program->shared[i] == 0 ? program->image.segment[i].bytes : 0;
     }
@@ -110,14 +110,19 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
         return status;
     }
     spawned->process = (handle_t)status;
-    status = spawn_make_memory(program);
+    status = spawn_make_memory(program, limits->threads);
     spawned->memory = status < 0 ? 0 : (handle_t)status;
     for (uint32_t i = 0; i < program->image.segments && status >= 0; i++) {
         status = spawn_map_segment(spawned, program, i);
     }
     if (status >= 0) {
-        // The page below the stack stays unmapped: an overflow faults.
+        // The page below a stack stays unmapped: an overflow faults.
         status = spawn_map_next(spawned, START_STACK_SIZE, START_STACK_TOP - START_STACK_SIZE,
+                                PROT_READ | PROT_WRITE);
+    }
+    for (; spawned->threads < limits->threads && status >= 0; spawned->threads++) {
+        uint64_t top = START_THREAD_TOP(spawned->threads + 1);
+        status = spawn_map_next(spawned, START_THREAD_STACK, top - START_THREAD_STACK,
                                 PROT_READ | PROT_WRITE);
     }
     if (status < 0) {
@@ -128,22 +133,18 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
 }
 
 int64_t spawn_start(struct spawned *spawned, const struct program *program,
-                    const struct start_block *block, handle_t sc)
+                    const struct start_block *block, const handle_t *sc)
 {
     int64_t status = spawn_fill(spawned->memory, spawned->mapped, block, sizeof(*block));
     if (status >= 0) {
         status = spawn_map_next(spawned, START_SIZE, START_VA, PROT_READ);
     }
-    if (status < 0) {
-        return status;
+    for (uint32_t i = 0; i <= spawned->threads && status >= 0; i++) {
+        status = kcall_thread_create(spawned->process, sc[i], program->image.entry,
+                                     START_THREAD_TOP(i), i == 0 ? START_VA : i);
+        spawned->thread[i] = status < 0 ? 0 : (handle_t)status;
     }
-    status = kcall_thread_create(spawned->process, sc, program->image.entry, START_STACK_TOP,
-                                 START_VA);
-    if (status < 0) {
-        return status;
-    }
-    spawned->thread = (handle_t)status;
-    return OK;
+    return status < 0 ? status : OK;
 }
 
 void spawn_destroy(struct spawned *spawned)
@@ -152,8 +153,10 @@ void spawn_destroy(struct spawned *spawned)
     if (spawned->process != 0) {
         kcall_object_destroy(spawned->process);
     }
-    if (spawned->thread != 0) {
-        kcall_handle_close(spawned->thread);
+    for (uint32_t i = 0; i <= spawned->threads; i++) {
+        if (spawned->thread[i] != 0) {
+            kcall_handle_close(spawned->thread[i]);
+        }
     }
     if (spawned->memory != 0) {
         kcall_object_destroy(spawned->memory);

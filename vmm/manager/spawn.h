@@ -18,7 +18,9 @@ struct program {
 };
 
 struct spawned {
-    handle_t process, thread;
+    handle_t process;
+    uint32_t threads;                       // those beside the first
+    handle_t thread[1 + START_THREADS_MAX]; // [0] runs main(), [i] process_thread(i)
     handle_t memory;  // writable segments by rising address, then the stack, then the start block
     uint64_t mapped;  // bytes of it so far
 };
@@ -30,6 +32,7 @@ const char *program_load(struct program *program, const void *file, uint64_t len
 struct spawn_limits {
     uint64_t quota; // bytes
     struct process_counts counts;
+    uint32_t threads; // beside its first, at most START_THREADS_MAX
 };
 
 // Makes the process with its segments and its stack; its end signals `bits` to `event`. On failure
@@ -38,9 +41,10 @@ int64_t spawn_create(struct spawned *spawned, const struct program *program,
                      const struct spawn_limits *limits, handle_t event, uint64_t bits);
 
 // Gives the process its start block, and starts it on a scheduling context. Returns OK or a
-// negative status; then the caller calls spawn_destroy().
+// negative status; then the caller calls spawn_destroy(). Thread i, of so many as spawn_create()
+// has made stacks for and one more, is started on sc[i].
 int64_t spawn_start(struct spawned *spawned, const struct program *program,
-                    const struct start_block *block, handle_t sc);
+                    const struct start_block *block, const handle_t *sc);
 
 // Ends the process if it still runs and frees everything that spawn_create() and spawn_start()
 // made.

@@ -9,8 +9,6 @@
 
 #define VM_LINE_VA       0x61000000ull
 #define VM_LINE_STRIDE   0x20000ull
-#define VM_LOOK_NS       20000000ull   // between looks at the line of a VM that has ended
-#define VM_LAST_WORDS_NS 10000000000ull // how long its last words are waited for
 _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
 // History and pages for each line, and the program itself; and the cells of a screen.
 #define CONSOLE_QUOTA(lines) ((512ull << 10) + (lines) * (76ull << 10))
@@ -82,12 +80,7 @@ static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
         return status;
     }
     vm->output = (const struct ring *)(uintptr_t)line_va;
-    vm->core = (uint32_t)vm->config->core;
-    status = move_context(vm, vm->core);
-    if (status >= 0) {
-        vm->sc = (handle_t)status;
-    }
-    return status < 0 ? status : OK;
+    return move_contexts(vm);
 }
 
 int64_t vms_prepare(struct manager *manager)
@@ -194,7 +187,7 @@ int64_t vms_start_console(struct manager *manager)
     }
     status = console_wire(manager, manager->console.process);
     if (status >= 0) {
-        status = spawn_start(&manager->console, &manager->console_program, &block, manager->sc);
+        status = spawn_start(&manager->console, &manager->console_program, &block, &manager->sc);
     }
     if (status < 0) {
         spawn_destroy(&manager->console);
@@ -263,6 +256,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
     start->flat = config->flat;
     start->flat_gpa = config->flat_gpa;
     start->entry32 = config->entry32;
+    start->vcpus = config->vcpus;
     console_line(&start->console, config->name, process, vm->line, manager->console_event,
                  1ull << (index + 1), &status);
     return status;
@@ -271,12 +265,20 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
 void vms_start(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
-    const struct spawn_limits limits = {
+    handle_t sc[1 + START_THREADS_MAX];
+    struct spawn_limits limits = {
+        .threads = vm->config->vcpus > 1 ? vm->config->vcpus : 0,
         .quota = (vm->config->memory + CONFIG_VMM_OVERHEAD + vm->config->tables) &
                  ~(PAGE_SIZE - 1),
         .counts = module_find(manager->boot, "option", "many-objects") >= 0 ? vmm_counts_many
                                                                             : vmm_counts,
     };
+    limits.counts.threads += limits.threads;
+    limits.counts.events += limits.threads;
+    limits.counts.vcpus = vm->config->vcpus;
+    for (uint32_t i = 0; i <= limits.threads; i++) {
+        sc[i] = move_context_of(vm, i);
+    }
     int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, &limits, manager->event,
                                   1ull << index);
     if (status >= 0) {
@@ -288,7 +290,7 @@ void vms_start(struct manager *manager, uint32_t index)
         }
         if (status >= 0) {
             vm->start_tsc = tsc_read();
-            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, vm->sc);
+            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, sc);
         }
         if (status < 0) {
             spawn_destroy(&vm->spawned);
@@ -297,15 +299,20 @@ void vms_start(struct manager *manager, uint32_t index)
     if (status < 0) {
         vm->state = VM_FAILED;
         manager->failed++;
-        move_context_end(vm);
+        move_contexts_end(vm);
         report(manager, "VM '%s' cannot be started: %s (%lld)\n", vm->config->name,
                report_status(status), (long long)status);
         return;
     }
     vm->state = VM_RUNNING;
     manager->running++;
-    report(manager, "VM '%s' started: core %u, %u MB\n", vm->config->name, (unsigned)vm->core,
-           (unsigned)(vm->config->memory >> 20));
+    const struct move_cores cores = move_cores_of(vm);
+    char vcpus[24] = "", text[MOVE_TEXT];
+    if (vm->config->vcpus > 1) {
+        snprintf(vcpus, sizeof(vcpus), ", %u vCPUs", (unsigned)vm->config->vcpus);
+    }
+    report(manager, "VM '%s' started: %s%s, %u MB\n", vm->config->name,
+           move_cores_text(text, &cores, true), vcpus, (unsigned)(vm->config->memory >> 20));
 }
 
 // Whether the VM's guest has run. By then it has all its memory; and what can wait, such as the
@@ -368,44 +375,6 @@ static enum manager_vm_state vm_state_after(const struct manager_vm *vm)
     }
 }
 
-static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
-{
-    const struct process_status *process = &vm->last;
-    const char *name = vm->config->name;
-    if (process->end == PROCESS_FAULT) {
-        report(manager, "VM '%s' killed: its VMM caused exception %d at rip %#llx, address %#llx, "
-               "error %#llx\n", name, (int)process->status, (unsigned long long)process->rip,
-               (unsigned long long)process->address, (unsigned long long)process->error);
-        return;
-    }
-    if (process->end == PROCESS_KILLED) {
-        report(manager, "VM '%s' killed: its process was ended\n", name);
-        return;
-    }
-    if (vm->state == VM_EXITED) {
-        report(manager, "VM '%s' ended with status %u, by its test board\n", name,
-               (unsigned)vms_exit_status(vm));
-        return;
-    }
-    switch (process->status) {
-    case VMM_END_POWEROFF:
-        report(manager, "VM '%s' powered off\n", name);
-        break;
-    case VMM_END_RESET:
-        report(manager, "VM '%s' asked for a reboot: with restart = never it stays off\n", name);
-        break;
-    case VMM_END_KILLED:
-        report(manager, "VM '%s' killed: the reason is on its console\n", name);
-        break;
-    case VMM_END_SETUP:
-        report(manager, "VM '%s' could not be set up: the reason is on its console\n", name);
-        break;
-    default:
-        report(manager, "VM '%s' killed: its VMM exited with status %d\n", name,
-               (int)process->status);
-    }
-}
-
 static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager_vm_state state)
 {
     vm->end_tsc = tsc_read();
@@ -414,7 +383,7 @@ static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager
     manager->failed += state == VM_KILLED || state == VM_FAILED;
     manager->running--;
     spawn_destroy(&vm->spawned);
-    move_context_end(vm);
+    move_contexts_end(vm);
 }
 
 void vms_kill(struct manager *manager, uint32_t index)
@@ -465,30 +434,4 @@ void vms_ended(struct manager *manager, uint32_t index)
     }
     vm->unreported = true;
     vm_gone(manager, vm, vm_state_after(vm));
-}
-
-// True if the VM's last words are on the console, or nobody takes them.
-static bool vm_last_words_out(const struct manager *manager, const struct manager_vm *vm)
-{
-    return !manager->console_runs || ring_drained(vm->output) ||
-           tsc_to_ns(tsc_read() - vm->end_tsc) >= VM_LAST_WORDS_NS;
-}
-
-uint64_t vms_report_ended(struct manager *manager)
-{
-    bool left = false;
-    for (uint32_t i = 0; i < manager->vms; i++) {
-        struct manager_vm *vm = &manager->vm[i];
-        if (vm->unreported && !vm_last_words_out(manager, vm)) {
-            left = true;
-        } else if (vm->unreported) {
-            vm->unreported = false;
-            if (manager->config.log != CONFIG_LOG_QUIET) {
-                report_kernel_log(manager, false); // it may know why
-            }
-            vm_report_end(manager, vm);
-            report_free_memory(manager, "");
-        }
-    }
-    return left ? ns_to_tsc(time_host_ns() + VM_LOOK_NS) : 0;
 }

@@ -133,11 +133,11 @@ static inline uint32_t vcpu_take_work(struct vcpu *v)
         vcpu_take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(&v->arch.vlapic, rdtsc());
-    if (work & VCPU_WORK_NMI)
-        v->arch.nmi_pending = 1;
-    if (unlikely(work & (VCPU_WORK_INIT | VCPU_WORK_SIPI)))
+    if (unlikely(work & (VCPU_WORK_NMI | VCPU_WORK_INIT | VCPU_WORK_SIPI))) {
+        v->arch.nmi_pending |= (work & VCPU_WORK_NMI) != 0;
         v->arch.vlapic.actions |= (work & VCPU_WORK_INIT ? VLAPIC_ACT_INIT : 0) |
                                   (work & VCPU_WORK_SIPI ? VLAPIC_ACT_SIPI : 0);
+    }
     return work;
 }
 
@@ -158,10 +158,11 @@ static inline void vcpu_vlapic_actions(struct vcpu *v)
     struct vlapic *a = &v->arch.vlapic;
     if (a->actions & VLAPIC_ACT_TIMER)
         timer_arm(&v->apic_timer, v->home->sc, vlapic_timer_deadline(a));
-    if (a->actions & VLAPIC_ACT_NMI)
-        v->arch.nmi_pending = 1;
-    if (a->actions & VLAPIC_ACT_IPI)
-        vcpu_send_ipi(v);
+    if (unlikely(a->actions & (VLAPIC_ACT_NMI | VLAPIC_ACT_IPI))) {
+        v->arch.nmi_pending |= (a->actions & VLAPIC_ACT_NMI) != 0;
+        if (a->actions & VLAPIC_ACT_IPI)
+            vcpu_send_ipi(v);
+    }
     if (a->actions & ~(VLAPIC_ACT_TIMER | VLAPIC_ACT_IPI))
         v->arch.inject = 1;
     a->actions &= VLAPIC_ACT_EOI | VLAPIC_ACT_INIT | VLAPIC_ACT_SIPI;
@@ -195,7 +196,7 @@ UNUSED static __attribute__((noinline)) void vcpu_load_rest(struct cpu *cpu, str
 // It waits for a start-up IPI from now on, and nothing else ends that: what it had to hear of is
 // forgotten, but for a start-up IPI that has come behind the INIT. ("Processor State After an INIT
 // Reset": its registers are the VMM's to set.)
-NORETURN UNUSED static __attribute__((noinline)) void vcpu_init(struct vcpu *v)
+NORETURN static inline void vcpu_init(struct vcpu *v)
 {
     uint32_t sipi = v->arch.vlapic.actions & VLAPIC_ACT_SIPI;
     vlapic_init_ipi(&v->arch.vlapic);
@@ -206,9 +207,15 @@ NORETURN UNUSED static __attribute__((noinline)) void vcpu_init(struct vcpu *v)
     vcpu_exit(v, VM_EXIT_INIT);
 }
 
-NORETURN UNUSED static __attribute__((noinline)) void vcpu_wait_sipi(struct vcpu *v)
+UNUSED static __attribute__((noinline)) void vcpu_started(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
+    if (a->actions & VLAPIC_ACT_INIT)
+        vcpu_init(v);
+    if (!v->arch.wait_sipi) { // it is for those that wait for it
+        a->actions &= ~VLAPIC_ACT_SIPI;
+        return;
+    }
     if (!(a->actions & VLAPIC_ACT_SIPI))
         vcpu_halt(v);
     a->actions &= ~VLAPIC_ACT_SIPI;
@@ -228,11 +235,8 @@ static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_exit(v, VM_EXIT_EVENT);
     }
-    if (unlikely(a->actions & VLAPIC_ACT_INIT))
-        vcpu_init(v);
-    if (unlikely(v->arch.wait_sipi))
-        vcpu_wait_sipi(v);
-    a->actions &= ~VLAPIC_ACT_SIPI; // it is for those that wait for it
+    if (unlikely((a->actions & (VLAPIC_ACT_INIT | VLAPIC_ACT_SIPI)) | v->arch.wait_sipi))
+        vcpu_started(v);
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->page->exit.eoi.vector = a->eoi_vector;

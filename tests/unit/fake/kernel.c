@@ -331,6 +331,16 @@ static int64_t call_sc_move(const uint64_t a[6])
     if (to == NULL) {
         return status;
     }
+    if (a[2] != 0) { // one of its threads
+        struct fake_object *thread = get(a[2], FAKE_THREAD, RIGHT_CONTROL, &status);
+        bool here = thread != NULL && thread->sc == (int)(from - fake.object);
+        if (here && !fake.moves_wait) {
+            thread->sc = (int)(to - fake.object);
+            from->users--;
+            to->users++;
+        }
+        return thread != NULL ? here : status;
+    }
     uint32_t left = from->users;
     if (a[0] == BOOT_HANDLE_SC) { // the manager itself
         to->users += from->users;
