@@ -23,6 +23,10 @@ int exit_mmio(struct vcpu *vcpu, uint64_t word);
 int exit_lapic_read(struct vcpu *vcpu);
 int exit_pio_string(struct vcpu *vcpu, uint64_t word);
 
+// "Limit Checking", "Type Checking", of which 64-bit mode has none: may `size` bytes at `offset` be
+// read, or written?
+bool segment_allows(const struct vm_segment *s, bool write, uint64_t offset, unsigned size);
+
 // What the CPU has left out of an exit: exit_decode.c.
 int exit_decode(struct vcpu *vcpu);
 int exit_find_hole(struct vcpu *vcpu); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND

@@ -12,9 +12,7 @@
 enum { TYPE_ACCESS = 2, TYPE_DOWN = 4, TYPE_CODE = 8, ACCESS_UNUSABLE = 0x100,
        ACCESS_BIG = 0x4000 };
 
-// "Limit Checking", "Type Checking": what the CPU does after it has asked whether the port is
-// intercepted. There is none of it in 64-bit mode.
-static bool segment_allows(const struct vm_segment *s, bool write, uint64_t offset, unsigned size)
+bool segment_allows(const struct vm_segment *s, bool write, uint64_t offset, unsigned size)
 {
     uint64_t last = offset + size - 1;
 
@@ -29,7 +27,8 @@ static bool segment_allows(const struct vm_segment *s, bool write, uint64_t offs
     return last <= s->limit;
 }
 
-// The segment of the memory operand, or NULL where it does not count.
+// The segment of the memory operand, which the CPU looks at after it has asked whether the port is
+// intercepted; or NULL where it does not count.
 static const struct vm_segment *string_segment(const struct vcpu_page *page)
 {
     const struct vcpu_sregs *s = &page->sregs;
