@@ -155,6 +155,8 @@ static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
         return exit_msr(vcpu, kind == VM_EXIT_WRMSR);
     case VM_EXIT_DECODE:
         return exit_decode(vcpu);
+    case VM_EXIT_TASK:
+        return exit_task(vcpu);
     case VM_EXIT_KILLED:
         return exit_kill(vcpu, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
                          ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,

@@ -27,6 +27,7 @@ enum vm_exit_kind {
     VM_EXIT_WRMSR,
     VM_EXIT_DECODE,     // how long is the instruction at exit.rip, and which register does it name?
                         // The CPU has not said: answer with VM_ENTRY_DECODED
+    VM_EXIT_TASK,       // a task switch by the CPU's own means, of which nothing is done yet
     VM_EXIT_KILLED,     // the kernel cannot go on with this guest; `killed` says why
 };
 
@@ -64,6 +65,18 @@ struct vm_exit_mmio {
     uint64_t gva; // linear address
 };
 
+// A task switch. The VMM does it, writes all registers and answers with VM_ENTRY_TASK, or raises a
+// fault; what was being delivered through a task gate waits for that.
+struct vm_exit_task {
+    uint16_t selector; // of the new task's TSS
+    uint8_t source, length; // enum vm_task_source; of the instruction that switches, if it is one
+                       // and the CPU has said, else 0 or any number
+    uint64_t event;    // VM_TASK_GATE: what was being delivered. Bits 0-7: vector. 8-10: 0 external
+                       // interrupt, 2 NMI, 3 exception, 4 INT n, 5 INT1, 6 INT3 or INTO, which may
+                       // also be exceptions with their vectors. 11: it has an error code, 32-63
+};
+enum vm_task_source { VM_TASK_CALL, VM_TASK_IRET, VM_TASK_JMP, VM_TASK_GATE };
+
 struct vm_exit_killed {
     uint32_t code;      // enum vm_killed
     uint32_t reason;    // the CPU's own number, for the record only
@@ -74,7 +87,7 @@ enum vm_killed {
     VM_KILLED_ENTRY = 1, VM_KILLED_UNKNOWN, VM_KILLED_MACHINE_CHECK, VM_KILLED_MEMORY
 };
 
-// Facts for decoding the instruction; filled for PIO (string), MMIO and DECODE.
+// Facts for decoding the instruction; filled for PIO (string), MMIO, DECODE and TASK.
 struct vm_exit_cpu {
     uint64_t cr0, cr3, cr4, efer; // as the CPU has them
     uint64_t cs_base;
@@ -87,6 +100,7 @@ struct vm_exit {
     union {
         struct vm_exit_pio pio;
         struct vm_exit_mmio mmio;
+        struct vm_exit_task task;
         struct vm_exit_killed killed;
         struct { uint64_t bits; } event;
         struct { uint32_t vector; } eoi, sipi;
@@ -107,6 +121,10 @@ struct vm_exit {
 #define VM_ENTRY_RFLAGS 16u // set RFLAGS' status flags to `rflags` (an emulated CMP, AND, ...)
 #define VM_ENTRY_RSP    32u // set RSP to `rsp` (an emulated PUSH, POP)
 #define VM_ENTRY_DECODED 64u // `decoded` answers VM_EXIT_DECODE; the kernel does the instruction
+// vcpu_sregs() has written the state of another task: whatever was being delivered has been, and
+// what an instruction holds back is over. With VM_ENTRY_FAULT the switch ends in that fault, in the
+// new task.
+#define VM_ENTRY_TASK 128u
 
 struct vm_entry {
     uint32_t flags;
@@ -145,7 +163,8 @@ struct vm_segment {
 // Everything that is not a general register. Read and written as a whole by vcpu_sregs().
 struct vcpu_sregs {
     uint64_t rip, rflags, rsp;
-    uint64_t cr0, cr2, cr3, cr4, efer, dr7;
+    uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7, pdpte[4]; // the last: what CR3 has loaded with PAE
+                                // paging, where the CPU does not look at memory for each use
     struct vm_segment cs, ss, ds, es, fs, gs, ldtr, tr;
     uint64_t gdtr_base, idtr_base;
     uint32_t gdtr_limit, idtr_limit;

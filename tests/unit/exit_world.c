@@ -41,7 +41,8 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_vcpu_run | SYSCALL_RUN_ON:
         return next_exit(second);
     case SYS_vcpu_sregs:
-        world->sregs_reads++;
+        world->sregs_reads += a[1] == 0;
+        world->sregs_writes += a[1] == 1;
         return OK;
     case SYS_vm_map:
         world->maps++;

@@ -26,7 +26,7 @@ static struct vm vm[2];
 static struct vcpu vcpu[2];
 static struct vcpu_page page;
 static jmp_buf out;
-static unsigned loads, syncs, injects, barriers;
+static unsigned loads, syncs, injects, barriers, faults;
 static bool launched; // the entry was by VMLAUNCH
 static bool mce_ends;
 
@@ -73,6 +73,7 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
     (void)vector;
     (void)has_error;
     (void)error;
+    faults++;
     return EXIT_RESUME;
 }
 
@@ -201,6 +202,34 @@ static void a_refused_entry_is_tried_again(void **state)
     assert_true(launched);
 }
 
+// A task switch is the end of what was being delivered; an NMI blocks others from then on, and no
+// shadow is left of the old task. A fault in it has to find the event: they may be a double fault.
+static void a_task_is_switched(void **state)
+{
+    static const struct { uint64_t event, block, after; } cases[] = {
+        { 0, BLOCK_STI, 0 },
+        { 0x80000020, BLOCK_SS, 0 },
+        { 0x80000202, 0, BLOCK_NMI },
+        { 0x00000202, 0, 0 }, // it was delivered long ago
+        { 0x80000b0d, BLOCK_NMI, BLOCK_NMI },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (uint32_t fault = 0; fault <= VM_ENTRY_FAULT; fault += VM_ENTRY_FAULT) {
+            faults = 0;
+            vmwrite(ENTRY_INTR_INFO, cases[i].event);
+            vmwrite(GUEST_INTERRUPTIBILITY, cases[i].block);
+            vmwrite(GUEST_PENDING_DEBUG, PENDING_STEP);
+            page.entry.flags = VM_ENTRY_TASK | fault;
+            assert_int_equal(vmx_answer(&vcpu[0], VM_RUN_PAGE), 0);
+            assert_int_equal(vmread(ENTRY_INTR_INFO), fault ? cases[i].event : 0);
+            assert_int_equal(vmread(GUEST_INTERRUPTIBILITY), cases[i].after);
+            assert_int_equal(vmread(GUEST_PENDING_DEBUG), 0);
+            assert_int_equal(faults, fault != 0);
+        }
+    }
+}
+
 // By process, not by guest: a VMM, or the console, may come between two runs of one guest.
 static void barriers_between_domains(void **state)
 {
@@ -224,7 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_exit_lands_in_the_vmm), TEST(stale_tables_are_flushed),
         TEST(work_that_waits_is_done), TEST(barriers_between_domains),
-        TEST(a_refused_entry_is_tried_again),
+        TEST(a_refused_entry_is_tried_again), TEST(a_task_is_switched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

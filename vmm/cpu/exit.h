@@ -27,6 +27,9 @@ int exit_pio_string(struct vcpu *vcpu, uint64_t word);
 // read, or written?
 bool segment_allows(const struct vm_segment *s, bool write, uint64_t offset, unsigned size);
 
+// A task switch: task.c.
+int exit_task(struct vcpu *vcpu);
+
 // What the CPU has left out of an exit: exit_decode.c.
 int exit_decode(struct vcpu *vcpu);
 int exit_find_hole(struct vcpu *vcpu); // VM_EXIT_MMIO by the guest's page tables, with VM_MMIO_FIND

@@ -85,6 +85,7 @@ static void limit_sregs(const struct vcpu *v, struct vcpu_sregs *s)
     s->cr0 = (s->cr0 & 0xffffffff) | CR0_ET;
     s->cr4 &= v->arch.table.cr4;
     s->efer = (s->efer & v->arch.table.efer & ~EFER_LMA) | (lma ? EFER_LMA : 0);
+    s->dr6 = (s->dr6 & 0xe00f) | 0xffff0ff0;
     s->dr7 = v->arch.special & SPECIAL_DR ? (s->dr7 & 0xffffffff) | 0x400 : 0x400;
     s->gdtr_limit &= 0xffff;
     s->idtr_limit &= 0xffff;
@@ -97,6 +98,7 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
         context_leave(this_cpu());
     if (write) {
         limit_sregs(v, &copy);
+        v->arch.inject = 1; // RFLAGS.IF may be another
         hvm->write_sregs(v, &copy);
     } else {
         hvm->read_sregs(v, &copy);

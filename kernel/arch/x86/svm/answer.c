@@ -91,6 +91,8 @@ static int64_t answer_page(struct vcpu *v)
         }
         svm_inject_fault(v, e->fault.vector & 31, e->fault.has_error, e->fault.error);
     }
+    if ((flags & (VM_ENTRY_TASK | VM_ENTRY_FAULT)) == VM_ENTRY_TASK)
+        b->event = 0; // delivered without a fault; NMIs are blocked since one was injected
     if (flags & VM_ENTRY_DECODED)
         svm_decoded(v, e->decoded.length, e->decoded.reg);
     if ((flags & VM_ENTRY_INTR) && v->arch.extint_wait) {

@@ -81,6 +81,24 @@ NORETURN static void exit_mmio(struct vcpu *v)
     vcpu_return_fast(v, VM_EXIT_MMIO, word);
 }
 
+// Before anything of a task switch is done. What is being delivered waits. It ends a step for an
+// NMI's sake, and so an NMI's handler if IRET is what does it.
+NORETURN static void exit_task(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    uint64_t how = b->exit_info2, own = v->arch.svm.step && v->arch.svm.step_own ? RFLAGS_TF : 0;
+    uint8_t other = b->exit_event & EVENT_VALID ? VM_TASK_GATE : VM_TASK_CALL;
+    b->rflags = (b->rflags & ~(RFLAGS_RF | own)) | (how >> TASK_RF & 1) * RFLAGS_RF;
+    v->arch.svm.step = 0;
+    v->arch.svm.nmi_blocked &= !(how >> TASK_IRET & 1);
+    v->page->exit.task = (struct vm_exit_task){
+        .selector = (uint16_t)b->exit_info1, .event = b->exit_event,
+        .source = how >> TASK_IRET & 1 ? VM_TASK_IRET : how >> TASK_JMP & 1 ? VM_TASK_JMP : other,
+    };
+    svm_facts(v);
+    vcpu_exit(v, VM_EXIT_TASK);
+}
+
 // What needs the instruction's length is done only once that is known.
 static enum exit_action dispatch(struct vcpu *v, uint64_t code)
 {
@@ -137,9 +155,9 @@ static enum exit_action dispatch_first(struct vcpu *v, uint64_t code)
         return EXIT_RESUME;
     case SVM_EXIT_LDTR_WRITE:
     case SVM_EXIT_TR_WRITE:
-    case SVM_EXIT_TASK_SWITCH:
         svm_tr_changes(v);
         return EXIT_RESUME;
+    case SVM_EXIT_TASK_SWITCH: exit_task(v);
     case SVM_EXIT_DR ... SVM_EXIT_DR_LAST: return svm_exit_dr(v);
     case SVM_EXIT_EXCEPTION ... SVM_EXIT_EXCEPTION + 31:
         return svm_exit_exception(v, (uint8_t)(code - SVM_EXIT_EXCEPTION));

@@ -5,11 +5,12 @@
 // The invariant: outside of svm_go() to svm_to_host() TR is the host's and LDTR null. In between
 // they are the guest's: while it is in long mode with a TSS of its own, no LDT, null selectors in
 // FS and GS, which is what kernels do, TR comes from a descriptor in the core's own GDT (tr_plain;
-// b->tr is right then, since LTR, LLDT and task switches exit before they change it). Otherwise all
-// of them are saved and loaded each time: IRET to ring 3 would clear FS and GS.
+// b->tr is right then, since LTR and LLDT exit before they change it, and task switches are the
+// VMM's). Otherwise all of them are saved and loaded each time: IRET to ring 3 would clear FS and
+// GS.
 #include "kernel/arch/x86/svm/svm.h"
 
-#define TR_CHANGES (INTERCEPT_TR_WRITE | INTERCEPT_LDTR_WRITE | INTERCEPT_TASK_SWITCH)
+#define TR_CHANGES (INTERCEPT_TR_WRITE | INTERCEPT_LDTR_WRITE)
 #define TSS        0x89u // or busy: QEMU does not say that a loaded one is
 
 // A selector behind the host's own; a descriptor that can say as much.

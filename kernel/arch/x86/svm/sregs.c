@@ -62,7 +62,7 @@ static void move_plain(struct vcpu_sregs *s, struct vmcb *b, bool write)
     const struct { uint64_t *shared, *cpu; } plain[] = {
         { &s->rip, &b->rip }, { &s->rflags, &b->rflags }, { &s->rsp, &b->rsp },
         { &s->cr0, &b->cr0 }, { &s->cr2, &b->cr2 }, { &s->cr3, &b->cr3 }, { &s->dr7, &b->dr7 },
-        { &s->gdtr_base, &b->gdtr.base }, { &s->idtr_base, &b->idtr.base },
+        { &s->gdtr_base, &b->gdtr.base }, { &s->idtr_base, &b->idtr.base }, { &s->dr6, &b->dr6 },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
         move_segment(segments[i].shared, segments[i].cpu, write);
@@ -96,6 +96,7 @@ void svm_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     b->gdtr.limit = s->gdtr_limit;
     b->idtr.limit = s->idtr_limit;
     b->efer = s->efer | EFER_SVME;
+    b->interrupt_shadow = 0;
     set_cr4(v, s->cr4);
     if (v->arch.wait_sipi) { // after an INIT nothing is left
         b->event = b->interrupt_shadow = 0;

@@ -34,6 +34,7 @@ extern struct hpa svm_io_map, svm_msr_map;
 #define NPF_WRITE (1ull << 1) // EXITINFO1 of a nested page fault
 #define NPF_FETCH (1ull << 4)
 #define NPF_FINAL (1ull << 32) // else it was in a walk of the guest's tables
+enum { TASK_IRET = 36, TASK_JMP = 38, TASK_RF = 48 }; // bits of EXITINFO2 of a task switch
 
 // vcpu.c
 void svm_load(struct vcpu *v);           // its VMCB is this core's now

@@ -16,7 +16,7 @@ static void write_fields(struct vcpu *v)
     b->exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
     b->intercept = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
                    INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
-                   INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+                   INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK_SWITCH | INTERCEPT_SHUTDOWN;
     if (v->vm->smp) {
         b->intercept |= INTERCEPT_PAUSE;
         b->pause_filter = PAUSE_FILTER;

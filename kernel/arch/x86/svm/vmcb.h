@@ -5,7 +5,7 @@
 #pragma once
 #include "kernel/lib/types.h"
 
-// First word of intercepts. LDTR_WRITE, TR_WRITE, TASK_SWITCH: see svm_tr_changes().
+// First word of intercepts. LDTR_WRITE, TR_WRITE: see svm_tr_changes().
 #define INTERCEPT_INTR        (1u << 0)
 #define INTERCEPT_NMI         (1u << 1)
 #define INTERCEPT_INIT        (1u << 3)

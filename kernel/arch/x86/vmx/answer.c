@@ -70,6 +70,17 @@ void vmx_resume(struct vcpu *v)
     vmx_enter(v);
 }
 
+// The VMM has switched tasks, and perhaps it ends in a fault, which comes during the delivery of
+// what led to it. Of that, an NMI blocks others until IRET.
+static void task_switched(bool fault)
+{
+    uint64_t event = vmread(ENTRY_INTR_INFO), block = vmread(GUEST_INTERRUPTIBILITY);
+    bool nmi = (event & EVENT_VALID) && EVENT_TYPE(event) == EVENT_NMI;
+    vmwrite(GUEST_INTERRUPTIBILITY, nmi ? BLOCK_NMI : block & BLOCK_NMI);
+    vmwrite(GUEST_PENDING_DEBUG, 0);
+    vmwrite(ENTRY_INTR_INFO, fault ? event : 0);
+}
+
 // Does what page->entry asks for: see arch_vcpu_answer().
 static int64_t answer_page(struct vcpu *v)
 {
@@ -81,6 +92,8 @@ static int64_t answer_page(struct vcpu *v)
         vmwrite(GUEST_RFLAGS, (vmread(GUEST_RFLAGS) & ~0x8d5ull) | (e->rflags & 0x8d5));
     if (flags & VM_ENTRY_RSP)
         vmwrite(GUEST_RSP, e->rsp);
+    if (flags & VM_ENTRY_TASK)
+        task_switched(flags & VM_ENTRY_FAULT);
     if (flags & VM_ENTRY_FAULT) {
         if (e->fault.vector == VECTOR_PF) {
             v->arch.cr2 = e->fault.address;

@@ -163,6 +163,21 @@ static uint64_t *exit_mmio(struct vcpu *v)
     vcpu_return_fast(v, VM_EXIT_MMIO, word);
 }
 
+// Before anything of a task switch is done. What is being delivered waits; IRET has unblocked NMIs.
+NORETURN static void exit_task(struct vcpu *v)
+{
+    uint64_t q = vmread(EXIT_QUALIFICATION);
+    v->page->exit.task = (struct vm_exit_task){
+        .selector = (uint16_t)q, .source = q >> 30 & 3, .length = (uint8_t)vmread(EXIT_INSN_LEN),
+        .event = vmread(IDT_INFO) | vmread(IDT_ERROR_CODE) << 32,
+    };
+    if ((q >> 30 & 3) == VM_TASK_IRET)
+        vmwrite(GUEST_INTERRUPTIBILITY, vmread(GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCK_NMI);
+    vmx_replay();
+    vmx_fill_facts(v);
+    vcpu_exit(v, VM_EXIT_TASK);
+}
+
 static enum exit_action exit_nmi(struct vcpu *v)
 {
     if (EVENT_TYPE(vmread(EXIT_INTR_INFO)) != EVENT_NMI)
@@ -199,6 +214,7 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_TRIPLE:
         vmx_fill_facts(v);
         vcpu_exit(v, VM_EXIT_SHUTDOWN);
+    case EXIT_REASON_TASK: exit_task(v);
     case EXIT_REASON_HLT:
         vmx_skip(vmread(EXIT_INSN_LEN));
         v->arch.halted = 1;

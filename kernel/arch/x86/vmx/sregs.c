@@ -97,6 +97,8 @@ static void move_plain(struct vcpu_sregs *s, bool write)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
         move(plain[i].field, plain[i].at, plain[i].bytes, write);
+    for (unsigned i = 0; i < ARRAY_SIZE(s->pdpte); i++)
+        move((enum vmcs_field)(GUEST_PDPTE + 2 * i), &s->pdpte[i], 8, write);
 }
 
 void vmx_read_sregs(struct vcpu *v, struct vcpu_sregs *s)
@@ -106,6 +108,7 @@ void vmx_read_sregs(struct vcpu *v, struct vcpu_sregs *s)
     move_plain(s, false);
     s->cr0 = (vmread(GUEST_CR0) & ~CR0_HOST_OWNED) | (vmread(CR0_SHADOW) & CR0_HOST_OWNED);
     s->cr2 = v->arch.cr2;
+    s->dr6 = v->arch.dr6;
     s->cr4 = (vmread(GUEST_CR4) & ~own4) | (vmread(CR4_SHADOW) & own4);
 }
 
@@ -123,5 +126,8 @@ void vmx_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
         vmwrite(GUEST_INTERRUPTIBILITY, 0);
         vmwrite(GUEST_PENDING_DEBUG, 0);
     }
+    v->arch.special |= s->dr6 != v->arch.dr6 ? SPECIAL_DR : 0;
+    vmx_set_primary(v, PRI_DR, v->arch.special & SPECIAL_DR ? 0 : PRI_DR);
+    v->arch.dr6 = s->dr6;
     vmx_invvpid(v->arch.vpid);
 }
