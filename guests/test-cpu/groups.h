@@ -20,6 +20,7 @@ void test_debug(void);
 void test_traps(void);
 void test_user(void);
 void test_modes(void);
+void test_tasks(void);
 
 // An unclaimed port: a write goes to the VMM and vanishes.
 #define PORT_NOBODY 0xB80
