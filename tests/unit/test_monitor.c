@@ -103,7 +103,7 @@ static void test_move(void **state)
     expect("usage: vm move NAME CORE[,CORE...]\r\nbulkhead> vm move one x\r\nusage: vm move");
     expect("vm move one +0\r\nusage: vm move NAME CORE[,CORE...]\r\n");
     expect("vm move one -18446744073709551615\r\nusage: vm move NAME CORE[,CORE...]\r\n");
-    expect("'now' is one word too many: vm move NAME CORE[,CORE...]\r\n");
+    expect("'now' is one word too many: vm move NAME CORE[,...]\r\n");
     expect("core 0 is not among the `cores` of VM 'two' in the config\r\n");
     expect("VM 'one' goes to core 1\r\n");
     expect("every VM is where it belongs\r\n");

@@ -164,7 +164,7 @@ static const struct {
     {"vm list", "", "all VMs: state, core, share, memory, uptime, CPU", command_vm_list},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
-    {"vm move", " NAME CORE[,CORE...]", "takes the VM there; it runs on", command_vm_move},
+    {"vm move", " NAME CORE[,...]", "takes the VM to other cores; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted; cores", command_stats},
     {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},
