@@ -36,7 +36,7 @@ struct manager_vm {
     struct manager_context { uint32_t core; handle_t sc; } context[2 * CONFIG_MAX_VCPUS];
     uint32_t contexts, here;
     handle_t left_sc[1 + START_THREADS_MAX]; // by thread: which it is leaving; 0: none
-    uint64_t left_tsc; // when it was sent
+    uint64_t left_tsc; // when it was sent; 0: that it is late has been said
     handle_t line;    // memory of its console line
     const struct ring *output; // that line's output ring
     uint32_t process; // id, as in struct vcpu_stats

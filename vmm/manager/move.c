@@ -59,6 +59,16 @@ static void context_end(handle_t *sc)
     *sc = 0;
 }
 
+static bool is_among(const struct manager_context *context, uint32_t count, handle_t sc)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (context[i].sc == sc) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void contexts_end(struct manager_context *context, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -97,11 +107,7 @@ static int64_t contexts_make(const struct manager_vm *vm, const struct move_core
             continue;
         }
         while (i-- > 0) {
-            bool old = false;
-            for (uint32_t k = 0; k < vm->here; k++) {
-                old |= vm->context[k].sc == to[i].sc;
-            }
-            if (!old) {
+            if (!is_among(vm->context, vm->here, to[i].sc)) {
                 context_end(&to[i].sc);
             }
         }
@@ -148,7 +154,11 @@ static void say_late(struct manager *manager, struct manager_vm *vm)
 
 static bool is_on_its_way(const struct manager_vm *vm)
 {
-    return vm->left_tsc != 0 || vm->contexts > vm->here;
+    bool leaves = vm->contexts > vm->here;
+    for (uint32_t i = 0; i <= vm->spawned.threads && !leaves; i++) {
+        leaves = vm->left_sc[i] != 0;
+    }
+    return leaves;
 }
 
 // Asks again those that have not left. The contexts that it leaves end behind the last; threads
@@ -193,11 +203,7 @@ static int64_t send(struct manager *manager, struct manager_vm *vm, const struct
         vm->left_sc[i] = move_context_of(vm, i);
     }
     for (uint32_t i = 0; i < vm->here; i++) {
-        bool stays = false;
-        for (uint32_t k = 0; k < cores->count; k++) {
-            stays |= to[k].sc == vm->context[i].sc;
-        }
-        if (!stays) {
+        if (!is_among(to, cores->count, vm->context[i].sc)) {
             to[count++] = vm->context[i];
         }
     }
