@@ -8,9 +8,8 @@ import re
 
 import pytest
 
-from test_linux import FOCUS_LINUX, OF_TIME, TROUBLE, Shell
+from test_linux import FOCUS_LINUX, PROMPT, Shell, check_log
 
-PROMPT = r"^linux\| / # ?(?:\[ *\d+\.\d+\] .*)?$"
 MONITOR = b"\x1dm"
 CONFIG = """
 [vm linux]
@@ -36,14 +35,6 @@ def focus(machine):
     machine.send(FOCUS_LINUX)
     machine.expect(r"^\[linux; ", 30)
     return Shell(machine)
-
-
-def check_log(shell, kind):
-    log = shell.run("dmesg")
-    for pattern in (word for word in TROUBLE if kind.on_bochs or word not in OF_TIME):
-        match = re.search(rf"^.*{pattern}.*$", log, re.MULTILINE)
-        assert not match, match.group(0)
-    return log
 
 
 def check_up(shell, kind, vcpus):
