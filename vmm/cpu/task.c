@@ -5,8 +5,6 @@
 #include "libc/kcall.h"
 #include "vmm/cpu/task.h"
 
-enum { DESCRIPTOR_ACCESS = 5 /* byte of a descriptor, or a gate */ };
-
 // struct vm_exit_task's event.
 enum { EVENT_NMI = 2, EVENT_RAISED = 3, EVENT_INT = 4, EVENT_INT1 = 5, EVENT_INT3 = 6 };
 #define EVENT_TYPE(event) ((unsigned)((event) >> 8 & 7))

@@ -20,6 +20,7 @@ enum {
     ACCESS_ACCESSED = 1, ACCESS_WRITE = 2, ACCESS_CONFORMING = 4, ACCESS_CODE = 8, ACCESS_USER = 16,
     ACCESS_DPL = 5,     // a shift
     ACCESS_PRESENT = 0x80, ACCESS_UNUSABLE = 0x100, ACCESS_BIG = 0x4000, ACCESS_PAGES = 0x8000,
+    DESCRIPTOR_ACCESS = 5, // the byte of a descriptor, or of a gate, in which that is
     TYPE_TSS16 = 1, TYPE_LDT = 2, TYPE_TSS32 = 9, TYPE_BUSY = 2, // the last: beside either TSS
 };
 

@@ -5,8 +5,6 @@
 // code.
 #include "vmm/cpu/task.h"
 
-enum { DESCRIPTOR_ACCESS = 5 };
-
 static unsigned dpl(const struct vm_segment *segment)
 {
     return segment->access >> ACCESS_DPL & 3;

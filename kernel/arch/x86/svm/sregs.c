@@ -99,7 +99,7 @@ void svm_write_sregs(struct vcpu *v, struct vcpu_sregs *s)
     b->interrupt_shadow = 0;
     set_cr4(v, s->cr4);
     if (v->arch.wait_sipi) { // after an INIT nothing is left
-        b->event = b->interrupt_shadow = 0;
+        b->event = 0;
         v->arch.svm.nmi_blocked = v->arch.svm.step = v->arch.svm.decoded = 0;
         b->intercept &= ~INTERCEPT_IRET;
     }
