@@ -228,6 +228,34 @@ static void test_halted_for_good(void **state)
     assert_int_equal(world->halt_signals, 2);
 }
 
+// Of another processor than the first: it waits, as after a reset, until it is told where to begin.
+static void test_init_and_sipi(void **state)
+{
+    const struct vcpu_sregs *s = &world->page.sregs;
+    (void)state;
+    world->vmm.vcpus = 2;
+    world->vmm.vcpu[0].id = 1;
+    memset(world->page.gpr, 0xAA, sizeof(world->page.gpr));
+    world->kind = VM_EXIT_INIT;
+    expect_entry(0);
+    assert_int_equal(world->vmm.halted, 1u << 1);
+    assert_false(world->vmm.machine.power_pending);
+    assert_int_equal(s->cs.base + s->rip, 0xFFFFFFF0);
+    assert_int_equal(s->rflags, 2);
+    assert_int_equal(s->cr0, 0x60000010);
+    assert_int_equal(s->efer | s->cr3 | s->cr4, 0);
+    assert_int_equal(s->idtr_limit, 0xFFFF);
+    assert_int_equal(world->page.gpr[GPR_RAX], 0);
+    world->kind = VM_EXIT_SIPI;
+    world->page.exit.sipi.vector = 0x9A;
+    expect_entry(0);
+    assert_int_equal(s->cs.selector, 0x9A00);
+    assert_int_equal(s->cs.base, 0x9A000);
+    assert_int_equal(s->rip, 0);
+    assert_int_equal(world->sregs_writes, 2);
+    assert_int_equal(world->halt_signals, 0);
+}
+
 static void test_run_until_power_off(void **state)
 {
     (void)state;
@@ -343,7 +371,7 @@ int main(void)
         TEST(test_string_segments),
         TEST(test_interrupt_exits),          TEST(test_deaths),
         TEST(test_resets),
-        TEST(test_halted_for_good),
+        TEST(test_halted_for_good),          TEST(test_init_and_sipi),
         TEST(test_run_until_power_off),      TEST(test_run_until_exit),
         TEST(test_full_console),
         TEST(test_full_console_in_a_string), TEST(test_messages_start_on_their_own_line),
