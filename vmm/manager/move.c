@@ -192,6 +192,9 @@ static int64_t send(struct manager *manager, struct manager_vm *vm, const struct
 {
     struct manager_context to[2 * CONFIG_MAX_VCPUS];
     uint32_t count = cores->count;
+    if (count == 0) {
+        return ERR_RANGE;
+    }
     if (is_on_its_way(vm) && !move_one(manager, vm)) {
         return ERR_STATE;
     }
@@ -360,7 +363,8 @@ uint32_t vms_balance(struct manager *manager)
         const struct move_cores on = move_cores_of(vm);
         struct move_cores cores = {.count = vm->config->n_places};
         memcpy(cores.core, vm->config->places, sizeof(cores.core));
-        if (!vm->config->ended && !same_cores(&on, &cores)) {
+        // One whose share fits nowhere now stays where it is.
+        if (!vm->config->ended && cores.count != 0 && !same_cores(&on, &cores)) {
             vms_move(manager, i, &cores);
             moved++;
         }
