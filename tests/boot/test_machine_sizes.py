@@ -38,14 +38,17 @@ def test_size(boot, memory, cores):
 @pytest.mark.only("qemu", "Bochs has at most 15 cores and 2 GB")
 @pytest.mark.parametrize("memory,cores", LARGE + long(LONG_LARGE))
 def test_large(boot, memory, cores):
-    check_size(boot, memory, cores)
+    """A core of QEMU's that arms its timer loses its turn there and then, with interrupts off, and
+    one that zeroes gigabytes keeps it until that timer is due: beats come late by that. At this
+    many instructions a second the memory is zeroed before the first beat."""
+    check_size(boot, memory, cores, icount=0)
 
 
-def check_size(boot, memory, cores):
+def check_size(boot, memory, cores, **clock):
     # The rest is for the kernel, the programs, the other VM, and what each VM costs.
     share = memory - 32 - memory // 128
     config = CONFIG.format(beats=BEATS, memory=share, core=cores - 1)
-    machine = boot(config, memory=memory, cores=cores)
+    machine = boot(config, memory=memory, cores=cores, **clock)
     assert machine.wait(900) == 0, machine.ending
     text = machine.text
     report = re.search(r"^boot: (\d+) cores?, (\d+) MB free", text, re.MULTILINE)
