@@ -34,6 +34,7 @@
 #define LINE_EDGE   20
 #define LINE_PIC    5
 #define VEC_TESTDEV 0x74
+#define VEC_SHARED  0x75
 #define PATIENCE_NS (200 * NS_PER_MS)
 #define QUIET_NS    (5 * NS_PER_MS)
 
@@ -115,6 +116,59 @@ static void test_lines(void)
     outb(PORT_LINE + LINE_PIC, 0);
 }
 
+static void on_shared(struct trap_frame *frame)
+{
+    ioapic_mask(GSI_COM1); // one is enough to know that the line is high
+    on_line(frame);
+}
+
+// What the line of GSI 4 is, by unmasking its pin, level triggered.
+static bool shared_is_high(void)
+{
+    count = 0;
+    ioapic_route(GSI_COM1, VEC_SHARED, (uint8_t)apic_id(), IOAPIC_LEVEL);
+    clock_wait_count(&count, 1, QUIET_NS);
+    ioapic_mask(GSI_COM1);
+    return count != 0;
+}
+
+// COM1 and the board drive IRQ 4: it is high while either does.
+static void test_shared_line(void)
+{
+    trap_set_handler(VEC_SHARED, on_shared);
+    uart_drain();
+    bool before = shared_is_high();
+    uart_line_on(); // for nothing is being sent
+    bool uart = shared_is_high();
+    outb(PORT_LINE + GSI_COM1, 1);
+    bool both = shared_is_high();
+    outb(PORT_LINE + GSI_COM1, 0);
+    bool uart_left = shared_is_high();
+    outb(PORT_LINE + GSI_COM1, 1);
+    uart_line_off();
+    bool board_left = shared_is_high();
+    outb(PORT_LINE + GSI_COM1, 0);
+    bool after = shared_is_high();
+    check(!before && uart && both && !after, "line.shared", "%d %d %d %d", before, uart, both,
+          after);
+    check(uart_left, "line.shared-uart", "the board took COM1's request away");
+    check(board_left, "line.shared-board", "COM1 took the board's request away");
+
+    // As edges: the second to drive it makes none.
+    trap_set_handler(VEC_SHARED, on_line);
+    count = 0;
+    ioapic_route(GSI_COM1, VEC_SHARED, (uint8_t)apic_id(), 0);
+    outb(PORT_LINE + GSI_COM1, 1);
+    bool came = clock_wait_count(&count, 1, PATIENCE_NS);
+    uart_line_on();
+    uart_line_off();
+    clock_wait_count(&count, 2, QUIET_NS);
+    unsigned int edges = count;
+    ioapic_mask(GSI_COM1);
+    outb(PORT_LINE + GSI_COM1, 0);
+    check(came && edges == 1, "line.shared-edge", "%u interrupts for one edge", edges);
+}
+
 static void test_bench(void)
 {
     volatile uint32_t *page = (volatile uint32_t *)BENCH;
@@ -162,6 +216,7 @@ int main(void)
     test_echo();
     test_memory();
     test_lines();
+    test_shared_line();
     test_bench();
     int failed = check_done();
     uart_drain();

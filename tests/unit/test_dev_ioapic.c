@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// IOAPIC: registers, edge and level pins, remote IRR and EOI; and the router that feeds it together
-// with the PIC. ("82093AA data sheet")
+// IOAPIC: registers, edge and level pins, remote IRR and EOI. ("82093AA data sheet")
 #include "tests/unit/board.h"
 
-#include "vmm/board/irq_router.h"
-#include "vmm/dev/i8259.h"
 #include "vmm/dev/ioapic.h"
 
 static struct fake_host host;
 static struct ioapic ioapic;
-static struct i8259 pic;
 
 static unsigned sent;
 static uint64_t sent_addr;
@@ -34,7 +30,6 @@ static int setup(void **state)
     (void)state;
     fake_host_init(&host);
     ioapic_init(&ioapic, &ops, &host);
-    i8259_init(&pic, fake_line(&host));
     sent = 0;
     return ioapic_register(&ioapic, &host.bus) ? 0 : -1;
 }
@@ -217,33 +212,6 @@ static void reset_masks_and_keeps_levels(void **state)
     assert_int_equal(sent, 2);
 }
 
-static void router_feeds_both(void **state)
-{
-    struct irq_router router = {.pic = &pic, .ioapic = &ioapic};
-    struct irq_line timer = irq_router_isa(&router, ISA_IRQ_PIT);
-    struct irq_line com1 = irq_router_isa(&router, ISA_IRQ_COM1);
-    struct irq_line pci = irq_router_gsi(&router, 17);
-    struct irq_line unconnected = {0};
-
-    (void)state;
-    set_redir(0, 0x50, 0);
-    set_redir(2, 0x52, 0);
-    set_redir(4, 0x54, 0);
-    set_redir(17, 0x8061, 0);
-    irq_set(&timer, true);
-    assert_int_equal(sent_data, 0x52);
-    assert_true(i8259_intr(&pic));
-    assert_int_equal(i8259_ack(&pic), 0x08);
-    irq_set(&com1, true);
-    assert_int_equal(sent_data, 0x54);
-    assert_int_equal(pic.chip[0].irr, 0x10);
-    irq_set(&pci, true);
-    assert_int_equal(sent_data, 0xC061);
-    assert_int_equal(sent, 3);
-    assert_int_equal(pic.chip[1].irr, 0);
-    irq_set(&unconnected, true);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,7 +224,6 @@ int main(void)
         cmocka_unit_test_setup(turning_to_edge_clears_remote_irr, setup),
         cmocka_unit_test_setup(destination_and_delivery_modes, setup),
         cmocka_unit_test_setup(reset_masks_and_keeps_levels, setup),
-        cmocka_unit_test_setup(router_feeds_both, setup),
     };
 
     return cmocka_run_group_tests_name("ioapic", tests, NULL, NULL);

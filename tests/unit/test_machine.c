@@ -195,6 +195,28 @@ static void test_test_board_lines(void **state)
     }
 }
 
+// The UART and the test board have IRQ 4 together: neither takes the other's request away.
+static void test_shared_line(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0x21, 1, 0xEF);
+    nothing_fires();
+    out(0x3F9, 1, 0x02); // the transmitter is empty
+    assert_true(world.host.level);
+    out(0x2004, 1, 1);
+    out(0x2004, 1, 0);
+    assert_true(world.host.level);
+    out(0x2004, 1, 1);
+    out(0x3F9, 1, 0x00);
+    assert_true(world.host.level);
+    assert_int_equal(m->ioapic.lines, 1u << 4);
+    out(0x2004, 1, 0);
+    assert_false(world.host.level);
+    assert_int_equal(m->ioapic.lines, 0);
+}
+
 static void test_exit(void **state)
 {
     struct machine *m = board();
@@ -306,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_scratch),
         cmocka_unit_test(test_no_test_board),
         cmocka_unit_test(test_test_board_lines),
+        cmocka_unit_test(test_shared_line),
         cmocka_unit_test(test_exit),
         cmocka_unit_test(test_pit_reaches_both_controllers),
         cmocka_unit_test(test_uart_interrupt),

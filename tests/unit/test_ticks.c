@@ -47,7 +47,7 @@ static int setup(void **state)
     ticks = 0;
     i8259_init(&pic, fake_line(&host));
     ioapic_init(&ioapic, &ops, NULL);
-    router = (struct irq_router){&pic, &ioapic};
+    router = (struct irq_router){.pic = &pic, .ioapic = &ioapic};
     i8254_init(&pit, &host.clock, irq_router_isa(&router, ISA_IRQ_PIT));
     mc146818_init(&rtc, &host.clock, 0, irq_router_isa(&router, ISA_IRQ_RTC));
     pit.ticks.catch_up = rtc.ticks.catch_up = true;

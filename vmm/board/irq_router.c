@@ -1,51 +1,91 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The traces from the ISA interrupt lines to the PIC and the IOAPIC.
+// The traces from the devices to the PIC and the IOAPIC.
 // Owned by the VMM's only thread; no lock.
+//
+// A line's number is its trace's, and above that the source's at it.
 #include "vmm/board/irq_router.h"
 
-static unsigned isa_pin(unsigned irq)
+#include <assert.h>
+
+enum { SOURCE_SHIFT = 8, TRACE_MASK = 0xFF };
+
+static bool trace_is_isa(unsigned trace)
 {
-    return irq == ISA_IRQ_PIT ? GSI_PIT : irq;
+    return trace < ISA_IRQS && trace != GSI_PIT;
 }
 
-static void irq_router_set_isa(void *ctx, unsigned irq, bool level)
+static unsigned trace_pin(unsigned trace)
 {
-    struct irq_router *router = ctx;
+    return trace == ISA_IRQ_PIT ? GSI_PIT : trace;
+}
 
-    i8259_set_irq(router->pic, irq, level);
-    ioapic_set_irq(router->ioapic, isa_pin(irq), level);
+// Two traces end at IOAPIC pin 2.
+static bool pin_is_high(const struct irq_router *router, unsigned pin)
+{
+    return router->high[pin] != 0 || (pin == GSI_PIT && router->high[ISA_IRQ_PIT] != 0);
+}
+
+static enum irq_edge trace_drive(struct irq_router *router, unsigned trace)
+{
+    unsigned pin = trace_pin(trace);
+
+    if (trace_is_isa(trace))
+        i8259_set_irq(router->pic, trace, router->high[trace] != 0);
+    return ioapic_set_irq(router->ioapic, pin, pin_is_high(router, pin));
+}
+
+static enum irq_edge irq_router_drive(struct irq_router *router, unsigned n, bool level)
+{
+    unsigned trace = n & TRACE_MASK;
+    uint32_t source = 1u << (n >> SOURCE_SHIFT), before = router->high[trace];
+
+    router->high[trace] = level ? before | source : before & ~source;
+    if ((before != 0) == (router->high[trace] != 0))
+        return IRQ_EDGE_MASKED;
+    return trace_drive(router, trace);
+}
+
+static void irq_router_set(void *ctx, unsigned n, bool level)
+{
+    irq_router_drive(ctx, n, level);
 }
 
 // One who waits is enough for nobody: a guest that uses one controller may have left the other one
-// unmasked, with a request that will wait for ever.
-static bool irq_router_pulse_isa(void *ctx, unsigned irq)
+// unmasked, with a request that will wait for ever. And where another source holds the trace high,
+// there is no edge.
+static bool irq_router_pulse(void *ctx, unsigned n)
 {
     struct irq_router *router = ctx;
-    enum irq_edge pic = i8259_edge(router->pic, irq), ioapic;
+    unsigned trace = n & TRACE_MASK;
+    enum irq_edge pic = trace_is_isa(trace) ? i8259_edge(router->pic, trace) : IRQ_EDGE_MASKED;
 
-    irq_router_set_isa(ctx, irq, false);
-    i8259_set_irq(router->pic, irq, true);
-    ioapic = ioapic_set_irq(router->ioapic, isa_pin(irq), true);
-    return pic == IRQ_EDGE_NEW || ioapic == IRQ_EDGE_NEW || pic + ioapic == IRQ_EDGE_MASKED;
+    irq_router_drive(router, n, false);
+    bool held = router->high[trace] != 0;
+    enum irq_edge ioapic = irq_router_drive(router, n, true);
+    return !held &&
+           (pic == IRQ_EDGE_NEW || ioapic == IRQ_EDGE_NEW || pic + ioapic == IRQ_EDGE_MASKED);
 }
 
-static void irq_router_set_gsi(void *ctx, unsigned gsi, bool level)
+static const struct irq_ops router_ops = {.set = irq_router_set, .pulse = irq_router_pulse};
+
+static struct irq_line new_source(struct irq_router *router, unsigned trace)
 {
-    struct irq_router *router = ctx;
+    unsigned source = router->sources[trace]++;
 
-    ioapic_set_irq(router->ioapic, gsi, level);
+    assert(source < 32);
+    trace |= source << SOURCE_SHIFT;
+    return (struct irq_line){.ops = &router_ops, .ctx = router, .n = trace};
 }
-
-static const struct irq_ops isa_ops = {.set = irq_router_set_isa, .pulse = irq_router_pulse_isa};
-static const struct irq_ops gsi_ops = {.set = irq_router_set_gsi};
 
 struct irq_line irq_router_isa(struct irq_router *router, unsigned irq)
 {
-    return (struct irq_line){.ops = &isa_ops, .ctx = router, .n = irq};
+    assert(trace_is_isa(irq));
+    return new_source(router, irq);
 }
 
 struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi)
 {
-    return (struct irq_line){.ops = &gsi_ops, .ctx = router, .n = gsi};
+    assert(gsi < IOAPIC_PINS && !trace_is_isa(gsi));
+    return new_source(router, gsi);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The router that fans an ISA IRQ out to both interrupt controllers, as the traces on a PC's board
-// do. Owned by the VMM's only thread; no lock.
+// The router that joins all that drive an interrupt line, and fans an ISA IRQ out to both interrupt
+// controllers, as the traces on a PC's board do. Owned by the VMM's only thread; no lock.
 #pragma once
 
 #include "vmm/board/irq.h"
@@ -17,17 +17,22 @@ enum {
     ISA_IRQ_COM1 = 4,
     ISA_IRQ_RTC = 8,
     ISA_IRQ_SCI = 9,
+    ISA_IRQS = 16,
     GSI_PIT = 2, // IRQ 0 is wired to IOAPIC pin 2 (MADT interrupt source override)
 };
 
+// Traces are numbered as the ISA IRQs and GSIs. Number 2 is a trace to IOAPIC pin 2 alone.
 struct irq_router {
     struct i8259 *pic;
     struct ioapic *ioapic;
+    uint32_t high[IOAPIC_PINS];   // of each trace: which of its sources drive it high
+    uint8_t sources[IOAPIC_PINS]; // of each trace: how many there are, 32 at most
 };
 
-// The wire of ISA IRQ `irq` (0, 1, 3 to 15: pin 2 of the PIC is the cascade): goes to that pin of
-// the PIC and to the IOAPIC pin of the same number, except IRQ 0, which goes to IOAPIC pin 2.
+// A new source at ISA IRQ `irq` (0, 1, 3 to 15: pin 2 of the PIC is the cascade). The trace is high
+// while any of its sources is. It goes to that pin of the PIC and to the IOAPIC pin of the same
+// number, except IRQ 0, which goes to IOAPIC pin 2.
 struct irq_line irq_router_isa(struct irq_router *router, unsigned irq);
 
-// The wire of a GSI that no PIC sees: 16 to 23, or 2 by itself.
+// A new source at a GSI that no PIC sees: 16 to 23, or 2 by itself.
 struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi);

@@ -61,7 +61,7 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     clock_init(clock, host->clock, host->ctx);
     i8259_init(&m->pic, host->intr);
     ioapic_init(&m->ioapic, host->msi, host->ctx);
-    *router = (struct irq_router){ &m->pic, &m->ioapic };
+    *router = (struct irq_router){ .pic = &m->pic, .ioapic = &m->ioapic };
 
     i8254_init(&m->pit, clock, irq_router_isa(router, ISA_IRQ_PIT));
     i8042_init(&m->kbc, irq_router_isa(router, ISA_IRQ_KEYBOARD), power);

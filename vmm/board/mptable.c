@@ -59,7 +59,7 @@ enum { MP_PROCESSOR, MP_BUS, MP_IOAPIC, MP_INTERRUPT, MP_LOCAL };
 enum { MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3 };
 enum { MP_ENABLED = 1, MP_BOOT = 2 };
 enum { MP_CONFORMS = 0, MP_HIGH_LEVEL = 0xD };
-enum { BUS_PCI = 0, BUS_ISA = 1, ISA_IRQS = 16, ISA_IRQ_CASCADE = 2, MP_ALL_APICS = 0xFF };
+enum { BUS_PCI = 0, BUS_ISA = 1, ISA_IRQ_CASCADE = 2, MP_ALL_APICS = 0xFF };
 enum { MP_LAPIC_VERSION = 0x14 };
 
 // A table under construction.
