@@ -115,6 +115,7 @@ enum config_key {
     CONFIG_KEY_PERIOD,
     CONFIG_KEY_TICKS,
     CONFIG_KEY_RESTART,
+    CONFIG_KEY_HPET,
     CONFIG_KEY_TESTDEV,
     CONFIG_KEYS,
 };
@@ -147,6 +148,7 @@ struct config_vm {
     uint32_t period_us;                 // of the share
     enum config_restart restart;
     bool catch_up;                      // ticks that it missed come later
+    bool hpet;                          // with an HPET
     bool testdev;                       // with the test board
 
     // Filled in by config_check for a VM that is not bad.

@@ -410,14 +410,24 @@ static void set_restart(const struct config_target *target, const struct config_
         config_error(target->log, value->pos, "unknown restart policy '%s': write never", quote);
 }
 
-static void set_testdev(const struct config_target *target, const struct config_value *value)
+static bool is_yes(const struct config_target *t, const struct config_value *value, const char *key)
 {
     char quote[CONFIG_QUOTE_SIZE];
 
     if (!config_value_is(value, "yes") && !config_value_is(value, "no"))
-        config_error(target->log, value->pos, "testdev = %s is neither yes nor no",
+        config_error(t->log, value->pos, "%s = %s is neither yes nor no", key,
                      config_quote(quote, value->text, value->length));
-    target->vm->testdev = config_value_is(value, "yes");
+    return config_value_is(value, "yes");
+}
+
+static void set_hpet(const struct config_target *target, const struct config_value *value)
+{
+    target->vm->hpet = is_yes(target, value, "hpet");
+}
+
+static void set_testdev(const struct config_target *target, const struct config_value *value)
+{
+    target->vm->testdev = is_yes(target, value, "testdev");
 }
 
 const struct config_schema config_schema[CONFIG_KEYS] = {
@@ -439,6 +449,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_PERIOD]  = {"period",  CONFIG_SECTION_VM,     false, false, set_period},
     [CONFIG_KEY_TICKS]   = {"ticks",   CONFIG_SECTION_VM,     false, false, set_ticks},
     [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
+    [CONFIG_KEY_HPET]    = {"hpet",    CONFIG_SECTION_VM,     false, false, set_hpet},
     [CONFIG_KEY_TESTDEV] = {"testdev", CONFIG_SECTION_VM,     false, false, set_testdev},
 };
 

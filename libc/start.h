@@ -62,6 +62,7 @@ struct start_vmm {
     uint64_t initrd_bytes;
     uint32_t flat;         // 1: the image is a flat binary for flat_gpa
     uint32_t debug;        // 1: `log = debug`
+    uint32_t hpet;         // 1: `hpet = yes`
     uint32_t testdev;      // 1: `testdev = yes`
     uint32_t catch_up;     // 1: `ticks = catch-up`
     uint32_t entry32;      // 1: `entry = 32`

@@ -223,6 +223,7 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
     host_wires(&vmm->host, &wires);
     if (start->vmm.testdev != 0 && !create_testdev(&wires))
         return false;
+    wires.hpet = start->vmm.hpet != 0;
     wires.catch_up = start->vmm.catch_up != 0;
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
@@ -285,7 +286,7 @@ static bool load_guest(struct vmm *vmm, const struct start_vmm *start)
 
     if (!map_files(&load, start))
         return false;
-    if (!firmware_write(&vmm->ram, vmm->vcpus, &load.rsdp)) {
+    if (!firmware_write(&vmm->ram, vmm->vcpus, start->hpet != 0, &load.rsdp)) {
         printf("the firmware's tables do not fit into memory\n");
         return false;
     }

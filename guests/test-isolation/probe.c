@@ -83,7 +83,8 @@ void board_holes(struct hole holes[HOLES])
         {0xA0000, 0xB8000},
         {0xC0000, 0xE0000},
         {guest_ram_end(), IOAPIC_PAGE},
-        {IOAPIC_PAGE + PAGE_SIZE, LAPIC_PAGE},
+        {IOAPIC_PAGE + PAGE_SIZE, HPET_PAGE},
+        {HPET_PAGE + PAGE_SIZE, LAPIC_PAGE},
         {LAPIC_PAGE + PAGE_SIZE, FOUR_GB},
     };
     memcpy(holes, all, sizeof(all));

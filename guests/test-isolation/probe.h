@@ -14,6 +14,7 @@
 
 // Addresses of this board, as docs/virtual-pc.md and docs/memory-map.md have them.
 #define IOAPIC_PAGE  0xFEC00000ul
+#define HPET_PAGE    0xFED00000ul
 #define LAPIC_PAGE   0xFEE00000ul
 #define NOWHERE      0xFED80000ul
 
@@ -39,7 +40,7 @@ void look_check(const char *name);
 
 // The parts of the address space below 4 GB that are neither RAM nor device of this VM, in order,
 // HOLES of them.
-#define HOLES 5
+#define HOLES 6
 struct hole {
     uint64_t start, end;
 };

@@ -90,6 +90,7 @@ void test_tables(void)
         for (unsigned int i = 0; i < sizeof(holes) / sizeof(holes[0]); i++)
             try_table(&nowhere, level, holes[i]);
         try_table(&devices, level, IOAPIC_PAGE);
+        try_table(&devices, level, HPET_PAGE);
         try_lapic_table(&lapic, level);
     }
     boot_pml4[SLOT] = 0;

@@ -4,6 +4,7 @@
 // those of a second have come. Option source=:
 //   pit     the PIT at 1000 Hz through the PIC (default)    ioapic  the same through the IOAPIC
 //   rtc     the RTC's periodic interrupt at 1024 Hz         apic    the local APIC's timer, 1000 Hz
+//   hpet    the HPET's timer 0 at 1000 Hz, level triggered, through the IOAPIC
 
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,19 @@
 #define HZ          1000u
 #define RTC_HZ      1024u
 #define VEC_TICK    0x40
+
+// Timer 0, periodic, level triggered at pin 20; what is written with SET_VALUE is its period, too.
+#define HPET           0xFED00000ul
+#define HPET_FS        (HPET + 0x04)
+#define HPET_CONFIG    (HPET + 0x10)
+#define HPET_STATUS    (HPET + 0x20)
+#define HPET_TIMER     (HPET + 0x100)
+#define HPET_COMPARE   (HPET + 0x108)
+#define HPET_PIN       20
+#define HPET_RUN       1u
+#define HPET_PERIODIC  (HPET_PIN << 9 | 0x4Eu)
+#define HPET_32_BITS   0x100u
+#define FS_PER_SECOND  1000000000000000ull
 
 #define RTC_INDEX 0x70
 #define RTC_DATA  0x71
@@ -63,6 +77,12 @@ static void on_apic(struct trap_frame *frame)
     apic_eoi();
 }
 
+static void on_hpet(struct trap_frame *frame)
+{
+    mmio_write32(HPET_STATUS, 1);
+    on_apic(frame);
+}
+
 static void start_pit(void)
 {
     trap_set_handler(VEC_PIC + IRQ_PIT, on_pic);
@@ -77,6 +97,17 @@ static void start_ioapic(void)
     apic_enable(APIC_MODE_XAPIC);
     ioapic_route(GSI_PIT, VEC_TICK, (uint8_t)apic_id(), 0);
     pit_set(0, PIT_RATE, PIT_HZ / HZ);
+}
+
+static void start_hpet(void)
+{
+    trap_set_handler(VEC_TICK, on_hpet);
+    pic_init();
+    apic_enable(APIC_MODE_XAPIC);
+    ioapic_route(HPET_PIN, VEC_TICK, (uint8_t)apic_id(), IOAPIC_LEVEL);
+    mmio_write32(HPET_TIMER, HPET_PERIODIC | HPET_32_BITS);
+    mmio_write32(HPET_COMPARE, (uint32_t)(FS_PER_SECOND / HZ / mmio_read32(HPET_FS)));
+    mmio_write32(HPET_CONFIG, HPET_RUN);
 }
 
 static void start_rtc(void)
@@ -107,6 +138,7 @@ static const struct {
     {"ioapic", start_ioapic, HZ},
     {"rtc", start_rtc, RTC_HZ},
     {"apic", start_apic, HZ},
+    {"hpet", start_hpet, HZ},
 };
 
 int main(void)
@@ -118,7 +150,7 @@ int main(void)
            strcmp(name, sources[at].name) != 0)
         at++;
     if (at == sizeof(sources) / sizeof(sources[0]))
-        guest_die("source is pit, ioapic, rtc or apic");
+        guest_die("source is pit, ioapic, rtc, apic or hpet");
     trap_set_handler(VEC_TICK, on_apic);
     sources[at].start();
     cpu_irq_enable();

@@ -24,7 +24,7 @@ def sentry(name, core, key):
 def hostile(core, options=""):
     """One sentry shares its core with the guest that tries everything, the other has those beside
     it that end."""
-    text = (f"[vm test]\nimage = test-isolation\nmemory = 16M\ncores = {core}\n"
+    text = (f"[vm test]\nimage = test-isolation\nmemory = 16M\nhpet = yes\ncores = {core}\n"
             f"cmdline = delay=1500 {options}\n")
     text += sentry(SENTRIES[0], core, 1) + sentry(SENTRIES[1], 1 - core, 2)
     for place, end in enumerate(ENDS):

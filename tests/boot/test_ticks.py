@@ -12,7 +12,7 @@ SHARE = 20
 def pace(boot, kind, source, ticks):
     """How many seconds pass while the guest counts one, over several of them."""
     machine = boot(f"[vm clock]\nimage = test-ticks\nmemory = 8M\ncores = 0\nshare = {SHARE}%\n"
-                   f"ticks = {ticks}\ncmdline = delay=500 source={source}\n"
+                   f"ticks = {ticks}\nhpet = yes\ncmdline = delay=500 source={source}\n"
                    "[vm spinner]\nimage = test-hog\nmemory = 8M\ncores = 0\n"
                    "cmdline = mode=spin\n", cores=1, memory=256,
                    icount=None if kind.on_bochs else 2)
@@ -26,7 +26,7 @@ def pace(boot, kind, source, ticks):
     return second
 
 
-@pytest.mark.parametrize("source", ("pit", "ioapic", "rtc"))
+@pytest.mark.parametrize("source", ("pit", "ioapic", "rtc", "hpet"))
 def test_caught_up(boot, kind, source):
     assert abs(pace(boot, kind, source, "catch-up") - 1) < 0.01
 
@@ -36,6 +36,6 @@ def test_caught_up_everywhere(boot, kind):
     assert abs(pace(boot, kind, "apic", "catch-up") - 1) < 0.01
 
 
-@pytest.mark.parametrize("source", ("pit", "apic"))
+@pytest.mark.parametrize("source", ("pit", "apic", "hpet"))
 def test_coalesced(boot, kind, source):
     assert pace(boot, kind, source, "coalesce") > 2

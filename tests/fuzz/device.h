@@ -8,6 +8,7 @@
 #include "tests/unit/fake_host.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debugcon.h"
+#include "vmm/dev/hpet.h"
 #include "vmm/dev/i8042.h"
 #include "vmm/dev/i8254.h"
 #include "vmm/dev/i8259.h"
@@ -18,12 +19,17 @@
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
 
+// Bits of fuzz_board's `lines`: the ISA lines come first, and the timers' pins one after the other.
+enum { HPET_LINE_REPLACE = 2, HPET_LINE_PINS };
+
 struct fuzz_board {
     struct fake_host host;
     unsigned messages; // MSIs that the IOAPIC has sent in this step
+    uint32_t lines;    // that the HPET drives high
     union {
         struct acpi_pm pm;
         struct debugcon debugcon;
+        struct hpet hpet;
         struct i8042 kbc;
         struct i8254 pit;
         struct i8259 pic;

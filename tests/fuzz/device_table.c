@@ -40,6 +40,62 @@ static void debugcon_reset(struct fuzz_board *b)
     require(bus_port_read(&b->host.bus, 0xE9, 1) == 0xE9);
 }
 
+// All of its lines at one end, which is high while any of them is.
+static void hpet_line(void *ctx, unsigned n, bool level)
+{
+    struct fuzz_board *b = ctx;
+
+    b->lines = level ? b->lines | 1u << n : b->lines & ~(1u << n);
+}
+
+static bool hpet_start(struct fuzz_board *b, unsigned kind)
+{
+    static const struct irq_ops ops = {.set = hpet_line};
+    struct hpet_lines lines = {.replace = {&ops, b, HPET_LINE_REPLACE}};
+
+    for (unsigned n = 0; n < HPET_LEGACY_TIMERS; n++)
+        lines.isa[n] = (struct irq_line){&ops, b, n};
+    for (unsigned n = 0; n < HPET_TIMERS; n++) {
+        for (unsigned pin = 0; pin < HPET_PINS; pin++)
+            lines.pin[n][pin] = (struct irq_line){&ops, b, HPET_LINE_PINS + n * HPET_PINS + pin};
+    }
+    b->lines = 0;
+    hpet_init(&b->dev.hpet, &b->host.clock, &lines);
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        b->dev.hpet.timer[n].ticks.catch_up = (kind & 1) != 0;
+    return hpet_register(&b->dev.hpet, &b->host.bus);
+}
+
+static void hpet_restart(struct fuzz_board *b)
+{
+    hpet_reset(&b->dev.hpet);
+}
+
+// A timer drives one line at most, none while it may not, and a level as its status says.
+static void hpet_check(const struct fuzz_board *b)
+{
+    const struct hpet *hpet = &b->dev.hpet;
+    bool runs = (hpet->config & 1) != 0, replaces = hpet->config == 3;
+    uint32_t expected = replaces ? 1u << HPET_LINE_REPLACE : 0;
+
+    for (unsigned n = 0; n < HPET_TIMERS; n++) {
+        const struct hpet_timer *t = &hpet->timer[n];
+        unsigned route = t->config >> 9;
+        bool isa = replaces && n < HPET_LEGACY_TIMERS, may = runs && (t->config & 4) != 0;
+        bool level = (t->config & 2) != 0;
+        require(route == 0 || (route >= 20 && route <= 23));
+        require((t->config & 0x100) == 0 || (t->compare | t->period) <= UINT32_MAX);
+        require(t->high == NULL || may);
+        require(!level || !may || (!isa && route == 0) ||
+                (t->high != NULL) == ((hpet->status >> n & 1) != 0));
+        require(runs || t->due_ns == CLOCK_NEVER);
+        if (t->high != NULL)
+            expected |= 1u << t->high->n;
+    }
+    require(b->lines == expected);
+    require(hpet->status < 1u << HPET_TIMERS);
+}
+
 static bool kbc_init(struct fuzz_board *b, unsigned kind)
 {
     (void)kind;
@@ -286,12 +342,15 @@ static void testdev_check(const struct fuzz_board *b)
     require((b->host.exits != 0) == b->dev.test.exited && b->host.resets == 0);
 }
 
-// Rates: the PIT's shortest period is 32 ticks; the RTC has 8,192 periodic flags a second and its
-// update and alarm; a paced UART sends at most 11,520 characters, the receiver's time-outs beside.
+// Rates: the PIT's shortest period is 32 ticks, each of the HPET's is 27 us; the RTC has 8,192
+// periodic flags a second and its update and alarm; a paced UART sends at most 11,520 characters,
+// the receiver's time-outs beside.
 static const struct fuzz_device devices[] = {
     { "acpi_pm", sizeof(struct acpi_pm), 10, false, true, pm_init, pm_reset, pm_act, pm_check },
     { "debugcon", sizeof(struct debugcon), 0, true, false, debugcon_start, debugcon_reset, NULL,
       NULL },
+    { "hpet", sizeof(struct hpet), 112000, false, false, hpet_start, hpet_restart, NULL,
+      hpet_check },
     { "i8042", sizeof(struct i8042), 0, false, true, kbc_init, kbc_reset, NULL, kbc_check },
     { "i8254", sizeof(struct i8254), 37300, false, false, pit_init, pit_reset, NULL, pit_check },
     { "i8259", sizeof(struct i8259), 0, false, false, pic_init, pic_reset, pic_act, pic_check },

@@ -43,8 +43,8 @@ static void write_access(const struct fuzz_device *device, struct fuzz_board *b,
     }
 }
 
-// An address of the device: of an IOAPIC mostly index, window and EOI register; else anything in
-// one of the ranges, or right in front of it or behind it.
+// An address of the device: mostly an IOAPIC's index, window and EOI register, or one of an HPET's
+// registers; else anything in one of the ranges, or right in front of it or behind it.
 static uint64_t pick_address(const struct bus *bus, bool mmio, struct script *s)
 {
     uint64_t at = script_take(s, 2), which = script_take(s, 1);
@@ -54,7 +54,7 @@ static uint64_t pick_address(const struct bus *bus, bool mmio, struct script *s)
     uint64_t offset = (at & 0xFFF) % (range->last - range->base + 4);
 
     if (mmio && (at & 0x8000) != 0)
-        return range->base + (at & 0x50);
+        return range->base + (at & ((at & 0x2000) != 0 ? 0x1FC : 0x50));
     return mmio && (at & 0x4000) != 0 ? range->last + 2 - offset : range->base - 2 + offset;
 }
 

@@ -45,8 +45,8 @@ static void run_time(struct machine *m, struct fake_host *host, uint64_t ns)
             host->now_ns = host->armed_ns;
         host->armed_ns = CLOCK_NEVER;
         clock_run(&m->clock, host->now_ns);
-        // PIT 37,300 and RTC 8,192 a second at most, UART and PM timer a few.
-        require(++fires <= ns / 20000 + 8);
+        // HPET 111,200, PIT 37,300 and RTC 8,192 a second at most, UART and PM timer a few.
+        require(++fires <= ns / 6300 + 8);
     }
     host->now_ns = end;
 }
@@ -73,6 +73,15 @@ static void ioapic_access(struct machine *m, struct script *s)
         addr = IOAPIC_BASE + (addr & 0x10);
     unsigned size = 1U << script_take(s, 1) % 4;
     bus_mmio_write(&m->bus, addr, size, script_take(s, size));
+    bus_mmio_read(&m->bus, addr, size);
+}
+
+static void hpet_access(struct machine *m, struct script *s)
+{
+    uint64_t addr = HPET_BASE + (script_take(s, 2) & 0x1FF);
+    unsigned size = 1U << script_take(s, 1) % 4;
+
+    bus_mmio_write(&m->bus, addr & ~3ull, size, script_take(s, size));
     bus_mmio_read(&m->bus, addr, size);
 }
 
@@ -112,10 +121,14 @@ static void step(struct machine *m, struct world *w)
             ioapic_eoi(&m->ioapic, (uint8_t)script_take(s, 1));
         break;
     default:
-        ioapic_access(m, s);
+        if (op >= 128)
+            hpet_access(m, s);
+        else
+            ioapic_access(m, s);
         break;
     }
     require(w->host.level == i8259_intr(&m->pic));
+    require(m->pit_gate.cut == (m->hpet.config == 3) && m->rtc_gate.cut == m->pit_gate.cut);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -135,6 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .console = fake_stream(&world.host),
         .ctx = &world.host,
         .wall_seconds = 1700000000,
+        .hpet = true,
         .testdev_ram = testdev_ram,
     };
 

@@ -7,6 +7,7 @@
 #include "vmm/board/acpi.h"
 #include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
+#include "vmm/dev/hpet.h"
 #include "vmm/dev/ioapic.h"
 
 static struct guest_ram ram;
@@ -16,7 +17,7 @@ static int setup(void **state)
 {
     (void)state;
     guest_ram_new(&ram, 64 << 20);
-    return firmware_write(&ram, 2, &rsdp) ? 0 : -1;
+    return firmware_write(&ram, 2, true, &rsdp) ? 0 : -1;
 }
 
 static uint64_t get(uint64_t gpa, unsigned size)
@@ -134,6 +135,27 @@ static void test_madt(void **state)
     assert_int_equal(lapics * 1000 + ioapics * 100 + overrides * 10 + nmis, 2121);
 }
 
+// The HPET's table says what its registers do; without one there are two root tables.
+static void test_hpet(void **state)
+{
+    uint64_t hpet = find_table("HPET");
+    (void)state;
+
+    assert_int_equal(get(hpet + 4, 4), 56);
+    assert_int_equal(get(hpet + 36, 4), 0x8086A201);
+    assert_int_equal(get(hpet + 40, 1), 0); // memory
+    assert_int_equal(get(hpet + 44, 8), HPET_BASE);
+    assert_int_equal(get(hpet + 52, 1), 0);
+    assert_int_equal(get(hpet + 53, 2), HPET_MIN_TICK);
+    assert_int_equal(get(get(rsdp + 24, 8) + 4, 4), 36 + 3 * 8);
+    guest_ram_new(&ram, 64 << 20);
+    assert_true(firmware_write(&ram, 2, false, &rsdp));
+    assert_int_equal(get(get(rsdp + 24, 8) + 4, 4), 36 + 2 * 8);
+    assert_int_equal(get(get(rsdp + 16, 4) + 4, 4), 36 + 2 * 4);
+    find_table("FACP");
+    find_table("APIC");
+}
+
 static void test_mp_table(void **state)
 {
     static const uint8_t length[5] = { 20, 8, 8, 8, 8 };
@@ -197,15 +219,16 @@ static void test_counts(void **state)
     uint64_t pointer;
     (void)state;
 
-    assert_false(firmware_write(&ram, 0, &pointer));
-    assert_false(firmware_write(&ram, ACPI_VCPU_MAX + 1, &pointer));
-    assert_true(firmware_write(&ram, ACPI_VCPU_MAX, &pointer));
+    assert_false(firmware_write(&ram, 0, true, &pointer));
+    assert_false(firmware_write(&ram, ACPI_VCPU_MAX + 1, true, &pointer));
+    assert_true(firmware_write(&ram, ACPI_VCPU_MAX, true, &pointer));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_root),     cmocka_unit_test(test_fadt),
+        cmocka_unit_test(test_madt),     cmocka_unit_test(test_hpet),
         cmocka_unit_test(test_madt),     cmocka_unit_test(test_mp_table),
         cmocka_unit_test(test_bios_data), cmocka_unit_test(test_reset_vector),
         cmocka_unit_test(test_counts),

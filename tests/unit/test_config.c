@@ -35,7 +35,8 @@ static void test_all_keys(void **state)
                            "cores   = 1 2, 0\n"
                            "share   = 50%\n"
                            "period  = 1ms\n"
-                           "restart = never\nticks = catch-up\ntestdev = yes\n"), 0);
+                           "restart = never\nticks = catch-up\nhpet = yes\n"
+                           "testdev = yes\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
     assert_int_equal(config.n_vms, 1);
@@ -55,7 +56,7 @@ static void test_all_keys(void **state)
     assert_int_equal(config.system_share, 20);
     assert_int_equal(config.system_period_us, 2000);
     assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
-    assert_true(vm->testdev);
+    assert_true(vm->testdev && vm->hpet);
     assert_true(vm->catch_up);
     assert_false(vm->bad);
     assert_int_equal(vm->pos.line, 7);
@@ -69,7 +70,7 @@ static void test_defaults(void **state)
     (void)state;
     assert_int_equal(parse("[vm a]\nimage=x"), 0);
     const struct config_vm *vm = &config.vms[0];
-    assert_false(vm->testdev);
+    assert_false(vm->testdev || vm->hpet);
     assert_int_equal(config.log, CONFIG_LOG_INFO);
     assert_true(vm->memory == CONFIG_MEMORY_DEFAULT);
     assert_int_equal(vm->vcpus, 1);
@@ -248,6 +249,7 @@ static void test_keys(void **state)
          "write never"},
         {"[vm web]\nimage=x\nticks = slew",
          "t.conf:3:9: unknown policy 'slew' for ticks: coalesce or catch-up"},
+        {"[vm web]\nimage=x\nhpet = on", "t.conf:3:8: hpet = on is neither yes nor no"},
         {"[vm web]\nimage=x\ntestdev = 1", "t.conf:3:11: testdev = 1 is neither yes nor no"},
         {"[vm web]\nimage=x\nbench = yes", "t.conf:3:1: unknown key 'bench' in [vm web]"},
         {"[vm web]\nimage=x\nrestart = no",

@@ -196,6 +196,39 @@ static void a_pulse_beside_another_source(void **state)
     assert_true(irq_pulse(&gsi)); // masked: nobody waits for it
 }
 
+// Behind a cut the line is low, whatever comes; it is as high as its near end when it is mended.
+static void a_gate(void **state)
+{
+    struct irq_gate gate;
+    struct irq_line near, other;
+    (void)state;
+
+    near = irq_gate_init(&gate, irq_router_isa(&router, ISA_IRQ_RTC));
+    other = irq_router_isa(&router, ISA_IRQ_RTC);
+    irq_set(&near, true);
+    assert_true(pic_pin(8));
+    irq_gate_cut(&gate, true);
+    assert_false(pic_pin(8));
+    irq_set(&near, false);
+    irq_set(&near, true);
+    assert_true(irq_pulse(&near));
+    assert_false(pic_pin(8));
+    irq_set(&other, true); // who shares the line is not cut off
+    assert_true(pic_pin(8));
+    irq_set(&other, false);
+    sent = 0;
+    irq_gate_cut(&gate, false);
+    assert_true(pic_pin(8));
+    assert_int_equal(sent, 1);
+    irq_gate_cut(&gate, true);
+    irq_set(&near, false);
+    irq_gate_cut(&gate, false);
+    assert_false(pic_pin(8));
+    vector_waits = true;
+    assert_true(irq_pulse(&near)); // the PIC's was forgotten as the line fell
+    assert_false(irq_pulse(&near));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup(a_source_is_not_counted_twice, setup),
         cmocka_unit_test_setup(two_traces_at_pin_2, setup),
         cmocka_unit_test_setup(a_pulse_beside_another_source, setup),
+        cmocka_unit_test_setup(a_gate, setup),
     };
 
     return cmocka_run_group_tests_name("irq_router", tests, NULL, NULL);

@@ -76,7 +76,7 @@ static struct machine *board_with(uint8_t *testdev_ram)
     struct machine_host host = {
         .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
         .console = { &world_stream, &world }, .ctx = &world, .wall_seconds = 1700000000,
-        .testdev_ram = testdev_ram,
+        .hpet = true, .testdev_ram = testdev_ram,
     };
 
     memset(&world, 0, sizeof(world));
@@ -217,6 +217,76 @@ static void test_shared_line(void **state)
     assert_int_equal(m->ioapic.lines, 0);
 }
 
+static unsigned acks_of(struct machine *m, uint8_t vector, uint64_t ns)
+{
+    unsigned acks = 0;
+
+    for (uint64_t end = world.host.now_ns + ns; world.host.now_ns < end;) {
+        world.host.now_ns += MS / 10;
+        if (world.host.armed_ns <= world.host.now_ns)
+            clock_run(&m->clock, world.host.now_ns);
+        if (!world.host.level)
+            continue;
+        assert_int_equal(i8259_ack(&m->pic), vector);
+        out(0x20, 1, 0x20);
+        acks++;
+    }
+    return acks;
+}
+
+// The HPET takes IRQ 0 from the PIT, which wakes nobody meanwhile, and gives it back.
+static void test_hpet_replaces_the_pit(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0x21, 1, 0xFE);
+    out(0x43, 1, 0x34);
+    out(0x40, 1, 1193 & 0xFF);
+    out(0x40, 1, 1193 >> 8);
+    assert_in_range(acks_of(m, 0x08, 100 * MS), 99, 101);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x10, 4, 3);
+    assert_int_equal(acks_of(m, 0x08, 100 * MS), 0);
+    assert_true(world.host.armed_ns == CLOCK_NEVER);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x100, 4, 0x4C);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x108, 8, 200 * MS / HPET_TICK_NS);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x108, 8, 5 * MS / HPET_TICK_NS);
+    assert_in_range(acks_of(m, 0x08, 200 * MS), 20, 21);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x10, 4, 1);
+    assert_in_range(acks_of(m, 0x08, 100 * MS), 99, 101);
+    assert_int_equal(m->pit.ticks.owed, 0);
+    bus_mmio_write(&m->bus, HPET_BASE + 0x10, 4, 0);
+}
+
+// Its pins are IOAPIC pins 20 to 23, of all timers. And there may be none.
+static void test_hpet_pins(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < HPET_TIMERS; n++) {
+        for (unsigned pin = 20; pin < 24; pin++) {
+            struct machine *m = board();
+            uint64_t timer = HPET_BASE + 0x100 + 0x20 * n;
+            route(pin, 0x8040 + pin);
+            nothing_fires();
+            bus_mmio_write(&m->bus, timer, 4, pin << 9 | 6); // level
+            bus_mmio_write(&m->bus, timer + 8, 8, 100);
+            bus_mmio_write(&m->bus, HPET_BASE + 0x10, 4, 1);
+            world.host.now_ns += US;
+            clock_run(&m->clock, world.host.now_ns);
+            assert_int_equal(m->ioapic.lines, 1u << pin);
+            assert_int_equal(world.msi_data & 0xFF, 0x40 + pin);
+            bus_mmio_write(&m->bus, HPET_BASE + 0x20, 4, 1u << n);
+            assert_int_equal(m->ioapic.lines, 0);
+        }
+    }
+    struct machine_host none = {
+        .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
+        .console = { &world_stream, &world }, .ctx = &world,
+    };
+    assert_true(machine_init(&world.machine, &none, 64 << 20, 0));
+    assert_false(bus_mmio_claimed(&world.machine.bus, HPET_BASE));
+}
+
 static void test_exit(void **state)
 {
     struct machine *m = board();
@@ -329,6 +399,8 @@ int main(void)
         cmocka_unit_test(test_no_test_board),
         cmocka_unit_test(test_test_board_lines),
         cmocka_unit_test(test_shared_line),
+        cmocka_unit_test(test_hpet_replaces_the_pit),
+        cmocka_unit_test(test_hpet_pins),
         cmocka_unit_test(test_exit),
         cmocka_unit_test(test_pit_reaches_both_controllers),
         cmocka_unit_test(test_uart_interrupt),

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
+#include "vmm/dev/hpet.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/mc146818.h"
 
@@ -28,7 +29,7 @@ struct PACKED acpi_gas {
     uint8_t space, bits, offset, access;
     uint64_t address;
 };
-enum { GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
+enum { GAS_MEMORY = 0, GAS_IO = 1, GAS_BYTE = 1, GAS_WORD = 2, GAS_DWORD = 3 };
 
 struct PACKED acpi_rsdp {
     char signature[8];
@@ -40,16 +41,16 @@ struct PACKED acpi_rsdp {
     uint8_t extended_checksum, reserved[3];
 };
 
-enum { ROOT_TABLES = 2 }; // FADT, MADT
+enum { ROOT_TABLES_MAX = 3 }; // FADT, MADT, and HPET if there is one
 
 struct PACKED acpi_rsdt {
     struct acpi_header header;
-    uint32_t entry[ROOT_TABLES];
+    uint32_t entry[ROOT_TABLES_MAX];
 };
 
 struct PACKED acpi_xsdt {
     struct acpi_header header;
-    uint64_t entry[ROOT_TABLES];
+    uint64_t entry[ROOT_TABLES_MAX];
 };
 
 struct PACKED acpi_fadt {
@@ -119,11 +120,22 @@ struct PACKED acpi_madt {
     struct madt_lapic lapic[ACPI_VCPU_MAX];
 };
 
+// IA-PC HPET specification, "ACPI 2.0 HPET Description Table".
+struct PACKED acpi_hpet {
+    struct acpi_header header;
+    uint32_t block_id;
+    struct acpi_gas address;
+    uint8_t number;
+    uint16_t minimum_tick;
+    uint8_t page_protection;
+};
+
 _Static_assert(sizeof(struct acpi_header) == 36, "System Description Table Header");
 _Static_assert(sizeof(struct acpi_rsdp) == 36, "Root System Description Pointer");
 _Static_assert(sizeof(struct acpi_fadt) == 268, "Fixed ACPI Description Table, revision 5");
 _Static_assert(sizeof(struct acpi_facs) == 64, "Firmware ACPI Control Structure");
 _Static_assert(offsetof(struct acpi_madt, ioapic) == 44, "Multiple APIC Description Table");
+_Static_assert(sizeof(struct acpi_hpet) == 56, "HPET Description Table");
 
 // FADT, "Fixed ACPI Description Table Fixed Feature Flags".
 #define FADT_WBINVD        (1u << 0)
@@ -247,6 +259,18 @@ static uint64_t acpi_madt(struct acpi_area *area, unsigned vcpus)
     return acpi_place_table(area, &madt);
 }
 
+static uint64_t acpi_hpet(struct acpi_area *area)
+{
+    struct acpi_hpet hpet = {
+        .header = acpi_header("HPET", 1, sizeof(hpet)),
+        .block_id = HPET_ID, .address = { GAS_MEMORY, 64, 0, 0, HPET_BASE },
+        .minimum_tick = HPET_MIN_TICK,
+        .page_protection = 1, // nothing else is in its 4 KB
+    };
+
+    return acpi_place_table(area, &hpet);
+}
+
 static void acpi_rsdp(struct acpi_area *area, uint64_t rsdt, uint64_t xsdt, uint64_t gpa)
 {
     struct acpi_rsdp rsdp = {
@@ -260,22 +284,27 @@ static void acpi_rsdp(struct acpi_area *area, uint64_t rsdt, uint64_t xsdt, uint
         area->full = true;
 }
 
-bool acpi_write(const struct guest_ram *ram, unsigned vcpus, uint64_t *rsdp)
+bool acpi_write(const struct guest_ram *ram, unsigned vcpus, bool hpet, uint64_t *rsdp)
 {
     struct acpi_area area = { ram, ACPI_TABLES + sizeof(struct acpi_rsdp), false };
     struct acpi_facs facs = { .signature = "FACS", .length = sizeof(facs), .version = 2 };
-    struct acpi_rsdt rsdt = { .header = acpi_header("RSDT", 1, sizeof(rsdt)) };
-    struct acpi_xsdt xsdt = { .header = acpi_header("XSDT", 1, sizeof(xsdt)) };
+    struct acpi_rsdt rsdt = { .header = acpi_header("RSDT", 1, sizeof(rsdt.header)) };
+    struct acpi_xsdt xsdt = { .header = acpi_header("XSDT", 1, sizeof(xsdt.header)) };
     uint64_t facs_gpa, dsdt_gpa;
+    unsigned tables = 0;
 
     if (vcpus == 0 || vcpus > ACPI_VCPU_MAX)
         return false;
     facs_gpa = acpi_place(&area, &facs, sizeof(facs));
     dsdt_gpa = acpi_place(&area, dsdt_aml_code, dsdt_aml_bytes); // checksummed by iasl
-    xsdt.entry[0] = acpi_fadt(&area, facs_gpa, dsdt_gpa);
-    xsdt.entry[1] = acpi_madt(&area, vcpus);
-    for (unsigned i = 0; i < ROOT_TABLES; i++)
+    xsdt.entry[tables++] = acpi_fadt(&area, facs_gpa, dsdt_gpa);
+    xsdt.entry[tables++] = acpi_madt(&area, vcpus);
+    if (hpet)
+        xsdt.entry[tables++] = acpi_hpet(&area);
+    for (unsigned i = 0; i < tables; i++)
         rsdt.entry[i] = (uint32_t)xsdt.entry[i];
+    rsdt.header.length += tables * (uint32_t)sizeof(rsdt.entry[0]);
+    xsdt.header.length += tables * (uint32_t)sizeof(xsdt.entry[0]);
     *rsdp = ACPI_TABLES;
     acpi_rsdp(&area, acpi_place_table(&area, &rsdt), acpi_place_table(&area, &xsdt), *rsdp);
     return !area.full;

@@ -20,11 +20,11 @@
 // register reads after reset.
 enum { ACPI_VCPU_MAX = 64, BOARD_IOAPIC_ID = 0 };
 
-// All of it. *rsdp: gpa of the root pointer.
-bool firmware_write(const struct guest_ram *ram, unsigned vcpus, uint64_t *rsdp);
+// All of it; `hpet`: the board has one. *rsdp: gpa of the root pointer.
+bool firmware_write(const struct guest_ram *ram, unsigned vcpus, bool hpet, uint64_t *rsdp);
 
 // Its parts.
-bool acpi_write(const struct guest_ram *ram, unsigned vcpus, uint64_t *rsdp);
+bool acpi_write(const struct guest_ram *ram, unsigned vcpus, bool hpet, uint64_t *rsdp);
 bool mptable_write(const struct guest_ram *ram, unsigned vcpus);
 
 // The byte that makes the sum of all of them 0 when the field itself was 0.

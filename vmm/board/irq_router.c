@@ -89,3 +89,37 @@ struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi)
     assert(gsi < IOAPIC_PINS && !trace_is_isa(gsi));
     return new_source(router, gsi);
 }
+
+static void irq_gate_set(void *ctx, unsigned n, bool level)
+{
+    struct irq_gate *gate = ctx;
+
+    (void)n;
+    gate->level = level;
+    if (!gate->cut)
+        irq_set(&gate->out, level);
+}
+
+// Nobody waits for a pulse that comes to a cut.
+static bool irq_gate_pulse(void *ctx, unsigned n)
+{
+    struct irq_gate *gate = ctx;
+
+    (void)n;
+    gate->level = true;
+    return gate->cut || irq_pulse(&gate->out);
+}
+
+static const struct irq_ops gate_ops = {.set = irq_gate_set, .pulse = irq_gate_pulse};
+
+struct irq_line irq_gate_init(struct irq_gate *gate, struct irq_line out)
+{
+    *gate = (struct irq_gate){.out = out};
+    return (struct irq_line){.ops = &gate_ops, .ctx = gate};
+}
+
+void irq_gate_cut(struct irq_gate *gate, bool cut)
+{
+    gate->cut = cut;
+    irq_set(&gate->out, gate->level && !cut);
+}

@@ -29,6 +29,13 @@ struct irq_router {
     uint8_t sources[IOAPIC_PINS]; // of each trace: how many there are, 32 at most
 };
 
+// A wire with a switch in it: while it is cut, its far end is low.
+struct irq_gate {
+    struct irq_line out;
+    bool level; // of the near end
+    bool cut;
+};
+
 // A new source at ISA IRQ `irq` (0, 1, 3 to 15: pin 2 of the PIC is the cascade). The trace is high
 // while any of its sources is. It goes to that pin of the PIC and to the IOAPIC pin of the same
 // number, except IRQ 0, which goes to IOAPIC pin 2.
@@ -36,3 +43,7 @@ struct irq_line irq_router_isa(struct irq_router *router, unsigned irq);
 
 // A new source at a GSI that no PIC sees: 16 to 23, or 2 by itself.
 struct irq_line irq_router_gsi(struct irq_router *router, unsigned gsi);
+
+// The near end of `gate`, whose far end is `out`.
+struct irq_line irq_gate_init(struct irq_gate *gate, struct irq_line out);
+void irq_gate_cut(struct irq_gate *gate, bool cut);

@@ -52,6 +52,40 @@ static void machine_init_testdev(struct machine *m, uint8_t *ram, struct power_s
     testdev_init(&m->testdev, ram, line, power);
 }
 
+// Legacy replacement: the PIT's and the RTC's interrupts are the HPET's.
+static void machine_replace_timers(void *ctx, unsigned n, bool level)
+{
+    struct machine *m = ctx;
+
+    (void)n;
+    i8254_cut(&m->pit, level);
+    irq_gate_cut(&m->pit_gate, level);
+    irq_gate_cut(&m->rtc_gate, level);
+}
+
+static const struct irq_ops machine_replace_ops = { .set = machine_replace_timers };
+
+static void machine_init_timers(struct machine *m, const struct machine_host *host)
+{
+    struct irq_router *router = &m->router;
+    struct irq_line pit = irq_gate_init(&m->pit_gate, irq_router_isa(router, ISA_IRQ_PIT));
+    struct irq_line rtc = irq_gate_init(&m->rtc_gate, irq_router_isa(router, ISA_IRQ_RTC));
+    struct hpet_lines hpet = { .replace = { &machine_replace_ops, m, 0 } };
+
+    hpet.isa[0] = irq_router_isa(router, ISA_IRQ_PIT);
+    hpet.isa[1] = irq_router_isa(router, ISA_IRQ_RTC);
+    for (unsigned n = 0; n < HPET_TIMERS; n++) {
+        for (unsigned pin = 0; pin < HPET_PINS; pin++)
+            hpet.pin[n][pin] = irq_router_gsi(router, HPET_FIRST_PIN + pin);
+    }
+    i8254_init(&m->pit, &m->clock, pit);
+    mc146818_init(&m->rtc, &m->clock, host->wall_seconds, rtc);
+    hpet_init(&m->hpet, &m->clock, &hpet);
+    m->pit.ticks.catch_up = m->rtc.ticks.catch_up = host->catch_up;
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        m->hpet.timer[n].ticks.catch_up = host->catch_up;
+}
+
 static void machine_init_devices(struct machine *m, const struct machine_host *host)
 {
     struct power_sink power = { &machine_power_ops, m };
@@ -63,10 +97,8 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     ioapic_init(&m->ioapic, host->msi, host->ctx);
     *router = (struct irq_router){ .pic = &m->pic, .ioapic = &m->ioapic };
 
-    i8254_init(&m->pit, clock, irq_router_isa(router, ISA_IRQ_PIT));
+    machine_init_timers(m, host);
     i8042_init(&m->kbc, irq_router_isa(router, ISA_IRQ_KEYBOARD), power);
-    mc146818_init(&m->rtc, clock, host->wall_seconds, irq_router_isa(router, ISA_IRQ_RTC));
-    m->pit.ticks.catch_up = m->rtc.ticks.catch_up = host->catch_up;
     // Not paced: characters leave as fast as the console takes them.
     uart16550_init(&m->com1, clock, host->console, irq_router_isa(router, ISA_IRQ_COM1), false);
     debugcon_init(&m->debugcon, host->console);
@@ -77,7 +109,7 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
 }
 
 // The address map. The bus refuses ranges that overlap.
-static bool machine_wire(struct machine *m, bool testdev)
+static bool machine_wire(struct machine *m, bool hpet, bool testdev)
 {
     struct bus *bus = &m->bus;
 
@@ -92,6 +124,7 @@ static bool machine_wire(struct machine *m, bool testdev)
            && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
            && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9
            && ioapic_register(&m->ioapic, bus)                  // 0xFEC00000
+           && (!hpet || hpet_register(&m->hpet, bus))           // 0xFED00000
            && (!testdev || testdev_register(&m->testdev, bus)); // 0xE0 0xF4 0x2000 0x8900 0xB0F
 }
 
@@ -102,5 +135,5 @@ bool machine_init(struct machine *m, const struct machine_host *host, uint64_t l
     bus_init(&m->bus);
     machine_init_devices(m, host);
     machine_nvram(&m->rtc, low_bytes, high_bytes);
-    return machine_wire(m, host->testdev_ram != NULL);
+    return machine_wire(m, host->hpet, host->testdev_ram != NULL);
 }

@@ -14,6 +14,7 @@
 #include "vmm/board/irq_router.h"
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debugcon.h"
+#include "vmm/dev/hpet.h"
 #include "vmm/dev/i8042.h"
 #include "vmm/dev/i8254.h"
 #include "vmm/dev/i8259.h"
@@ -34,7 +35,8 @@ struct machine_host {
     struct stream console;
     void *ctx;                       // of clock and msi
     int64_t wall_seconds;            // date now, since 1970
-    bool catch_up;                   // missed ticks of PIT and RTC come later
+    bool catch_up;                   // missed ticks of PIT, RTC and HPET come later
+    bool hpet;                       // there is one
     uint8_t *testdev_ram;            // for the test board, zeroed; NULL: there is none
 };
 
@@ -44,7 +46,9 @@ struct machine {
     struct i8259 pic;
     struct ioapic ioapic;
     struct irq_router router;
+    struct irq_gate pit_gate, rtc_gate; // that the HPET cuts
     struct i8254 pit;
+    struct hpet hpet; // wired up if the host says so; else PIT and RTC are never cut off
     struct i8042 kbc;
     struct mc146818 rtc;
     struct uart16550 com1;

@@ -179,8 +179,8 @@ static bool reset_vector_write(const struct guest_ram *ram)
     return ram_write(ram, RESET_VECTOR, code, sizeof(code));
 }
 
-bool firmware_write(const struct guest_ram *ram, unsigned vcpus, uint64_t *rsdp)
+bool firmware_write(const struct guest_ram *ram, unsigned vcpus, bool hpet, uint64_t *rsdp)
 {
-    return bios_data_write(ram) && acpi_write(ram, vcpus, rsdp) && mptable_write(ram, vcpus) &&
-           reset_vector_write(ram);
+    return bios_data_write(ram) && acpi_write(ram, vcpus, hpet, rsdp) &&
+           mptable_write(ram, vcpus) && reset_vector_write(ram);
 }

@@ -171,6 +171,8 @@ static void i8254_update_irq(struct i8254 *pit, uint64_t now_ns)
     // No processor can serve pulses closer than this: they coalesce, as they would in the PIC.
     if (channel_is_periodic(ch) && ch->loaded && ch->period < MIN_PERIOD_TICKS)
         rise = now + MIN_PERIOD_TICKS;
+    if (pit->deaf)
+        rise = -1;
     uint64_t next = rise < 0 ? CLOCK_NEVER : clock_ticks_to_ns((uint64_t)rise, I8254_HZ);
     if (pit->ticks.owed > 0 && pit->ticks.again_ns < next)
         next = pit->ticks.again_ns;
@@ -464,6 +466,20 @@ void i8254_reset(struct i8254 *pit)
         channel_set_count(ch, bios_state[i].count, now);
     }
     i8254_update_irq(pit, now_ns);
+}
+
+void i8254_cut(struct i8254 *pit, bool cut)
+{
+    struct i8254_channel *ch = &pit->ch[0];
+    int64_t now = i8254_sync(pit);
+
+    if (cut == pit->deaf)
+        return;
+    pit->deaf = cut;
+    ticks_forget(&pit->ticks);
+    if (channel_is_periodic(ch) && ch->loaded) // what has passed meanwhile was nobody's
+        ch->counted = (now - ch->start) / ch->period;
+    i8254_update_irq(pit, clock_now(pit->clock));
 }
 
 bool i8254_register(struct i8254 *pit, struct bus *bus)

@@ -43,6 +43,7 @@ struct i8254_channel {
 struct i8254 {
     struct i8254_channel ch[3];
     uint8_t port61; // bits 0 to 3 as written
+    bool deaf;      // nobody hears OUT of channel 0: it needs no timer
     bool quiet;     // OUT of channel 0 has been high since reset: that is no edge for the PIC
     struct clock *clock;
     struct vtimer timer;
@@ -54,6 +55,9 @@ void i8254_init(struct i8254 *pit, struct clock *clock, struct irq_line irq);
 
 // As a BIOS leaves it: channel 0 in mode 3 at 18.2 Hz, channel 1 refreshing, channel 2 quiet.
 void i8254_reset(struct i8254 *pit);
+
+// Whether IRQ 0 is cut off: then nothing wakes the VMM for it, and no ticks are owed.
+void i8254_cut(struct i8254 *pit, bool cut);
 
 // Claims 0x40-43 and 0x61.
 bool i8254_register(struct i8254 *pit, struct bus *bus);

@@ -241,6 +241,7 @@ static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process
              config_module_name(config->image));
     start->memory = config->memory;
     start->debug = manager->config.log == CONFIG_LOG_DEBUG;
+    start->hpet = config->hpet;
     start->testdev = config->testdev;
     start->catch_up = config->catch_up;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
