@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Test guest: the two 8259s through LINT0 as ExtINT, as a BIOS leaves it. PIT and UART interrupts,
-// masks, IF, priorities, spurious vectors, HLT, and the RTC on the slave.
+// masks, IF, priorities, spurious vectors, HLT, and the RTC on the slave. Then each chip by itself:
+// commands.c, modes.c, clock.c.
 
 #include <stddef.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 #include "guests/lib/pit.h"
 #include "guests/lib/trap.h"
 #include "guests/lib/uart.h"
+#include "guests/test-pic/groups.h"
+#include "guests/test-pic/rtc.h"
 
 #define IRQ_PIT      0
 #define IRQ_COM1     4
@@ -24,13 +27,6 @@
 #define PATIENCE_NS  (200 * NS_PER_MS)
 #define QUIET_NS     (5 * NS_PER_MS)
 #define RECORD_MAX   64
-
-#define RTC_INDEX 0x70
-#define RTC_DATA  0x71
-#define RTC_A     0x0A
-#define RTC_B     0x0B
-#define RTC_C     0x0C
-#define RTC_B_PIE 0x40
 
 static volatile unsigned int count;
 static uint8_t vectors[RECORD_MAX];
@@ -54,10 +50,8 @@ static void on_irq(struct trap_frame *frame)
     unsigned int irq = (unsigned int)frame->vector - VEC_PIC;
     if (irq == IRQ_COM1 && !keep_line)
         inb(UART_IIR);
-    if (irq == IRQ_RTC) {
-        outb(RTC_INDEX, RTC_C);
-        inb(RTC_DATA);
-    }
+    if (irq == IRQ_RTC)
+        rtc_read(RTC_C);
     pic_eoi(irq);
 }
 
@@ -197,18 +191,13 @@ static void test_spurious(void)
 static void test_rtc(void)
 {
     reset();
-    outb(RTC_INDEX, RTC_A);
-    outb(RTC_DATA, 0x26); // 1024 Hz
-    outb(RTC_INDEX, RTC_B);
-    uint8_t b = inb(RTC_DATA);
-    outb(RTC_INDEX, RTC_B);
-    outb(RTC_DATA, b | RTC_B_PIE);
-    outb(RTC_INDEX, RTC_C);
-    inb(RTC_DATA);
+    rtc_write(RTC_A, 0x26); // 1024 Hz
+    uint8_t b = rtc_read(RTC_B);
+    rtc_write(RTC_B, b | RTC_PIE);
+    rtc_read(RTC_C);
     pic_unmask(IRQ_RTC);
     bool came = wait_for(4, PATIENCE_NS);
-    outb(RTC_INDEX, RTC_B);
-    outb(RTC_DATA, b);
+    rtc_write(RTC_B, b);
     pic_mask(IRQ_RTC);
     check(came && vectors[0] == VEC_PIC + IRQ_RTC, "rtc.periodic", "%u interrupts, vector %x",
           count, vectors[0]);
@@ -251,5 +240,8 @@ int main(void)
     } else {
         check_skip("priority", "Bochs keeps the first request, and wires the PIC past LINT0");
     }
+    test_commands();
+    test_pit_modes();
+    test_rtc_clock();
     return check_done();
 }
