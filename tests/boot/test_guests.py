@@ -56,6 +56,13 @@ def test_without(boot, kind, options):
     run_guests(boot, kind, GUESTS, 4, options)
 
 
+@pytest.mark.only("bochs", "QEMU's CPUs do not virtualise the APIC")
+@pytest.mark.parametrize("guests", PAIRS, ids="+".join)
+def test_without_apicv(boot, kind, guests):
+    """The local APIC by the kernel alone, on a CPU that could do much of it by itself."""
+    run_guests(boot, kind, guests, 2, ["apicv=off"])
+
+
 def test_echo(boot):
     config = "[vm echo]\nimage = echo\nmemory = 16M\ncmdline = count=3\n"
     machine = boot(config, cores=1, memory=256)

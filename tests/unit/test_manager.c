@@ -366,20 +366,21 @@ static void test_options(void **state)
     (void)state;
     script = script_two_off;
     snprintf(boot.options, sizeof(boot.options), "assume=mds,nothing,v2  trace turbo assume= "
-             "panic=off panic=reset panic without=exit-port ");
+             "panic=off panic=reset panic without=exit-port apicv=off ");
     assert_int_equal(run(two_vms), 0);
     expect("kernel option assume=: there is no 'nothing'; there are all meltdown l1tf");
     expect("kernel option 'turbo' is not known, and does nothing; known are assume=NAME");
     expect("kernel option 'assume=' is not known");
     expect("kernel option 'panic' is not known, and does nothing; known are assume=NAME,..., "
            "without=pcid, without=x2apic, without=tsc-deadline, without=sysenter, "
-           "trace, many-objects, without=exit-port, panic=off, panic=reset\r\n");
+           "apicv=off, trace, many-objects, without=exit-port, panic=off, panic=reset\r\n");
     assert_null(strstr(said, "'mds'"));
     assert_null(strstr(said, "'v2'"));
     assert_null(strstr(said, "'trace'"));
     assert_null(strstr(said, "'panic=off'"));
     assert_null(strstr(said, "'panic=reset'"));
     assert_null(strstr(said, "'without=exit-port'"));
+    assert_null(strstr(said, "'apicv=off'"));
     assert_null(strstr(said, "''"));
     assert_true(option_given(&boot, "trace"));
     assert_false(option_given(&boot, "turb"));

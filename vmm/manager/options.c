@@ -6,7 +6,7 @@
 
 // Beside assume=NAME,...
 static const char *const words[] = {
-    "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter",
+    "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter", "apicv=off",
     "trace", "many-objects", "without=exit-port", "panic=off", "panic=reset",
 };
 

@@ -109,10 +109,10 @@ static void read_caps(struct vmx_caps *caps)
     caps->ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
     for (unsigned i = 0; i < ARRAY_SIZE(caps->cr_fixed); i++)
         caps->cr_fixed[i] = rdmsr(MSR_VMX_CR0_0 + i);
-    caps->apicv = (caps->secondary & SEC_APIC) == SEC_APIC;
-    // Bochs delivers a pending virtual interrupt when a host interrupt comes, even with IF clear: a
-    // kernel that holds a lock then waits for itself. Guests in xAPIC mode, which most kernels stay
-    // in, do without it there.
+    caps->apicv = (caps->secondary & SEC_APIC) == SEC_APIC && !boot_option("apicv=off");
+    // Bochs (2.7 to 3.1) delivers a pending virtual interrupt when a host interrupt comes, even
+    // with IF clear: a kernel that holds a lock then waits for itself. Guests in xAPIC mode, which
+    // most kernels stay in, do without it there.
     caps->vintr_xapic = caps->apicv && !is_bochs();
     caps->pause_loop = caps->secondary & SEC_PAUSE_LOOP;
     // These are set for each vCPU (vmx_set_apic_mode).
