@@ -39,8 +39,12 @@
 #define APIC_SELF_IPI      0x3F0u
 
 #define APIC_SVR_ENABLE           (1u << 8)
+#define APIC_SVR_NO_EOI_BROADCAST (1u << 12)
+#define APIC_VERSION_NO_BROADCAST (1u << 24) // such a bit is in SVR
 #define APIC_LVT_MASKED           (1u << 16)
 #define APIC_LVT_PENDING          (1u << 12)
+#define APIC_LVT_REMOTE_IRR       (1u << 14)
+#define APIC_LVT_LEVEL            (1u << 15)
 #define APIC_LVT_EXTINT           0x700u
 #define APIC_LVT_NMI              0x400u
 #define APIC_TIMER_ONE_SHOT       (0u << 17)

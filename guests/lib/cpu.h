@@ -31,6 +31,7 @@
 
 #define MSR_TSC            0x10
 #define MSR_APIC_BASE      0x1B
+#define MSR_TSC_ADJUST     0x3B
 #define MSR_TSC_DEADLINE   0x6E0
 #define MSR_EFER           0xC0000080
 #define MSR_STAR           0xC0000081

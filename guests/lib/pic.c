@@ -15,8 +15,10 @@
 #define ICW1_INIT_ICW4 0x11
 #define ICW3_SLAVE_IRQ 2
 #define ICW4_8086      0x01
+#define ICW4_AUTO_EOI  0x02
 #define OCW2_EOI       0x20
 #define OCW3_READ_IRR  0x0A
+#define OCW3_POLL      0x0C
 #define OCW3_READ_ISR  0x0B
 
 static uint16_t found;
@@ -26,19 +28,35 @@ uint16_t pic_found(void)
     return found;
 }
 
-void pic_init(void)
+static void init(uint8_t icw4)
 {
-    found = pic_imr();
     outb(MASTER_COMMAND, ICW1_INIT_ICW4);
     outb(MASTER_DATA, VEC_PIC);
     outb(MASTER_DATA, 1 << ICW3_SLAVE_IRQ);
-    outb(MASTER_DATA, ICW4_8086);
+    outb(MASTER_DATA, icw4);
     outb(SLAVE_COMMAND, ICW1_INIT_ICW4);
     outb(SLAVE_DATA, VEC_PIC + 8);
     outb(SLAVE_DATA, ICW3_SLAVE_IRQ);
-    outb(SLAVE_DATA, ICW4_8086);
+    outb(SLAVE_DATA, icw4);
     outb(MASTER_DATA, 0xFF);
     outb(SLAVE_DATA, 0xFF);
+}
+
+void pic_init(void)
+{
+    found = pic_imr();
+    init(ICW4_8086);
+}
+
+void pic_init_auto_eoi(void)
+{
+    init(ICW4_8086 | ICW4_AUTO_EOI);
+}
+
+uint8_t pic_poll(void)
+{
+    outb(MASTER_COMMAND, OCW3_POLL);
+    return inb(MASTER_COMMAND);
 }
 
 void pic_mask(unsigned int irq)

@@ -10,6 +10,13 @@
 // Initialises both chips, every line masked.
 void pic_init(void);
 
+// The same, but what they have delivered ends by itself.
+void pic_init_auto_eoi(void);
+
+// Takes the first chip's request instead of the processor: bit 7 says that there was one, bits 2:0
+// which. So its output falls.
+uint8_t pic_poll(void);
+
 // The mask register as pic_init() has found it, the slave's in bits 15:8.
 uint16_t pic_found(void);
 

@@ -16,6 +16,26 @@ static void expect_base(const char *name, uint64_t value, int vector)
     check(got == vector, name, "vector %d, expected %d", got, vector);
 }
 
+// "IA32_APIC_BASE MSR": of its bits, all but BSP, EXTD and EN are reserved or the base, which
+// cannot be changed.
+static void test_base_bits(uint64_t on)
+{
+    uint64_t wrong = 0;
+    for (unsigned int bit = 0; bit < 64; bit++) {
+        uint64_t flag = 1ull << bit;
+        if (flag & (APIC_BASE_BSP | APIC_BASE_X2 | APIC_BASE_ENABLE))
+            continue;
+        if (wrmsr_safe(MSR_APIC_BASE, on ^ flag) != VEC_GP || rdmsr(MSR_APIC_BASE) != on)
+            wrong |= flag;
+    }
+    check(wrong == 0, "base.reserved", "bits %lx", (unsigned long)wrong);
+    check(rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP, "base.bsp", "it is not the boot processor");
+    wrmsr(MSR_APIC_BASE, on & ~(uint64_t)APIC_BASE_BSP);
+    check(rdmsr(MSR_APIC_BASE) == (on & ~(uint64_t)APIC_BASE_BSP) && apic_read(APIC_SVR) == 0xFF,
+          "base.bsp-cleared", "%lx", (unsigned long)rdmsr(MSR_APIC_BASE));
+    wrmsr(MSR_APIC_BASE, on);
+}
+
 // The state diagram of "x2APIC State Transitions", and what a newly enabled APIC holds.
 void test_transitions(void)
 {
@@ -25,6 +45,7 @@ void test_transitions(void)
     apic_enable(APIC_MODE_DISABLED);
     check(!(cpuid(1, 0).edx & CPUID_1_EDX_APIC), "mode.disabled-cpuid", "CPUID shows an APIC");
     expect_base("mode.disabled-to-invalid", off | APIC_BASE_X2, VEC_GP);
+    test_no_apic();
     apic_enable(APIC_MODE_XAPIC);
     check(cpuid(1, 0).edx & CPUID_1_EDX_APIC, "mode.xapic-cpuid", "CPUID shows no APIC");
     apic_write(APIC_LVT_TIMER, 0x40);
@@ -39,6 +60,7 @@ void test_transitions(void)
     check(rdmsr_safe(X2APIC_MSR(APIC_ID), &value) == VEC_GP, "mode.xapic-no-msrs", "vector %d",
           trap_caught.vector);
 
+    test_base_bits(on);
     expect_base("mode.xapic-to-x2apic", x2, TRAP_NONE);
     expect_base("mode.x2apic-to-xapic", on, VEC_GP);
     expect_base("mode.x2apic-to-invalid", off | APIC_BASE_X2, VEC_GP);
@@ -72,6 +94,7 @@ static void test_x2apic_registers(void)
     expect_msr_read("x2apic.read-eoi", APIC_EOI, VEC_GP);
     expect_msr_read("x2apic.read-self-ipi", APIC_SELF_IPI, VEC_GP);
     expect_msr_read("x2apic.read-hole", 0x040, VEC_GP);
+    expect_msr_read("x2apic.read-last", 0xFF0, VEC_GP);
     expect_msr_read("x2apic.read-ppr", APIC_PPR, TRAP_NONE);
     expect_msr_write("x2apic.write-id", APIC_ID, 0, VEC_GP);
     expect_msr_write("x2apic.write-ppr", APIC_PPR, 0, VEC_GP);
@@ -117,6 +140,23 @@ static void test_priority_registers(void)
     apic_write(APIC_TPR, 0);
 }
 
+// Without the right to suppress EOI broadcasts there is no such bit.
+static void test_no_suppression(enum apic_mode mode)
+{
+    uint32_t svr = APIC_SVR_ENABLE | VEC_SPURIOUS;
+    if (apic_read(APIC_VERSION) & APIC_VERSION_NO_BROADCAST) {
+        check_skip(named("svr-broadcast"), "this APIC can suppress them");
+        return;
+    }
+    if (mode == APIC_MODE_X2APIC) {
+        expect_msr_write(named("svr-broadcast"), APIC_SVR, svr | APIC_SVR_NO_EOI_BROADCAST, VEC_GP);
+        return;
+    }
+    apic_write(APIC_SVR, svr | APIC_SVR_NO_EOI_BROADCAST);
+    check(apic_read(APIC_SVR) == svr, named("svr-broadcast"), "%x",
+          (unsigned int)apic_read(APIC_SVR));
+}
+
 // With the APIC disabled by SVR every LVT stays masked.
 static void test_software_disable(void)
 {
@@ -143,6 +183,8 @@ void test_basic(enum apic_mode mode)
     check(apic_read(APIC_SVR) == (APIC_SVR_ENABLE | 0xEF), named("svr"), "%x",
           (unsigned int)apic_read(APIC_SVR));
     apic_quiet();
+    if (cpu_on_bulkhead())
+        test_no_suppression(mode);
     if (mode == APIC_MODE_X2APIC)
         test_x2apic_registers();
     else

@@ -16,6 +16,8 @@ void test_basic(enum apic_mode mode);
 void test_interrupts(void);
 void test_timers(void);
 void test_board(void);
+void test_lint(void);
+void test_no_apic(void); // in mode "disabled"
 
 // The name of an assertion with the mode in front; valid until the next call.
 const char *named(const char *name);

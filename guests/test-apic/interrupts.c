@@ -223,6 +223,30 @@ static void test_errors(void)
           (unsigned int)esr);
     apic_write(APIC_ESR, 0);
     check(apic_read(APIC_ESR) == 0, named("esr-cleared"), "%x", (unsigned int)apic_read(APIC_ESR));
+    if (apic_mode() == APIC_MODE_XAPIC) { // in x2APIC mode it is #GP
+        record_reset();
+        uint32_t hole = apic_read(0x040);
+        cpu_irq_window();
+        expect_record("error-register", 1, VEC_ERROR);
+        check(hole == 0 && apic_read(APIC_ESR) == 0, named("esr-not-written"), "%x; the hole %x",
+              (unsigned int)apic_read(APIC_ESR), (unsigned int)hole);
+        apic_write(APIC_SELF_IPI, 0x51); // there is none in this mode
+        apic_write(APIC_ESR, 0);
+        check(apic_read(APIC_ESR) == APIC_ESR_ILLEGAL_REGISTER, named("esr-register"), "%x",
+              (unsigned int)apic_read(APIC_ESR));
+        apic_write(APIC_ESR, 0);
+    }
+    // An entry of the table whose vector is illegal.
+    record_reset();
+    apic_write(APIC_LVT_TIMER, APIC_TIMER_ONE_SHOT | 5);
+    apic_write(APIC_TIMER_INITIAL, 1);
+    wait_for(1, NS_PER_MS);
+    expect_record("error-received", 1, VEC_ERROR);
+    apic_write(APIC_ESR, 0);
+    check(apic_read(APIC_ESR) == APIC_ESR_ILLEGAL_RECEIVE, named("esr-received"), "%x",
+          (unsigned int)apic_read(APIC_ESR));
+    apic_write(APIC_ESR, 0);
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
     apic_write(APIC_LVT_ERROR, APIC_LVT_MASKED);
     record_reset();
     apic_send(APIC_ICR_ASSERT | 5, apic_id());

@@ -71,6 +71,7 @@ static void test_mode(enum apic_mode mode, const char *name)
     test_interrupts();
     test_timers();
     test_board();
+    test_lint();
     apic_quiet();
 }
 

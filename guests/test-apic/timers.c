@@ -51,6 +51,109 @@ static void test_one_shot(unsigned int divide, uint32_t code, const char *name)
     apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
 }
 
+// One reading of the count, between two of the TSC.
+struct reading {
+    uint64_t before, after;
+    uint32_t count;
+};
+
+static struct reading read_count(void)
+{
+    struct reading r;
+    r.before = rdtsc();
+    r.count = apic_read(APIC_TIMER_COUNT);
+    r.after = rdtsc();
+    return r;
+}
+
+// "Divide Configuration Register": each value, against the TSC. The count may be wrong by one at
+// either end.
+static void test_dividers(void)
+{
+    static const struct { uint32_t code, by; } rows[] = {
+        {0x0, 2}, {0x1, 4}, {0x2, 8}, {0x3, 16}, {0x8, 32}, {0x9, 64}, {0xA, 128}, {0xB, 1},
+    };
+    uint32_t wrong = 0;
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_ONE_SHOT | VEC_TEST);
+    for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        apic_write(APIC_TIMER_DIVIDE, rows[i].code);
+        apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
+        struct reading from = read_count();
+        clock_spin_ns(NS_PER_MS);
+        struct reading to = read_count();
+        uint64_t step = clock_tsc_hz() / timer_hz() * rows[i].by;
+        uint64_t passed = (from.count - to.count) * step;
+        if (passed + step < to.before - from.after || passed > to.after - from.before + step)
+            wrong |= 1u << i;
+        if (apic_read(APIC_TIMER_DIVIDE) != rows[i].code)
+            wrong |= 0x100u << i;
+    }
+    apic_write(APIC_TIMER_INITIAL, 0);
+    apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
+    check(wrong == 0, named("timer-dividers"), "wrong are %x", (unsigned int)wrong);
+}
+
+// A mode is the entry's: from one count-down mode to the other the count goes on; to and from TSC
+// deadlines it stops, and there is none in that mode.
+static void test_mode_changes(void)
+{
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_ONE_SHOT | VEC_TEST);
+    apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_PERIODIC | VEC_TEST);
+    uint32_t goes_on = apic_read(APIC_TIMER_COUNT);
+    check(goes_on > UINT32_MAX / 2 && apic_read(APIC_TIMER_INITIAL) == UINT32_MAX,
+          named("timer-mode-change"), "%x", (unsigned int)goes_on);
+    if (!timer_has_deadline())
+        return;
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_DEADLINE | VEC_TEST);
+    apic_write(APIC_TIMER_INITIAL, 1000);
+    uint32_t initial = apic_read(APIC_TIMER_INITIAL), count = apic_read(APIC_TIMER_COUNT);
+    check(initial == 0 && count == 0, named("timer-deadline-counts"), "%x, %x",
+          (unsigned int)initial, (unsigned int)count);
+    wrmsr(MSR_TSC_DEADLINE, UINT64_MAX);
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_ONE_SHOT | VEC_TEST);
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | APIC_TIMER_DEADLINE | VEC_TEST);
+    check(rdmsr(MSR_TSC_DEADLINE) == 0, named("timer-deadline-disarms"), "%lx",
+          (unsigned long)rdmsr(MSR_TSC_DEADLINE));
+    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | VEC_TEST);
+}
+
+// The deadline is one of the guest's TSC: moved, that passes it sooner or later; the counting modes
+// do not look at it.
+static void test_adjusted(void)
+{
+    uint64_t step = clock_ticks_of_ns(ALARM_NS / 2), adjust = rdmsr(MSR_TSC_ADJUST);
+    for (int way = 0; way < 2; way++) {
+        record_reset();
+        apic_write(APIC_LVT_TIMER, APIC_TIMER_DEADLINE | VEC_TEST);
+        __asm__ volatile("mfence" ::: "memory");
+        uint64_t start = rdtsc(), deadline = start + clock_ticks_of_ns(ALARM_NS);
+        wrmsr(MSR_TSC_DEADLINE, deadline);
+        if (way == 0)
+            wrmsr(MSR_TSC_ADJUST, adjust + step);
+        else
+            wrmsr(MSR_TSC, rdtsc() + step);
+        bool came = wait_for(1, PATIENCE_NS);
+        uint64_t moved = rdmsr(MSR_TSC_ADJUST) - adjust;
+        wrmsr(MSR_TSC_ADJUST, adjust);
+        if (check(came && record.tsc[0] >= deadline,
+                  named(way == 0 ? "deadline-adjusted" : "deadline-tsc-written"),
+                  "%u interrupts, %ld ticks early", record.count,
+                  (long)(deadline - record.tsc[0])))
+            expect_time(way == 0 ? "deadline-adjusted-time" : "deadline-tsc-written-time",
+                        start + moved, record.tsc[0], ALARM_NS / 2);
+    }
+    record_reset();
+    apic_write(APIC_LVT_TIMER, APIC_TIMER_ONE_SHOT | VEC_TEST);
+    uint64_t start = rdtsc();
+    apic_write(APIC_TIMER_INITIAL, counts(ALARM_NS, 1));
+    wrmsr(MSR_TSC_ADJUST, adjust + step);
+    bool came = wait_for(1, PATIENCE_NS);
+    wrmsr(MSR_TSC_ADJUST, adjust);
+    if (check(came, named("one-shot-adjusted"), "no interrupt"))
+        expect_time("one-shot-adjusted-time", start + step, record.tsc[0], ALARM_NS);
+}
+
 static void test_hlt(void)
 {
     record_reset();
@@ -134,6 +237,13 @@ void test_timers(void)
     test_hlt();
     test_periodic();
     test_masked();
+    if (cpu_on_bulkhead()) {
+        test_dividers();
+        test_mode_changes();
+        test_adjusted();
+    } else {
+        check_skip(named("timer-dividers"), "not on Bulkhead");
+    }
     if (timer_has_deadline())
         test_deadline();
     else

@@ -199,11 +199,12 @@ SYSCALL_ON(vcpu_intr, vcpu, RIGHT_USE)
 {
     if (a1 > 1)
         return ERR_RANGE;
-    __atomic_store_n(&vcpu->intr_line, (uint8_t)a1, __ATOMIC_SEQ_CST);
-    if (a1)
+    if (!a1) {
+        __atomic_fetch_and(&vcpu->intr_line, (uint8_t)~INTR_HIGH, __ATOMIC_SEQ_CST);
+    } else if (!(__atomic_fetch_or(&vcpu->intr_line, INTR_HIGH, __ATOMIC_SEQ_CST) & INTR_HIGH)) {
+        __atomic_fetch_or(&vcpu->intr_line, INTR_ROSE, __ATOMIC_SEQ_CST);
         vcpu_raise(vcpu, VCPU_WORK_INTR);
-    else
-        __atomic_fetch_and(&vcpu->work, ~VCPU_WORK_INTR, __ATOMIC_SEQ_CST);
+    }
     return OK;
 }
 

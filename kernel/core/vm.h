@@ -23,7 +23,7 @@ struct vm {
 // keep vcpu_halt() from blocking.
 #define VCPU_WORK_PENDING 1u  // pending_edge or pending_level has new vectors
 #define VCPU_WORK_EVENT   2u  // return to the VMM: its event has bits, or it is being destroyed
-#define VCPU_WORK_INTR    4u  // the INTR line is up
+#define VCPU_WORK_INTR    4u  // the INTR line has risen
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
 #define VCPU_WORK_NMI     64u // an NMI for the guest
 #define VCPU_WORK_INIT    128u // an INIT, and
@@ -38,7 +38,9 @@ struct vcpu {
     // trigger mode cannot become another's. Taken on its core.
     uint64_t pending_edge[4], pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
-    uint8_t intr_line;          // atomic
+    uint8_t intr_line;          // atomic, INTR_*
+#define INTR_HIGH 1u
+#define INTR_ROSE 2u            // and its core has not looked since
     uint8_t sipi;               // atomic
     struct thread *thread;      // inside vcpu_run(), or (its mode says so) back by the short way
     struct vcpu_page *page;     // kernel's mapping of the shared page

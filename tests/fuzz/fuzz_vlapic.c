@@ -105,6 +105,9 @@ static void check(struct run *r)
     require(ppr >> 4 == top >> 4);
     require(highest == -1 || (highest == irr && highest >> 4 > ppr >> 4));
     require(vlapic_tpr_threshold(&r->v) <= tpr >> 4);
+    require(r->v.lint0_vector == 0 || r->v.lint0_vector >= 16);
+    require(vlapic_mode(&r->v) == VLAPIC_DISABLED ||
+            !(r->page[APIC_LVT_LINT0 / 4] & 0x4000) == !r->v.lint0_vector);
     require(r->v.ratio >= 1 && r->v.id < 255);
     require((r->v.apic_base & 0xfffff000) == APIC_BASE_ADDRESS);
 }
@@ -134,7 +137,7 @@ static void step(struct run *r, struct script *s)
     uint32_t offset;
     uint64_t bitmap[4];
 
-    switch (op % 11) {
+    switch (op % 12) {
     case 0:
         offset = any_offset(s);
         vlapic_write(&r->v, offset, (uint32_t)script_take(s, 4), r->now);
@@ -151,7 +154,7 @@ static void step(struct run *r, struct script *s)
         break;
     case 3:
     case 4:
-        any_msr(r, s, op % 11 == 3);
+        any_msr(r, s, op % 12 == 3);
         break;
     case 5:
         any_mode(r, s);
@@ -167,6 +170,9 @@ static void step(struct run *r, struct script *s)
         break;
     case 9:
         time_passes(r, script_take(s, 4));
+        break;
+    case 10:
+        vlapic_lint0(&r->v, (op & 0x80) != 0, (op & 0x40) != 0);
         break;
     default:
         if ((op & 0xe0) == 0)

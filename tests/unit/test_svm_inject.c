@@ -132,7 +132,7 @@ static void behind_tpr(void **state)
 static void from_the_pic(void **state)
 {
     (void)state;
-    vcpu.intr_line = 1;
+    vcpu.intr_line = INTR_HIGH;
     apic_regs[APIC_TPR / 4] = 0xf0;
     vmcb.rflags = RFLAGS_FIXED;
     vlapic_accept(&vcpu.arch.vlapic, 0x6f, false);
@@ -213,7 +213,7 @@ static void virtual_not_taken(void **state)
         assert_int_equal(injected(), EVENT(EVENT_INTR, 0x63));
         assert_true(is_virtual_now());
     }
-    vcpu.intr_line = 1;
+    vcpu.intr_line = INTR_HIGH;
     svm_replay(&vcpu);
     assert_int_equal(enter(), ENTERED);
     assert_int_equal(vmcb.event, EVENT(EVENT_INTR, 0x63));

@@ -230,13 +230,22 @@ static void test_halt_race(void **state)
     fake.hold[1] = true;
     fake_exit(1, vcpu_halt);
     assert_int_equal(CALL(0, vcpu_intr, 101, 1), OK);
-    assert_int_equal(s.v->intr_line, 1);
+    assert_int_equal(s.v->intr_line, INTR_HIGH | INTR_ROSE);
     fake.hold[1] = false;
     fake_interrupts(1);
     assert_int_equal(fake.state[1], FAKE_GUEST);
     assert_int_equal(CALL(0, vcpu_intr, 101, 2), ERR_RANGE);
-    assert_int_equal(CALL(0, vcpu_intr, 101, 0), OK);
+    // Only a rise is one, and it is seen although the line has fallen again.
+    s.v->intr_line = INTR_HIGH;
+    assert_int_equal(CALL(0, vcpu_intr, 101, 1), OK);
+    assert_int_equal(s.v->intr_line, INTR_HIGH);
     assert_int_equal(s.v->work & VCPU_WORK_INTR, 0);
+    fake.hold[1] = true;
+    assert_int_equal(CALL(0, vcpu_intr, 101, 0), OK);
+    assert_int_equal(CALL(0, vcpu_intr, 101, 1), OK);
+    assert_int_equal(CALL(0, vcpu_intr, 101, 0), OK);
+    assert_int_equal(s.v->intr_line, INTR_ROSE);
+    assert_int_equal(s.v->work & VCPU_WORK_INTR, VCPU_WORK_INTR);
 }
 
 static void test_msi(void **state)

@@ -35,7 +35,7 @@ static void starts_as_a_bios_leaves_it(void **state)
     assert_int_equal(irr_max(&v), -1);
     assert_int_equal(isr_max(&v), -1);
     assert_int_equal(vlapic_timer_deadline(&v), 0);
-    assert_true(vlapic_extint_allowed(&v));
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_EXTINT);
     start(5, 1, 0);
     assert_int_equal(rdmsr(MSR_BASE), 0xfee00800); // not the boot processor
     assert_int_equal(vlapic_read(&v, APIC_ID, 0), 5u << 24);
@@ -64,14 +64,16 @@ static void mode_changes_only_as_the_manual_allows(void **state)
     assert_true(vlapic_wrmsr(&v, MSR_BASE, APIC_BASE_ADDRESS | APIC_BASE_BSP, 0));
     assert_int_equal(vlapic_mode(&v), VLAPIC_DISABLED);
     assert_true(taken() & VLAPIC_ACT_MODE);
-    assert_true(vlapic_extint_allowed(&v)); // LINT0 is INTR again
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_EXTINT); // LINT0 is INTR again
     assert_false(vlapic_accept(&v, 0x40, false));
     assert_false(vlapic_wrmsr(&v, MSR_BASE, BASE_X2APIC, 0));
     assert_true(vlapic_wrmsr(&v, MSR_BASE, BASE_XAPIC, 0));
-    assert_int_equal(rdmsr(MSR_BASE), 0xfee00900); // the BSP bit is fixed
+    assert_int_equal(rdmsr(MSR_BASE), 0xfee00800); // the BSP bit can be written
+    assert_true(vlapic_wrmsr(&v, MSR_BASE, BASE_XAPIC | APIC_BASE_BSP, 0));
+    assert_int_equal(rdmsr(MSR_BASE), 0xfee00900);
     assert_int_equal(vlapic_read(&v, APIC_SVR, 0), 0xff); // as after power-up
     assert_int_equal(vlapic_read(&v, APIC_LVT_LINT0, 0), MASKED);
-    assert_false(vlapic_extint_allowed(&v));
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_MASKED);
     assert_int_equal(vlapic_read(&v, APIC_ID, 0), 0);
 }
 
@@ -191,7 +193,7 @@ static void software_disable_masks_the_table(void **state)
     vlapic_write(&v, APIC_SVR, 0x0ff, 0);
     for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 16)
         assert_true(vlapic_read(&v, lvt, 0) & MASKED);
-    assert_false(vlapic_extint_allowed(&v));
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_MASKED);
     assert_false(vlapic_accept(&v, 0x71, false));
     assert_int_equal(vlapic_highest(&v), 0x70); // what was pending is still delivered
     vlapic_write(&v, APIC_LVT_LINT0, 0x700, 0);
@@ -199,9 +201,9 @@ static void software_disable_masks_the_table(void **state)
     vlapic_write(&v, APIC_SVR, 0x1ff, 0);
     assert_true(vlapic_read(&v, APIC_LVT_LINT0, 0) & MASKED); // until it is written
     vlapic_write(&v, APIC_LVT_LINT0, 0x700, 0);
-    assert_true(vlapic_extint_allowed(&v));
-    vlapic_write(&v, APIC_LVT_LINT0, 0x31, 0); // fixed: not the PIC's
-    assert_false(vlapic_extint_allowed(&v));
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_EXTINT);
+    vlapic_write(&v, APIC_LVT_LINT0, 0x31, 0); // without an acknowledge cycle
+    assert_int_equal(vlapic_lint0_delivery(&v), VLAPIC_FIXED);
 }
 
 static void registers_keep_only_their_bits(void **state)
@@ -478,8 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(starts_as_a_bios_leaves_it),
-        TEST(mode_changes_only_as_the_manual_allows),
-        TEST(xapic_to_x2apic_keeps_state),
+        TEST(mode_changes_only_as_the_manual_allows), TEST(xapic_to_x2apic_keeps_state),
         TEST(priorities_nest), TEST(eoi_with_nothing_waiting),
         TEST(tpr_holds_back),
         TEST(level_eoi_is_reported),

@@ -13,7 +13,11 @@ uint64_t fake_vmcs[FAKE_FIELDS], fake_dr6;
 static struct vm vm;
 
 // What the kernel's other files do here.
-void vmx_vlapic_actions(struct vcpu *v) { v->arch.vlapic.actions = 0; }
+void vmx_vlapic_actions(struct vcpu *v)
+{
+    v->arch.nmi_pending |= !!(v->arch.vlapic.actions & VLAPIC_ACT_NMI);
+    v->arch.vlapic.actions = 0;
+}
 void context_load_dr(const struct vcpu *v) { (void)v; }
 bool mce_handled(void) { return false; }
 uint64_t vmx_guest_cr0(void) { return fake_vmcs[GUEST_CR0]; }
@@ -161,12 +165,37 @@ static void a_pending_trap_comes_first(void **state)
     // The PIC's interrupt waits for it, too.
     setup(NULL);
     fake_vmcs[GUEST_PENDING_DEBUG] = PENDING_STEP;
-    vcpu.intr_line = 1;
+    vcpu.intr_line = INTR_HIGH;
     assert_int_equal(enter(), ENTERED);
     assert_true(window(PRI_INTR_WINDOW));
     fake_vmcs[GUEST_PENDING_DEBUG] = 0;
     assert_int_equal(enter(), TO_VMM);
     assert_int_equal(kind, VM_EXIT_INTR_ACK);
+}
+
+// LINT0 as NMI or Fixed: what the line brings comes without the VMM, and ends HLT.
+static void intr_without_an_acknowledge_cycle(void **state)
+{
+    (void)state;
+    vcpu.arch.halted = 1;
+    fake_vmcs[GUEST_RFLAGS] = 2;
+    apic_regs[APIC_LVT_LINT0 / 4] = 0x400;
+    assert_int_equal(enter(), HALTED); // not for good: the VMM is not told
+    vcpu.work = VCPU_WORK_INTR;
+    vcpu.intr_line = INTR_ROSE; // and fallen since
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_NMI, VECTOR_NMI));
+    assert_int_equal(vcpu.intr_line, 0);
+    setup(NULL);
+    apic_regs[APIC_LVT_LINT0 / 4] = 0x41;
+    vcpu.intr_line = INTR_HIGH | INTR_ROSE;
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_INTR, 0x41));
+    assert_int_equal(vcpu.intr_line, INTR_HIGH);
+    fake_vmcs[ENTRY_INTR_INFO] = 0;
+    vlapic_eoi(&vcpu.arch.vlapic);
+    assert_int_equal(enter(), ENTERED);
+    assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], 0); // it was an edge
 }
 
 // In the shadow of STI a CPU may open the NMI window at once, and would do so again and again.
@@ -270,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(debug_trap_in_a_shadow), TEST(debug_exit_updates_what_delivery_would),
         TEST(a_pending_trap_comes_first), TEST(nmi_in_a_shadow),
+        TEST(intr_without_an_acknowledge_cycle),
         TEST(halt_until_something_can_be_taken), TEST(each_vector_keeps_its_trigger),
         TEST(two_faults), TEST(runs_again),
     };

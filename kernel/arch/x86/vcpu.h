@@ -72,8 +72,8 @@ static inline uint64_t vcpu_fault_event(struct vcpu *v, uint64_t waiting, uint8_
 // True: it waits.
 static inline bool vcpu_extint(struct vcpu *v, bool open)
 {
-    if (!__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) ||
-        !vlapic_extint_allowed(&v->arch.vlapic))
+    if (!(__atomic_load_n(&v->intr_line, __ATOMIC_ACQUIRE) & INTR_HIGH) ||
+        vlapic_lint0_delivery(&v->arch.vlapic) != VLAPIC_EXTINT)
         return false;
     if (open) {
         v->arch.extint_wait = 1;
@@ -125,6 +125,15 @@ UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
     }
 }
 
+// What the INTR line brings, where that needs no acknowledge cycle.
+static inline void vcpu_take_intr(struct vcpu *v)
+{
+    if (likely(!v->intr_line))
+        return;
+    uint8_t line = __atomic_fetch_and(&v->intr_line, (uint8_t)~INTR_ROSE, __ATOMIC_ACQ_REL);
+    vlapic_lint0(&v->arch.vlapic, line & INTR_HIGH, line & INTR_ROSE);
+}
+
 // What others have left for it; returns what v->work held.
 static inline uint32_t vcpu_take_work(struct vcpu *v)
 {
@@ -144,7 +153,8 @@ static inline uint32_t vcpu_take_work(struct vcpu *v)
 // It has executed HLT, and nothing has come since.
 NORETURN static inline void vcpu_halted(struct vcpu *v, uint64_t rflags)
 {
-    if (v->arch.halted == 1 && !(rflags & RFLAGS_IF)) {
+    if (v->arch.halted == 1 && !(rflags & RFLAGS_IF) &&
+        vlapic_lint0_delivery(&v->arch.vlapic) != VLAPIC_NMI) {
         v->arch.halted = 2;
         vcpu_exit(v, VM_EXIT_HALTED);
     }

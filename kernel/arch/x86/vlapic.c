@@ -78,6 +78,15 @@ void vlapic_eoi(struct vlapic *v)
         return;
     v->eoi_vector = (uint8_t)vector;
     v->actions |= VLAPIC_ACT_EOI;
+    vlapic_level_ended(v, v->eoi_vector);
+}
+
+void vlapic_level_ended(struct vlapic *v, uint8_t vector)
+{
+    if (vector != v->lint0_vector)
+        return;
+    v->lint0_vector = 0;
+    reg_set(v, APIC_LVT_LINT0, reg_get(v, APIC_LVT_LINT0) & ~LVT_REMOTE_IRR);
 }
 
 void vlapic_eoi_exit_bitmap(const struct vlapic *v, uint64_t bitmap[4])
@@ -105,7 +114,7 @@ static void irr_set(struct vlapic *v, uint8_t vector, bool level)
 // this cannot recurse twice.
 bool vlapic_accept(struct vlapic *v, uint8_t vector, bool level)
 {
-    if (!(v->apic_base & APIC_BASE_ENABLE) || !(reg_get(v, APIC_SVR) & SVR_ENABLE))
+    if (!vlapic_listens(v))
         return false;
     if (vector < 16) {
         vlapic_error(v, ESR_RECEIVE_ILLEGAL);
@@ -120,6 +129,22 @@ static void lvt_deliver(struct vlapic *v, uint32_t lvt)
 {
     if (!(lvt & LVT_MASKED))
         (void)vlapic_accept(v, (uint8_t)lvt, false);
+}
+
+// ("Valid Interrupt Vectors", "Local Vector Table": only Fixed can be level-triggered.)
+void vlapic_lint0(struct vlapic *v, bool high, bool rose)
+{
+    uint32_t lvt = reg_get(v, APIC_LVT_LINT0), delivery = vlapic_lint0_delivery(v);
+    if (delivery == VLAPIC_FIXED && (lvt & LVT_LEVEL)) {
+        if (high && !v->lint0_vector && vlapic_accept(v, (uint8_t)lvt, true)) {
+            v->lint0_vector = (uint8_t)lvt;
+            reg_set(v, APIC_LVT_LINT0, lvt | LVT_REMOTE_IRR);
+        }
+    } else if (delivery == VLAPIC_FIXED && rose) {
+        (void)vlapic_accept(v, (uint8_t)lvt, false);
+    } else if (rose && (delivery == VLAPIC_NMI || delivery == VLAPIC_INIT)) {
+        v->actions |= delivery == VLAPIC_NMI ? VLAPIC_ACT_NMI : VLAPIC_ACT_INIT;
+    }
 }
 
 void vlapic_error(struct vlapic *v, uint32_t bit)

@@ -46,6 +46,11 @@
 #define APIC_BASE_X2APIC  0x400u
 #define APIC_BASE_ENABLE  0x800u
 
+// How an interrupt is delivered: of an ICR, an LVT entry, a message's data.
+#define ICR_LEVEL 0x8000u // trigger mode
+enum { VLAPIC_FIXED, VLAPIC_LOWEST, VLAPIC_NMI = 4, VLAPIC_INIT, VLAPIC_SIPI, VLAPIC_EXTINT,
+       VLAPIC_MASKED };
+
 enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 
 // vlapic->actions
@@ -54,7 +59,7 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 #define VLAPIC_ACT_TIMER 4u  // arm the host's timer to vlapic_timer_deadline()
 #define VLAPIC_ACT_NMI   8u  // an NMI for this vCPU
 #define VLAPIC_ACT_EOI   16u // tell the VMM of the EOI of level-triggered `eoi_vector`
-#define VLAPIC_ACT_MODE  32u // vlapic_mode() changed: controls, MSR bitmap; all registers may have
+#define VLAPIC_ACT_MODE  32u // vlapic_mode() changed: all registers may have; or vlapic_listens()
 #define VLAPIC_ACT_INIT  64u // an INIT for this vCPU
 #define VLAPIC_ACT_SIPI  128u // a start-up IPI for this vCPU
 #define VLAPIC_ACT_IPI   256u // `ipi` is for others of this VM, and if of lowest priority for any
@@ -66,6 +71,7 @@ struct vlapic {
     uint8_t eoi_vector;    // with VLAPIC_ACT_EOI
     uint8_t timer_shift;   // log2 of the divider in force
     uint8_t accepted;      // the highest vector since its owner last set this to 0
+    uint8_t lint0_vector;  // LINT0's remote IRR: the vector whose EOI is waited for, or 0
     uint16_t status;       // the highest of ISR << 8, and of IRR, as "guest interrupt status"
     uint32_t id;           // APIC id; below 255
     uint32_t ratio;        // TSC ticks per tick of the timer's crystal, at least 1
@@ -94,6 +100,12 @@ static inline enum vlapic_mode vlapic_mode(const struct vlapic *v)
     if (!(v->apic_base & APIC_BASE_ENABLE))
         return VLAPIC_DISABLED;
     return v->apic_base & APIC_BASE_X2APIC ? VLAPIC_X2APIC : VLAPIC_XAPIC;
+}
+
+// Software has it enabled (SVR): else it takes no fixed interrupt, not from itself either.
+static inline bool vlapic_listens(const struct vlapic *v)
+{
+    return (v->apic_base & APIC_BASE_ENABLE) && (v->regs[APIC_SVR / 4] & 0x100);
 }
 
 // MMIO accesses of the xAPIC page. Any offset is safe; one that is no register reads 0 and sets
@@ -142,12 +154,21 @@ void vlapic_eoi_exit_bitmap(const struct vlapic *v, uint64_t bitmap[4]);
 // 0: never. Not above the present TPR's class, as VM entry wants it.
 uint8_t vlapic_tpr_threshold(const struct vlapic *v);
 
-// Does the INTR line (PIC) reach the CPU? Yes when the APIC is off, or LINT0 is unmasked ExtINT.
-static inline bool vlapic_extint_allowed(const struct vlapic *v)
+// How LINT0 delivers what comes on the INTR line (PIC): that pin is the CPU's INTR when the APIC is
+// off. VLAPIC_MASKED: not at all.
+static inline uint32_t vlapic_lint0_delivery(const struct vlapic *v)
 {
-    return !(v->apic_base & APIC_BASE_ENABLE) ||
-           (v->regs[APIC_LVT_LINT0 / 4] & 0x10700) == 0x700;
+    uint32_t lvt = v->regs[APIC_LVT_LINT0 / 4];
+    if (!(v->apic_base & APIC_BASE_ENABLE))
+        return VLAPIC_EXTINT;
+    return lvt & 1u << 16 ? VLAPIC_MASKED : lvt >> 8 & 7;
 }
+// The line, where it is not ExtINT: whether it is high, and has risen since this was called last.
+// To be called when it has, and while it is high also after an EOI or a change of LINT0.
+void vlapic_lint0(struct vlapic *v, bool high, bool rose);
+// The EOI of a level-triggered vector. vlapic_eoi() calls it; with virtual-interrupt delivery its
+// owner does.
+void vlapic_level_ended(struct vlapic *v, uint8_t vector);
 
 // Host TSC at which vlapic_timer_fired() wants to be called, or 0. A masked timer needs no call.
 uint64_t vlapic_timer_deadline(const struct vlapic *v);
@@ -159,7 +180,3 @@ void vlapic_timer_fired(struct vlapic *v, uint64_t now);
 // Is this APIC addressed? msi: an 8-bit destination from the board, where 0xFF is everybody in both
 // modes; else as in this APIC's own ICR (x2APIC: 32 bits).
 bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool msi);
-
-// How an interrupt is delivered: of an ICR, an LVT entry, a message's data.
-#define ICR_LEVEL 0x8000u // trigger mode
-enum { VLAPIC_FIXED, VLAPIC_LOWEST, VLAPIC_NMI = 4, VLAPIC_INIT, VLAPIC_SIPI };

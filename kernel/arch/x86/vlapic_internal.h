@@ -6,6 +6,8 @@
 
 #define SVR_ENABLE     0x100u
 #define ICR_SELF       0x40000u // shorthand
+#define LVT_REMOTE_IRR 0x4000u
+#define LVT_LEVEL      0x8000u
 #define LVT_MASKED     0x10000u
 #define LVT_PERIODIC   0x20000u
 #define LVT_DEADLINE   0x40000u

@@ -6,8 +6,8 @@
 
 #define VERSION  0x00050014u // integrated APIC, six LVT entries
 #define SVR_BITS 0x3ffu
-// Of an LVT entry, read as 0: delivery status and remote IRR.
-#define LVT_IGNORED 0x5000u
+// Of an LVT entry, read-only: delivery status, which is always 0, and remote IRR.
+#define LVT_IGNORED (0x1000u | LVT_REMOTE_IRR)
 #define ICR_BITS   0xcdfffu // with the delivery status
 #define ICR_STATUS 0x1000u
 #define ESR_ILLEGAL_ADDRESS 0x80u
@@ -57,6 +57,10 @@ static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
     value &= registers[offset / 16].bits & ~LVT_IGNORED;
     if (!(reg_get(v, APIC_SVR) & SVR_ENABLE))
         value |= LVT_MASKED;
+    if (offset == APIC_LVT_LINT0 && (value & (LVT_LEVEL | 0x700)) != LVT_LEVEL)
+        v->lint0_vector = 0; // as at the IOAPIC: the way to get rid of it
+    if (offset == APIC_LVT_LINT0 && v->lint0_vector)
+        value |= LVT_REMOTE_IRR;
     if (offset == APIC_LVT_TIMER)
         vlapic_timer_written(v, offset, value, now);
     else
@@ -66,6 +70,7 @@ static void lvt_written(struct vlapic *v, uint32_t offset, uint32_t value, uint6
 static void svr_written(struct vlapic *v, uint32_t value, uint64_t now)
 {
     reg_set(v, APIC_SVR, value & SVR_BITS);
+    v->actions |= VLAPIC_ACT_MODE;
     if (value & SVR_ENABLE)
         return;
     for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 16)
@@ -178,7 +183,7 @@ static void power_up(struct vlapic *v)
 {
     for (uint32_t i = 0; i < 1024; i++)
         v->regs[i] = 0;
-    v->errors = 0;
+    v->errors = v->lint0_vector = 0;
     v->timer_shift = 1; // divide register 0
     v->lvt_timer = LVT_MASKED;
     vlapic_timer_stop(v);
@@ -216,9 +221,9 @@ static bool base_write(struct vlapic *v, uint64_t value)
     if (new == APIC_BASE_X2APIC || (old == 0 && new == both) ||
         (old == both && new == APIC_BASE_ENABLE))
         return false;
+    v->apic_base = value;
     if (old == new)
         return true;
-    v->apic_base = APIC_BASE_ADDRESS | (v->apic_base & APIC_BASE_BSP) | new;
     v->actions |= VLAPIC_ACT_MODE;
     if (!new) {
         power_up(v);

@@ -120,21 +120,24 @@ void vmx_set_primary(struct vcpu *v, uint32_t which, uint32_t to)
 }
 
 // xAPIC mode is virtualised through the APIC-access page, x2APIC mode through its MSRs; a CPU
-// without these features has neither, and the guest's accesses exit.
+// without these features has neither, and the guest's accesses exit. It would take self-IPIs
+// whatever SVR says.
 void vmx_set_apic_mode(struct vcpu *v)
 {
     enum vlapic_mode mode = vlapic_mode(&v->arch.vlapic);
     uint32_t secondary = vmx.secondary | (v->vm->smp ? vmx.pause_loop : 0);
+    bool listens = vlapic_listens(&v->arch.vlapic);
+    bool x2apic = vmx.apicv && mode == VLAPIC_X2APIC && listens;
     if (vmx.apicv && mode == VLAPIC_XAPIC)
-        secondary |= SEC_APIC_ACCESS | SEC_APIC_REGS | (vmx.vintr_xapic ? SEC_VINTR : 0);
-    if (vmx.apicv && mode == VLAPIC_X2APIC)
+        secondary |= SEC_APIC_ACCESS | SEC_APIC_REGS | (vmx.vintr_xapic && listens ? SEC_VINTR : 0);
+    if (x2apic)
         secondary |= SEC_X2APIC | SEC_APIC_REGS | SEC_VINTR;
     if (secondary != v->arch.secondary) {
         vmwrite(SECONDARY_CONTROLS, v->arch.secondary = secondary);
         vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode,
         vmx_flush(&v->vm->space); // those of guest-physical addresses too
     }
-    vmwrite(MSR_BITMAP, vmx_msr_bitmap[vmx.apicv && mode == VLAPIC_X2APIC].v);
+    vmwrite(MSR_BITMAP, vmx_msr_bitmap[x2apic].v);
 }
 
 // The VPIDs in use, a bit each; 0 is the host's. What a core's TLB holds of one's last owner goes
