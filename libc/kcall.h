@@ -235,6 +235,12 @@ static inline int64_t kcall_vcpu_sregs(handle_t vcpu, uint32_t write)
     return kcall2(SYS_vcpu_sregs, vcpu, write);
 }
 
+// Likewise its vector registers, and the page's `fpu`
+static inline int64_t kcall_vcpu_fpu(handle_t vcpu, uint32_t write)
+{
+    return kcall2(SYS_vcpu_sregs, vcpu, 2 | write);
+}
+
 // *frames: how many were checked
 static inline int64_t kcall_system_audit(handle_t system, uint64_t *frames)
 {

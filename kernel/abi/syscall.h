@@ -65,7 +65,7 @@ enum status {
     X(vcpu_create, 26)    /* vm, apic id, page memory, event|0 -> h; goes where the caller goes */ \
     X(vcpu_run, 27)       /* vcpu, VM_RUN_*                -> enum vm_exit_kind, see vcpu.h */     \
     X(vcpu_intr, 28)      /* vcpu, level (the INTR line from the PIC) */                           \
-    X(vcpu_sregs, 29)     /* vcpu, 0 = read into the page, 1 = write from it */                    \
+    X(vcpu_sregs, 29)     /* vcpu, 0 = read into the page, 1 = write from it; 2, 3 = its FPU */   \
     X(system_audit, 30)   /* system                        -> RSI = frames checked */              \
     X(system_stats, 31)   /* system, index, va of struct vcpu_stats -> 1, or 0 past the end */     \
     X(system_log, 32)     /* system, va, len               -> bytes of kernel log */               \

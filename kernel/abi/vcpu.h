@@ -176,6 +176,11 @@ enum vcpu_gpr {
     GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15,
 };
 
+// The guest's vector registers and x87 state, as XSAVE lays them out in its standard form. Read and
+// written as a whole by vcpu_sregs(), too; components that the guest has not enabled are not
+// written, nor the upper half of MXCSR.
+#define VCPU_FPU_SIZE 2816
+
 struct vcpu_page {
     uint64_t gpr[16]; // gpr[GPR_RSP] is not used: see exit.rsp and VM_ENTRY_RSP
     struct vm_exit exit;
@@ -184,7 +189,10 @@ struct vcpu_page {
     // 1: its thread, in ring 3, holds a lock for which others of its VM may wait: when its budget
     // ends now, it goes on for a moment, once, and pays for it with the next refill.
     uint32_t holds_lock;
-    struct cpuid_table cpuid; // read by vcpu_create() only
+    union {
+        struct cpuid_table cpuid; // read by vcpu_create() only
+        uint8_t fpu[VCPU_FPU_SIZE];
+    };
 };
 _Static_assert(sizeof(struct vcpu_page) <= 4096, "one page");
 

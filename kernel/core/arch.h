@@ -70,6 +70,7 @@ enum status arch_vcpu_init(struct vcpu *v, uint32_t apic_id);
 void arch_vcpu_leave(struct vcpu *v);
 void arch_vcpu_free(struct vcpu *v);       // it has left; any core
 enum status arch_vcpu_sregs(struct vcpu *v, bool write);
+enum status arch_vcpu_fpu(struct vcpu *v, bool write);
 // Does what VM_RUN_* of vcpu_run() say (all checks first). 0: enter the guest; else it returns this
 // kind of exit at once.
 int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run);

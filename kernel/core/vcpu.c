@@ -210,9 +210,9 @@ SYSCALL_ON(vcpu_intr, vcpu, RIGHT_USE)
 
 SYSCALL_ON(vcpu_sregs, vcpu, RIGHT_USE)
 {
-    if (a1 > 1)
+    if (a1 > 3)
         return ERR_RANGE;
     if (inside(vcpu) || vcpu->core != this_cpu()->id || vcpu->object.owner != caller_process())
         return ERR_STATE;
-    return arch_vcpu_sregs(vcpu, a1);
+    return a1 & 2 ? arch_vcpu_fpu(vcpu, a1 & 1) : arch_vcpu_sregs(vcpu, a1);
 }

@@ -82,6 +82,7 @@ static struct process process[3];
 static struct thread thread[3];
 static struct vcpu vcpu[2]; // of the first two
 static struct fpu area[2];
+static struct vcpu_page pages[2];
 static uint64_t expected[3], guest_expected[2]; // what is to be in the registers when it goes on
 static uint64_t initial;
 
@@ -104,6 +105,7 @@ static int setup(void **state)
     for (uint32_t i = 0; i < 2; i++) {
         vcpu[i].object.owner = &process[i];
         vcpu[i].arch.fpu = &area[i];
+        vcpu[i].page = &pages[i];
         vcpu[i].arch.xcr0 = i ? 3 : ALL;
         area[i] = fpu_initial;
         guest_expected[i] = initial;
@@ -192,12 +194,55 @@ static void not_entered_after_all(void **state)
     guest(0, true);
 }
 
+// A VMM reads and writes its guest's registers, wherever they are, and has its own afterwards.
+static void a_vmm_sees_its_guests(void **state)
+{
+    uint64_t shared;
+    (void)state;
+    guest(0, true);
+    ring3(0, false, true);
+    assert_int_equal(arch_vcpu_fpu(&vcpu[0], false), OK);
+    memcpy(&shared, pages[0].fpu, sizeof(shared));
+    assert_int_equal(shared, guest_expected[0]);
+    ring3(0, true, false);
+    shared = guest_expected[0] = 0x4711;
+    memcpy(pages[0].fpu, &shared, sizeof(shared));
+    thread[0].arch.regs.vector = REGS_SYSCALL;
+    expected[0] = initial;
+    assert_int_equal(arch_vcpu_fpu(&vcpu[0], true), OK);
+    registers = initial; // the call clobbers
+    ring3(0, true, true);
+    guest(0, true);
+}
+
+// What XRSTOR would refuse, and what the guest has not enabled, a VMM cannot put there.
+static void a_vmm_writes_what_may_be(void **state)
+{
+    uint64_t header[8], *own = (uint64_t *)(area[1].area + 512);
+    (void)state;
+    cpu.current = &thread[1];
+    memset(pages[1].fpu, 0xff, sizeof(pages[1].fpu));
+    assert_int_equal(arch_vcpu_fpu(&vcpu[1], true), OK);
+    memset(header, 0, sizeof(header));
+    header[0] = vcpu[1].arch.xcr0;
+    assert_memory_equal(own, header, sizeof(header));
+    assert_int_equal(area[1].area[25], 0xff);
+    assert_int_equal(area[1].area[26] | area[1].area[27], 0);
+    assert_int_equal(area[1].area[28], 0);
+    assert_int_equal(area[1].area[32], 0xff);
+    assert_int_equal(area[1].area[FPU_SIZE - 1], 0xff);
+    *own = 7; // what it has used before it turned that off stays its own
+    assert_int_equal(arch_vcpu_fpu(&vcpu[1], true), OK);
+    assert_int_equal(*own, 7);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(not_entered_after_all), TEST(nobody_meets_anothers),
+        TEST(not_entered_after_all), TEST(nobody_meets_anothers), TEST(a_vmm_sees_its_guests),
+        TEST(a_vmm_writes_what_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

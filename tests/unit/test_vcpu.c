@@ -377,7 +377,9 @@ static void test_stats(void **state)
     assert_int_equal(s.p.thread->sc->ran, ran);
     assert_int_equal(CALL(1, vcpu_sregs, s.h, 0), OK);
     assert_int_equal(s.v->page->sregs.rip, 0xfff0);
-    assert_int_equal(CALL(1, vcpu_sregs, s.h, 2), ERR_RANGE);
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 2), OK);
+    assert_int_equal(s.v->page->fpu[0], 0x7f);
+    assert_int_equal(CALL(1, vcpu_sregs, s.h, 4), ERR_RANGE);
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 // The x86 parts of the portable kernel's structures. Assembly knows some of the offsets: they are
 // generated (offsets.c), so fields may move.
 #pragma once
+#include "kernel/abi/vcpu.h"
 #include "kernel/arch/x86/cpuid_policy.h"
 #include "kernel/arch/x86/msr_policy.h"
 #include "kernel/arch/x86/vlapic.h"
@@ -17,7 +18,7 @@ struct regs {
 #define REGS_SYSCALL (~0ull)
 
 // XSAVE area, standard format: legacy 512, header 64, AVX 256, MPX 128, AVX-512 1600, PKRU 8.
-#define FPU_SIZE 2816
+#define FPU_SIZE VCPU_FPU_SIZE
 struct fpu { uint8_t area[FPU_SIZE]; } __attribute__((aligned(64)));
 
 struct arch_thread {

@@ -103,3 +103,21 @@ void fpu_use_vcpu(struct cpu *cpu, struct vcpu *v)
     }
     set_xcr0(cpu, v->arch.xcr0);
 }
+
+// To or from the VMM's page. XRSTOR must not be refused, and a component that is not the guest's
+// would not be switched: so of the header one word is taken, and MXCSR's upper half is not.
+enum status arch_vcpu_fpu(struct vcpu *v, bool write)
+{
+    uint8_t *own = v->arch.fpu->area, *shared = v->page->fpu;
+    (void)fpu_trapped(this_cpu()); // its VMM runs on this core: it is loaded here or nowhere
+    if (!write) {
+        __builtin_memcpy(shared, own, FPU_SIZE);
+        return OK;
+    }
+    uint64_t *header = (uint64_t *)(own + 512), mine = *header | v->arch.xcr0 | 3;
+    __builtin_memcpy(own, shared, 26);
+    __builtin_memcpy(own + 32, shared + 32, FPU_SIZE - 32);
+    __builtin_memset(header + 1, 0, 56);
+    *header &= mine;
+    return OK;
+}

@@ -234,6 +234,14 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
     return OK;
 }
 
+enum status arch_vcpu_fpu(struct vcpu *v, bool write)
+{
+    load_vcpu(v);
+    if (!write)
+        v->page->fpu[0] = 0x7f;
+    return OK;
+}
+
 int64_t arch_vcpu_answer(struct vcpu *v, uint64_t run)
 {
     (void)run;
