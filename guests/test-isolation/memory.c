@@ -99,20 +99,17 @@ static void check_not_emulated(void)
     int vector;
 
     trap_expect();
-    __asm__ volatile(TRY("fldt (%0)") : : "r"(NOWHERE) : "memory");
+    __asm__ volatile(TRY("fldenv (%0)") : : "r"(NOWHERE) : "memory");
     vector = trap_caught.vector;
-    tally_add(&tally, vector == VEC_UD, "FLD: vector %d", vector);
+    tally_add(&tally, vector == VEC_UD, "FLDENV: vector %d", vector);
     trap_expect();
-    __asm__ volatile(TRY("movups %%xmm0, (%0)") : : "r"(NOWHERE) : "memory");
+    __asm__ volatile(TRY("fxsave (%0)") : : "r"(NOWHERE) : "memory");
     vector = trap_caught.vector;
-    tally_add(&tally, vector == VEC_UD, "MOVUPS: vector %d", vector);
+    tally_add(&tally, vector == VEC_UD, "FXSAVE: vector %d", vector);
     trap_expect();
-    __asm__ volatile(TRY("lock cmpxchg16b (%0)")
-                     :
-                     : "r"(NOWHERE)
-                     : "memory", "rax", "rdx", "cc");
+    __asm__ volatile(TRY("addps (%0), %%xmm0") : : "r"(NOWHERE) : "memory", "xmm0");
     vector = trap_caught.vector;
-    tally_add(&tally, vector == VEC_UD, "CMPXCHG16B: vector %d", vector);
+    tally_add(&tally, vector == VEC_UD, "ADDPS: vector %d", vector);
     tally_check(&tally, "low.not-emulated");
 }
 

@@ -82,6 +82,11 @@ static void pick_state(struct guest *g, struct script *s)
     exit->mmio.gpa = DEVICE + (script_take(s, 2) & 0xFFF);
     for (unsigned i = 0; i < 16; i++)
         g->page.gpr[i] = i < 8 ? pick_address(s) : i;
+    // As the kernel gives it: what XSAVE writes.
+    for (unsigned i = 0; i < 160; i++)
+        g->page.fpu[i] = (uint8_t)(g->page.gpr[i % 8] >> i % 16);
+    g->page.fpu[26] = g->page.fpu[27] = 0;
+    g->page.fpu[512] = g->page.gpr[GPR_RBX] & 7;
     g->page.sregs.ds.base = pick_address(s);
     g->page.sregs.es.base = pick_address(s);
 }
@@ -92,8 +97,13 @@ static void check_insn(const struct insn *insn)
 
     require(insn->length >= 1 && insn->length <= INSN_BYTES);
     require(size == 1 || size == 2 || size == 4 || size == 8 ||
-            (size == 0 && insn->op >= INSN_FLUSH));
+            (size == 0 && insn->op >= INSN_FLUSH) ||
+            (size == 16 && insn->op == INSN_CMPXCHG_PAIR) ||
+            ((size == 16 || size == 32) &&
+             (insn->op == INSN_VECTOR_LOAD || insn->op == INSN_VECTOR_STORE)) ||
+            (size == 10 && insn->op == INSN_X87));
     require(insn->op <= INSN_OTHER && insn->reg < 16 && insn->segment <= SEGMENT_GS);
+    require(insn->reg2 < 16 && (insn->op != INSN_X87 || insn->imm < 0x800));
     require(insn_is_simple(insn) || insn->op == INSN_PUSH || insn->op == INSN_POP ||
             insn->op == INSN_FLUSH ||
             insn->addr_size == 2 || insn->addr_size == 4 || insn->addr_size == 8);
@@ -102,10 +112,11 @@ static void check_insn(const struct insn *insn)
 static void check_fault(const struct guest_fault *fault)
 {
     require(fault->vector == VECTOR_UD || fault->vector == VECTOR_SS ||
-            fault->vector == VECTOR_GP || fault->vector == VECTOR_PF);
+            fault->vector == VECTOR_GP || fault->vector == VECTOR_PF ||
+            fault->vector == VECTOR_MF || fault->vector == VECTOR_XM);
 }
 
-// All but the register that the instruction names, and the stack pointer, stay as they are.
+// All but the registers that the instruction names, and the stack pointer, stay as they are.
 static void run_simple(struct guest *g, const struct insn *insn)
 {
     struct vcpu_page before = g->page;
@@ -117,6 +128,11 @@ static void run_simple(struct guest *g, const struct insn *insn)
     require(insn->size == 8 || old >> 8 * insn->size == 0);
     insn_compute(insn, &g->page, old, &result);
     require(memcmp(before.gpr, g->page.gpr, sizeof(before.gpr)) == 0);
+    require(!result.write || !insn_reads(insn) || insn_modifies(insn));
+    if (result.divide_error) {
+        require(insn->op == INSN_DIV || insn->op == INSN_IDIV);
+        return;
+    }
     if (result.write && gpa_write(&g->ram, &g->bus, g->page.exit.mmio.gpa, insn->size,
                                   result.value) == BUS_BLOCKED) {
         require(g->room == 0);
@@ -124,21 +140,33 @@ static void run_simple(struct guest *g, const struct insn *insn)
     }
     insn_commit(insn, &g->page, &result);
     for (unsigned i = 0; i < 16; i++)
-        require(before.gpr[i] == g->page.gpr[i] || (result.reg_write && i == result.reg));
+        require(before.gpr[i] == g->page.gpr[i] || (result.reg_write && i == result.reg) ||
+                (result.reg2_write && i == insn->reg2));
+}
+
+static enum insn_run run_one(struct guest *g, const struct insn *insn, struct guest_fault *fault)
+{
+    if (insn->op == INSN_PUSH || insn->op == INSN_POP)
+        return insn_run_stack(insn, &g->ram, &g->bus, &g->page, fault);
+    if (insn->op <= INSN_SCAS)
+        return insn_run_string(insn, &g->ram, &g->bus, &g->page, fault);
+    if (insn->op == INSN_CMPXCHG_PAIR)
+        return insn_run_pair(insn, &g->ram, &g->bus, &g->page, fault);
+    if (insn->op <= INSN_CALL)
+        return insn_run_jump(insn, &g->ram, &g->bus, &g->page, fault);
+    return insn_run_vector(insn, &g->ram, &g->bus, &g->page, fault);
 }
 
 // A string instruction does at most a chunk at a time, and goes on until it is done.
 static void run_other(struct guest *g, const struct insn *insn)
 {
-    bool stack = insn->op == INSN_PUSH || insn->op == INSN_POP;
     struct guest_fault fault = { 0 };
     enum insn_run run = INSN_RUN_AGAIN;
     uint64_t count;
 
     for (unsigned i = 0; i < 3 && run == INSN_RUN_AGAIN; i++) {
         count = g->page.gpr[GPR_RCX];
-        run = stack ? insn_run_stack(insn, &g->ram, &g->bus, &g->page, &fault)
-                    : insn_run_string(insn, &g->ram, &g->bus, &g->page, &fault);
+        run = run_one(g, insn, &fault);
         require(run != INSN_RUN_AGAIN || g->page.gpr[GPR_RCX] != count);
         require(count - g->page.gpr[GPR_RCX] <= STRING_CHUNK || insn->addr_size != 8);
     }

@@ -43,6 +43,8 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
     case SYS_vcpu_sregs:
         world->sregs_reads += a[1] == 0;
         world->sregs_writes += a[1] == 1;
+        world->fpu_reads += a[1] == 2;
+        world->fpu_writes += a[1] == 3;
         return OK;
     case SYS_vm_map:
         world->maps++;

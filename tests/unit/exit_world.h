@@ -19,6 +19,7 @@ struct world {
     struct vmm vmm;
     struct vcpu_page page;
     unsigned runs, waits, own_signals, halt_signals, sregs_reads, sregs_writes;
+    unsigned fpu_reads, fpu_writes;
     unsigned script_at, script_length;
     struct exit { int64_t kind; uint64_t word; struct vm_exit exit; } script[8];
     int64_t kind; // of the exit in the page, and its word

@@ -8,7 +8,7 @@
 #include "vmm/cpu/insn.h"
 
 enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800 };
-enum { ALL = CF | PF | AF | ZF | SF | OF };
+enum { ALL = CF | PF | AF | ZF | SF | OF, LOGIC = ALL & ~AF };
 
 static inline void make_code(struct insn_code *code, const uint8_t *bytes, unsigned length)
 {

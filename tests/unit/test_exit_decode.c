@@ -240,7 +240,7 @@ static void test_page_tables_in_a_hole(void **state)
     gpr[GPR_RSI] = 0x40001238;
     hole("\x8B\x06", 2, 8); // mov eax, [rsi]
     expect_page_fault(0x40001238, 9);
-    hole("\x0F\x28\x46\x08", 4, 8); // movaps xmm0, [rsi + 8]: not one for devices
+    hole("\x0F\x28\x46\x08", 4, 8); // addps xmm0, [rsi + 8]: not one for devices
     expect_page_fault(0x40001240, 9);
     gpr[GPR_RDI] = 0x400000;
     hole("\xA4", 1, 8); // movsb
@@ -392,18 +392,18 @@ static void test_message_of_an_instruction(void **state)
     decode("\x90", 1, 8);
     four_levels(0x200000, 0);
     for (unsigned i = 0; i < 2; i++) {
-        put_code(0x401000, "\x0F\x28\x06", 3); // movaps xmm0, [rsi]
+        put_code(0x401000, "\x0F\x58\x06", 3); // addps xmm0, [rsi]
         expect_entry(VM_ENTRY_DECODED);
         assert_int_equal(world->page.entry.decoded.length, 3);
         put_code(0x401040, "\xF4", 1);
         expect_entry(VM_ENTRY_DECODED);
         assert_int_equal(world->page.entry.decoded.length, 1);
     }
-    MMIO("\x0F\x28\x06", 0xD0000000, VM_MMIO_READ);
+    MMIO("\x0F\x58\x06", 0xD0000000, VM_MMIO_READ);
     four_levels(0x200000, 0);
     world->page.exit.rip = 0x401000;
     expect_entry(VM_ENTRY_FAULT);
-    assert_int_equal(code->low & 0xFFFFFF, 0x06280F);
+    assert_int_equal(code->low & 0xFFFFFF, 0x06580F);
 }
 
 int main(void)

@@ -107,7 +107,7 @@ static void test_not_emulated(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 100; i++) {
-        mmio("\x0F\x28\x06            ", 0xD0000000, VM_MMIO_READ); // movaps
+        mmio("\x0F\x58\x06            ", 0xD0000000, VM_MMIO_READ); // addps
         expect_entry(VM_ENTRY_FAULT);
         assert_int_equal(world->page.entry.fault.vector, VECTOR_UD);
         assert_false(world->page.entry.fault.has_error);
@@ -216,6 +216,71 @@ static void test_local_apic(void **state)
     assert_int_equal(exit_handle(&world->vmm.vcpu[0], world->kind, world->word), EXIT_KILL);
 }
 
+// #DE comes from the value that a device gives, also one that lies in two pages.
+static void test_divide_error(void **state)
+{
+    uint64_t end = 16 << 20;
+    (void)state;
+
+    world->page.gpr[GPR_RAX] = 100;
+    world->vmm.machine.testdev.bench_mmio.value = 7;
+    mmio("\xF7\x36             ", BENCH_MMIO_BASE, VM_MMIO_READ); // div dword [rsi]
+    expect_entry(SKIPS);
+    assert_int_equal(world->page.gpr[GPR_RAX], 14);
+    assert_int_equal(world->page.gpr[GPR_RDX], 2);
+    world->vmm.machine.testdev.bench_mmio.value = 2;
+    mmio("\xF7\x36             ", BENCH_MMIO_BASE, VM_MMIO_READ);
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_DE);
+    assert_false(world->page.entry.fault.has_error);
+    assert_int_equal(world->page.gpr[GPR_RAX], 14);
+    world->page.gpr[GPR_RDX] = 0x0F000000;
+    world->page.gpr[GPR_RSI] = end - 3;
+    guest_put(&world->vmm.ram, end - 4, 4, 0); // 0xFF000000
+    mmio("\xF7\x36             ", end, VM_MMIO_READ);
+    expect_entry(SKIPS);
+    world->page.gpr[GPR_RDX] = 0xFF000000;
+    mmio("\xF7\x36             ", end, VM_MMIO_READ);
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_DE);
+    mmio("\xF7\x36             ", 0xFEE00020, VM_MMIO_READ);
+    expect_entry(VM_ENTRY_LAPIC);
+    world->kind = VM_EXIT_LAPIC_READ;
+    world->page.exit.lapic.value = 0;
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_DE);
+}
+
+static void test_jump_and_vector(void **state)
+{
+    uint64_t bits = 2;
+    (void)state;
+
+    world->vmm.machine.testdev.bench_mmio.value = 0x1234; // twice: 64 bits
+    mmio("\xFF\x26             ", BENCH_MMIO_BASE, VM_MMIO_READ); // jmp [rsi]
+    world->page.gpr[GPR_RSI] = BENCH_MMIO_BASE;
+    expect_entry(SKIPS);
+    assert_int_equal(world->skipped, 2);
+    assert_int_equal(world->sregs_reads, 1);
+    assert_int_equal(world->sregs_writes, 1);
+    assert_int_equal(world->page.sregs.rip + 2, 0x123400001234);
+    assert_int_equal(world->fpu_reads, 0);
+    memcpy(world->page.fpu + 512, &bits, sizeof(bits));
+    mmio("\x66\x0F\x6E\x06           ", BENCH_MMIO_BASE, VM_MMIO_READ); // movd xmm0, [rsi]
+    expect_entry(SKIPS);
+    assert_int_equal(world->skipped, 4);
+    assert_int_equal(world->fpu_reads, 1);
+    assert_int_equal(world->fpu_writes, 1);
+    assert_int_equal(*(uint32_t *)(world->page.fpu + 160), 0x1234);
+    mmio("\x0F\x28\x46\x04           ", BENCH_MMIO_BASE, VM_MMIO_READ); // movaps [rsi + 4]
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_GP);
+    assert_int_equal(world->sregs_reads, 1);
+    mmio("\xFF\x26             ", 0xFEE00020, VM_MMIO_READ); // not there
+    expect_entry(VM_ENTRY_FAULT);
+    assert_int_equal(world->page.entry.fault.vector, VECTOR_UD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,7 +289,8 @@ int main(void)
         TEST(test_mmio_without_operand), TEST(test_not_emulated),
         TEST(test_demand),
         TEST(test_demand_register),      TEST(test_mmio_string),
-        TEST(test_local_apic),
+        TEST(test_local_apic),           TEST(test_divide_error),
+        TEST(test_jump_and_vector),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,44 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Instructions on device memory. The judge is the CPU that the test runs on: each instruction is
-// executed by it on a buffer, and by the emulation, with random operands; memory, registers and
-// flags must agree.
-#include "insn_code.h"
+// Instructions on device memory: those with one operand besides, against the CPU; the decoder and
+// its cache.
+#include "insn_oracle.h"
 
-#include <cpuid.h>
-#include <stdio.h>
-#include <stdlib.h>
+enum { ROTATE = ALL & ~OF, SHIFT = ALL & ~(AF | OF) };
 
-#include "vmm/cpu/insn.h"
-
-// Loads registers and flags from *rdi, executes 16 bytes of instruction, stores them again.
-__asm__(".text\n"
-        "oracle_start:\n"
-        "push %rbx\n push %r12\n mov %rdi, %r12\n"
-        "mov 0(%r12), %rax\n mov 8(%r12), %rcx\n mov 16(%r12), %rdx\n mov 24(%r12), %rbx\n"
-        "mov 40(%r12), %rsi\n push 32(%r12)\n popfq\n"
-        "oracle_insn:\n .fill 16, 1, 0x90\n"
-        "pushfq\n popq 32(%r12)\n"
-        "mov %rax, 0(%r12)\n mov %rcx, 8(%r12)\n mov %rdx, 16(%r12)\n mov %rbx, 24(%r12)\n"
-        "pop %r12\n pop %rbx\n ret\n"
-        "oracle_end:\n");
-extern const uint8_t oracle_start[], oracle_insn[], oracle_end[];
-
-struct oracle {
-    uint64_t gpr[4]; // RAX RCX RDX RBX
-    uint64_t rflags;
-    void *memory;    // RSI: every instruction below has [rsi] as its memory operand
-};
-
-enum { LOGIC = ALL & ~AF, ROTATE = ALL & ~OF, SHIFT = ALL & ~(AF | OF) };
-
-#define I(name, flags, ...) { name, flags, { __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }) }
-static const struct {
-    const char *name;
-    unsigned flags; // those that are defined
-    uint8_t bytes[15];
-    uint8_t length;
-} insns[] = {
+static const struct oracle_insn insns[] = {
     I("mov al, [rsi]", ALL, 0x8A, 0x06), I("mov bh, [rsi]", ALL, 0x8A, 0x3E),
     I("mov cx, [rsi]", ALL, 0x66, 0x8B, 0x0E), I("mov edx, [rsi]", ALL, 0x8B, 0x16),
     I("mov rbx, [rsi]", ALL, 0x48, 0x8B, 0x1E), I("mov [rsi], al", ALL, 0x88, 0x06),
@@ -54,8 +22,8 @@ static const struct {
     I("movsx rdx, word [rsi]", ALL, 0x48, 0x0F, 0xBF, 0x16),
     I("movsxd rbx, dword [rsi]", ALL, 0x48, 0x63, 0x1E),
     I("movnti [rsi], ecx", ALL, 0x0F, 0xC3, 0x0E),
-    I("movbe eax, [rsi]", ALL, 0x0F, 0x38, 0xF0, 0x06),
-    I("movbe [rsi], cx", ALL, 0x66, 0x0F, 0x38, 0xF1, 0x0E),
+    N(MOVBE, "movbe eax, [rsi]", ALL, 0x0F, 0x38, 0xF0, 0x06),
+    N(MOVBE, "movbe [rsi], cx", ALL, 0x66, 0x0F, 0x38, 0xF1, 0x0E),
     I("add [rsi], eax", ALL, 0x01, 0x06), I("add al, [rsi]", ALL, 0x02, 0x06),
     I("add qword [rsi], imm8", ALL, 0x48, 0x83, 0x06, 0xF0),
     I("or [rsi], cl", LOGIC, 0x08, 0x0E), I("or rdx, [rsi]", LOGIC, 0x48, 0x0B, 0x16),
@@ -105,108 +73,31 @@ static const struct {
     I("imul cx, [rsi], imm", CF | OF, 0x66, 0x69, 0x0E, 0x34, 0x92),
 };
 
-static uint8_t *executable;
-
-static int setup(void **state)
-{
-    (void)state;
-    executable = guest_map(4096, 1);
-    if (executable == NULL)
-        return -1;
-    memcpy(executable, oracle_start, (size_t)(oracle_end - oracle_start));
-    srandom(1);
-    return 0;
-}
-
-static uint64_t random64(void)
-{
-    uint64_t value = (uint64_t)random() << 42 ^ (uint64_t)random() << 21 ^ (uint64_t)random();
-
-    // Small and extreme numbers more often than chance would have them.
-    switch (random() % 4) {
-    case 0:
-        return value & 3;
-    case 1:
-        return (value & 1 ? 0x7FFFFFFF7FFF7F7Full : 0x8000000080008080ull);
-    default:
-        return value;
-    }
-}
-
-// One round of one instruction: by the CPU, by us.
-static void compare_once(unsigned n, const struct insn *insn)
-{
-    struct vcpu_page page = { 0 };
-    struct insn_result result;
-    struct oracle cpu;
-    uint64_t memory[2], mask;
-
-    memory[0] = memory[1] = random64();
-    for (unsigned i = 0; i < 4; i++)
-        cpu.gpr[i] = page.gpr[i] = random() % 3 ? random64() : memory[0];
-    cpu.rflags = page.exit.rflags = 2 | ((uint64_t)random() & ALL);
-    cpu.memory = &memory[0];
-
-    memset(executable + (oracle_insn - oracle_start), 0x90, 16);
-    memcpy(executable + (oracle_insn - oracle_start), insns[n].bytes, insns[n].length);
-    ((void (*)(struct oracle *))(void *)executable)(&cpu);
-
-    insn_compute(insn, &page, memory[1], &result);
-    mask = insn->size == 8 ? ~0ull : (1ull << (insn->size * 8)) - 1;
-    if (result.write)
-        memory[1] = (memory[1] & ~mask) | (result.value & mask);
-    insn_commit(insn, &page, &result);
-
-    if (memory[0] != memory[1])
-        fail_msg("%s: memory %lx, should be %lx", insns[n].name, memory[1], memory[0]);
-    for (unsigned i = 0; i < 4; i++) {
-        if (page.gpr[i] != cpu.gpr[i])
-            fail_msg("%s: register %u is %lx, should be %lx", insns[n].name, i, page.gpr[i],
-                     cpu.gpr[i]);
-    }
-    uint64_t rflags = page.entry.flags & VM_ENTRY_RFLAGS ? page.entry.rflags : page.exit.rflags;
-    if ((rflags ^ cpu.rflags) & insns[n].flags)
-        fail_msg("%s: flags %lx, should be %lx", insns[n].name, rflags, cpu.rflags);
-}
-
-static bool host_has_movbe(void)
-{
-    unsigned eax, ebx, ecx = 0, edx;
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_MOVBE);
-}
-
 static void test_against_cpu(void **state)
 {
     (void)state;
-    for (unsigned n = 0; n < sizeof(insns) / sizeof(insns[0]); n++) {
-        struct insn_code code;
-        struct insn insn;
-        if (strncmp(insns[n].name, "movbe", 5) == 0 && !host_has_movbe())
-            continue;
-        make_code(&code, insns[n].bytes, insns[n].length);
-        if (!insn_decode(&code, 8, &insn))
-            fail_msg("%s: not decoded", insns[n].name);
-        if (insn.length != insns[n].length)
-            fail_msg("%s: length %u", insns[n].name, insn.length);
-        for (unsigned round = 0; round < 300; round++)
-            compare_once(n, &insn);
-    }
+    for (unsigned n = 0; n < sizeof(insns) / sizeof(insns[0]); n++)
+        oracle_compare(&insns[n], 300);
 }
 
 static void test_refused(void **state)
 {
     static const uint8_t bytes[][8] = {
-        { 0x0F, 0x28, 0x06 },       // movaps xmm0, [rsi]
-        { 0xD9, 0x06 },             // fld
+        { 0x0F, 0x58, 0x06 },       // addps xmm0, [rsi]
+        { 0x0F, 0x6F, 0x06 },       // movq mm0, [rsi]
+        { 0xD9, 0x26 },             // fldenv
+        { 0xDD, 0x36 },             // fnsave
+        { 0x0F, 0xAE, 0x06 },       // fxsave
         { 0x8E, 0x1E },             // mov ds, [rsi]
-        { 0xFF, 0x26 },             // jmp [rsi]
-        { 0x0F, 0xC7, 0x0E },       // cmpxchg8b
+        { 0xFF, 0x2E },             // jmp far [rsi]
+        { 0x66, 0xFF, 0x1E },       // call far word:word [rsi]
         { 0x8B, 0xC0 },             // mov eax, eax: no memory
         { 0x8D, 0x06 },             // lea
         { 0x0F, 0xFF, 0xFF },       // ud0
     };
     static const uint8_t none[][8] = {
         { 0xFF, 0xFF },
+        { 0x62, 0xF1, 0x7C, 0x08, 0x10, 0x06 }, // EVEX's vmovups xmm0, [rsi]
         { 0xF0, 0x0F, 0xA2 },       // lock cpuid
     };
     struct insn_code code;
@@ -337,5 +228,5 @@ int main(void)
         cmocka_unit_test(test_code_at_the_end_of_a_page),
     };
 
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, oracle_setup, NULL);
 }

@@ -72,33 +72,83 @@ static COLD int exit_mmio_indirect(struct vcpu *vcpu, uint64_t word)
                      exit->mmio.gpa);
 }
 
+// RIP is set through the segment registers: the kernel advances it from there.
+static enum insn_run run_jump(struct vcpu *vcpu, const struct insn *insn, struct guest_fault *fault)
+{
+    enum insn_run run;
+
+    if (kcall_vcpu_sregs(vcpu->handle, 0) != OK)
+        return INSN_RUN_KILL;
+    run = insn_run_jump(insn, &vcpu->vmm->ram, &vcpu->vmm->machine.bus, vcpu->page, fault);
+    if (run == INSN_RUN_DONE && kcall_vcpu_sregs(vcpu->handle, 1) != OK)
+        return INSN_RUN_KILL;
+    return run;
+}
+
+static enum insn_run run_vector(struct vcpu *vcpu, const struct insn *insn,
+                                struct guest_fault *fault)
+{
+    enum insn_run run;
+
+    if (kcall_vcpu_fpu(vcpu->handle, 0) != OK)
+        return INSN_RUN_KILL;
+    run = insn_run_vector(insn, &vcpu->vmm->ram, &vcpu->vmm->machine.bus, vcpu->page, fault);
+    if (run != INSN_RUN_BLOCKED && kcall_vcpu_fpu(vcpu->handle, 1) != OK)
+        return INSN_RUN_KILL;
+    return run;
+}
+
+static enum insn_run run_not_simple(struct vcpu *vcpu, const struct insn *insn,
+                                    struct guest_fault *fault)
+{
+    const struct guest_ram *ram = &vcpu->vmm->ram;
+    struct bus *bus = &vcpu->vmm->machine.bus;
+
+    if (insn->op == INSN_PUSH || insn->op == INSN_POP)
+        return insn_run_stack(insn, ram, bus, vcpu->page, fault);
+    if (insn->op <= INSN_SCAS)
+        return insn_run_string(insn, ram, bus, vcpu->page, fault);
+    if (insn->op == INSN_CMPXCHG_PAIR)
+        return insn_run_pair(insn, ram, bus, vcpu->page, fault);
+    if (insn->op <= INSN_CALL)
+        return run_jump(vcpu, insn, fault);
+    return run_vector(vcpu, insn, fault);
+}
+
 static COLD int exit_mmio_not_simple(struct vcpu *vcpu, const struct insn *insn)
 {
     struct vcpu_page *page = vcpu->page;
-    struct bus *bus = &vcpu->vmm->machine.bus;
     struct guest_fault fault = { 0 };
-    enum insn_run run;
 
     if (insn->op == INSN_FLUSH)
         return exit_skip(vcpu, insn->length);
     if (insn->op == INSN_OTHER || PAGE_OF(page->exit.mmio.gpa) == LAPIC_BASE)
         return refuse_instruction(vcpu); // no kernel uses string or stack instructions there
     if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vcpu->handle, 0) != OK)
-        return exit_kill(vcpu, "its segments could not be read");
-    if (insn->op == INSN_PUSH || insn->op == INSN_POP)
-        run = insn_run_stack(insn, &vcpu->vmm->ram, bus, page, &fault);
-    else
-        run = insn_run_string(insn, &vcpu->vmm->ram, bus, page, &fault);
-    switch (run) {
+        return exit_kill(vcpu, "its registers could not be read or written");
+    switch (run_not_simple(vcpu, insn, &fault)) {
     case INSN_RUN_DONE:
         return exit_skip(vcpu, insn->length);
     case INSN_RUN_FAULT:
         return exit_fault(vcpu, &fault);
     case INSN_RUN_BLOCKED:
         return EXIT_WAIT;
+    case INSN_RUN_KILL:
+        return exit_kill(vcpu, "its registers could not be read or written");
     default:
         return exit_skip(vcpu, 0);
     }
+}
+
+// What insn_compute() has made of memory, which has been written.
+static int finish(struct vcpu *vcpu, const struct insn *insn, const struct insn_result *result)
+{
+    static const struct guest_fault divide_error = { .vector = VECTOR_DE };
+
+    if (result->divide_error)
+        return exit_fault(vcpu, &divide_error);
+    insn_commit(insn, vcpu->page, result);
+    return exit_skip(vcpu, insn->length);
 }
 
 // An access from `gva` on that has parts in two pages: each is translated again.
@@ -111,6 +161,9 @@ static int exit_mmio_crossing(struct vcpu *vcpu, const struct insn *insn, uint64
     struct guest_fault fault = { 0 };
     struct insn_result result;
 
+    if (insn_modifies(insn) &&
+        !gmem_writable(&vcpu->vmm->ram, &page->exit, gva, insn->size, &fault))
+        return exit_fault(vcpu, &fault);
     if (insn_reads(insn))
         status = gmem_read(&vcpu->vmm->ram, bus, &page->exit, gva, insn->size, &old, &fault);
     if (status == GMEM_OK) {
@@ -118,11 +171,9 @@ static int exit_mmio_crossing(struct vcpu *vcpu, const struct insn *insn, uint64
         if (result.write)
             status = gmem_write(&vcpu->vmm->ram, bus, &page->exit, gva, insn->size, result.value,
                                 &fault);
-        if (status == GMEM_OK)
-            insn_commit(insn, page, &result);
     }
     if (status == GMEM_OK)
-        return exit_skip(vcpu, insn->length);
+        return finish(vcpu, insn, &result);
     return status == GMEM_FAULT ? exit_fault(vcpu, &fault) : EXIT_WAIT;
 }
 
@@ -152,9 +203,10 @@ static int lapic_finish(struct vcpu *vcpu, const struct insn *insn, uint16_t off
     struct insn_result result;
 
     insn_compute(insn, vcpu->page, value >> (8 * (offset & 3)), &result);
+    if (!result.write)
+        return finish(vcpu, insn, &result);
     insn_commit(insn, vcpu->page, &result);
-    return result.write ? lapic_write(vcpu, insn, offset, result.value)
-                        : exit_skip(vcpu, insn->length);
+    return lapic_write(vcpu, insn, offset, result.value);
 }
 
 static int exit_lapic(struct vcpu *vcpu, const struct insn *insn)
@@ -186,17 +238,25 @@ int exit_lapic_read(struct vcpu *vcpu)
 static COLD int exit_mmio_compute(struct vcpu *vcpu, const struct insn *insn)
 {
     struct vcpu_page *page = vcpu->page;
+    struct guest_fault fault;
     struct insn_result result;
     uint64_t old = 0;
 
+    // There are CPUs that call this a read, and have not looked yet whether the guest may write.
+    if (insn_modifies(insn)) {
+        if (insn_needs_sregs(insn, &page->exit) && kcall_vcpu_sregs(vcpu->handle, 0) != OK)
+            return exit_kill(vcpu, "its segments could not be read");
+        if (!gmem_writable(&vcpu->vmm->ram, &page->exit, insn_address(insn, page), insn->size,
+                           &fault))
+            return exit_fault(vcpu, &fault);
+    }
     if (insn_reads(insn))
         old = bus_mmio_read(&vcpu->vmm->machine.bus, page->exit.mmio.gpa, insn->size);
     insn_compute(insn, page, old, &result);
     if (result.write && bus_mmio_write(&vcpu->vmm->machine.bus, page->exit.mmio.gpa, insn->size,
                                        result.value) != BUS_OK)
         return EXIT_WAIT;
-    insn_commit(insn, page, &result);
-    return exit_skip(vcpu, insn->length);
+    return finish(vcpu, insn, &result);
 }
 
 // The plain case: the access begins at the exit's gpa and ends in the same page.

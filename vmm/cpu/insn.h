@@ -6,7 +6,8 @@
 // A decoded instruction is a small struct without pointers, kept in a cache with a line for each
 // low part of RIP. The bytes at RIP and the code size are compared in full: a guest that rewrites
 // its code gets what it wrote.
-// Decoding (insn_decode.c, by Zydis) and executing (insn_exec.c, insn_string.c) share this header.
+// Decoding (insn_decode.c and insn_decode_vector.c, by Zydis) and executing (insn_exec.c, and the
+// others, each named after a kind) share this header.
 // Owned by the VMM's only thread.
 #pragma once
 
@@ -31,8 +32,24 @@ enum insn_op {
     INSN_ROL, INSN_ROR, INSN_RCL, INSN_RCR, INSN_SHL, INSN_SHR, INSN_SAR,
     INSN_CMOV,  // register = memory, if the condition `imm` holds
     INSN_IMUL,  // register = register or immediate times memory
+    // insn_bits.c: `reg2` is the operand besides `reg` and memory
+    INSN_MUL, INSN_IMUL_WIDE, INSN_DIV, INSN_IDIV, // `reg` is RAX, `reg2` RDX
+    INSN_MULX,  // `reg` takes the upper half, `reg2` the lower
+    INSN_SHLD, INSN_SHRD, // by `imm` or the register `reg2`
+    INSN_ADCX, INSN_ADOX, INSN_CRC32,
+    INSN_BSF, INSN_BSR, INSN_TZCNT, INSN_LZCNT, INSN_POPCNT,
+    INSN_ANDN, INSN_BEXTR, INSN_BLSI, INSN_BLSMSK, INSN_BLSR, INSN_BZHI, INSN_PDEP, INSN_PEXT,
+    INSN_RORX, INSN_SARX, INSN_SHLX, INSN_SHRX,
     INSN_PUSH, INSN_POP,
     INSN_MOVS, INSN_STOS, INSN_LODS, INSN_CMPS, INSN_SCAS,
+    // insn_wide.c
+    INSN_CMPXCHG_PAIR, // CMPXCHG8B, CMPXCHG16B
+    INSN_JMP, INSN_CALL, // near, through memory
+    // insn_vector.c: `reg` is a vector register
+    INSN_VECTOR_LOAD, INSN_VECTOR_STORE,
+    INSN_CONVERT, // CVTSI2SS, CVTSI2SD: `reg_size` bytes of floating point
+    INSN_MXCSR_LOAD, INSN_MXCSR_STORE,
+    INSN_X87,   // `imm` is which: see insn_vector.c
     INSN_FLUSH, // of a cache line: nothing is cached of a device
     INSN_OTHER, // does not work on device memory here; see insn_decode() for what is filled in
 };
@@ -50,7 +67,7 @@ enum insn_flag {
 struct insn {
     uint8_t op;        // enum insn_op
     uint8_t length;    // bytes
-    uint8_t size;      // of the memory operand: 1, 2, 4 or 8
+    uint8_t size;      // of the memory operand: 1, 2, 4 or 8; where `op` says so also 10, 16, 32
     uint8_t reg_size;  // of the register operand, likewise
     uint8_t reg;       // enum vcpu_gpr
     uint8_t flags;     // enum insn_flag
@@ -59,12 +76,22 @@ struct insn {
     uint64_t imm;      // sign-extended
     // Not string: the address of the memory operand.
     uint64_t disp;     // sign-extended
-    uint8_t base, index; // enum vcpu_gpr, INSN_NO_REG or INSN_RIP
+    uint8_t base, index; // enum vcpu_gpr, INSN_NO_REG, INSN_RIP (base) or INSN_AL (index)
     uint8_t scale;     // of the index: 1, 2, 4 or 8
     bool plain;        // it is gpr[base] + disp, with no segment to add
+    // What few have.
+    uint8_t reg2;
+    uint8_t vector;    // enum insn_vector_flag
 };
 enum { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS, SEGMENT_GS };
-enum { INSN_NO_REG = 16, INSN_RIP = 17 };
+enum { INSN_NO_REG = 16, INSN_RIP = 17, INSN_AL = 18 };
+
+enum insn_vector_flag {
+    INSN_VEX = 1,     // a load clears what is above it in the register
+    INSN_UPPER = 2,   // memory is the upper half of an XMM register
+    INSN_MERGE = 4,   // the rest of the XMM register is `reg2`'s; else zeros
+    INSN_ALIGNED = 8, // #GP if the address is no multiple of the size
+};
 
 // What is at RIP, padded with zeros to 16.
 struct insn_code {
@@ -129,8 +156,10 @@ bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *
 struct insn_result {
     uint64_t value;     // for memory
     uint64_t reg_value; // for the register (CMPXCHG: the accumulator)
+    uint64_t reg2_value; // a second one's, which is written first
     uint64_t rflags;
-    bool write, reg_write, rflags_write;
+    bool write, reg_write, reg2_write, rflags_write;
+    bool divide_error;  // the guest gets #DE instead of all this
     uint8_t reg;
 };
 
@@ -139,8 +168,17 @@ static inline bool insn_reads(const struct insn *insn)
     return insn->op >= INSN_LOAD;
 }
 
+// Those that write memory, or may, beside what they read.
+static inline bool insn_modifies(const struct insn *insn)
+{
+    return insn_reads(insn) && insn->op != INSN_LOAD && insn->op != INSN_CMP &&
+           insn->op != INSN_TEST && insn->op != INSN_BT &&
+           (insn->op <= INSN_SAR || insn->op == INSN_SHLD || insn->op == INSN_SHRD) &&
+           !(insn->flags & INSN_TO_REG);
+}
+
 // PUSH, POP and the string instructions have two memory operands: insn_run_stack(), _string().
-// INSN_FLUSH and INSN_OTHER are not simple either.
+// INSN_FLUSH and INSN_OTHER are not simple either, nor what lies between these.
 static inline bool insn_is_simple(const struct insn *insn)
 {
     return insn->op < INSN_PUSH;
@@ -148,6 +186,9 @@ static inline bool insn_is_simple(const struct insn *insn)
 
 void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
                   struct insn_result *result);
+// The part of it that is in insn_bits.c; `old` has no bits above insn->size.
+void insn_compute_bits(const struct insn *insn, const struct vcpu_page *page, uint64_t old,
+                       struct insn_result *result);
 // The status flags of a - b.
 void insn_compare(struct vcpu_page *page, uint64_t a, uint64_t b, unsigned size);
 void insn_commit(const struct insn *insn, struct vcpu_page *page,
@@ -219,12 +260,42 @@ enum insn_run {
     INSN_RUN_AGAIN,   // a part of the repetitions is done: enter the guest with RIP as it is
     INSN_RUN_FAULT,
     INSN_RUN_BLOCKED, // a device is busy; call again later
+    INSN_RUN_KILL,    // the kernel refuses a call: the VM ends
 };
+
+// Bytes of RSP that count; page->sregs must be current outside of 64-bit mode.
+unsigned insn_stack_size(const struct vcpu_page *page);
 
 enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *ram,
                               struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
 enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,
                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+enum insn_run insn_run_pair(const struct insn *insn, const struct guest_ram *ram, struct bus *bus,
+                            struct vcpu_page *page, struct guest_fault *fault);
+// JMP, CALL. RIP becomes page->sregs.rip, which the caller has to write, plus the length of the
+// instruction.
+enum insn_run insn_run_jump(const struct insn *insn, const struct guest_ram *ram, struct bus *bus,
+                            struct vcpu_page *page, struct guest_fault *fault);
+
+// Vector registers, in page->fpu, which must be current; what changes there is for the caller to
+// write, also when a fault is raised.
+enum insn_run insn_run_vector(const struct insn *insn, const struct guest_ram *ram,
+                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault);
+
+// For these themselves.
+static inline enum insn_run insn_run_of(enum gmem_result result)
+{
+    if (result == GMEM_OK)
+        return INSN_RUN_DONE;
+    return result == GMEM_FAULT ? INSN_RUN_FAULT : INSN_RUN_BLOCKED;
+}
+
+static inline enum insn_run insn_run_fault(struct guest_fault *fault, uint8_t vector,
+                                           bool has_error)
+{
+    *fault = (struct guest_fault){ .vector = vector, .has_error = has_error };
+    return INSN_RUN_FAULT;
+}
 
 // How many elements may be moved before the guest is entered again, for its interrupts' sake.
 enum { STRING_CHUNK = 512 };

@@ -60,7 +60,9 @@ uint64_t insn_address(const struct insn *insn, const struct vcpu_page *page)
         offset += insn_get_reg(page, insn->base, insn->addr_size, false);
     if (insn->base == GPR_RSP && insn->op == INSN_POP)
         offset += insn->size; // "computes the effective address after it increments ESP"
-    if (insn->index != INSN_NO_REG)
+    if (insn->index == INSN_AL) // XLAT
+        offset += insn_get_reg(page, GPR_RAX, 1, false);
+    else if (insn->index != INSN_NO_REG)
         offset += insn_get_reg(page, insn->index, insn->addr_size, false) * insn->scale;
     if (insn->addr_size < 8)
         offset &= (1ull << (insn->addr_size * 8)) - 1;

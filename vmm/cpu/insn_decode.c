@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// From bytes to struct insn, by the Zydis decoder; and the cache in front of it. Zydis does not
-// appear outside this file. Keeps no state of its own; runs on the VMM's only thread.
-#include <Zydis/Zydis.h>
+// From bytes to struct insn, by the Zydis decoder; and the cache in front of it. Zydis appears in
+// here and in insn_decode_vector.c only. Keeps no state of its own; runs on the VMM's only thread.
+#include <cpuid.h>
 #include <string.h>
-#include "vmm/cpu/insn.h"
+#include "vmm/cpu/insn_decode.h"
 
-// Instructions with one memory operand and at most one other, by their mnemonic.
+// Instructions with one memory operand and at most two others, by their mnemonic.
 static const struct {
     uint16_t mnemonic;
     uint8_t op;
@@ -26,6 +26,22 @@ static const struct {
     { ZYDIS_MNEMONIC_SHL, INSN_SHL },   { ZYDIS_MNEMONIC_SHR, INSN_SHR },
     { ZYDIS_MNEMONIC_SAR, INSN_SAR },   { ZYDIS_MNEMONIC_IMUL, INSN_IMUL },
     { ZYDIS_MNEMONIC_PUSH, INSN_PUSH }, { ZYDIS_MNEMONIC_POP, INSN_POP },
+    { ZYDIS_MNEMONIC_MUL, INSN_MUL },   { ZYDIS_MNEMONIC_MULX, INSN_MULX },
+    { ZYDIS_MNEMONIC_DIV, INSN_DIV },   { ZYDIS_MNEMONIC_IDIV, INSN_IDIV },
+    { ZYDIS_MNEMONIC_SHLD, INSN_SHLD }, { ZYDIS_MNEMONIC_SHRD, INSN_SHRD },
+    { ZYDIS_MNEMONIC_ADCX, INSN_ADCX }, { ZYDIS_MNEMONIC_ADOX, INSN_ADOX },
+    { ZYDIS_MNEMONIC_BSF, INSN_BSF },   { ZYDIS_MNEMONIC_BSR, INSN_BSR },
+    { ZYDIS_MNEMONIC_TZCNT, INSN_TZCNT },   { ZYDIS_MNEMONIC_LZCNT, INSN_LZCNT },
+    { ZYDIS_MNEMONIC_POPCNT, INSN_POPCNT }, { ZYDIS_MNEMONIC_CRC32, INSN_CRC32 },
+    { ZYDIS_MNEMONIC_ANDN, INSN_ANDN }, { ZYDIS_MNEMONIC_BEXTR, INSN_BEXTR },
+    { ZYDIS_MNEMONIC_BLSI, INSN_BLSI }, { ZYDIS_MNEMONIC_BLSMSK, INSN_BLSMSK },
+    { ZYDIS_MNEMONIC_BLSR, INSN_BLSR }, { ZYDIS_MNEMONIC_BZHI, INSN_BZHI },
+    { ZYDIS_MNEMONIC_PDEP, INSN_PDEP }, { ZYDIS_MNEMONIC_PEXT, INSN_PEXT },
+    { ZYDIS_MNEMONIC_RORX, INSN_RORX }, { ZYDIS_MNEMONIC_SARX, INSN_SARX },
+    { ZYDIS_MNEMONIC_SHLX, INSN_SHLX }, { ZYDIS_MNEMONIC_SHRX, INSN_SHRX },
+    { ZYDIS_MNEMONIC_JMP, INSN_JMP },   { ZYDIS_MNEMONIC_CALL, INSN_CALL },
+    { ZYDIS_MNEMONIC_CMPXCHG8B, INSN_CMPXCHG_PAIR },
+    { ZYDIS_MNEMONIC_CMPXCHG16B, INSN_CMPXCHG_PAIR },
 };
 
 // By condition, as the instruction encodes it.
@@ -46,6 +62,7 @@ static const struct {
     { ZYDIS_MNEMONIC_MOVSX, INSN_SIGNED },
     { ZYDIS_MNEMONIC_MOVSXD, INSN_SIGNED },
     { ZYDIS_MNEMONIC_MOVNTI, 0 },
+    { ZYDIS_MNEMONIC_MOVDIRI, 0 },
     { ZYDIS_MNEMONIC_MOVBE, INSN_SWAP },
 };
 
@@ -64,8 +81,6 @@ static const struct {
     { ZYDIS_MNEMONIC_SCASB, INSN_SCAS, 1 }, { ZYDIS_MNEMONIC_SCASW, INSN_SCAS, 2 },
     { ZYDIS_MNEMONIC_SCASD, INSN_SCAS, 4 }, { ZYDIS_MNEMONIC_SCASQ, INSN_SCAS, 8 },
 };
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static uint8_t string_segment(ZydisInstructionAttributes attributes)
 {
@@ -102,7 +117,7 @@ static bool decode_string(const ZydisDecodedInstruction *z, struct insn *insn)
     return false;
 }
 
-static bool decode_register(ZydisRegister reg, unsigned bits, struct insn *insn)
+bool insn_decode_register(ZydisRegister reg, unsigned bits, struct insn *insn)
 {
     insn->reg_size = (uint8_t)(bits / 8);
     switch (ZydisRegisterGetClass(reg)) {
@@ -145,8 +160,8 @@ static bool decode_address_register(ZydisRegister reg, uint8_t *number)
     }
 }
 
-static bool decode_address(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
-                           struct insn *insn)
+bool insn_decode_address(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
+                         struct insn *insn)
 {
     if (!decode_address_register(operand->mem.base, &insn->base) ||
         !decode_address_register(operand->mem.index, &insn->index))
@@ -161,51 +176,51 @@ static bool decode_address(const ZydisDecodedInstruction *z, const ZydisDecodedO
     return true;
 }
 
-// The visible operands: one is memory; the other, if there is one, a register or an immediate. Of
-// three, IMUL's, the last is an immediate beside them.
+int insn_memory_operand(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand)
+{
+    for (int i = 0; z->operand_count_visible <= 3 && i < z->operand_count_visible; i++) {
+        if (operand[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            operand[i].mem.type == ZYDIS_MEMOP_TYPE_MEM)
+            return i;
+    }
+    return -1;
+}
+
+// The visible operands: one is memory; of the others, if there are any, the first register is
+// `reg`, a second `reg2`, and an immediate `imm`.
 static bool decode_operands(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
                             struct insn *insn)
 {
-    const ZydisDecodedOperand *other = NULL;
-    unsigned memory = 2;
+    int memory = insn_memory_operand(z, operand);
+    bool named = false;
 
-    unsigned count = z->operand_count_visible;
-
-    if (z->mnemonic == ZYDIS_MNEMONIC_IMUL) {
-        if (count < 2) // times RAX, to RDX and RAX
-            return false;
-        if (count == 3) {
-            insn->flags |= INSN_IMM;
-            insn->imm = operand[2].imm.value.u;
-            count = 2;
-        }
-    }
-    if (count < 1 || count > 2)
-        return false;
-    for (unsigned i = 0; i < count; i++) {
-        if (operand[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            operand[i].mem.type == ZYDIS_MEMOP_TYPE_MEM)
-            memory = i;
-        else
-            other = &operand[i];
-    }
-    if (memory == 2 || !decode_address(z, &operand[memory], insn))
+    if (memory < 0 || !insn_decode_address(z, &operand[memory], insn))
         return false;
     insn->size = (uint8_t)(operand[memory].size / 8);
-    if (insn->size != 1 && insn->size != 2 && insn->size != 4 && insn->size != 8)
+    if (insn->size != 1 && insn->size != 2 && insn->size != 4 && insn->size != 8 &&
+        z->mnemonic != ZYDIS_MNEMONIC_CMPXCHG16B)
         return false;
     insn->reg_size = insn->size;
-    if (other == NULL)
-        return true;
-    if (memory == 1)
+    if (memory > 0)
         insn->flags |= INSN_TO_REG;
-    if (other->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        insn->flags |= INSN_IMM;
-        insn->imm = other->imm.value.u;
-        return true;
+    for (unsigned i = 0; i < z->operand_count_visible; i++) {
+        const ZydisDecodedOperand *o = &operand[i];
+        if ((int)i == memory)
+            continue;
+        if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+            insn->flags |= INSN_IMM;
+            insn->imm = o->imm.value.u;
+        } else if (o->type != ZYDIS_OPERAND_TYPE_REGISTER) {
+            return false;
+        } else if (named) { // never AH, CH, DH or BH
+            insn->reg2 = (uint8_t)ZydisRegisterGetId(o->reg.value);
+        } else {
+            named = insn_decode_register(o->reg.value, o->size, insn);
+            if (!named)
+                return false;
+        }
     }
-    return other->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-           decode_register(other->reg.value, other->size, insn);
+    return true;
 }
 
 // Of an instruction that is not to be executed here.
@@ -221,9 +236,9 @@ static void decode_other(const ZydisDecodedInstruction *z, const ZydisDecodedOpe
     for (unsigned i = 0; i < z->operand_count_visible; i++) {
         const ZydisDecodedOperand *o = &operand[i];
         if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && !named)
-            named = decode_register(o->reg.value, o->size, insn);
+            named = insn_decode_register(o->reg.value, o->size, insn);
         else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.type == ZYDIS_MEMOP_TYPE_MEM &&
-                 decode_address(z, o, insn))
+                 insn_decode_address(z, o, insn))
             insn->size = 1;
     }
     if (z->mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z->mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT ||
@@ -263,6 +278,56 @@ static bool decode_op(ZydisMnemonic mnemonic, struct insn *insn)
     return decode_condition(mnemonic, insn);
 }
 
+static bool cpu_has(uint32_t leaf, bool in_ebx, uint32_t bit)
+{
+    uint32_t a, b = 0, c = 0, d;
+
+    return __get_cpuid_count(leaf, 0, &a, &b, &c, &d) && (in_ebx ? b : c) & bit;
+}
+
+// Operands that no encoding shows, and what another CPU would make of the same bytes.
+static bool decode_rest(const ZydisDecodedInstruction *z, struct insn *insn)
+{
+    if (insn->op == INSN_IMUL && z->operand_count_visible == 1)
+        insn->op = INSN_IMUL_WIDE;
+    switch (insn->op) {
+    case INSN_MUL:
+    case INSN_IMUL_WIDE:
+    case INSN_DIV:
+    case INSN_IDIV:
+        insn->reg = GPR_RAX;
+        insn->reg2 = GPR_RDX;
+        insn->reg_size = insn->size == 1 ? 2 : insn->size; // AX
+        return true;
+    case INSN_TZCNT:
+        if (!cpu_has(7, true, bit_BMI))
+            insn->op = INSN_BSF;
+        return true;
+    case INSN_LZCNT:
+        if (!cpu_has(0x80000001, false, bit_LZCNT))
+            insn->op = INSN_BSR;
+        return true;
+    case INSN_JMP:
+    case INSN_CALL:
+        return z->meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
+    default:
+        return true;
+    }
+}
+
+// AL = [rBX + AL]
+static bool decode_xlat(const ZydisDecodedInstruction *z, struct insn *insn)
+{
+    insn->op = INSN_LOAD;
+    insn->size = insn->reg_size = 1;
+    insn->flags = INSN_TO_REG;
+    insn->addr_size = z->address_width / 8;
+    insn->segment = string_segment(z->attributes);
+    insn->base = GPR_RBX;
+    insn->index = INSN_AL;
+    return true;
+}
+
 // False: it does not work on device memory.
 static bool decode_known(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operand,
                          struct insn *insn)
@@ -270,7 +335,11 @@ static bool decode_known(const ZydisDecodedInstruction *z, const ZydisDecodedOpe
     memset(insn, 0, sizeof(*insn));
     if (z->meta.category == ZYDIS_CATEGORY_STRINGOP)
         return decode_string(z, insn);
-    return decode_operands(z, operand, insn) && decode_op(z->mnemonic, insn);
+    if (z->mnemonic == ZYDIS_MNEMONIC_XLAT)
+        return decode_xlat(z, insn);
+    if (decode_operands(z, operand, insn) && decode_op(z->mnemonic, insn))
+        return decode_rest(z, insn);
+    return insn_decode_vector(z, operand, insn);
 }
 
 bool insn_decode(const struct insn_code *code, unsigned code_size, struct insn *insn)

@@ -3,33 +3,7 @@
 // What an instruction with one memory operand makes of the value in memory: results and status
 // flags as in the SDM's instruction reference. No memory is touched here.
 // Keeps no state; runs on the VMM's only thread.
-#include "vmm/cpu/insn.h"
-
-#define FLAG_CF 0x001ull
-#define FLAG_PF 0x004ull
-#define FLAG_AF 0x010ull
-#define FLAG_ZF 0x040ull
-#define FLAG_SF 0x080ull
-#define FLAG_OF 0x800ull
-#define FLAGS_STATUS (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
-
-static uint64_t mask_of(unsigned size)
-{
-    return size >= 8 ? ~0ull : (1ull << (size * 8)) - 1;
-}
-
-static uint64_t sign_of(unsigned size)
-{
-    return 1ull << (size * 8 - 1);
-}
-
-// SF, ZF and PF of a result.
-static uint64_t flags_of(uint64_t value, unsigned size)
-{
-    value &= mask_of(size);
-    return (value & sign_of(size) ? FLAG_SF : 0) | (value == 0 ? FLAG_ZF : 0) |
-           (__builtin_parity((unsigned)value & 0xFF) ? 0 : FLAG_PF);
-}
+#include "vmm/cpu/insn_flags.h"
 
 static uint64_t flags_add(uint64_t a, uint64_t b, uint64_t sum, unsigned size)
 {
@@ -46,12 +20,6 @@ static uint64_t flags_sub(uint64_t a, uint64_t b, uint64_t difference, unsigned 
     return flags_of(difference, size) |
            (((~a & b) | ((~a | b) & difference)) & sign ? FLAG_CF : 0) |
            ((a ^ b) & (a ^ difference) & sign ? FLAG_OF : 0) | ((a ^ b ^ difference) & FLAG_AF);
-}
-
-static void set_flags(struct insn_result *result, uint64_t flags, uint64_t which)
-{
-    result->rflags = (result->rflags & ~which) | (flags & which);
-    result->rflags_write = true;
 }
 
 uint64_t insn_get_reg(const struct vcpu_page *page, unsigned reg, unsigned size, bool high)
@@ -287,6 +255,11 @@ void insn_compute(const struct insn *insn, const struct vcpu_page *page, uint64_
         compute_load(insn, old, result);
         return;
     }
+    if (insn->op > INSN_IMUL) {
+        insn_compute_bits(insn, page, old, result);
+        result->value &= mask_of(insn->size);
+        return;
+    }
     reg = insn->flags & INSN_IMM ? insn->imm & mask_of(insn->size)
                                  : insn_get_reg(page, insn->reg, insn->reg_size, high);
     if (insn->op == INSN_SET) {
@@ -325,6 +298,8 @@ void insn_commit(const struct insn *insn, struct vcpu_page *page,
 {
     bool high = (insn->flags & INSN_HIGH) && insn->op != INSN_CMPXCHG;
 
+    if (result->reg2_write)
+        insn_set_reg(page, insn->reg2, insn->reg_size, false, result->reg2_value);
     if (result->reg_write)
         insn_set_reg(page, result->reg, insn->reg_size, high, result->reg_value);
     if (result->rflags_write) {

@@ -8,7 +8,6 @@
 
 #define RFLAGS_ZF (1ull << 6)
 #define RFLAGS_DF (1ull << 10)
-#define SEGMENT_BIG (1u << 14) // D/B in vm_segment.access
 
 static uint64_t offset_mask(unsigned addr_size)
 {
@@ -92,7 +91,7 @@ enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *r
     for (unsigned done = 0; count > 0 && done < STRING_CHUNK; done++) {
         enum gmem_result result = string_element(insn, ram, bus, page, fault);
         if (result != GMEM_OK)
-            return result == GMEM_FAULT ? INSN_RUN_FAULT : INSN_RUN_BLOCKED;
+            return insn_run_of(result);
         if (insn_has_source(insn))
             string_set_reg(page, GPR_RSI, size, page->gpr[GPR_RSI] + (uint64_t)step);
         if (insn_has_destination(insn))
@@ -106,13 +105,21 @@ enum insn_run insn_run_string(const struct insn *insn, const struct guest_ram *r
     return count == 0 ? INSN_RUN_DONE : INSN_RUN_AGAIN;
 }
 
+unsigned insn_stack_size(const struct vcpu_page *page)
+{
+    enum { SEGMENT_BIG = 1 << 14 }; // D/B in vm_segment.access
+
+    if (page->exit.cpu.code_size == 8)
+        return 8;
+    return page->sregs.ss.access & SEGMENT_BIG ? 4 : 2;
+}
+
 // `push mem` and `pop mem`, whichever of operand and stack has made the exit.
 enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ram,
                              struct bus *bus, struct vcpu_page *page, struct guest_fault *fault)
 {
     const struct vm_exit *exit = &page->exit;
-    unsigned legacy_size = page->sregs.ss.access & SEGMENT_BIG ? 4 : 2;
-    unsigned stack_size = exit->cpu.code_size == 8 ? 8 : legacy_size;
+    unsigned stack_size = insn_stack_size(page);
     uint64_t base = insn_segment_base(page, SEGMENT_SS), offset = exit->rsp, value = 0;
     uint64_t operand = insn_address(insn, page);
     enum gmem_result result;
@@ -132,7 +139,7 @@ enum insn_run insn_run_stack(const struct insn *insn, const struct guest_ram *ra
         offset += insn->size;
     }
     if (result != GMEM_OK)
-        return result == GMEM_FAULT ? INSN_RUN_FAULT : INSN_RUN_BLOCKED;
+        return insn_run_of(result);
     insn_set_reg(page, GPR_RSP, stack_size, false, offset);
     return INSN_RUN_DONE;
 }

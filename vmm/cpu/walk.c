@@ -267,3 +267,57 @@ enum gmem_result gmem_write(const struct guest_ram *ram, struct bus *bus,
     }
     return GMEM_OK;
 }
+
+static bool reachable(const struct guest_ram *ram, const struct vm_exit *exit, uint64_t gva,
+                      unsigned size, enum walk_access access, struct guest_fault *fault)
+{
+    unsigned first = first_part(gva, size);
+    uint64_t gpa;
+
+    return walk(ram, exit, gva, access, &gpa, fault) &&
+           (first == size ||
+            walk(ram, exit, linear_address(exit, gva, first), access, &gpa, fault));
+}
+
+bool gmem_writable(const struct guest_ram *ram, const struct vm_exit *exit, uint64_t gva,
+                   unsigned size, struct guest_fault *fault)
+{
+    return reachable(ram, exit, gva, size, WALK_WRITE, fault);
+}
+
+// Of so many bytes that are left, the next piece.
+static unsigned piece(unsigned left)
+{
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+enum gmem_result gmem_read_bytes(const struct guest_ram *ram, struct bus *bus,
+                                 const struct vm_exit *exit, uint64_t gva, unsigned size,
+                                 void *bytes, struct guest_fault *fault)
+{
+    enum gmem_result result = reachable(ram, exit, gva, size, WALK_READ, fault) ? GMEM_OK
+                                                                                 : GMEM_FAULT;
+
+    for (unsigned at = 0, part; at < size && result == GMEM_OK; at += part) {
+        uint64_t value = 0;
+        part = piece(size - at);
+        result = gmem_read(ram, bus, exit, linear_address(exit, gva, at), part, &value, fault);
+        memcpy((uint8_t *)bytes + at, &value, part);
+    }
+    return result;
+}
+
+enum gmem_result gmem_write_bytes(const struct guest_ram *ram, struct bus *bus,
+                                  const struct vm_exit *exit, uint64_t gva, unsigned size,
+                                  const void *bytes, struct guest_fault *fault)
+{
+    enum gmem_result result = gmem_writable(ram, exit, gva, size, fault) ? GMEM_OK : GMEM_FAULT;
+
+    for (unsigned at = 0, part; at < size && result == GMEM_OK; at += part) {
+        uint64_t value = 0;
+        part = piece(size - at);
+        memcpy(&value, (const uint8_t *)bytes + at, part);
+        result = gmem_write(ram, bus, exit, linear_address(exit, gva, at), part, value, fault);
+    }
+    return result;
+}

@@ -20,7 +20,10 @@ enum walk_access {
     WALK_FETCH = 4, // sets no accessed bits: the CPU itself has fetched from there
 };
 
-enum { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
+enum {
+    VECTOR_DE = 0, VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14, VECTOR_MF = 16,
+    VECTOR_XM = 19,
+};
 
 struct guest_fault {
     uint8_t vector;
@@ -78,6 +81,20 @@ enum gmem_result gmem_read(const struct guest_ram *ram, struct bus *bus,
 enum gmem_result gmem_write(const struct guest_ram *ram, struct bus *bus,
                             const struct vm_exit *exit, uint64_t gva, unsigned size,
                             uint64_t value, struct guest_fault *fault);
+
+// Whether all of such a write, of at most a page, goes to where the guest may write: for what reads
+// first.
+bool gmem_writable(const struct guest_ram *ram, const struct vm_exit *exit, uint64_t gva,
+                   unsigned size, struct guest_fault *fault);
+
+// Any number of bytes, at most a page; a device gets them in pieces of 8, 4, 2 and 1 in ascending
+// order. A fault comes before the first of them.
+enum gmem_result gmem_read_bytes(const struct guest_ram *ram, struct bus *bus,
+                                 const struct vm_exit *exit, uint64_t gva, unsigned size,
+                                 void *bytes, struct guest_fault *fault);
+enum gmem_result gmem_write_bytes(const struct guest_ram *ram, struct bus *bus,
+                                  const struct vm_exit *exit, uint64_t gva, unsigned size,
+                                  const void *bytes, struct guest_fault *fault);
 
 // The linear address of offset `offset` in a segment at `base`, as the code's mode wraps it.
 static inline uint64_t linear_address(const struct vm_exit *exit, uint64_t base, uint64_t offset)
