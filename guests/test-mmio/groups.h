@@ -14,5 +14,9 @@ void test_rom_area(void);
 void test_ioapic(void);
 void test_lapic(void);
 
+// All sorts of instructions on the test board's memory, test-mmio/insns.c and vectors.c.
+void test_insns(void);
+void test_vectors(void);
+
 // What the decoder must not be fooled by, test-mmio/decode.c.
 void test_decode(void);

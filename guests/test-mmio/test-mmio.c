@@ -15,5 +15,7 @@ int main(void)
     test_ioapic();
     test_lapic();
     test_decode();
+    test_insns();
+    test_vectors();
     return check_done();
 }

@@ -17,6 +17,7 @@ def run_guests(boot, kind, guests, cores, options=()):
     the manager, on core 0, has made its audit."""
     config = "".join(f"[vm {guest}]\nimage = {guest}\nmemory = 16M\ncores = {core}\n"
                      f"cmdline = delay={DELAY_MS}{'' if kind.on_bochs else ' tcg'}\n"
+                     f"testdev = {'yes' if guest == 'test-mmio' else 'no'}\n"
                      for core, guest in enumerate(guests))
     machine = boot(config, cores=cores, memory=256, options=options)
     machine.wait(300)
