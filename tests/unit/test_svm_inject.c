@@ -298,6 +298,28 @@ static void halting(void **state)
     assert_int_equal(injected(), EVENT(EVENT_NMI, 2));
 }
 
+// RF is set in what a fault pushes, not in what a trap does; an instruction that is done has none.
+static void resume_flag(void **state)
+{
+    (void)state;
+    vmcb.rflags = RFLAGS_FIXED;
+    svm_inject_fault(&vcpu, VECTOR_DB, false, 0);
+    assert_int_equal(vmcb.rflags, RFLAGS_FIXED);
+    vmcb.event = 0;
+    svm_inject_fault(&vcpu, 13, true, 0);
+    assert_int_equal(vmcb.rflags, RFLAGS_FIXED | RFLAGS_RF);
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t flags = RFLAGS_FIXED | (i & 1 ? RFLAGS_TF : 0);
+        vmcb.event = vmcb.dr6 = 0;
+        vmcb.rflags = flags | (i & 2 ? RFLAGS_RF : 0);
+        svm_skip_to(&vcpu, 0x1003);
+        assert_int_equal(vmcb.rip, 0x1003);
+        assert_int_equal(vmcb.rflags, flags);
+        assert_int_equal(vmcb.event, i & 1 ? EVENT(EVENT_EXCEPTION, VECTOR_DB) : 0);
+        assert_int_equal(vmcb.dr6, i & 1 ? DR6_STEP : 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -305,7 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(interrupts_by_priority), TEST(behind_tpr), TEST(from_the_pic), TEST(double_faults),
         TEST(what_an_exit_interrupted), TEST(virtual_not_taken), TEST(nmi_in_an_nmi),
-        TEST(nmi_has_to_wait), TEST(a_guest_steps), TEST(halting),
+        TEST(nmi_has_to_wait), TEST(a_guest_steps), TEST(halting), TEST(resume_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

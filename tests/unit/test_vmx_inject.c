@@ -76,6 +76,7 @@ static int setup(void **state)
     (void)state;
     memset(fake_vmcs, 0, sizeof(fake_vmcs));
     make_vcpu();
+    vcpu.arch.skip_flags = RFLAGS_TF;
     vcpu.vm = &vm;
     vcpu.arch.special |= SPECIAL_DR;
     fake_dr6 = 0xffff0ff0;
@@ -293,6 +294,29 @@ static void runs_again(void **state)
     }
 }
 
+// RF is set in what a fault pushes, not in what a trap does; an instruction that is done has none.
+static void resume_flag(void **state)
+{
+    setup(state);
+    fake_vmcs[GUEST_RFLAGS] = 2;
+    vmx_inject_fault(&vcpu, VECTOR_DB, false, 0);
+    assert_int_equal(fake_vmcs[GUEST_RFLAGS], 2);
+    fake_vmcs[ENTRY_INTR_INFO] = 0;
+    vmx_inject_fault(&vcpu, VECTOR_GP, true, 0);
+    assert_int_equal(fake_vmcs[GUEST_RFLAGS], 2 | RFLAGS_RF);
+    vmx_exit_dr(&vcpu); // it uses debug registers
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t flags = 2 | (i & 1 ? RFLAGS_TF : 0);
+        fake_vmcs[GUEST_PENDING_DEBUG] = 0;
+        fake_vmcs[GUEST_RIP] = 0x1000;
+        fake_vmcs[GUEST_RFLAGS] = flags | (i & 2 ? RFLAGS_RF : 0);
+        vmx_skip(&vcpu, 3);
+        assert_int_equal(fake_vmcs[GUEST_RIP], 0x1003);
+        assert_int_equal(fake_vmcs[GUEST_RFLAGS], flags);
+        assert_int_equal(fake_vmcs[GUEST_PENDING_DEBUG], i & 1 ? PENDING_STEP : 0);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 int main(void)
 {
@@ -301,7 +325,7 @@ int main(void)
         TEST(a_pending_trap_comes_first), TEST(nmi_in_a_shadow),
         TEST(intr_without_an_acknowledge_cycle),
         TEST(halt_until_something_can_be_taken), TEST(each_vector_keeps_its_trigger),
-        TEST(two_faults), TEST(runs_again),
+        TEST(two_faults), TEST(runs_again), TEST(resume_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

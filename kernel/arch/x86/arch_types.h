@@ -132,6 +132,7 @@ struct arch_vcpu {
     uint64_t kernel_gs;
     uint64_t cr2;
     uint64_t dr[4], dr6;
+    uint64_t skip_flags;      // of RFLAGS, what the end of an instruction has to look at
     uint32_t primary, secondary; // controls, as they stand in the VMCS
     struct arch_vcpu_svm svm;
     uint64_t exits[EXIT_COUNTERS]; // see hvm_ops.exit_class

@@ -25,6 +25,7 @@ static void init_soft_state(struct vcpu *v, uint32_t apic_id)
     v->arch.inject = 1;
     v->arch.wait_sipi = apic_id != 0;
     v->arch.dr6 = 0xffff0ff0;
+    v->arch.skip_flags = RFLAGS_TF;
     vlapic_init(&v->arch.vlapic, arch_ptr(v->arch.virtual_apic), apic_id, apic_id == 0,
                 cpuid_timer_ratio(clock_tsc_hz), 0);
     v->arch.vlapic.catch_up = v->vm->catch_up ? clock_tsc_hz : 0;

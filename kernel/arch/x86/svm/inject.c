@@ -15,10 +15,14 @@ void svm_inject(struct vcpu *v, uint32_t type, uint8_t vector)
     v->arch.svm.vmcb->event = vcpu_event(v, type, vector);
 }
 
+// The image that a fault pushes has RF set, so that an instruction breakpoint does not come again
+// when the guest returns; VMRUN takes RF as it is.
 enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     struct vmcb *b = v->arch.svm.vmcb;
     b->event = vcpu_fault_event(v, b->event, vector, has_error, error, b->cr0);
+    if (vector != VECTOR_DB)
+        b->rflags |= RFLAGS_RF;
     return EXIT_RESUME;
 }
 
@@ -77,6 +81,19 @@ bool svm_stepped(struct vcpu *v)
     b->dr6 &= ~(uint64_t)DR6_STEP;
     svm_dirty(v, CLEAN_DR);
     return !(b->dr6 & 0xf); // nor a breakpoint
+}
+
+// The end of an instruction, beside RIP: RF is for one only, and single-step has its trap there.
+void svm_skip_flags(struct vcpu *v)
+{
+    struct vmcb *b = v->arch.svm.vmcb;
+    b->rflags &= ~(uint64_t)RFLAGS_RF;
+    if (!(b->rflags & RFLAGS_TF))
+        return;
+    b->dr6 |= DR6_STEP;
+    svm_dirty(v, CLEAN_DR);
+    if (!svm_stepped(v))
+        (void)svm_inject_fault(v, VECTOR_DB, false, 0);
 }
 
 static __attribute__((noinline)) void take_nmi(struct vcpu *v, bool busy)

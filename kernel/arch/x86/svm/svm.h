@@ -56,6 +56,7 @@ void svm_vlapic_actions(struct vcpu *v);
 int64_t svm_lapic_answer(struct vcpu *v);
 // inject.c
 void svm_inject(struct vcpu *v, uint32_t type, uint8_t vector);
+void svm_skip_flags(struct vcpu *v);
 enum exit_action svm_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 void svm_inject_pending(struct vcpu *v); // may return to the VMM for an acknowledge cycle
 void svm_replay(struct vcpu *v);         // an event that the exit interrupted
@@ -105,10 +106,6 @@ static inline __attribute__((always_inline)) void svm_skip_to(struct vcpu *v, ui
     struct vmcb *b = v->arch.svm.vmcb;
     b->rip = in_64bit_code(b) ? rip : (uint32_t)rip;
     b->interrupt_shadow &= ~SVM_SHADOW;
-    if (unlikely(b->rflags & RFLAGS_TF)) { // single-step: the trap after it
-        b->dr6 |= DR6_STEP;
-        svm_dirty(v, CLEAN_DR);
-        if (!svm_stepped(v))
-            (void)svm_inject_fault(v, VECTOR_DB, false, 0);
-    }
+    if (unlikely(b->rflags & (RFLAGS_TF | RFLAGS_RF)))
+        svm_skip_flags(v);
 }

@@ -113,9 +113,9 @@ int64_t vmx_answer(struct vcpu *v, uint64_t run)
 {
     vmx_load(v);
     if (run & VM_RUN_NEXT)
-        vmx_skip(vmread_hot(EXIT_INSN_LEN) & VM_RUN_SKIP);
+        vmx_skip(v, vmread_hot(EXIT_INSN_LEN) & VM_RUN_SKIP);
     else if (run & VM_RUN_SKIP)
-        vmx_skip(run & VM_RUN_SKIP);
+        vmx_skip(v, run & VM_RUN_SKIP);
     int64_t kind = run & VM_RUN_PAGE ? answer_page(v) : 0;
     v->arch.extint_wait = 0;
     return kind;

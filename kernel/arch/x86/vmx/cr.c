@@ -34,6 +34,7 @@ enum exit_action vmx_exit_cr(struct vcpu *v)
 static void use_dr(struct vcpu *v)
 {
     v->arch.special |= SPECIAL_DR;
+    v->arch.skip_flags |= RFLAGS_RF; // which matters to its breakpoints alone
     vmx_set_primary(v, PRI_DR, 0);
     context_load_dr(v);
 }

@@ -91,7 +91,7 @@ static inline uint64_t *switch_guest(struct cpu *cpu, struct vcpu *v, struct thr
 static inline uint64_t *exit_yield(struct vcpu *v, uint64_t *gpr)
 {
     struct cpu *cpu = this_cpu();
-    vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    vmx_skip(v, vmread_hot(EXIT_INSN_LEN));
     if (unlikely(vmread_hot(GUEST_SS_ACCESS) & SS_DPL)) { // time is the guest's kernel's to give
         gpr[GPR_RAX] = ~0ull;
         return leave(v);
@@ -218,7 +218,7 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
         vcpu_exit(v, VM_EXIT_SHUTDOWN);
     case EXIT_REASON_TASK: exit_task(v);
     case EXIT_REASON_HLT:
-        vmx_skip(vmread(EXIT_INSN_LEN));
+        vmx_skip(v, vmread(EXIT_INSN_LEN));
         v->arch.halted = 1;
         return EXIT_WORK;
     case EXIT_REASON_PAUSE:
@@ -262,7 +262,7 @@ static uint64_t *exit_other(struct vcpu *v, uint32_t reason)
     if (action == EXIT_WORK)
         v->arch.inject = 1;
     if (action == EXIT_SKIP)
-        vmx_skip(vmread_hot(EXIT_INSN_LEN));
+        vmx_skip(v, vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
 
@@ -270,7 +270,7 @@ static __attribute__((noinline)) uint64_t *exit_cpuid(struct vcpu *v)
 {
     if (unlikely(!cpuid_emulate(&v->arch.table, &v->arch.cpuid, v->arch.gpr)))
         return exit_other(v, EXIT_REASON_CPUID);
-    vmx_skip(vmread_hot(EXIT_INSN_LEN));
+    vmx_skip(v, vmread_hot(EXIT_INSN_LEN));
     return leave(v);
 }
 
@@ -323,7 +323,7 @@ uint64_t *vmx_exit(struct vcpu *v)
             return exit_other(v, EXIT_REASON_VMCALL);
         if (gpr[GPR_RAX] == HYPERCALL_YIELD)
             return exit_yield(v, gpr);
-        vmx_skip(vmread_hot(EXIT_INSN_LEN)); // the result is in RAX
+        vmx_skip(v, vmread_hot(EXIT_INSN_LEN)); // the result is in RAX
         return leave(v);
     }
     if (reason == EXIT_REASON_CPUID)

@@ -10,6 +10,8 @@ void vmx_inject(struct vcpu *v, uint32_t type, uint8_t vector)
     vmwrite(ENTRY_INTR_INFO, vcpu_event(v, type, vector));
 }
 
+// The image that a fault pushes has RF set, so that an instruction breakpoint does not come again
+// when the guest returns; VM entry takes RF as it is.
 enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
     uint64_t event = vcpu_fault_event(v, vmread(ENTRY_INTR_INFO), vector, has_error, error,
@@ -18,6 +20,8 @@ enum exit_action vmx_inject_fault(struct vcpu *v, uint8_t vector, bool has_error
     vmwrite(ENTRY_ERROR_CODE, event >> 32);
     if ((uint8_t)event == VECTOR_DB)
         vmx_debug_shadow();
+    else
+        vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) | RFLAGS_RF);
     return EXIT_RESUME;
 }
 

@@ -134,12 +134,16 @@ static inline __attribute__((always_inline)) void vmx_facts(struct vcpu *v)
 }
 
 // The one place that advances RIP; in line for the exits that come most.
-static inline __attribute__((always_inline)) void vmx_skip(uint64_t length)
+static inline __attribute__((always_inline)) void vmx_skip(const struct vcpu *v, uint64_t length)
 {
     vmwrite_hot(GUEST_RIP, vmread_hot(GUEST_RIP) + length); // EIP's wrap: vmx_entry_refused()
     uint64_t block = vmread_hot(GUEST_INTERRUPTIBILITY);
     if (unlikely(block & (BLOCK_STI | BLOCK_SS)))
         vmwrite(GUEST_INTERRUPTIBILITY, block & ~(uint64_t)(BLOCK_STI | BLOCK_SS));
-    if (unlikely(vmread_hot(GUEST_RFLAGS) & RFLAGS_TF)) // single-step: the trap after it
-        vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | PENDING_STEP);
+    // RF is for one instruction only, and single-step has its trap after it.
+    if (unlikely(vmread_hot(GUEST_RFLAGS) & v->arch.skip_flags)) {
+        if (vmread(GUEST_RFLAGS) & RFLAGS_TF)
+            vmwrite(GUEST_PENDING_DEBUG, vmread(GUEST_PENDING_DEBUG) | PENDING_STEP);
+        vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(uint64_t)RFLAGS_RF);
+    }
 }
