@@ -94,6 +94,18 @@ user_faults:
     wbinvd
     .balign 16
     int     $0x61
+    .balign 16
+    xor     %ecx, %ecx
+    xgetbv
+    xsetbv
+    .balign 16
+    sgdt    -64(%rsp)
+    .balign 16
+    sidt    -64(%rsp)
+    .balign 16
+    smsw    %eax
+    .balign 16
+    invd
 user_code_end:
 
     .section .note.GNU-stack, "", @progbits

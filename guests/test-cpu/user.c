@@ -13,6 +13,7 @@
 
 #define EFER_SCE       (1ul << 0)
 #define INT_DPL0_ERROR (0x61 * 8 + 2)
+#define CR4_UMIP       (1ul << 11)
 #define CODE_PAGE      3
 #define STACK_PAGE     4
 
@@ -39,22 +40,27 @@ static void on_user_trap(struct trap_frame *frame)
 static const struct {
     const char *name;
     uint64_t vector, error, cr2;
+    uint64_t cr4; // bits without which it is no fault
 } faults[] = {
-    {"user.hlt", VEC_GP, 0, 0},
-    {"user.cli", VEC_GP, 0, 0},
-    {"user.mov-cr0", VEC_GP, 0, 0},
-    {"user.rdmsr", VEC_GP, 0, 0},
-    {"user.in", VEC_GP, 0, 0},
-    {"user.out", VEC_GP, 0, 0},
-    {"user.read-kernel", VEC_PF, 5, 0x100000},
-    {"user.write-kernel", VEC_PF, 7, 0x100000},
-    {"user.wbinvd", VEC_GP, 0, 0},
-    {"user.int-dpl0", VEC_GP, INT_DPL0_ERROR, 0},
+    {"user.hlt", VEC_GP, 0, 0, 0},
+    {"user.cli", VEC_GP, 0, 0, 0},
+    {"user.mov-cr0", VEC_GP, 0, 0, 0},
+    {"user.rdmsr", VEC_GP, 0, 0, 0},
+    {"user.in", VEC_GP, 0, 0, 0},
+    {"user.out", VEC_GP, 0, 0, 0},
+    {"user.read-kernel", VEC_PF, 5, 0x100000, 0},
+    {"user.write-kernel", VEC_PF, 7, 0x100000, 0},
+    {"user.wbinvd", VEC_GP, 0, 0, 0},
+    {"user.int-dpl0", VEC_GP, INT_DPL0_ERROR, 0, 0},
+    {"user.xsetbv", VEC_GP, 0, 0, CR4_OSXSAVE},
+    {"user.sgdt", VEC_GP, 0, 0, CR4_UMIP},
+    {"user.sidt", VEC_GP, 0, 0, CR4_UMIP},
+    {"user.smsw", VEC_GP, 0, 0, CR4_UMIP},
+    {"user.invd", VEC_GP, 0, 0, 0},
 };
 
 static void test_user_faults(uintptr_t code, uintptr_t stack)
 {
-    trap_set_handler(VEC_GP, on_user_trap);
     trap_set_handler(VEC_PF, on_user_trap);
     for (unsigned int i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         // QEMU pushes another error code for a forbidden INT n.
@@ -62,14 +68,21 @@ static void test_user_faults(uintptr_t code, uintptr_t stack)
             check_skip(faults[i].name, "QEMU has another error code");
             continue;
         }
+        uint64_t cr4 = read_cr4();
+        if (try_cr4(cr4 | faults[i].cr4) != TRAP_NONE) {
+            check_skip(faults[i].name, "not on this CPU");
+            continue;
+        }
         memset(&caught, 0, sizeof(caught));
+        trap_set_handler(VEC_GP, on_user_trap);
         user_enter(code + (uintptr_t)(user_faults - user_code), stack, i);
+        trap_set_handler(VEC_GP, NULL);
+        write_cr4(cr4);
         bool ok = caught.vector == faults[i].vector && caught.error == faults[i].error &&
                   (faults[i].cr2 == 0 || caught_cr2 == faults[i].cr2) && (caught.cs & 3) == 3;
         check(ok, faults[i].name, "vector %lu, error %lx, cs %lx, CR2 %lx", caught.vector,
               caught.error, caught.cs, caught_cr2);
     }
-    trap_set_handler(VEC_GP, NULL);
     trap_set_handler(VEC_PF, NULL);
 }
 

@@ -58,7 +58,8 @@ void vmx_fpu_uses(struct vcpu *v, uint64_t components)
 
 enum exit_action vmx_exit_xsetbv(struct vcpu *v)
 {
-    if (!vcpu_xsetbv(v)) // the CPU has checked CPL and CR4.OSXSAVE before the exit
+    // The CPU has checked CR4.OSXSAVE before the exit, and the privilege level; Bochs has not.
+    if ((vmread(GUEST_SS_ACCESS) & SS_DPL) || !vcpu_xsetbv(v))
         return vmx_inject_gp(v);
     vmx_fpu_uses(v, v->arch.xcr0);
     return EXIT_SKIP;
