@@ -21,6 +21,7 @@ void test_traps(void);
 void test_user(void);
 void test_modes(void);
 void test_tasks(void);
+void test_corners(void);
 
 // An unclaimed port: a write goes to the VMM and vanishes.
 #define PORT_NOBODY 0xB80

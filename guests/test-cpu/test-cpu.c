@@ -19,7 +19,7 @@ static const struct {
     {"cpuid", test_cpuid},       {"msrs", test_msrs},   {"registers", test_registers},
     {"segments", test_segments}, {"state", test_state}, {"contexts", test_contexts},
     {"debug", test_debug},       {"traps", test_traps}, {"user", test_user},
-    {"modes", test_modes},       {"tasks", test_tasks},
+    {"modes", test_modes},       {"tasks", test_tasks}, {"corners", test_corners},
 };
 
 void expect_vector(const char *name, int vector)
