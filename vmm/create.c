@@ -112,6 +112,7 @@ static bool create_vcpu(struct vmm *vmm, const struct start_block *start, unsign
     cpuid_make_here(cpuid, start->tsc_hz, vmm->vcpus);
     msrs_init(&vcpu->msrs, start->tsc_hz, start->fast_strings != 0, cpuid->address_bits,
               cpuid_amd(cpuid));
+    vcpu->signature = cpuid_entry_for(cpuid, 1, 0)->regs.eax; // at most all zeroes
     // Of several, the board's thread hears of events.
     handle = kcall_vcpu_create(vmm->host.vm, id, (handle_t)page,
                                vmm->vcpus == 1 ? vmm->host.event : 0);

@@ -41,7 +41,7 @@ static int exit_init(struct vcpu *vcpu)
 {
     if (vcpu->id == 0)
         return exit_reset(vcpu, "INIT");
-    reset_state(vcpu->page);
+    reset_state(vcpu->page, vcpu->signature);
     if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be reset");
     return exit_halted(vcpu);
@@ -49,7 +49,7 @@ static int exit_init(struct vcpu *vcpu)
 
 static int exit_sipi(struct vcpu *vcpu)
 {
-    reset_start(vcpu->page, (uint8_t)vcpu->page->exit.sipi.vector);
+    reset_start(vcpu->page, vcpu->signature, (uint8_t)vcpu->page->exit.sipi.vector);
     if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be set for its start");
     return 0;

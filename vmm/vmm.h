@@ -38,6 +38,7 @@ struct vcpu {
     struct vmm *vmm;
     handle_t handle;
     unsigned id; // of its local APIC
+    uint32_t signature; // CPUID leaf 1 EAX
     struct msrs msrs;
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {

@@ -11,10 +11,8 @@
 #define CODE { .selector = 0xF000, .base = 0xFFFF0000, .limit = 0xFFFF, .access = 0x9B }
 #define DATA { .limit = 0xFFFF, .access = 0x93 }
 
-void reset_state(struct vcpu_page *page)
+void reset_state(struct vcpu_page *page, uint32_t signature)
 {
-    const struct cpuid_entry *leaf1 = cpuid_entry_for(&page->cpuid, 1, 0);
-
     page->sregs = (struct vcpu_sregs){
         .rip = 0xFFF0, .rflags = 2, .cr0 = CR0_CD_NW | CR0_ET, .dr7 = 0x400,
         .cs = CODE, .ss = DATA, .ds = DATA, .es = DATA, .fs = DATA, .gs = DATA,
@@ -22,12 +20,12 @@ void reset_state(struct vcpu_page *page)
         .gdtr_limit = 0xFFFF, .idtr_limit = 0xFFFF,
     };
     memset(page->gpr, 0, sizeof(page->gpr));
-    page->gpr[GPR_RDX] = leaf1 != NULL ? leaf1->regs.eax : 0; // family, model, stepping
+    page->gpr[GPR_RDX] = signature;
 }
 
-void reset_start(struct vcpu_page *page, uint8_t vector)
+void reset_start(struct vcpu_page *page, uint32_t signature, uint8_t vector)
 {
-    reset_state(page);
+    reset_state(page, signature);
     page->sregs.rip = 0;
     page->sregs.cs.selector = (uint16_t)(vector << 8);
     page->sregs.cs.base = (uint64_t)vector << 12;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "kernel/abi/vcpu.h"
 
-void reset_state(struct vcpu_page *page);
+// signature: family, model and stepping, as CPUID leaf 1 EAX
+void reset_state(struct vcpu_page *page, uint32_t signature);
 // After reset_state(): real mode, CS:IP at vector * 4 KB. vector: of the start-up IPI
-void reset_start(struct vcpu_page *page, uint8_t vector);
+void reset_start(struct vcpu_page *page, uint32_t signature, uint8_t vector);
