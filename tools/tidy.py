@@ -79,7 +79,7 @@ class Hasher:
 
 def check(path):
     """Whether a file is clean, and what was found."""
-    command = ["clang-tidy", "--quiet", "-p", BUILD, IGNORE_UNUSED, os.path.join(ROOT, path)]
+    command = ["clang-tidy", "--quiet", "-p", CLEAN, IGNORE_UNUSED, os.path.join(ROOT, path)]
     result = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, text=True, timeout=TIMEOUT)
     return result.returncode == 0, result.stdout.replace(ROOT + os.sep, "")
@@ -90,6 +90,9 @@ def main():
     hasher = Hasher()
     work = []
     files = sources(sys.argv[1:])
+    # With more than one command for a file it would look at it as often.
+    with open(os.path.join(CLEAN, "compile_commands.json"), "w", encoding="utf-8") as file:
+        json.dump([entry for _, entry in files], file)
     for path, entry in files:
         note, key = os.path.join(CLEAN, path.replace(os.sep, "_")), hasher(entry)
         if not os.path.exists(note) or read(note) != key.encode():
