@@ -189,6 +189,7 @@ static void intr_without_an_acknowledge_cycle(void **state)
     assert_int_equal(vcpu.intr_line, 0);
     setup(NULL);
     apic_regs[APIC_LVT_LINT0 / 4] = 0x41;
+    vcpu.work = VCPU_WORK_INTR;
     vcpu.intr_line = INTR_HIGH | INTR_ROSE;
     assert_int_equal(enter(), ENTERED);
     assert_int_equal(fake_vmcs[ENTRY_INTR_INFO], EVENT(EVENT_INTR, 0x41));

@@ -76,6 +76,7 @@ static inline bool vcpu_extint(struct vcpu *v, bool open)
         vlapic_lint0_delivery(&v->arch.vlapic) != VLAPIC_EXTINT)
         return false;
     if (open) {
+        v->arch.inject = 1;
         v->arch.extint_wait = 1;
         vcpu_exit(v, VM_EXIT_INTR_ACK);
     }
@@ -126,12 +127,17 @@ UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
 }
 
 // What the INTR line brings, where that needs no acknowledge cycle.
-static inline void vcpu_take_intr(struct vcpu *v)
+UNUSED static __attribute__((noinline)) void vcpu_take_intr(struct vcpu *v)
 {
-    if (likely(!v->intr_line))
-        return;
     uint8_t line = __atomic_fetch_and(&v->intr_line, (uint8_t)~INTR_ROSE, __ATOMIC_ACQ_REL);
     vlapic_lint0(&v->arch.vlapic, line & INTR_HIGH, line & INTR_ROSE);
+}
+
+// LINT0 may have changed, or an interrupt that it waits for may have ended.
+static inline void vcpu_look_at_intr(struct vcpu *v)
+{
+    if (unlikely(v->intr_line))
+        __atomic_fetch_or(&v->work, VCPU_WORK_INTR, __ATOMIC_SEQ_CST);
 }
 
 // What others have left for it; returns what v->work held.
@@ -142,7 +148,9 @@ static inline uint32_t vcpu_take_work(struct vcpu *v)
         vcpu_take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(&v->arch.vlapic, rdtsc());
-    if (unlikely(work & (VCPU_WORK_NMI | VCPU_WORK_INIT | VCPU_WORK_SIPI))) {
+    if (unlikely(work & (VCPU_WORK_NMI | VCPU_WORK_INIT | VCPU_WORK_SIPI | VCPU_WORK_INTR))) {
+        if (work & VCPU_WORK_INTR)
+            vcpu_take_intr(v);
         v->arch.nmi_pending |= (work & VCPU_WORK_NMI) != 0;
         v->arch.vlapic.actions |= (work & VCPU_WORK_INIT ? VLAPIC_ACT_INIT : 0) |
                                   (work & VCPU_WORK_SIPI ? VLAPIC_ACT_SIPI : 0);
@@ -234,22 +242,28 @@ UNUSED static __attribute__((noinline)) void vcpu_started(struct vcpu *v)
     vcpu_exit(v, VM_EXIT_SIPI);
 }
 
-// Returns to the VMM if that has to hear of something; then the rest waits. Until that is done
-// `inject` stays set: there are ways to leave in the middle.
-static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
+// The rest waits, with `inject` set: these are ways to leave in the middle.
+UNUSED static __attribute__((noinline)) void vcpu_tells_vmm(struct vcpu *v, uint32_t work)
 {
     struct vlapic *a = &v->arch.vlapic;
-    a->actions &= ~VLAPIC_ACT_IRR;
     v->arch.inject = 1;
     if (work & VCPU_WORK_EVENT) {
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_exit(v, VM_EXIT_EVENT);
     }
-    if (unlikely((a->actions & (VLAPIC_ACT_INIT | VLAPIC_ACT_SIPI)) | v->arch.wait_sipi))
+    if ((a->actions & (VLAPIC_ACT_INIT | VLAPIC_ACT_SIPI)) | v->arch.wait_sipi)
         vcpu_started(v);
     if (a->actions & VLAPIC_ACT_EOI) {
         a->actions &= ~VLAPIC_ACT_EOI;
         v->page->exit.eoi.vector = a->eoi_vector;
         vcpu_exit(v, VM_EXIT_EOI);
     }
+}
+
+// Returns to the VMM if that has to hear of something.
+static inline void vcpu_tell_vmm(struct vcpu *v, uint32_t work)
+{
+    uint32_t actions = v->arch.vlapic.actions &= ~VLAPIC_ACT_IRR;
+    if (unlikely((work & VCPU_WORK_EVENT) | actions | v->arch.wait_sipi))
+        vcpu_tells_vmm(v, work);
 }

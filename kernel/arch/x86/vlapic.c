@@ -136,7 +136,10 @@ void vlapic_lint0(struct vlapic *v, bool high, bool rose)
 {
     uint32_t lvt = reg_get(v, APIC_LVT_LINT0), delivery = vlapic_lint0_delivery(v);
     if (delivery == VLAPIC_FIXED && (lvt & LVT_LEVEL)) {
-        if (high && !v->lint0_vector && vlapic_accept(v, (uint8_t)lvt, true)) {
+        if (!high || v->lint0_vector)
+            return;
+        (void)vlapic_accept(v, (uint8_t)lvt, true);
+        if (vlapic_listens(v) && (uint8_t)lvt >= 16) {
             v->lint0_vector = (uint8_t)lvt;
             reg_set(v, APIC_LVT_LINT0, lvt | LVT_REMOTE_IRR);
         }

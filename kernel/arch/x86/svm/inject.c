@@ -155,7 +155,6 @@ static void inject_first(struct vcpu *v)
 void svm_inject_pending(struct vcpu *v)
 {
     uint32_t work = vcpu_take_work(v);
-    vcpu_take_intr(v);
     if (v->arch.vlapic.actions & ~VLAPIC_ACT_IRR)
         svm_vlapic_actions(v);
     vcpu_tell_vmm(v, work);

@@ -66,8 +66,7 @@ void svm_cpuid(struct vcpu *v)
 void svm_vlapic_actions(struct vcpu *v)
 {
     struct vlapic *a = &v->arch.vlapic;
-    if (unlikely(v->intr_line)) // LINT0 may have changed
-        v->arch.inject = 1;
+    vcpu_look_at_intr(v);
     if (likely(!a->actions))
         return;
     if (a->actions & VLAPIC_ACT_MODE)

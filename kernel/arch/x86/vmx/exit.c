@@ -211,7 +211,7 @@ static enum exit_action dispatch(struct vcpu *v, uint32_t reason)
     case EXIT_REASON_EOI:
         v->page->exit.eoi.vector = (uint8_t)vmread(EXIT_QUALIFICATION);
         vlapic_level_ended(&v->arch.vlapic, (uint8_t)v->page->exit.eoi.vector);
-        v->arch.inject = 1; // LINT0 may ask again
+        vcpu_look_at_intr(v);
         vcpu_exit(v, VM_EXIT_EOI);
     case EXIT_REASON_TRIPLE:
         vmx_fill_facts(v);

@@ -133,7 +133,6 @@ void vmx_inject_pending(struct vcpu *v)
 {
     bool anew = v->arch.inject;
     uint32_t work = vcpu_take_work(v);
-    vcpu_take_intr(v);
     if (v->arch.vlapic.actions & ~VLAPIC_ACT_IRR)
         vmx_vlapic_actions(v);
     vcpu_tell_vmm(v, work);
