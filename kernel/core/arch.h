@@ -13,6 +13,9 @@ static inline uint64_t us_to_tsc(uint64_t us) { return arch_tsc_hz() * us / 1000
 // This core's timer interrupt; UINT64_MAX: none.
 void arch_set_deadline(uint64_t tsc, uint64_t now);
 void arch_send_ipi(uint32_t core);         // its handler calls cpu_ipi()
+// A guest that runs there exits, to look at what waits for it; posted: or, where the CPU takes
+// vcpu->pending_edge by itself, it does.
+void arch_kick(uint32_t core, bool posted);
 void *arch_ptr(struct hpa a);              // of frames that the kernel owns, and of no others
 void arch_own(struct hpa base, uint64_t frames); // from now on the kernel owns these
 // Any frames, each mapped for this core alone and only for as long as it takes.

@@ -9,32 +9,45 @@
 
 struct list vcpus;
 
-void vcpu_raise(struct vcpu *v, uint32_t work)
+static void raise(struct vcpu *v, uint32_t work, bool posted)
 {
     uint32_t old = __atomic_fetch_or(&v->work, work, __ATOMIC_SEQ_CST);
-    if ((old & work) == work)
+    if ((old & work) == work && !posted)
         return; // whoever set it has seen to the rest
     struct thread *t = __atomic_load_n(&v->thread, __ATOMIC_SEQ_CST);
-    if (t)
-        thread_wake(t); // wakes it from HLT, or its IPI makes the guest exit
+    if (!t)
+        return;
+    uint32_t core = __atomic_load_n(&t->core, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&t->state, __ATOMIC_SEQ_CST) == THREAD_RUNNABLE && core != this_cpu()->id)
+        arch_kick(core, posted);
+    else
+        thread_wake(t);
 }
+
+void vcpu_raise(struct vcpu *v, uint32_t work) { raise(v, work, false); }
 
 bool vcpu_post(struct vcpu *v, uint8_t vector, bool level)
 {
-    uint64_t *words = level ? v->pending_level : v->pending_edge, bit = 1ull << (vector & 63);
-    uint64_t old = __atomic_fetch_or(&words[vector >> 6], bit, __ATOMIC_RELEASE);
-    vcpu_raise(v, VCPU_WORK_PENDING);
+    bool edge = !level && vector >= 16;
+    uint64_t *words = edge ? v->pending_edge : v->pending_level, bit = 1ull << (vector & 63);
+    uint64_t old = __atomic_fetch_or(&words[vector >> 6], bit, __ATOMIC_SEQ_CST);
+    if (!edge)
+        raise(v, VCPU_WORK_PENDING, false);
+    else if (!__atomic_exchange_n(&v->posted, 1, __ATOMIC_SEQ_CST))
+        raise(v, VCPU_WORK_POSTED, true);
     return old & bit;
 }
 
+// Others look at its state, and only kick a thread that does not wait: so it waits first.
 void vcpu_halt(struct vcpu *v)
 {
     struct thread *t = v->thread;
+    (void)__atomic_exchange_n(&t->state, THREAD_BLOCKED, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&v->work, __ATOMIC_ACQUIRE)) {
         v->halt_since = arch_now();
-        t->state = THREAD_BLOCKED;
         sched_run();
     }
+    t->state = THREAD_RUNNABLE;
     if (this_cpu()->work)
         sched_run();
     arch_resume_guest(v);

@@ -21,22 +21,28 @@ struct vm {
 
 // vcpu->work. The arch clears a bit before it looks at what the bit stands for; bits that are left
 // keep vcpu_halt() from blocking.
-#define VCPU_WORK_PENDING 1u  // pending_edge or pending_level has new vectors
+#define VCPU_WORK_PENDING 1u  // pending_level has new vectors
 #define VCPU_WORK_EVENT   2u  // return to the VMM: its event has bits, or it is being destroyed
 #define VCPU_WORK_INTR    4u  // the INTR line has risen
 #define VCPU_WORK_TIMER   8u  // its local APIC's timer fired
+#define VCPU_WORK_POSTED  16u // `posted` was set; the CPU may have seen to it meanwhile
 #define VCPU_WORK_NMI     64u // an NMI for the guest
 #define VCPU_WORK_INIT    128u // an INIT, and
 #define VCPU_WORK_SIPI    256u // a start-up IPI, with the vector `sipi`
 
 struct vcpu {
-    struct arch_vcpu arch;      // first: assembly uses its offsets
+    // Atomic: vectors asked for from elsewhere, edge-triggered ones, which some CPUs take by
+    // themselves while they run its guest ("Posted-Interrupt Processing"): whoever sets `posted`
+    // kicks, whoever clears it takes the vectors afterwards.
+    _Alignas(64) uint64_t pending_edge[4];
+    uint64_t posted, reserved[3];
+    struct arch_vcpu arch;      // assembly uses its offsets
     struct object object;
     struct vm *vm;
     uint32_t work;              // atomic, VCPU_WORK_*
-    // Atomic: vectors asked for from elsewhere. Each request is one bit in one word, so that its
-    // trigger mode cannot become another's. Taken on its core.
-    uint64_t pending_edge[4], pending_level[4];
+    // Likewise those that are level-triggered, or below 16, which is an error. Each request is one
+    // bit in one word, so that its trigger mode cannot become another's. Taken on its core.
+    uint64_t pending_level[4];
     uint8_t core;               // atomic: written on it, as the vCPU leaves it
     uint8_t intr_line;          // atomic, INTR_*
 #define INTR_HIGH 1u

@@ -88,7 +88,7 @@ static void check_alarms(const struct cpu *cpu)
 
 static bool has_interrupt(const struct cpu *cpu)
 {
-    return cpu->arch.ipis || fake.deadline[cpu->id] <= fake.now;
+    return cpu->arch.ipis || cpu->arch.kicks || fake.deadline[cpu->id] <= fake.now;
 }
 
 static void check_cpu(struct cpu *cpu)
@@ -109,6 +109,8 @@ static void check_cpu(struct cpu *cpu)
     CHECK(cpu->sc == s && s->queued, "core %u charges another", cpu->id);
     if (has_interrupt(cpu))
         return;
+    CHECK(fake.state[cpu->id] != FAKE_GUEST || !t->vcpu->work, "core %u: a guest was not told",
+          cpu->id);
     for (unsigned level = s->level + 1u; level < LEVEL_COUNT; level++)
         CHECK(!cpu->queue[level], "core %u runs what is not the best", cpu->id);
     CHECK(cpu->queue[s->level] == s && s->ready.next == &t->queue, "core %u: whose turn is it?",

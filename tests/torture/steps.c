@@ -89,7 +89,7 @@ static void do_exit(uint32_t core, void *argument)
 
 static bool pending(uint32_t core)
 {
-    return cpus[core]->arch.ipis || fake.deadline[core] <= fake.now;
+    return cpus[core]->arch.ipis || cpus[core]->arch.kicks || fake.deadline[core] <= fake.now;
 }
 
 // A thread in ring 3 does what it likes. False: nothing.

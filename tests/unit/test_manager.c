@@ -366,14 +366,15 @@ static void test_options(void **state)
     (void)state;
     script = script_two_off;
     snprintf(boot.options, sizeof(boot.options), "assume=mds,nothing,v2  trace turbo assume= "
-             "panic=off panic=reset panic without=exit-port apicv=off ");
+             "panic=off panic=reset panic without=exit-port apicv=off without=posted ");
     assert_int_equal(run(two_vms), 0);
     expect("kernel option assume=: there is no 'nothing'; there are all meltdown l1tf");
     expect("kernel option 'turbo' is not known, and does nothing; known are assume=NAME");
     expect("kernel option 'assume=' is not known");
     expect("kernel option 'panic' is not known, and does nothing; known are assume=NAME,..., "
            "without=pcid, without=x2apic, without=tsc-deadline, without=sysenter, "
-           "apicv=off, trace, many-objects, without=exit-port, panic=off, panic=reset\r\n");
+           "apicv=off, without=posted, trace, many-objects, without=exit-port, panic=off, "
+           "panic=reset\r\n");
     assert_null(strstr(said, "'mds'"));
     assert_null(strstr(said, "'v2'"));
     assert_null(strstr(said, "'trace'"));

@@ -267,6 +267,38 @@ static void test_msi(void **state)
     assert_int_equal(CALL(1, vm_msi, s.vm, 0xfee00000, 0x31, 0), OK);
 }
 
+// A guest that runs is kicked, once for all edges until it has looked; what it cannot take by
+// itself is a kick of its own. One that halts is woken, one on the same core too.
+static void test_kick(void **state)
+{
+    (void)state;
+    struct scene s = make_scene();
+    enter(&s);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x30, 0), OK);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x31, 0), OK);
+    assert_int_equal(cpus[1]->arch.kicks, 1);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x32, 1), OK);
+    assert_int_equal(cpus[1]->arch.kicks, 2);
+    vcpu_post(s.v, 0xf, false);
+    assert_int_equal(s.v->pending_level[0] & 0x8000, 0x8000);
+    assert_int_equal(s.v->pending_edge[0] & 0x8000, 0);
+    assert_int_equal(cpus[1]->arch.ipis, 0);
+    // The CPU has taken the edges by itself: the next is told again, whatever `work` says.
+    s.v->posted = 0;
+    assert_true(s.v->work & VCPU_WORK_POSTED);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x33, 0), OK);
+    assert_int_equal(cpus[1]->arch.kicks, 3);
+    fake_interrupts(1);
+    assert_int_equal(s.v->work | s.v->posted, 0);
+    fake_exit(1, vcpu_halt);
+    assert_int_equal(fake.state[1], FAKE_IDLE);
+    assert_int_equal(CALL(0, vm_msi, 102, 0xfee00000, 0x34, 0), OK);
+    assert_int_equal(cpus[1]->arch.kicks, 0);
+    assert_int_equal(cpus[1]->arch.ipis, 1);
+    fake_interrupts(1);
+    assert_int_equal(fake.state[1], FAKE_GUEST);
+}
+
 static void test_destroy_in_guest(void **state)
 {
     (void)state;
@@ -389,7 +421,7 @@ int main(void)
         ON2(test_short_way_out_and_in), ON2(test_short_way_and_two_threads),
         ON2(test_short_way_and_destroyed),
         ON2(test_event_ends_run), ON2(test_halt), ON2(test_vmm_before_guest),
-        ON2(test_halt_race), ON2(test_msi),
+        ON2(test_halt_race), ON2(test_msi), ON2(test_kick),
 
         ON2(test_destroy_in_guest), ON2(test_destroy_halted_vm), ON4(test_abandoned_vcpu),
         ON2(test_kill_in_guest), ON2(test_woken_on_the_way), ON2(test_stats),

@@ -146,7 +146,7 @@ static void a_pending_trap_comes_first(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(pending); i++) {
         setup(NULL);
         fake_vmcs[GUEST_PENDING_DEBUG] = pending[i];
-        vcpu.work = VCPU_WORK_NMI | VCPU_WORK_PENDING;
+        vcpu.work = VCPU_WORK_NMI | VCPU_WORK_POSTED;
         vcpu.pending_edge[1] = 1;
         vcpu.arch.halted = 1; // HLT was stepped
         assert_int_equal(enter(), ENTERED);
@@ -228,7 +228,7 @@ static void halt_until_something_can_be_taken(void **state)
     vcpu.arch.halted = 1;
     assert_int_equal(enter(), HALTED);
     // With interrupts off, the VMM hears of it once.
-    vcpu.work = VCPU_WORK_PENDING;
+    vcpu.work = VCPU_WORK_POSTED;
     vcpu.pending_edge[1] = 1;
     fake_vmcs[GUEST_RFLAGS] = 2;
     assert_int_equal(enter(), TO_VMM);
@@ -249,14 +249,15 @@ static void halt_until_something_can_be_taken(void **state)
 static void each_vector_keeps_its_trigger(void **state)
 {
     (void)state;
-    vcpu.work = VCPU_WORK_PENDING;
+    vcpu.work = VCPU_WORK_POSTED; // or the other, or both
+    vcpu.posted = 1;
     vcpu.pending_edge[1] = 3;
     vcpu.pending_level[1] = 6; // 0x41 in both ways: its EOI is waited for
     fake_vmcs[GUEST_RFLAGS] = 2;
     assert_int_equal(enter(), ENTERED);
     assert_int_equal(apic_regs[(APIC_IRR + 0x20) / 4], 7);
     assert_int_equal(apic_regs[(APIC_TMR + 0x20) / 4], 6);
-    assert_int_equal(vcpu.pending_edge[1] | vcpu.pending_level[1], 0);
+    assert_int_equal(vcpu.pending_edge[1] | vcpu.pending_level[1] | vcpu.posted, 0);
 }
 
 static void two_faults(void **state)

@@ -158,6 +158,11 @@ void apic_icr(uint32_t apic_id, uint32_t command)
 
 void arch_send_ipi(uint32_t core) { apic_icr(cpus[core]->arch.apic_id, VECTOR_IPI); }
 
+void arch_kick(uint32_t core, bool posted)
+{
+    apic_icr(cpus[core]->arch.apic_id, posted ? VECTOR_POSTED : VECTOR_KICK);
+}
+
 void arch_set_deadline(uint64_t tsc, uint64_t now)
 {
     uint64_t value = tsc == UINT64_MAX ? 0 : tsc;

@@ -91,6 +91,8 @@
 #define VECTOR_GSI_BASE 0x30 // host IOAPIC pins, up to 24
 #define VECTOR_GSI_MAX  24
 #define VECTOR_TIMER    0xec
+#define VECTOR_POSTED   0xf0 // the handler of these two does nothing, see arch_kick()
+#define VECTOR_KICK     0xf1
 #define VECTOR_IPI      0xf2
 #define VECTOR_SPURIOUS 0xff
 

@@ -116,6 +116,7 @@ static inline bool vcpu_xsetbv(struct vcpu *v)
 // Interrupts that others have left for it.
 UNUSED static __attribute__((noinline)) void vcpu_take_posted(struct vcpu *v)
 {
+    (void)__atomic_exchange_n(&v->posted, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < 4; i++) {
         uint64_t level = __atomic_exchange_n(&v->pending_level[i], 0, __ATOMIC_ACQ_REL);
         uint64_t bits = __atomic_exchange_n(&v->pending_edge[i], 0, __ATOMIC_ACQ_REL) | level;
@@ -144,7 +145,7 @@ static inline void vcpu_look_at_intr(struct vcpu *v)
 static inline uint32_t vcpu_take_work(struct vcpu *v)
 {
     uint32_t work = __atomic_exchange_n(&v->work, 0, __ATOMIC_ACQ_REL);
-    if (work & VCPU_WORK_PENDING)
+    if (work & (VCPU_WORK_PENDING | VCPU_WORK_POSTED))
         vcpu_take_posted(v);
     if (work & VCPU_WORK_TIMER)
         vlapic_timer_fired(&v->arch.vlapic, rdtsc());

@@ -145,13 +145,13 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
     s->halted = v->arch.halted == 2 || v->arch.wait_sipi;
 }
 
-// What one of them gets. -> 1: an earlier one waits still
-static int64_t deliver(struct vcpu *v, uint32_t delivery, uint8_t vector, bool level)
+// What one of them gets. -> 1: an earlier one waits still, if that is asked
+static int64_t deliver(struct vcpu *v, uint32_t delivery, uint8_t vector, bool level, bool asked)
 {
     switch (delivery) {
     case VLAPIC_FIXED:
     case VLAPIC_LOWEST:
-        return vcpu_post(v, vector, level) || vlapic_requested(&v->arch.vlapic, vector);
+        return vcpu_post(v, vector, level) || (asked && vlapic_requested(&v->arch.vlapic, vector));
     case VLAPIC_NMI:
         vcpu_raise(v, VCPU_WORK_NMI);
         break;
@@ -175,7 +175,12 @@ static int64_t send(const struct vm *vm, const struct vcpu *from, uint32_t icr, 
     bool logical = icr >> 11 & 1, all = icr >> 18 & 2;
     struct vcpu *lowest = NULL;
     int64_t waits = 0;
-    for (unsigned i = 0; i < vm->vcpus_end; i++) {
+    uint32_t first = 0, end = vm->vcpus_end;
+    if (!all && !logical && dest < end) { // an id, which is where it is
+        first = dest;
+        end = dest + 1;
+    }
+    for (uint32_t i = first; i < end; i++) {
         struct vcpu *v = object_to(ref_get(vm->vcpu[i]), vcpu);
         if (!v || v == from)
             continue;
@@ -183,11 +188,11 @@ static int64_t send(const struct vm *vm, const struct vcpu *from, uint32_t icr, 
         if (!all && !vlapic_match_dest(a, dest, logical, msi))
             continue;
         if (delivery != VLAPIC_LOWEST)
-            waits |= deliver(v, delivery, (uint8_t)icr, icr & ICR_LEVEL);
+            waits |= deliver(v, delivery, (uint8_t)icr, icr & ICR_LEVEL, msi);
         else if (!lowest || vlapic_bids_lower(a, &lowest->arch.vlapic))
             lowest = v;
     }
-    return lowest ? deliver(lowest, delivery, (uint8_t)icr, icr & ICR_LEVEL) : waits;
+    return lowest ? deliver(lowest, delivery, (uint8_t)icr, icr & ICR_LEVEL, msi) : waits;
 }
 
 void vcpu_send_ipi(struct vcpu *v)

@@ -23,6 +23,12 @@ void arch_send_ipi(uint32_t core)
     __atomic_fetch_add(&cpus[core]->arch.ipis, 1, __ATOMIC_SEQ_CST);
 }
 
+void arch_kick(uint32_t core, bool posted)
+{
+    (void)posted;
+    __atomic_fetch_add(&cpus[core]->arch.kicks, 1, __ATOMIC_SEQ_CST);
+}
+
 // Which tables are loaded, and when they are dropped: the real kernel's cr3.c.
 void arch_space_flush(struct space *s)
 {
@@ -113,8 +119,8 @@ void arch_resume_guest(struct vcpu *v)
         v->page->exit.event.bits = vcpu_take_event(v);
         vcpu_return(v, VM_EXIT_EVENT, 0);
     }
-    __atomic_fetch_and(&v->work, ~(VCPU_WORK_PENDING | VCPU_WORK_TIMER | VCPU_WORK_INTR),
-                       __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&v->work, VCPU_WORK_EVENT, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->posted, 0, __ATOMIC_SEQ_CST);
     cpu->arch.ready = cpu->current;
     fake_back_to_guest(v);
 }

@@ -7,6 +7,7 @@
 struct thread;
 struct arch_cpu {
     uint32_t ipis;       // sent to it and not yet taken
+    uint32_t kicks;      // likewise, by arch_kick()
     struct thread *user; // cr3.c clears it
     struct thread *ready; // its vCPU can be entered as it is
 };

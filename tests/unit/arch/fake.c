@@ -201,7 +201,7 @@ int64_t fake_finish(uint32_t core, uint64_t number, uint64_t a0, uint64_t a1, ui
     return t->arch.status;
 }
 
-struct pending { enum fake_state from; uint32_t ipis; bool timer; };
+struct pending { enum fake_state from; uint32_t ipis, kicks; bool timer; };
 
 static void do_interrupts(void *argument)
 {
@@ -230,10 +230,11 @@ static void do_interrupts(void *argument)
 void fake_interrupts(uint32_t core)
 {
     struct cpu *cpu = cpus[core];
-    struct pending p = { fake.state[core], cpu->arch.ipis, fake.deadline[core] <= fake.now };
-    if (fake.hold[core] || (!p.ipis && !p.timer))
+    struct pending p = { fake.state[core], cpu->arch.ipis, cpu->arch.kicks,
+                         fake.deadline[core] <= fake.now };
+    if (fake.hold[core] || (!p.ipis && !p.kicks && !p.timer))
         return;
-    cpu->arch.ipis = 0;
+    cpu->arch.ipis = cpu->arch.kicks = 0;
     if (p.timer)
         fake.deadline[core] = UINT64_MAX; // the hardware fires once
     enter(core, do_interrupts, &p);
@@ -243,7 +244,7 @@ void fake_interrupts(uint32_t core)
 static bool busy(void)
 {
     for (uint32_t i = 0; i < cpu_count; i++)
-        if (cpus[i]->arch.ipis && !fake.hold[i])
+        if ((cpus[i]->arch.ipis || cpus[i]->arch.kicks) && !fake.hold[i])
             return true;
     for (uint32_t id = 1; id < object_id_end(); id++) {
         struct object *o = object_by_id(id);

@@ -74,6 +74,12 @@ static void write_fields(struct vcpu *v)
     // Whichever frame the VMM has put there: nobody reads or writes it. With none, accesses exit.
     if (vmx.apicv && arch_walk(&v->vm->space, APIC_BASE_ADDRESS, &apic_page, &prot, &left))
         vmwrite(APIC_ACCESS, apic_page.v);
+    // Bochs 3.0 wants the descriptor to begin a page, not 64 bytes; a slab has one vCPU only.
+    _Static_assert(sizeof(*v) > PAGE_SIZE && offsetof(struct vcpu, pending_edge) == 0, "see above");
+    if (vmx.posted) {
+        vmwrite(POSTED_VECTOR, VECTOR_POSTED);
+        vmwrite(POSTED_DESCRIPTOR, (uint64_t)v->pending_edge - DIRECT_MAP);
+    }
     if (vmx.pause_loop) {
         vmwrite(PLE_GAP, PAUSE_GAP);
         vmwrite(PLE_WINDOW, PAUSE_WINDOW);
@@ -134,6 +140,7 @@ void vmx_set_apic_mode(struct vcpu *v)
         secondary |= SEC_X2APIC | SEC_APIC_REGS | SEC_VINTR;
     if (secondary != v->arch.secondary) {
         vmwrite(SECONDARY_CONTROLS, v->arch.secondary = secondary);
+        vmwrite(PIN_CONTROLS, vmx.pin | (secondary & SEC_VINTR ? vmx.posted : 0));
         vmx_invvpid(v->arch.vpid); // translations of the APIC-access page are cached by mode,
         vmx_flush(&v->vm->space); // those of guest-physical addresses too
     }

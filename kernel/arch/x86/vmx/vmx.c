@@ -114,6 +114,9 @@ static void read_caps(struct vmx_caps *caps)
     // with IF clear: a kernel that holds a lock then waits for itself. Guests in xAPIC mode, which
     // most kernels stay in, do without it there.
     caps->vintr_xapic = caps->apicv && !is_bochs();
+    // Bochs 3.0 delivers vector 255 where a notification finds nothing posted any more.
+    if (caps->apicv && !boot_option("without=posted") && !is_bochs())
+        caps->posted = rdmsr(MSR_VMX_PIN) >> 32 & PIN_POSTED;
     caps->pause_loop = caps->secondary & SEC_PAUSE_LOOP;
     // These are set for each vCPU (vmx_set_apic_mode).
     caps->secondary &= ~(SEC_APIC | SEC_PAUSE_LOOP);

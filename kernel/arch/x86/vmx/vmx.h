@@ -33,6 +33,7 @@ enum exit_reason {
 #define SEC_APIC_REGS   (1u << 8)
 #define SEC_VINTR       (1u << 9)
 #define SEC_PAUSE_LOOP  (1u << 10)
+#define PIN_POSTED      (1u << 7)
 #define SEC_ENCLS       (1u << 15)
 #define SEC_BUS_LOCK    (1u << 30)
 
@@ -54,6 +55,7 @@ struct vmx_caps {
     uint32_t timer_shift;      // a tick of the preemption timer is 1 << this of the TSC
     uint64_t timer_ms;         // a millisecond in TSC ticks
     uint32_t pause_loop;       // SEC_PAUSE_LOOP, for VMs with more than one vCPU
+    uint32_t posted;           // PIN_POSTED, with virtual-interrupt delivery
     bool apicv;                // APIC-register virtualisation and virtual-interrupt delivery
     bool vintr_xapic;          // and the latter may be used in xAPIC mode
 };
