@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // The local APIC. State: which of its two faces is in use, kept so that an access does not have to
-// read APIC_BASE first. Belongs to the guest's only processor.
+// read APIC_BASE first. One for all processors: they are all in the same mode when they use it.
 
 #include "guests/lib/apic.h"
 

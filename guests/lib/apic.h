@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The local APIC in xAPIC (MMIO) or x2APIC (MSR) mode. Registers are named by their MMIO offset;
-// the MSR is 0x800 + offset / 16. Sections "Local APIC" and "Extended XAPIC (x2APIC)" of the
-// manual's chapter on the APIC.
+// The local APIC of the processor that calls, in xAPIC (MMIO) or x2APIC (MSR) mode. Registers are
+// named by their MMIO offset; the MSR is 0x800 + offset / 16. Sections "Local APIC" and "Extended
+// XAPIC (x2APIC)" of the manual's chapter on the APIC.
 
 #pragma once
 
@@ -52,9 +52,14 @@
 #define APIC_TIMER_DEADLINE       (2u << 17)
 #define APIC_DIVIDE_BY_1          0x0Bu
 #define APIC_DIVIDE_BY_16         0x03u
+#define APIC_ICR_LOWEST           (1u << 8)
+#define APIC_ICR_NMI              (4u << 8)
 #define APIC_ICR_INIT             (5u << 8)
+#define APIC_ICR_STARTUP          (6u << 8)
+#define APIC_ICR_LOGICAL          (1u << 11)
 #define APIC_ICR_PENDING          (1u << 12)
 #define APIC_ICR_ASSERT           (1u << 14)
+#define APIC_ICR_LEVEL            (1u << 15)
 #define APIC_ICR_SELF             (1u << 18)
 #define APIC_ICR_ALL              (2u << 18)
 #define APIC_ICR_ALL_BUT_SELF     (3u << 18)
@@ -71,7 +76,8 @@ bool apic_has_x2apic(void);
 enum apic_mode apic_mode(void);
 
 // Goes to a mode, through "disabled" where the manual wants it, and enables the APIC by SVR with
-// VEC_SPURIOUS. Going back from x2APIC loses the registers. Interrupts must be off.
+// VEC_SPURIOUS. Going back from x2APIC loses the registers. Interrupts must be off. The functions
+// below take all processors to be in the mode that was set last.
 void apic_enable(enum apic_mode mode);
 
 uint32_t apic_read(uint32_t offset);

@@ -109,6 +109,9 @@ boot_gdt:
     .quad 0, 0                              // SEL_TSS, made by trap_init
     .quad 0x000093000000FFFF                // SEL_DATA16
 boot_gdt_end:
+    .if (boot_gdt_end - boot_gdt) != GDT_ENTRIES * 8
+    .error "GDT_ENTRIES"
+    .endif
 
     .globl boot_gdt_pointer
 boot_gdt_pointer:

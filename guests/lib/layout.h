@@ -16,10 +16,15 @@
 #define SEL_CODE16      0x38
 #define SEL_TSS         0x40 // as Linux's
 #define SEL_DATA16      0x50
+#define GDT_ENTRIES     11
 
 // Stack sizes in bytes.
 #define BOOT_STACK_SIZE 0x10000
 #define TRAP_STACK_SIZE 0x4000
+#define AP_STACK_SIZE   0x1000
+
+// Processors that smp.c can start; their APIC ids are below this.
+#define SMP_MAX 16
 
 // struct trap_frame: its size, and the offset of the interrupted code segment and stack pointer.
 #define TRAP_FRAME_SIZE 176

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The IDT of a guest and what happens on each vector. Owns the IDT, the TSS, the interrupt stacks
-// and the table of handlers; all of it belongs to the guest's only processor, and there is no lock:
-// handlers run with interrupts off.
+// The IDT of a guest and what happens on each vector. Owns the IDT and the table of handlers, which
+// are all processors', and the boot processor's TSS and interrupt stacks. There is no lock:
+// handlers run with interrupts off, and are set while no processor takes that vector.
 
 #include "guests/lib/trap.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "guests/lib/cpu.h"
 #include "guests/lib/pic.h"
@@ -30,16 +31,6 @@ struct gate {
     uint32_t reserved;
 };
 
-struct tss {
-    uint32_t reserved0;
-    uint64_t rsp[3];
-    uint64_t reserved1;
-    uint64_t ist[7];
-    uint64_t reserved2;
-    uint16_t reserved3;
-    uint16_t io_map_base;
-} __attribute__((packed));
-
 struct table_pointer {
     uint16_t limit;
     uint64_t base;
@@ -50,7 +41,6 @@ struct fixup {
 };
 
 _Static_assert(sizeof(struct gate) == 16, "IDT gate of 64-bit mode");
-_Static_assert(sizeof(struct tss) == 104, "TSS of 64-bit mode");
 
 extern uint8_t trap_entries[];
 extern uint64_t boot_gdt[];
@@ -63,7 +53,7 @@ uint8_t trap_stack[TRAP_STACK_SIZE] __attribute__((aligned(16)));
 
 static uint8_t fatal_stack[TRAP_STACK_SIZE] __attribute__((aligned(16)));
 static struct gate idt[256] __attribute__((aligned(16)));
-static struct tss tss;
+static struct tss64 boot_tss;
 static trap_handler *handlers[256];
 static bool against_if; // an interrupt, by vector, came upon code that had them off
 
@@ -94,6 +84,23 @@ static void trap_spurious(struct trap_frame *frame)
         pic_eoi_master();
 }
 
+// Each stack by the address behind it.
+static void load_tables(uint64_t *gdt, struct tss64 *tss, uint8_t *traps, uint8_t *fatal)
+{
+    tss->rsp[0] = (uintptr_t)traps;
+    tss->ist[IST_TRAPS - 1] = (uintptr_t)traps;
+    tss->ist[IST_FATAL - 1] = (uintptr_t)fatal;
+    tss->io_map_base = sizeof(*tss);
+    uint64_t base = (uintptr_t)tss;
+    gdt[SEL_TSS / 8] = (sizeof(*tss) - 1) | (base & 0xFFFFFF) << 16 |
+                       (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xFF) << 56;
+    gdt[SEL_TSS / 8 + 1] = base >> 32;
+
+    struct table_pointer pointer = {sizeof(idt) - 1, (uintptr_t)idt};
+    __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
+    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
+}
+
 void trap_init(void)
 {
     for (unsigned int vector = 0; vector < 256; vector++)
@@ -101,19 +108,16 @@ void trap_init(void)
     trap_set_handler(VEC_SPURIOUS, trap_spurious);
     trap_set_handler(VEC_PIC + 7, trap_spurious);
     trap_set_handler(VEC_PIC + 15, trap_spurious);
+    load_tables(boot_gdt, &boot_tss, trap_stack + sizeof(trap_stack),
+                fatal_stack + sizeof(fatal_stack));
+}
 
-    tss.rsp[0] = (uintptr_t)trap_stack + sizeof(trap_stack);
-    tss.ist[IST_TRAPS - 1] = (uintptr_t)trap_stack + sizeof(trap_stack);
-    tss.ist[IST_FATAL - 1] = (uintptr_t)fatal_stack + sizeof(fatal_stack);
-    tss.io_map_base = sizeof(tss);
-    uint64_t base = (uintptr_t)&tss;
-    boot_gdt[SEL_TSS / 8] = (sizeof(tss) - 1) | (base & 0xFFFFFF) << 16 |
-                            (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xFF) << 56;
-    boot_gdt[SEL_TSS / 8 + 1] = base >> 32;
-
-    struct table_pointer pointer = {sizeof(idt) - 1, (uintptr_t)idt};
-    __asm__ volatile("lidt %0" : : "m"(pointer) : "memory");
-    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
+void trap_init_ap(struct trap_ap *ap)
+{
+    memcpy(ap->gdt, boot_gdt, sizeof(ap->gdt));
+    struct table_pointer pointer = {sizeof(ap->gdt) - 1, (uintptr_t)ap->gdt};
+    __asm__ volatile("lgdt %0" : : "m"(pointer) : "memory");
+    load_tables(ap->gdt, &ap->tss, ap->traps + sizeof(ap->traps), ap->fatal + sizeof(ap->fatal));
 }
 
 void trap_set_handler(uint8_t vector, trap_handler *handler)
@@ -132,14 +136,15 @@ void trap_allow_user(uint8_t vector)
     idt[vector].type |= GATE_DPL3;
 }
 
-void trap_undisturbed(void (*step)(void))
+bool trap_undisturbed(void (*step)(void))
 {
     for (unsigned int tries = 0; tries < MAX_TRIES; tries++) {
         against_if = false;
         step();
         if (!against_if)
-            return;
+            return true;
     }
+    return false;
 }
 
 bool trap_fix_up(struct trap_frame *frame)

@@ -43,7 +43,8 @@ _Static_assert(sizeof(struct trap_frame) == TRAP_FRAME_SIZE, "trap.S moves the f
 
 typedef void trap_handler(struct trap_frame *frame);
 
-// The last exception of an instruction under TRY().
+// The last exception of an instruction under TRY(). One for all processors: of several, one at a
+// time may use TRY().
 struct trap_caught {
     int vector; // 0..31, or TRAP_NONE
     uint64_t error;
@@ -65,8 +66,33 @@ static inline void trap_expect(void)
     __asm__ volatile("" ::: "memory");
 }
 
+// The TSS of 64-bit mode.
+struct tss64 {
+    uint32_t reserved0;
+    uint64_t rsp[3];
+    uint64_t reserved1;
+    uint64_t ist[7];
+    uint64_t reserved2;
+    uint16_t reserved3;
+    uint16_t io_map_base;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct tss64) == 104, "TSS of 64-bit mode");
+
+// What another processor than the boot processor has of its own to take traps. Frames are moved to
+// the interrupted stack, so these are small; the handlers of ring 3's traps run on the first one.
+struct trap_ap {
+    uint64_t gdt[GDT_ENTRIES];
+    struct tss64 tss;
+    uint8_t traps[AP_STACK_SIZE] __attribute__((aligned(16)));
+    uint8_t fatal[AP_STACK_SIZE] __attribute__((aligned(16)));
+};
+
 // Builds the IDT and the TSS and loads them. Interrupts stay off.
 void trap_init(void);
+
+// The same on another processor, with a GDT and a TSS of its own. IDT and handlers are everybody's.
+void trap_init_ap(struct trap_ap *ap);
 
 // Gives a vector (0..255) to a C handler; it runs with interrupts off on the interrupted stack and
 // comes before TRY(). NULL restores the default, which ends the guest with a message.
@@ -79,8 +105,9 @@ bool trap_fix_up(struct trap_frame *frame);
 // Does a step that leaves interrupts pending while they are off, and does it again, a few times at
 // most, if one came then nevertheless. No hypervisor can bring that about, for VM entry refuses it;
 // but Bochs delivers a pending virtual interrupt when an interrupt of the host comes, whatever IF
-// is, and then the step says nothing. No other interrupt than the step's may come meanwhile.
-void trap_undisturbed(void (*step)(void));
+// is, and then the step says nothing. No other interrupt than the step's may come meanwhile. False:
+// one came each time.
+bool trap_undisturbed(void (*step)(void));
 
 // Points a gate straight at assembly code, with no register saved and no change of stack: the code
 // must end in IRETQ, and must not interrupt code that keeps data in the red zone.
