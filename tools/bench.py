@@ -41,7 +41,8 @@ BARS = {
     "out.vmm.linux": 185, "mmio.vmm": 395, "tpr": 5, "eoi": 5, "self-ipi": 14,
     "vm-switch": 301, "vm-switch.barriers": 1233, "syscall": 40, "hlt-timer": 497,
     "timer-irq": 376, "lapic.xapic": 232, "lapic.xapic.vmm": 541, "ept-map": 495,
-    "boot.hello": 6_000_000,
+    "level-irq": 1933, "ipi.running": 800, "ipi.halted": 1500, "shootdown": 915,
+    "spin-wait": 9300, "boot.hello": 6_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
 OPERATIONS = {
@@ -66,13 +67,14 @@ OPERATIONS = {name: re.compile(pattern) for name, pattern in OPERATIONS.items()}
 
 class Run(NamedTuple):
     """A config to boot, the VM in it that measures, on which model; `only` one path of it, which
-    then is named `name`; words for the kernel."""
+    then is named `name`; words for the kernel; cores: on several no round is traced."""
     config: str
     vm: str
     model: str = "skylake_x"
     only: str = ""
     name: str = ""
     words: str = ""
+    cores: int = 1
 
 
 RUNS = (
@@ -80,6 +82,8 @@ RUNS = (
     Run("bench-switch.conf", "a"),
     Run("bench-switch.conf", "a", only="vm-switch", name="vm-switch.barriers", words="assume=all"),
     Run("bench.conf", "bench", "ivy_bridge", "lapic.xapic", "lapic.xapic.vmm"),
+    Run("bench-spin.conf", "bench"),
+    Run("bench-smp.conf", "bench", cores=4),
 )
 QEMU_RUNS = (
     Run("bench.conf", "bench", bench_qemu.MODEL),
@@ -111,10 +115,10 @@ def make_iso(config, directory, options=()):
     return iso
 
 
-def boot(iso, until, **arguments):
+def boot(iso, until, cores=1, **arguments):
     """Boots an ISO until the expression is seen; returns the serial text, and the debugger's
     output."""
-    with Machine(iso, cores=1, **arguments) as machine:
+    with Machine(iso, cores=cores, **arguments) as machine:
         machine.expect(until, BOOT_TIMEOUT)
         machine.expect(r"\n|$", 1)
         with open(machine.debugger_output, encoding="latin-1") as file:
@@ -189,7 +193,7 @@ def measure_run(run, directory, options="", **arguments):
     if options:
         path = with_options(path, run.vm, options, directory)
     iso = make_iso(path, directory, run.words.split())
-    text, _ = boot(iso, rf"^{run.vm}\| bench done", **arguments)
+    text, _ = boot(iso, rf"^{run.vm}\| bench done", run.cores, **arguments)
     return only_wanted(run, results_of(text))
 
 
@@ -225,7 +229,8 @@ def measure():
         figures, traced = {}, {}
         for run in RUNS:
             figures |= measure_run(run, directory)
-            traced |= trace_run(run, directory)
+            if run.cores == 1:
+                traced |= trace_run(run, directory)
         figures["boot.hello"] = measure_boot(directory)
     for name, (ticks, _) in traced.items():
         if name in figures and ticks != figures[name]["median"]:

@@ -9,6 +9,8 @@
 // begins N ticks after the round's first RDTSC; wait=MS before measuring (100);
 // peer=a measures vm-switch against a second VM that runs this image with peer=b, which yields
 // forever, or for seconds=N, or count=N times.
+//
+// With more than one processor, only what needs just as many is measured.
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,8 +21,10 @@
 #include "guests/lib/apic.h"
 #include "guests/lib/clock.h"
 #include "guests/lib/cpu.h"
+#include "guests/lib/ioapic.h"
 #include "guests/lib/options.h"
 #include "guests/lib/power.h"
+#include "guests/lib/smp.h"
 #include "guests/lib/timer.h"
 #include "guests/lib/trap.h"
 
@@ -32,7 +36,7 @@
 #define A_STEP         1
 #define B_STEP         3
 
-enum need { NEED_NOTHING, NEED_BULKHEAD, NEED_X2APIC };
+enum need { NEED_NOTHING, NEED_BULKHEAD, NEED_X2APIC, NEED_TESTDEV };
 
 struct path {
     const char *name;
@@ -41,6 +45,7 @@ struct path {
     void (*before)(void); // what the loop needs, and how it was again; NULL: nothing
     void (*after)(void);
     unsigned int ahead;   // ticks from the first stamp to where the path begins
+    unsigned int vcpus;   // of the VM in which it is measured; 0: one
 };
 
 static void use_deadline_vector(void)
@@ -99,6 +104,37 @@ static void leave_syscall(void)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE);
 }
 
+static void route_level(void)
+{
+    ioapic_route(BENCH_IRQ, VEC_LEVEL, 0, IOAPIC_LEVEL);
+}
+
+static void mask_level(void)
+{
+    ioapic_mask(BENCH_IRQ);
+}
+
+static void start_others(smp_entry *entry)
+{
+    if (smp_start_all(entry) != smp_count() - 1)
+        guest_die("another processor did not start");
+}
+
+static void start_running(void)
+{
+    start_others(measure_target_running);
+}
+
+static void start_halted(void)
+{
+    start_others(measure_target_halted);
+}
+
+static void start_answering(void)
+{
+    start_others(measure_target_answering);
+}
+
 static const struct path paths[] = {
     {"hypercall", measure_hypercall, .need = NEED_BULKHEAD},
     {"cpuid.1", measure_cpuid_1, .need = NEED_NOTHING},
@@ -119,6 +155,15 @@ static const struct path paths[] = {
      .after = use_timer},
     {"ept-map", measure_ept_map, .need = NEED_BULKHEAD, .before = fill_text,
      .after = check_text},
+    {"level-irq", measure_level_irq, .need = NEED_TESTDEV, .before = route_level,
+     .after = mask_level},
+    {"ipi.running", measure_ipi_running, .need = NEED_X2APIC, .before = start_running,
+     .vcpus = SHOOTDOWN_VCPUS},
+    {"ipi.halted", measure_ipi_halted, .need = NEED_X2APIC, .before = start_halted,
+     .vcpus = SHOOTDOWN_VCPUS},
+    {"shootdown", measure_shootdown, .need = NEED_X2APIC, .before = start_running,
+     .vcpus = SHOOTDOWN_VCPUS},
+    {"spin-wait", measure_spin_wait, .need = NEED_NOTHING, .before = start_answering, .vcpus = 2},
 };
 static const struct path vm_switch = {"vm-switch", measure_vm_switch, .need = NEED_BULKHEAD};
 
@@ -132,20 +177,28 @@ struct run {
     uint64_t rounds;
 };
 
+static bool has_testdev(void)
+{
+    outb(BENCH_ECHO, BENCH_ECHO);
+    return inb(BENCH_ECHO) == BENCH_ECHO;
+}
+
 static bool possible(const struct path *path)
 {
     if (path->need == NEED_BULKHEAD)
         return cpu_on_bulkhead();
     if (path->need == NEED_X2APIC)
         return apic_has_x2apic();
-    return true;
+    return path->need != NEED_TESTDEV || has_testdev();
 }
 
 static void run_add(struct run *run, const struct path *path)
 {
     if (!possible(path)) {
-        printf("skip=%s: this machine lacks %s\n", path->name,
-               path->need == NEED_X2APIC ? "x2APIC" : "hypercalls");
+        static const char *const lacks[] = {
+            [NEED_BULKHEAD] = "hypercalls", [NEED_X2APIC] = "x2APIC", [NEED_TESTDEV] = "testdev",
+        };
+        printf("skip=%s: this machine lacks %s\n", path->name, lacks[path->need]);
         return;
     }
     uint32_t *samples = malloc((run->rounds + WARM_UP) * sizeof(samples[0]));
@@ -259,13 +312,17 @@ int main(void)
     if (is_a)
         run_add(&run, &vm_switch);
     for (unsigned int i = 0; !is_a && i < NR_PATHS; i++) {
-        if (only == NULL || strcmp(only, paths[i].name) == 0)
+        unsigned int vcpus = paths[i].vcpus != 0 ? paths[i].vcpus : 1;
+        if (vcpus == smp_count() && (only == NULL || strcmp(only, paths[i].name) == 0))
             run_add(&run, &paths[i]);
     }
 
     trap_set_raw(VEC_SELF_IPI, measure_self_ipi_handler);
     trap_set_raw(VEC_XAPIC, measure_xapic_handler);
     trap_set_raw(VEC_DEADLINE, measure_timer_handler);
+    trap_set_raw(VEC_LEVEL, measure_level_handler);
+    trap_set_raw(VEC_IPI, measure_ipi_handler);
+    trap_set_raw(VEC_SHOOTDOWN, measure_shootdown_handler);
     cpu_irq_enable();
     sleep_ns(option_number("wait", is_a ? PEER_WAIT_MS : 100, 0, 600000) * NS_PER_MS);
     if (is_a)

@@ -9,12 +9,16 @@
 
 #define X2APIC_TPR      0x808
 #define X2APIC_EOI      0x80B
+#define X2APIC_ICR      0x830
 #define X2APIC_SELF_IPI 0x83F
 #define TSC_DEADLINE    0x6E0
 #define XAPIC           0xFEE00000
 #define XAPIC_EOI       0x0B0
 #define XAPIC_ICR       0x300
+#define ICR_ASSERT      0x4000
 #define ICR_SELF        0x44000 // asserted, to itself
+#define ICR_OTHERS      0xC4000
+#define HALT_TICKS      20000 // for another processor to get into HLT
 
     .macro  measure name
     .globl  measure_\name
@@ -128,6 +132,70 @@ measure_\name:
     HYPERCALL
     .endm
 
+    // The INTR line of an ISA interrupt goes up; its handler takes it down and ends it.
+    .macro  prepare_level_irq
+    lea     1(%r15), %rbx
+    .endm
+    .macro  operate_level_irq
+    mov     $(BENCH_LINES + BENCH_IRQ), %edx
+    mov     $1, %eax
+    out     %al, %dx
+2:  cmp     %rbx, %r15
+    jne     2b
+    .endm
+
+    // What the others have counted, or answered, is EBX at the end.
+    .macro  prepare_ipi_running
+    mov     $X2APIC_ICR, %ecx
+    mov     measure_count(%rip), %ebx
+    inc     %ebx
+    .endm
+    .macro  operate_ipi_running
+    mov     $(ICR_ASSERT | VEC_IPI), %eax
+    mov     $1, %edx
+    wrmsr
+2:  cmp     %ebx, measure_count(%rip)
+    jne     2b
+    .endm
+
+    .macro  prepare_ipi_halted
+    prepare_ipi_running
+    rdtsc
+    mov     %eax, %r9d
+3:  rdtsc
+    sub     %r9d, %eax
+    cmp     $HALT_TICKS, %eax
+    jb      3b
+    .endm
+    .macro  operate_ipi_halted
+    operate_ipi_running
+    .endm
+
+    .macro  prepare_shootdown
+    mov     $X2APIC_ICR, %ecx
+    mov     measure_count(%rip), %ebx
+    add     $(SHOOTDOWN_VCPUS - 1), %ebx
+    .endm
+    .macro  operate_shootdown
+    mov     $(ICR_OTHERS | VEC_SHOOTDOWN), %eax
+    xor     %edx, %edx
+    wrmsr
+    invlpg  measure_count(%rip)
+2:  cmp     %ebx, measure_count(%rip)
+    jne     2b
+    .endm
+
+    .macro  prepare_spin_wait
+    mov     measure_count(%rip), %ebx
+    inc     %ebx
+    .endm
+    .macro  operate_spin_wait
+    mov     %ebx, measure_asked(%rip)
+2:  pause
+    cmp     %ebx, measure_count(%rip)
+    jne     2b
+    .endm
+
     .text
     measure hypercall
     measure cpuid_1
@@ -139,6 +207,11 @@ measure_\name:
     measure eoi
     measure self_ipi
     measure vm_switch
+    measure level_irq
+    measure ipi_running
+    measure ipi_halted
+    measure shootdown
+    measure spin_wait
 
     // It may clobber EAX, ECX and EDX: it only ever interrupts measure_self_ipi at its wait.
     .globl measure_self_ipi_handler
@@ -150,6 +223,63 @@ measure_self_ipi_handler:
     wrmsr
     inc     %r15
     iretq
+
+    // Likewise, of measure_level_irq.
+    .globl measure_level_handler
+    .balign 64
+measure_level_handler:
+    mov     $(BENCH_LINES + BENCH_IRQ), %edx
+    xor     %eax, %eax
+    out     %al, %dx
+    mov     $X2APIC_EOI, %ecx
+    xor     %edx, %edx
+    wrmsr
+    inc     %r15
+    iretq
+
+    // What other processors do. They keep nothing in registers.
+    .globl measure_target_running
+    .balign 64
+measure_target_running:
+    sti
+1:  jmp     1b
+
+    .globl measure_target_halted
+    .balign 64
+measure_target_halted:
+1:  sti
+    hlt
+    jmp     1b
+
+    .globl measure_target_answering
+    .balign 64
+measure_target_answering:
+1:  pause
+    mov     measure_asked(%rip), %eax
+    mov     %eax, measure_count(%rip)
+    jmp     1b
+
+    .globl measure_shootdown_handler
+    .balign 64
+measure_shootdown_handler:
+    invlpg  measure_count(%rip)
+    .globl measure_ipi_handler
+measure_ipi_handler:
+    lock incl measure_count(%rip)
+    mov     $X2APIC_EOI, %ecx
+    xor     %eax, %eax
+    xor     %edx, %edx
+    wrmsr
+    iretq
+
+    .bss
+    .balign 64
+measure_count:
+    .long   0
+    .balign 64
+measure_asked:
+    .long   0
+    .text
 
     // Loops that are measured in another place than from RDTSC to RDTSC. R12 and R13 as above.
     .macro  enter_loop
