@@ -66,6 +66,24 @@ static void test_monitor(void **state)
     expect("\r\033[KVM 'one' powered off\r\nbulkhead> ");
 }
 
+// A name that begins like that of a VM is not its name, however long both are.
+static bool script_long_name(int at)
+{
+    if (at == 0) {
+        type("vm move abcdefghijklmnop 1\r");
+    } else if (at == 1) {
+        end_vm(0, VMM_END_POWEROFF);
+    }
+    return at < 2;
+}
+
+static void test_long_name(void **state)
+{
+    (void)state;
+    play(script_long_name, "[vm abcdefghijklmno]\nimage = hello\nmemory = 8M\n", 0);
+    expect("vm move abcdefghijklmnop 1\r\nno VM is called 'abcdefghijklmnop': see vm list\r\n");
+}
+
 // VM one (25%, core 1) goes to core 0 and is brought back by the balancer; two has a list.
 static bool script_move(int at)
 {
@@ -285,9 +303,9 @@ static void test_reset(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_monitor), TEST(test_move), TEST(test_move_waits), TEST(test_clocks_that_differ),
-        TEST(test_keys), TEST(test_sample), TEST(test_power_off), TEST(test_host_reset),
-        TEST(test_reset),
+        TEST(test_monitor), TEST(test_long_name), TEST(test_move), TEST(test_move_waits),
+        TEST(test_clocks_that_differ), TEST(test_keys), TEST(test_sample), TEST(test_power_off),
+        TEST(test_host_reset), TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static bool read_cores(const char *text, struct move_cores *cores)
 
 static void command_vm_move(struct manager *manager, const char *argument)
 {
-    char name[CONFIG_NAME_MAX + 1];
+    char name[sizeof(manager->monitor.text)]; // all that was typed: cut, it might be another's
     const char *numbers = strchr(argument, ' ');
     struct move_cores cores = {0};
     if (numbers == NULL || !read_cores(numbers + 1, &cores)) {
