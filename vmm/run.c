@@ -85,32 +85,15 @@ static int exit_msr(struct vcpu *vcpu, bool write)
     return VM_RUN_NEXT;
 }
 
-// A byte or word lands in RAX beside what is there; a doubleword clears the upper half.
-static inline void pio_in(struct vcpu_page *page, uint32_t value, unsigned size)
-{
-    uint64_t *rax = &page->gpr[GPR_RAX];
-
-    if (size == 4)
-        *rax = value;
-    else if (size == 2)
-        *rax = (*rax & ~0xFFFFull) | value;
-    else
-        *rax = (*rax & ~0xFFull) | value;
-}
-
-static inline uint32_t pio_out(const struct vcpu_page *page, unsigned size)
-{
-    uint32_t value = (uint32_t)page->gpr[GPR_RAX];
-
-    if (size == 4)
-        return value;
-    return size == 2 ? (uint16_t)value : (uint8_t)value;
-}
+// By an access's size less one. A byte or word lands in RAX beside what is there; a doubleword
+// clears the upper half.
+static const uint64_t pio_keeps[8] = { ~0xFFull, ~0xFFFFull };
+static const uint32_t pio_mask[8] = { 0xFF, 0xFFFF, 0, 0xFFFFFFFF };
 
 static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, struct vmm *vmm,
-                                                          uint64_t word)
+                                                          uint32_t word)
 {
-    struct vcpu_page *page = vcpu->page;
+    uint64_t *rax = &vcpu->page->gpr[GPR_RAX];
     struct bus *bus = &vmm->machine.bus;
     uint16_t port = VM_PIO_PORT(word);
     unsigned size = VM_PIO_SIZE(word);
@@ -118,8 +101,9 @@ static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, str
     if (unlikely(word & VM_PIO_STRING))
         return exit_pio_string(vcpu, word);
     if (word & VM_PIO_IN)
-        pio_in(page, bus_port_read(bus, port, size), size);
-    else if (unlikely(bus_port_write(bus, port, size, pio_out(page, size)) != BUS_OK))
+        *rax = (*rax & pio_keeps[word & 7]) | bus_port_read(bus, port, size);
+    else if (unlikely(bus_port_write(bus, port, size, (uint32_t)*rax & pio_mask[word & 7]) !=
+                      BUS_OK))
         return EXIT_WAIT;
     return VM_RUN_NEXT;
 }
@@ -163,33 +147,42 @@ static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
                          killed->code, killed->reason, killed->detail[0], killed->detail[1],
                          killed->detail[2], killed->detail[3]);
     default:
-        return exit_kill(vcpu, "exit of unknown kind %" PRId64, kind);
+        return kind < 0 ? exit_kill(vcpu, "vcpu_run was refused: status %" PRId64, kind)
+                        : exit_kill(vcpu, "exit of unknown kind %" PRId64, kind);
     }
 }
 
-static inline __attribute__((always_inline)) int exit_demand(struct vcpu *vcpu)
+static __attribute__((noinline)) int exit_no_page(struct vcpu *vcpu, int64_t status)
 {
-    uint64_t gpa = vcpu->page->exit.mmio.gpa;
+    return exit_kill(vcpu, "no page for gpa 0x%" PRIx64 ": status %" PRId64,
+                     vcpu->page->exit.mmio.gpa, status);
+}
+
+static inline __attribute__((always_inline)) int exit_demand(struct vcpu *vcpu, uint64_t gpa)
+{
     int64_t status = demand_map(&vcpu->vmm->demand, gpa);
 
     if (likely(status == OK || status == ERR_BUSY)) // another vCPU was first
         return 0;
-    return exit_kill(vcpu, "no page for gpa 0x%" PRIx64 ": status %" PRId64, gpa, status);
+    return exit_no_page(vcpu, status);
 }
 
 static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu, struct vmm *vmm,
-                                                               int64_t kind, uint64_t word)
+                                                               int64_t kind, uint32_t word)
 {
+    uint64_t gpa;
+
     if (likely(kind == VM_EXIT_PIO))
         return exit_pio(vcpu, vmm, word);
-    if (kind == VM_EXIT_MMIO)
-        return demand_has(vcpu->page->exit.mmio.gpa) ? exit_demand(vcpu) : exit_mmio(vcpu, word);
-    return exit_other(vcpu, kind);
+    if (kind != VM_EXIT_MMIO)
+        return exit_other(vcpu, kind);
+    gpa = vcpu->page->exit.mmio.gpa;
+    return demand_has(gpa) ? exit_demand(vcpu, gpa) : exit_mmio(vcpu, word);
 }
 
 int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
-    return exit_dispatch(vcpu, vcpu->vmm, kind, word);
+    return exit_dispatch(vcpu, vcpu->vmm, kind, (uint32_t)word);
 }
 
 // The console has no room: the vCPU stands still, while time goes on for the board, on this thread
@@ -244,11 +237,8 @@ static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct v
             vcpu->page->holds_lock = 1;
             vmm->halted &= ~(1u << vcpu->id);
         }
-        if (unlikely(kind < 0)) {
-            exit_kill(vcpu, "vcpu_run was refused: status %" PRId64, kind);
-            return VMM_END_KILLED;
-        }
-        result = exit_dispatch(vcpu, vmm, kind, word); // in line: this is the hot path
+        // In line: this is the hot path.
+        result = exit_dispatch(vcpu, vmm, kind, (uint32_t)word);
         if (unlikely(result < 0)) {
             if (result == EXIT_WAIT)
                 result = wait_and_retry(vcpu, kind, word);

@@ -19,9 +19,9 @@ int exit_kill(struct vcpu *vcpu, const char *format, ...)
 void exit_dump(struct vcpu *vcpu); // the registers
 
 // MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
-int exit_mmio(struct vcpu *vcpu, uint64_t word);
+int exit_mmio(struct vcpu *vcpu, uint32_t word);
 int exit_lapic_read(struct vcpu *vcpu);
-int exit_pio_string(struct vcpu *vcpu, uint64_t word);
+int exit_pio_string(struct vcpu *vcpu, uint32_t word);
 
 // "Limit Checking", "Type Checking", of which 64-bit mode has none: may `size` bytes at `offset` be
 // read, or written?

@@ -37,7 +37,7 @@ static COLD int refuse_instruction(struct vcpu *vcpu)
     insn_fetch(&vcpu->vmm->insns, &vcpu->vmm->ram, &vcpu->page->exit, &insn, &fault);
     for (unsigned i = 0; i < code->count && i < INSN_BYTES; i++) {
         static const char digit[] = "0123456789abcdef";
-        uint64_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
+        uint32_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
         text[used++] = digit[word >> 4 & 15];
         text[used++] = digit[word & 15];
         text[used++] = ' ';
@@ -50,7 +50,7 @@ static COLD int refuse_instruction(struct vcpu *vcpu)
 }
 
 // Accesses that no operand of an instruction made.
-static COLD int exit_mmio_indirect(struct vcpu *vcpu, uint64_t word)
+static COLD int exit_mmio_indirect(struct vcpu *vcpu, uint32_t word)
 {
     const struct vm_exit *exit = &vcpu->page->exit;
     struct guest_fault fault = { .vector = VECTOR_UD };
@@ -259,7 +259,8 @@ static COLD int exit_mmio_compute(struct vcpu *vcpu, const struct insn *insn)
     return finish(vcpu, insn, &result);
 }
 
-// The plain case: the access begins at the exit's gpa and ends in the same page.
+// The plain case: the access begins at the exit's gpa and ends in the same page. A load or a store
+// asks for nothing in page->entry.
 static int exit_mmio_access(struct vcpu *vcpu, const struct insn *insn)
 {
     struct bus *bus = &vcpu->vmm->machine.bus;
@@ -269,16 +270,16 @@ static int exit_mmio_access(struct vcpu *vcpu, const struct insn *insn)
     if (insn_stores_plainly(insn))
         return bus_mmio_write(bus, gpa, insn->size,
                               bus_value(insn_stored(insn, page), insn->size)) == BUS_OK
-                   ? exit_skip(vcpu, insn->length) : EXIT_WAIT;
+                   ? insn->length : EXIT_WAIT;
     if (!insn_loads_plainly(insn))
         return exit_mmio_compute(vcpu, insn);
     page->gpr[insn->reg] = bus_mmio_read(bus, gpa, insn->size);
-    return exit_skip(vcpu, insn->length);
+    return insn->length;
 }
 
 // An access at the start of a page may have begun in the page before, which is RAM. One at the end
 // has, if it goes on into the next page, to be found where the CPU has not said its address.
-static COLD int exit_mmio_page_edge(struct vcpu *vcpu, const struct insn *insn, uint64_t word)
+static COLD int exit_mmio_page_edge(struct vcpu *vcpu, const struct insn *insn, uint32_t word)
 {
     struct vcpu_page *page = vcpu->page;
     bool at_start = (page->exit.mmio.gpa & (PAGE_SIZE - 1)) == 0;
@@ -293,7 +294,7 @@ static COLD int exit_mmio_page_edge(struct vcpu *vcpu, const struct insn *insn, 
                                           : exit_mmio_crossing(vcpu, insn, start);
 }
 
-static inline __attribute__((always_inline)) int exit_mmio_insn(struct vcpu *vcpu, uint64_t word,
+static inline __attribute__((always_inline)) int exit_mmio_insn(struct vcpu *vcpu, uint32_t word,
                                                                 const struct insn *insn)
 {
     struct vcpu_page *page = vcpu->page;
@@ -313,7 +314,7 @@ static inline __attribute__((always_inline)) int exit_mmio_insn(struct vcpu *vcp
 }
 
 // Of an instruction that is not in the cache.
-static COLD int exit_mmio_fetch(struct vcpu *vcpu, uint64_t word)
+static COLD int exit_mmio_fetch(struct vcpu *vcpu, uint32_t word)
 {
     struct guest_fault fault;
     const struct insn *insn;
@@ -325,7 +326,7 @@ static COLD int exit_mmio_fetch(struct vcpu *vcpu, uint64_t word)
     return exit_mmio_insn(vcpu, word, insn);
 }
 
-int exit_mmio(struct vcpu *vcpu, uint64_t word)
+int exit_mmio(struct vcpu *vcpu, uint32_t word)
 {
     const struct insn *insn;
 

@@ -41,7 +41,7 @@ static const struct vm_segment *string_segment(const struct vcpu_page *page)
 }
 
 // One element. `word`: of the exit.
-static enum gmem_result string_in(struct vcpu *vcpu, uint64_t word, struct guest_fault *fault)
+static enum gmem_result string_in(struct vcpu *vcpu, uint32_t word, struct guest_fault *fault)
 {
     const struct vm_exit *exit = &vcpu->page->exit;
     struct bus *bus = &vcpu->vmm->machine.bus;
@@ -57,7 +57,7 @@ static enum gmem_result string_in(struct vcpu *vcpu, uint64_t word, struct guest
                       fault);
 }
 
-static enum gmem_result string_out(struct vcpu *vcpu, uint64_t word, struct guest_fault *fault)
+static enum gmem_result string_out(struct vcpu *vcpu, uint32_t word, struct guest_fault *fault)
 {
     const struct vm_exit *exit = &vcpu->page->exit;
     struct bus *bus = &vcpu->vmm->machine.bus;
@@ -89,7 +89,7 @@ static bool string_find(struct vcpu *vcpu, bool in, struct guest_fault *fault)
     return true;
 }
 
-int exit_pio_string(struct vcpu *vcpu, uint64_t word)
+int exit_pio_string(struct vcpu *vcpu, uint32_t word)
 {
     struct vcpu_page *page = vcpu->page;
     struct vm_exit_pio *pio = &page->exit.pio;

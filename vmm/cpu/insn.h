@@ -128,14 +128,15 @@ static inline const struct insn *insn_again(struct insn_cache *cache, const stru
                                             const struct vm_exit *exit)
 {
     const struct insn_line *line = insn_line(cache, exit->rip);
-    uint64_t gpa, bytes[2];
+    const uint8_t *code;
+    uint64_t low, high;
 
     if (exit->cpu.code_size != 8 || exit->rip % PAGE_SIZE > PAGE_SIZE - 16 ||
-        !walk_code(ram, &exit->cpu, exit->rip, &gpa) ||
-        gpa - RAM_EXTENDED >= ram->low_end - RAM_EXTENDED) // 16 more are in the same page
+        !walk_code(ram, &exit->cpu, exit->rip, &code))
         return NULL;
-    memcpy(bytes, ram->base + gpa, 16);
-    return line->low == bytes[0] && line->high == (bytes[1] << 8 | 8) ? &line->insn : NULL;
+    memcpy(&low, code, 8);
+    memcpy(&high, code + 8, 8);
+    return line->low == low && line->high == (high << 8 | 8) ? &line->insn : NULL;
 }
 
 // The instruction at RIP of `exit`, from the cache or decoded. *insn stays valid until the next

@@ -405,14 +405,16 @@ static bool code_read(const struct guest_ram *ram, const struct vm_exit *exit,
 {
     uint64_t rip = exit->cpu.code_size == 8 ? exit->rip
                                             : (uint32_t)(exit->cpu.cs_base + exit->rip);
+    const uint8_t *at;
     uint64_t gpa;
 
     if ((rip & (PAGE_SIZE - 1)) > PAGE_SIZE - 16)
         return code_read_slow(ram, exit, rip, code, fault);
-    if (!walk_code(ram, &exit->cpu, rip, &gpa) &&
-        !walk(ram, exit, rip, WALK_FETCH, &gpa, fault))
-        return false;
-    const uint8_t *at = ram_at(ram, gpa, 16);
+    if (!walk_code(ram, &exit->cpu, rip, &at)) {
+        if (!walk(ram, exit, rip, WALK_FETCH, &gpa, fault))
+            return false;
+        at = ram_at(ram, gpa, 16);
+    }
     if (at == NULL)
         return code_read_slow(ram, exit, rip, code, fault);
     memcpy(&code->low, at, 8);

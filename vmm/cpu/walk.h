@@ -39,14 +39,15 @@ bool walk(const struct guest_ram *ram, const struct vm_exit *exit, uint64_t gva,
           enum walk_access access, uint64_t *gpa, struct guest_fault *fault);
 
 // The same for the instruction that the CPU has just fetched, in long mode with four levels: where
-// the walk is the plain one through RAM below 4 GB, without looking at rights. False: use walk().
+// tables and code are RAM between 1 MB and 4 GB, without looking at rights. *code: where it is in
+// this process; the rest of its page is there, too. False: use walk().
 static inline bool walk_code(const struct guest_ram *ram, const struct vm_exit_cpu *cpu,
-                             uint64_t gva, uint64_t *gpa)
+                             uint64_t gva, const uint8_t **code)
 {
     enum { PRESENT = 1, LARGE = 0x80 };
     const uint64_t address = 0x000FFFFFFFFFF000ull, low = ram->low_end - RAM_EXTENDED;
     const uint8_t *base = ram->base + RAM_EXTENDED;
-    uint64_t table = cpu->cr3, mask;
+    uint64_t table = cpu->cr3, page, mask;
 
     if ((cpu->efer & 1u << 10) == 0 || (cpu->cr4 & 1u << 12) != 0)
         return false;
@@ -59,13 +60,16 @@ static inline bool walk_code(const struct guest_ram *ram, const struct vm_exit_c
         table = __atomic_load_n((const uint64_t *)(base + at), __ATOMIC_RELAXED);
         if ((table & PRESENT) == 0)
             return false;
-        if (shift == 12 || (table & LARGE) != 0) {
+        if (shift != 12 && (table & LARGE) != 0) {
             mask = (1ull << shift) - 1;
-            *gpa = (table & address & ~mask) | (gva & mask);
-            return true;
+            page = ((table & address & ~mask) | (gva & mask)) - RAM_EXTENDED;
+            *code = base + page;
+            return page < low;
         }
     }
-    return false; // not reached
+    page = ((table & address) | (gva & 0xFFF)) - RAM_EXTENDED;
+    *code = base + page;
+    return page < low;
 }
 
 // Guest-physical access of 1, 2, 4 or 8 bytes: RAM or a device.
