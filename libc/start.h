@@ -34,10 +34,14 @@ struct start_line {
 #define VMM_BIT_TIMER   1ull // the VMM's own kernel timer
 #define VMM_BIT_CONSOLE 2ull // input is there, or room in the output ring
 #define VMM_BIT_STOP    4ull // the manager asks for an orderly power-off (ACPI power button)
+#define VMM_BIT_DUMP(vcpu) (0x10000ull << (vcpu)) // and for the registers, that one's in full
+#define VMM_BITS_DUMP   0xFFFF0000ull
 // Within a VMM, between its threads:
 #define VMM_BIT_LOCK    8ull  // the board's lock may be free
 #define VMM_BIT_ARM     16ull // the kernel's timer has another deadline
 #define VMM_BIT_GO      32ull // go on
+#define VMM_BIT_ASK     64ull // a vCPU's registers are asked for
+#define VMM_BIT_ANSWER  128ull // all that were asked for are there
 
 // A further boot module of a guest. Its name and its command line are texts in module_text.
 struct start_module {
@@ -99,6 +103,7 @@ struct start_block {
     };
 };
 _Static_assert(VM_VCPUS <= START_THREADS_MAX, "a thread for each");
+_Static_assert(VMM_BITS_DUMP >> VM_VCPUS == VMM_BIT_DUMP(0) - 1, "a bit for each");
 _Static_assert(sizeof(struct start_block) <= START_SIZE, "fits its mapping");
 
 // Exit status of a VMM process, for the manager.

@@ -107,15 +107,16 @@ static bool create_vcpu(struct vmm *vmm, const struct start_block *start, unsign
 
     if (page < 0)
         return setup_failed("memory for a vCPU's page", page);
-    *vcpu = (struct vcpu){ .page = (struct vcpu_page *)va, .vmm = vmm, .id = id };
+    *vcpu = (struct vcpu){ .page = (struct vcpu_page *)va, .vmm = vmm, .id = id, .waits = id != 0 };
     cpuid = &vcpu->page->cpuid;
     cpuid_make_here(cpuid, start->tsc_hz, vmm->vcpus);
     msrs_init(&vcpu->msrs, start->tsc_hz, start->fast_strings != 0, cpuid->address_bits,
               cpuid_amd(cpuid));
     vcpu->signature = cpuid_entry_for(cpuid, 1, 0)->regs.eax; // at most all zeroes
-    // Of several, the board's thread hears of events.
+    // Of several, the board's thread hears of what is the board's, and each only of what is its
+    // own.
     handle = kcall_vcpu_create(vmm->host.vm, id, (handle_t)page,
-                               vmm->vcpus == 1 ? vmm->host.event : 0);
+                               vmm->vcpus == 1 ? vmm->host.event : vmm->lock.event[id]);
     if (handle < 0)
         return setup_failed("creating a vCPU", handle);
     vcpu->handle = (handle_t)handle;

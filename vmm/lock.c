@@ -8,23 +8,25 @@
 
 #define SPINS 64 // most exits are over by then
 
-void lock_take_slow(struct lock *lock, unsigned thread)
+bool lock_take_slow(struct lock *lock, unsigned thread)
 {
     const uint32_t bit = 1u << thread;
     uint64_t bits;
 
     for (unsigned i = 0; i < SPINS; i++) {
         if (__atomic_load_n(&lock->taken, __ATOMIC_RELAXED) == 0 && lock_try(lock))
-            return;
+            return true;
         __builtin_ia32_pause();
     }
     for (;;) {
         __atomic_fetch_or(&lock->sleepers, bit, __ATOMIC_SEQ_CST);
         if (lock_try(lock)) {
             __atomic_fetch_and(&lock->sleepers, ~bit, __ATOMIC_RELAXED);
-            return; // a signal that comes now ends the next sleep too early, which does no harm
+            return true; // a signal that comes now ends the next sleep too early, no more
         }
-        kcall_event_wait(lock->event[thread], VMM_BIT_LOCK, 0, &bits);
+        kcall_event_wait(lock->event[thread], VMM_BIT_LOCK | VMM_BIT_ASK, 0, &bits);
+        if ((bits & VMM_BIT_ASK) != 0)
+            return false; // a signal that comes now ends the next sleep too early, likewise
     }
 }
 

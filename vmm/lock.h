@@ -20,7 +20,8 @@ struct lock {
     handle_t event[LOCK_THREADS]; // of thread i, its own: is signalled VMM_BIT_LOCK
 };
 
-void lock_take_slow(struct lock *lock, unsigned thread);
+// Where it is not free. False: it has not been taken, for the thread's event had VMM_BIT_ASK.
+bool lock_take_slow(struct lock *lock, unsigned thread);
 void lock_wake(struct lock *lock);
 
 static inline bool lock_try(struct lock *lock)
@@ -29,12 +30,6 @@ static inline bool lock_try(struct lock *lock)
 
     return __atomic_compare_exchange_n(&lock->taken, &free, 1, false, __ATOMIC_ACQUIRE,
                                        __ATOMIC_RELAXED);
-}
-
-static inline void lock_take(struct lock *lock, unsigned thread)
-{
-    if (!lock_try(lock))
-        lock_take_slow(lock, thread);
 }
 
 // Between the store and the look stands a full barrier, as between the two of a thread that goes to

@@ -15,8 +15,7 @@
 
 static int exit_reset(struct vcpu *vcpu, const char *why)
 {
-    printf("%s: this is a reset\n", why);
-    exit_dump(vcpu);
+    dump_death(vcpu, why);
     machine_reset(&vcpu->vmm->machine);
     return 0;
 }
@@ -40,7 +39,8 @@ static int exit_halted(struct vcpu *vcpu)
 static int exit_init(struct vcpu *vcpu)
 {
     if (vcpu->id == 0)
-        return exit_reset(vcpu, "INIT");
+        return exit_reset(vcpu, "INIT: this is a reset");
+    vcpu->waits = true;
     reset_state(vcpu->page, vcpu->signature);
     if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be reset");
@@ -49,6 +49,7 @@ static int exit_init(struct vcpu *vcpu)
 
 static int exit_sipi(struct vcpu *vcpu)
 {
+    vcpu->waits = false;
     reset_start(vcpu->page, vcpu->signature, (uint8_t)vcpu->page->exit.sipi.vector);
     if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be set for its start");
@@ -65,6 +66,10 @@ void exit_events(struct vmm *vmm, uint64_t bits)
         uart16550_rx_poll(&m->com1);
     if (bits & VMM_BIT_STOP)
         acpi_pm_power_button(&m->pm);
+    if (bits & VMM_BITS_DUMP)
+        dump_request(vmm, bits);
+    if (bits & VMM_BIT_ANSWER)
+        dump_answered(vmm);
 }
 
 static int exit_msr(struct vcpu *vcpu, bool write)
@@ -108,18 +113,46 @@ static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, str
     return VM_RUN_NEXT;
 }
 
+// Of several vCPUs, the board's thread sees to all but what this one is asked for.
+static int exit_event(struct vcpu *vcpu)
+{
+    struct vmm *vmm = vcpu->vmm;
+
+    if (vmm->vcpus == 1)
+        exit_events(vmm, vcpu->page->exit.event.bits);
+    else
+        dump_answer(vmm, vcpu->id);
+    return 0;
+}
+
+static int exit_killed(struct vcpu *vcpu)
+{
+    static const char *const words[] = {
+        [VM_KILLED_ENTRY] = "the CPU does not enter the guest",
+        [VM_KILLED_UNKNOWN] = "nobody handles this exit",
+        [VM_KILLED_MACHINE_CHECK] = "machine check",
+        [VM_KILLED_MEMORY] = "no memory is left for a page table",
+    };
+    const struct vm_exit_killed *killed = &vcpu->page->exit.killed;
+    const bool known = killed->code < sizeof(words) / sizeof(words[0]) && words[killed->code];
+
+    return exit_kill(vcpu, "%s: reason %" PRIx32 ", %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
+                     known ? words[killed->code] : "the kernel cannot run it on", killed->reason,
+                     killed->detail[0], killed->detail[1], killed->detail[2], killed->detail[3]);
+}
+
 static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
 {
     struct vcpu_page *page = vcpu->page;
-    const struct vm_exit_killed *killed = &page->exit.killed;
 
+    exit_ring_tell(&vcpu->exits, page);
     switch (kind) {
     case VM_EXIT_EVENT:
-        exit_events(vcpu->vmm, page->exit.event.bits);
-        return 0;
+        return exit_event(vcpu);
     case VM_EXIT_INTR_ACK:
         page->entry.intr_vector = i8259_ack(&vcpu->vmm->machine.pic);
         page->entry.flags |= VM_ENTRY_INTR;
+        exit_ring_tell(&vcpu->exits, page);
         return VM_RUN_PAGE;
     case VM_EXIT_EOI:
         ioapic_eoi(&vcpu->vmm->machine.ioapic, (uint8_t)page->exit.eoi.vector);
@@ -127,7 +160,7 @@ static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
     case VM_EXIT_LAPIC_READ:
         return exit_lapic_read(vcpu);
     case VM_EXIT_SHUTDOWN: // the board pulls the reset line
-        return exit_reset(vcpu, "triple fault");
+        return exit_reset(vcpu, "triple fault: this is a reset");
     case VM_EXIT_INIT:
         return exit_init(vcpu);
     case VM_EXIT_SIPI:
@@ -142,10 +175,7 @@ static __attribute__((noinline)) int exit_other(struct vcpu *vcpu, int64_t kind)
     case VM_EXIT_TASK:
         return exit_task(vcpu);
     case VM_EXIT_KILLED:
-        return exit_kill(vcpu, "the kernel cannot run it on: code %" PRIu32 ", reason %" PRIu32
-                         ", details %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
-                         killed->code, killed->reason, killed->detail[0], killed->detail[1],
-                         killed->detail[2], killed->detail[3]);
+        return exit_killed(vcpu);
     default:
         return kind < 0 ? exit_kill(vcpu, "vcpu_run was refused: status %" PRId64, kind)
                         : exit_kill(vcpu, "exit of unknown kind %" PRId64, kind);
@@ -168,27 +198,32 @@ static inline __attribute__((always_inline)) int exit_demand(struct vcpu *vcpu, 
 }
 
 static inline __attribute__((always_inline)) int exit_dispatch(struct vcpu *vcpu, struct vmm *vmm,
-                                                               int64_t kind, uint32_t word)
+                                                               int64_t kind, uint32_t word,
+                                                               struct exit_more *more)
 {
-    uint64_t gpa;
+    const struct vm_exit *exit = &vcpu->page->exit;
 
     if (likely(kind == VM_EXIT_PIO))
         return exit_pio(vcpu, vmm, word);
     if (kind != VM_EXIT_MMIO)
         return exit_other(vcpu, kind);
-    gpa = vcpu->page->exit.mmio.gpa;
-    return demand_has(gpa) ? exit_demand(vcpu, gpa) : exit_mmio(vcpu, word);
+    *more = (struct exit_more){ exit->mmio.gpa, exit->rip };
+    return demand_has(more->a) ? exit_demand(vcpu, more->a) : exit_mmio(vcpu, word);
 }
 
 int exit_handle(struct vcpu *vcpu, int64_t kind, uint64_t word)
 {
-    return exit_dispatch(vcpu, vcpu->vmm, kind, (uint32_t)word);
+    struct exit_ring *exits = &vcpu->exits;
+
+    return exit_dispatch(vcpu, vcpu->vmm, kind, (uint32_t)word,
+                         exit_ring_more(exits, exit_ring_last(exits)));
 }
 
 // The console has no room: the vCPU stands still, while time goes on for the board, on this thread
 // or on its own.
-static int wait_and_retry(struct vcpu *vcpu, int64_t kind, uint64_t word)
+static __attribute__((noinline)) int wait_and_retry(struct vcpu *vcpu)
 {
+    const struct exit_record exit = *exit_ring_record(&vcpu->exits, exit_ring_last(&vcpu->exits));
     struct vmm *vmm = vcpu->vmm;
     int result;
 
@@ -199,10 +234,11 @@ static int wait_and_retry(struct vcpu *vcpu, int64_t kind, uint64_t word)
             uint64_t bits;
             host_wants_room(&vmm->host);
             lock_release(&vmm->lock);
-            kcall_event_wait(vmm->lock.event[vcpu->id], VMM_BIT_CONSOLE, 0, &bits);
+            kcall_event_wait(vmm->lock.event[vcpu->id], VMM_BIT_CONSOLE | VMM_BIT_ASK, 0, &bits);
             vmm_lock(vmm, vcpu->id);
+            dump_answer(vmm, vcpu->id);
         }
-        result = exit_handle(vcpu, kind, word);
+        result = exit_handle(vcpu, exit.kind, exit.word);
     } while (result == EXIT_WAIT);
     return result;
 }
@@ -232,16 +268,19 @@ static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct v
     for (;;) {
         uint64_t word;
         int64_t kind = kcall_vcpu_run(vcpu->handle, (uint32_t)result, &word);
+        struct exit_ring *here = vcpu_exits_next(vcpu);
+        exit_ring_put(&vcpu->exits, here, (uint32_t)kind, (uint32_t)word);
         if (locks) {
             vmm_lock(vmm, vcpu->id);
             vcpu->page->holds_lock = 1;
-            vmm->halted &= ~(1u << vcpu->id);
+            if (kind != VM_EXIT_EVENT) // which wakes nobody
+                vmm->halted &= ~(1u << vcpu->id);
         }
         // In line: this is the hot path.
-        result = exit_dispatch(vcpu, vmm, kind, (uint32_t)word);
+        result = exit_dispatch(vcpu, vmm, kind, (uint32_t)word, here->more);
         if (unlikely(result < 0)) {
             if (result == EXIT_WAIT)
-                result = wait_and_retry(vcpu, kind, word);
+                result = wait_and_retry(vcpu);
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }
@@ -252,6 +291,14 @@ static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct v
             lock_release(&vmm->lock);
         }
     }
+}
+
+void vmm_lock_slow(struct vmm *vmm, unsigned thread)
+{
+    do {
+        if (thread != VMM_THREAD_BOARD)
+            dump_answer(vmm, thread);
+    } while (!lock_take_slow(&vmm->lock, thread));
 }
 
 int vmm_run(struct vmm *vmm)

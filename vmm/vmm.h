@@ -14,6 +14,8 @@
 #include "vmm/board/demand.h"
 #include "vmm/board/machine.h"
 #include "vmm/board/memory.h"
+#include "vmm/cpu/dump.h"
+#include "vmm/cpu/exit_ring.h"
 #include "vmm/cpu/insn.h"
 #include "vmm/cpu/msr.h"
 #include "vmm/host.h"
@@ -39,7 +41,9 @@ struct vcpu {
     handle_t handle;
     unsigned id; // of its local APIC
     uint32_t signature; // CPUID leaf 1 EAX
+    bool waits; // for a start-up IPI
     struct msrs msrs;
+    struct exit_ring exits;
     // A read of the local APIC by an instruction, while the kernel fetches the value.
     struct {
         bool pending;
@@ -61,16 +65,28 @@ struct vmm {
     struct machine machine;
     struct insn_cache insns;
     unsigned complaints; // lines about instructions that it does not emulate
+    struct dump dump;
 };
+
+#define VMM_THREAD_BOARD VM_VCPUS // of the lock; vCPU i's is i
+
+// Where the lock is not free: a vCPU's view is given meanwhile, if that is asked for.
+void vmm_lock_slow(struct vmm *vmm, unsigned thread);
+
+// The ring, as if its next record were the first. What is added comes before what is constant: the
+// compiler would fetch the sum of two addresses from memory on each exit.
+static inline struct exit_ring *vcpu_exits_next(struct vcpu *vcpu)
+{
+    return &((struct vcpu *)(void *)((uint8_t *)vcpu + vcpu->exits.next))->exits;
+}
 
 static inline void vmm_lock(struct vmm *vmm, unsigned thread)
 {
-    lock_take(&vmm->lock, thread);
+    if (!lock_try(&vmm->lock))
+        vmm_lock_slow(vmm, thread);
     vmm->host.self = vmm->lock.event[thread];
     vmm->host.self_bit = 1u << thread;
 }
-
-#define VMM_THREAD_BOARD VM_VCPUS // of the lock; vCPU i's is i
 
 // Runs the only vCPU until the VM ends; -> enum vmm_end, with its status if there is one
 int vmm_run(struct vmm *vmm);

@@ -74,7 +74,7 @@ def test_killed(boot):
     assert machine.wait(120) == 1, machine.ending
     text = machine.text
     assert re.search(r"^hog\| \[vmm\] killed: the CPU itself accesses ", text, re.MULTILINE), text
-    assert re.search(r"^hog\| \[vmm\] rip=[0-9a-f]{16} rflags=", text, re.MULTILINE), text
+    assert re.search(r"^hog\| \[vmm\] r15=[0-9a-f]{16} rip=[0-9a-f]{16} ", text, re.MULTILINE), text
     killed = re.search(r"^bulkhead\| VM 'hog' killed: .*\nbulkhead\| (\d+) MB of (\d+) MB free$",
                        text, re.MULTILINE)
     assert killed, text
@@ -94,7 +94,7 @@ def test_guest_reset(boot):
     assert "still here" not in machine.text, machine.text
     assert re.search(r"^triple\| \[vmm\] triple fault: this is a reset$", machine.text,
                      re.MULTILINE), machine.text
-    assert re.search(r"^triple\| \[vmm\] rip=[0-9a-f]{16} rflags=", machine.text, re.MULTILINE)
+    assert re.search(r"^triple\| \[vmm\] r15=[0-9a-f]{16} rip=", machine.text, re.MULTILINE)
     check_beats(machine)
 
 

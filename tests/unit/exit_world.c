@@ -35,11 +35,23 @@ void drain_console(void)
     }
 }
 
+// Whether it is answered without the guest.
+static bool lapic_read(uint64_t run)
+{
+    struct vcpu_page *page = &world->page;
+
+    if (run != VM_RUN_PAGE || page->entry.flags != VM_ENTRY_LAPIC || page->entry.lapic.write)
+        return false;
+    page->entry.flags = 0;
+    page->exit.lapic.value = world->lapic[page->entry.lapic.offset / 16];
+    return true;
+}
+
 int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
 {
     switch (number) {
     case SYS_vcpu_run | SYSCALL_RUN_ON:
-        return next_exit(second);
+        return lapic_read(a[1]) ? VM_EXIT_LAPIC_READ : next_exit(second);
     case SYS_vcpu_sregs:
         world->sregs_reads += a[1] == 0;
         world->sregs_writes += a[1] == 1;
@@ -56,11 +68,17 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
         return OK;
     case SYS_event_wait:
         world->waits++;
+        if (world->meanwhile != NULL) {
+            *second = world->meanwhile(a[1]);
+            return *second ? OK : ERR_TIMEOUT;
+        }
         drain_console();
         *second = a[1] & VMM_BIT_CONSOLE;
         return OK;
     case SYS_event_signal:
         world->own_signals += a[0] == EVENT;
+        if (a[0] >= VCPU_EVENT(0) && a[0] < VCPU_EVENT(8))
+            world->asked |= (a[1] & 0xFF) << 8 * (a[0] - VCPU_EVENT(0));
         world->halt_signals += a[0] == MANAGER && a[1] == HALTED_BIT;
         return OK;
     default:
@@ -98,6 +116,9 @@ int world_setup(void **state)
     vmm->demand = (struct demand){ VM, RAM };
     assert_true(demand_register(&vmm->demand, &vmm->machine.bus));
     world->page.exit.cpu.code_size = 8;
+    memset(world->lapic, 0xFF, sizeof(world->lapic));
+    for (unsigned i = 0; i < VM_VCPUS; i++)
+        vmm->lock.event[i] = VCPU_EVENT(i);
     return 0;
 }
 

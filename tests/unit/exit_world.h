@@ -14,12 +14,17 @@
 #define RAM 9 // of the memory object
 #define MANAGER 10 // of its event, to signal HALTED_BIT there
 #define HALTED_BIT 4
+#define VCPU_EVENT(id) (20 + (id))
 
 struct world {
     struct vmm vmm;
     struct vcpu_page page;
     unsigned runs, waits, own_signals, halt_signals, sregs_reads, sregs_writes;
     unsigned fpu_reads, fpu_writes;
+    uint32_t lapic[64]; // what its registers, 16 bytes apart, read as; all ones at first
+    // What the other threads do while this one waits for bits of its event, and those bits.
+    uint64_t (*meanwhile)(uint64_t mask);
+    uint64_t asked; // bits that vCPU i was signalled: 8 each
     unsigned script_at, script_length;
     struct exit { int64_t kind; uint64_t word; struct vm_exit exit; } script[8];
     int64_t kind; // of the exit in the page, and its word

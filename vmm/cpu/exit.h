@@ -13,10 +13,9 @@ enum exit_result {
     EXIT_KILL = -2, // the VM ends; a record has been printed
 };
 
-// Prints why the VM ends, and its registers: dump.c. Returns EXIT_KILL.
+// Prints why the VM ends, and all that there is to see of it: dump.c. Returns EXIT_KILL.
 int exit_kill(struct vcpu *vcpu, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void exit_dump(struct vcpu *vcpu); // the registers
 
 // MMIO, and port instructions on strings: exit_mmio.c and exit_string.c.
 int exit_mmio(struct vcpu *vcpu, uint32_t word);
