@@ -66,21 +66,64 @@ static void test_monitor(void **state)
     expect("\r\033[KVM 'one' powered off\r\nbulkhead> ");
 }
 
+// Its VMM is told, and of which vCPU; of one that is not there, or that does not run, nobody is.
+static bool script_dump(int at)
+{
+    static const char *const commands[] = {
+        "vm dump\r", "vm dump nobody\r", "vm dump one 1\r", "vm dump one x\r", "vm dump one +0\r",
+        "vm dump one 0x0\r", "vm dump one 0 0\r", "vm dump one\r", "vm dump two 0\r",
+        "vm kill two\r", "vm dump two\r",
+    };
+    if (at == 7) {
+        assert_int_equal(fake_handle(manager.vm[0].event)->bits & VMM_BITS_DUMP, 0);
+    }
+    if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
+        type(commands[at]);
+        return true;
+    }
+    assert_int_equal(fake_handle(manager.vm[0].event)->bits & VMM_BITS_DUMP, VMM_BIT_DUMP(0));
+    assert_int_equal(fake_handle(manager.vm[1].event)->bits & VMM_BITS_DUMP, VMM_BIT_DUMP(0));
+    end_vm(0, VMM_END_POWEROFF);
+    return true;
+}
+
+static void test_dump(void **state)
+{
+    (void)state;
+    play(script_dump, two_vms, 1); // one was killed
+    expect("> vm dump\r\nthe name of a VM is missing: see vm list\r\n");
+    expect("no VM is called 'nobody': see vm list\r\n");
+    expect("VM 'one' has no vCPU '1': it has 1, from 0 on\r\n");
+    expect("VM 'one' has no vCPU 'x': it has 1, from 0 on\r\n");
+    expect("VM 'one' has no vCPU '+0': it has 1, from 0 on\r\n");
+    expect("VM 'one' has no vCPU '0x0': it has 1, from 0 on\r\n");
+    expect("'0' is one word too many: vm dump NAME [VCPU]\r\n");
+    expect("> vm dump one\r\nVM 'one' is asked for its registers, which are on its console then"
+           "\r\none: ");
+    expect("> vm dump two\r\nVM 'two' does not run\r\n");
+}
+
 // A name that begins like that of a VM is not its name, however long both are.
 static bool script_long_name(int at)
 {
-    if (at == 0) {
-        type("vm move abcdefghijklmnop 1\r");
-    } else if (at == 1) {
+    static const char *const commands[] = {
+        "vm dump abcdefghijklmnop\r", "vm move abcdefghijklmnop 1\r",
+    };
+    if ((size_t)at < sizeof(commands) / sizeof(commands[0])) {
+        type(commands[at]);
+        return true;
+    }
+    if (at == 2) {
         end_vm(0, VMM_END_POWEROFF);
     }
-    return at < 2;
+    return at == 2;
 }
 
 static void test_long_name(void **state)
 {
     (void)state;
     play(script_long_name, "[vm abcdefghijklmno]\nimage = hello\nmemory = 8M\n", 0);
+    expect("vm dump abcdefghijklmnop\r\nno VM is called 'abcdefghijklmnop': see vm list\r\n");
     expect("vm move abcdefghijklmnop 1\r\nno VM is called 'abcdefghijklmnop': see vm list\r\n");
 }
 
@@ -303,9 +346,9 @@ static void test_reset(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_monitor), TEST(test_long_name), TEST(test_move), TEST(test_move_waits),
-        TEST(test_clocks_that_differ), TEST(test_keys), TEST(test_sample), TEST(test_power_off),
-        TEST(test_host_reset), TEST(test_reset),
+        TEST(test_monitor), TEST(test_dump), TEST(test_long_name), TEST(test_move),
+        TEST(test_move_waits), TEST(test_clocks_that_differ), TEST(test_keys),
+        TEST(test_sample), TEST(test_power_off), TEST(test_host_reset), TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

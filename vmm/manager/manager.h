@@ -188,6 +188,9 @@ void vms_start(struct manager *manager, uint32_t index);
 bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
+// Has the VM show the registers of its vCPUs, of this one all there is, on its console; and shows
+// what the kernel has counted here.
+void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu);
 void vms_ended(struct manager *manager, uint32_t index); // or halted for good
 // What a VM of the state VM_EXITED gave to its test board.
 static inline uint8_t vms_exit_status(const struct manager_vm *vm)

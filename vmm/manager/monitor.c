@@ -33,6 +33,30 @@ static void command_vm_kill(struct manager *manager, const char *argument)
     }
 }
 
+// NAME, or NAME VCPU.
+static void command_vm_dump(struct manager *manager, const char *argument)
+{
+    char name[sizeof(manager->monitor.text)], *end = NULL;
+    const char *number = strchr(argument, ' ');
+    unsigned long vcpu = 0;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument, " "), argument);
+    int index = list_find_running(manager, name);
+    if (index < 0) {
+        return;
+    }
+    if (number != NULL) {
+        number++;
+        vcpu = strtoul(number, &end, 10);
+    }
+    uint32_t vcpus = manager->vm[index].config->vcpus;
+    if (number != NULL && (*number < '0' || *number > '9' || *end != '\0' || vcpu >= vcpus)) {
+        report(manager, "VM '%s' has no vCPU '%s': it has %u, from 0 on\n", name, number,
+               (unsigned)vcpus);
+        return;
+    }
+    vms_dump(manager, (uint32_t)index, (uint32_t)vcpu);
+}
+
 // "1", "0,2,3": none twice. False: it is something else.
 static bool read_cores(const char *text, struct move_cores *cores)
 {
@@ -164,6 +188,8 @@ static const struct {
     {"vm list", "", "all VMs: state, core, share, memory, uptime, CPU", command_vm_list},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
+    {"vm dump", " NAME [VCPU]", "shows its registers and last exits, on its console",
+     command_vm_dump},
     {"vm move", " NAME CORE[,...]", "takes the VM to other cores; it runs on", command_vm_move},
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted; cores", command_stats},

@@ -395,6 +395,15 @@ void vms_kill(struct manager *manager, uint32_t index)
     report_free_memory(manager, "");
 }
 
+void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    kcall_event_signal(vm->event, VMM_BIT_DUMP(vcpu));
+    report(manager, "VM '%s' is asked for its registers, which are on its console then\n",
+           vm->config->name);
+    list_stats(manager, vm);
+}
+
 // Its VMM has said so. The kernel is asked whether it is true.
 static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
 {
