@@ -13,6 +13,7 @@
 #include "vmm/board/acpi.h"
 #include "vmm/board/irq_router.h"
 #include "vmm/cpu/cpuid.h"
+#include "vmm/cpu/reset.h"
 #include "vmm/load/load.h"
 #include "vmm/vmm.h"
 
@@ -134,11 +135,12 @@ static void wait_for(handle_t event, uint64_t bits)
     } while (taken == 0);
 }
 
-// Once all that the vCPU needs to run is there.
+// Once all that the vCPU needs to run is there. The loader has set the boot processor's.
 static bool set_state(const struct vcpu *vcpu)
 {
-    int64_t status = vcpu->id == 0 ? kcall_vcpu_sregs(vcpu->handle, 1) : OK;
-
+    if (vcpu->id != 0)
+        reset_state(vcpu->page, vcpu->signature, RESET_CR0);
+    int64_t status = kcall_vcpu_sregs(vcpu->handle, 1);
     return status >= 0 || setup_failed("setting the vCPU's first state", status);
 }
 

@@ -40,17 +40,19 @@ static int exit_init(struct vcpu *vcpu)
 {
     if (vcpu->id == 0)
         return exit_reset(vcpu, "INIT: this is a reset");
+    bool read = kcall_vcpu_sregs(vcpu->handle, 0) == OK;
     vcpu->waits = true;
-    reset_state(vcpu->page, vcpu->signature);
-    if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
+    reset_state(vcpu->page, vcpu->signature, vcpu->page->sregs.cr0);
+    if (!read || kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be reset");
     return exit_halted(vcpu);
 }
 
+// Since its INIT, or its creation, nobody has touched the page.
 static int exit_sipi(struct vcpu *vcpu)
 {
     vcpu->waits = false;
-    reset_start(vcpu->page, vcpu->signature, (uint8_t)vcpu->page->exit.sipi.vector);
+    reset_start(vcpu->page, (uint8_t)vcpu->page->exit.sipi.vector);
     if (kcall_vcpu_sregs(vcpu->handle, 1) != OK)
         return exit_kill(vcpu, "its registers could not be set for its start");
     return 0;

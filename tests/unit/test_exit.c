@@ -236,13 +236,15 @@ static void test_init_and_sipi(void **state)
     world->vmm.vcpus = 2;
     world->vmm.vcpu[0].id = 1;
     memset(world->page.gpr, 0xAA, sizeof(world->page.gpr));
+    world->page.sregs.cr0 = 0xC0050033; // CD, and NW not
     world->kind = VM_EXIT_INIT;
     expect_entry(0);
     assert_int_equal(world->vmm.halted, 1u << 1);
     assert_false(world->vmm.machine.power_pending);
     assert_int_equal(s->cs.base + s->rip, 0xFFFFFFF0);
     assert_int_equal(s->rflags, 2);
-    assert_int_equal(s->cr0, 0x60000010);
+    assert_int_equal(s->cr0, 0x40000010);
+    assert_int_equal(world->sregs_reads, 1);
     assert_int_equal(s->efer | s->cr3 | s->cr4, 0);
     assert_int_equal(s->idtr_limit, 0xFFFF);
     assert_int_equal(world->page.gpr[GPR_RAX], 0);
