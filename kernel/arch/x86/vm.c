@@ -100,6 +100,8 @@ enum status arch_vcpu_sregs(struct vcpu *v, bool write)
     if (write) {
         limit_sregs(v, &copy);
         v->arch.inject = 1; // RFLAGS.IF may be another
+        if (v->arch.wait_sipi) // after an INIT
+            __builtin_memset(v->arch.dr, 0, sizeof(v->arch.dr));
         hvm->write_sregs(v, &copy);
     } else {
         hvm->read_sregs(v, &copy);
