@@ -32,11 +32,15 @@ static inline uint32_t map_max(const struct vlapic *v, uint32_t map)
     return (uint32_t)(r - first) * 8 + 31 - (uint32_t)__builtin_clz(*r);
 }
 
+static uint32_t ppr_of(const struct vlapic *v, uint32_t isr)
+{
+    uint32_t tpr = reg_get(v, APIC_TPR) & 0xff;
+    return isr >> 4 > tpr >> 4 ? isr & 0xf0 : tpr;
+}
+
 static uint32_t ppr_set(struct vlapic *v, uint32_t isr)
 {
-    uint32_t ppr = reg_get(v, APIC_TPR) & 0xff;
-    if (isr >> 4 > ppr >> 4)
-        ppr = isr & 0xf0;
+    uint32_t ppr = ppr_of(v, isr);
     reg_set(v, APIC_PPR, ppr);
     return ppr;
 }
@@ -186,6 +190,14 @@ bool vlapic_match_dest(const struct vlapic *v, uint32_t dest, bool logical, bool
     default:
         return false;
     }
+}
+
+// PPR in the page is not up to date where the CPU lets the guest move TPR without an exit.
+bool vlapic_bids_lower(const struct vlapic *a, const struct vlapic *b)
+{
+    uint32_t on = reg_get(a, APIC_SVR) & SVR_ENABLE, other = reg_get(b, APIC_SVR) & SVR_ENABLE;
+    return on &&
+           (!other || ppr_of(a, map_max(a, APIC_ISR)) < ppr_of(b, map_max(b, APIC_ISR)));
 }
 
 // What others may get of it is left to the caller.

@@ -131,11 +131,7 @@ static inline bool vlapic_requested(const struct vlapic *v, uint8_t vector)
     return v->regs[(APIC_IRR + vector / 32 * 16) / 4] >> vector % 32 & 1;
 }
 // Of two that are meant, by lowest priority: does a get it? Other cores may look.
-static inline bool vlapic_bids_lower(const struct vlapic *a, const struct vlapic *b)
-{
-    uint32_t on = a->regs[APIC_SVR / 4] & 0x100, other = b->regs[APIC_SVR / 4] & 0x100;
-    return on && (!other || a->regs[APIC_PPR / 4] < b->regs[APIC_PPR / 4]);
-}
+bool vlapic_bids_lower(const struct vlapic *a, const struct vlapic *b);
 uint8_t vlapic_ppr(struct vlapic *v);        // also puts it into the page
 // The vector that the CPU should take now, or -1; sets `status`, too.
 int vlapic_highest(struct vlapic *v);
