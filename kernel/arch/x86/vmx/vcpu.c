@@ -162,6 +162,8 @@ enum status vmx_vcpu_init(struct vcpu *v)
     vmx_vcpu_leave(v);
     vmx_load(v);
     write_fields(v);
+    if (v->vm->smp && !vmx.pause_loop) // this CPU does not see loops
+        vmx_set_primary(v, 0, PRI_PAUSE);
     vmx_set_apic_mode(v);
     return OK;
 }

@@ -27,6 +27,7 @@ enum exit_reason {
 #define PRI_INTR_WINDOW (1u << 2)
 #define PRI_NMI_WINDOW  (1u << 22)
 #define PRI_DR          (1u << 23)
+#define PRI_PAUSE       (1u << 30) // every CPU with VMX has it
 
 #define SEC_APIC_ACCESS (1u << 0)
 #define SEC_X2APIC      (1u << 4)
