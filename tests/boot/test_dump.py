@@ -172,7 +172,7 @@ def test_alive(boot, kind):
 
 def test_halted(boot):
     """One that has halted for good can be looked at, and stays as it is."""
-    machine = boot(guest("hlt"), memory=256, cores=1)
+    machine = boot(guest("hlt"), memory=256, cores=1, paced=True)
     machine.expect(r"^bulkhead\| VM 'dump' has halted for good", 120)
     seen = []
     for _ in range(2):
