@@ -41,7 +41,7 @@ BARS = {
     "out.vmm.linux": 185, "mmio.vmm": 395, "tpr": 5, "eoi": 5, "self-ipi": 14,
     "vm-switch": 301, "vm-switch.barriers": 1233, "syscall": 40, "hlt-timer": 497,
     "timer-irq": 376, "lapic.xapic": 232, "lapic.xapic.vmm": 541, "ept-map": 495,
-    "level-irq": 1933, "ipi.running": 800, "ipi.halted": 1500, "shootdown": 915,
+    "level-irq": 1878, "ipi.running": 800, "ipi.halted": 1500, "shootdown": 915,
     "spin-wait": 9300, "boot.hello": 6_000_000,
 }
 # What counts as a privileged operation: its name, and what Bochs' disassembler calls it.
