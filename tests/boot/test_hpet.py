@@ -18,7 +18,7 @@ hpet    = yes
 PROMPT = r"^linux\| / # ?"
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "ivy_bridge", "EPYC"))
 def test_guest(boot, kind):
     machine = boot(GUEST.format("" if kind.on_bochs else " tcg"), cores=1, memory=256)
     machine.wait(200)

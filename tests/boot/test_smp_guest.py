@@ -39,7 +39,7 @@ def run(boot, kind, vcpus, cores, pinned=None, options=(), only=None):
     assert machine.status == 0, machine.ending
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "EPYC"))
 def test_a_core_for_each(boot, kind):
     run(boot, kind, 4, 4)
 
@@ -48,7 +48,7 @@ def test_one_core_for_all(boot, kind):
     run(boot, kind, 4, 1)
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "EPYC"))
 def test_two_on_a_core_of_their_own(boot, kind):
     """Nobody else is there, so how long one waits for the other is the scheduler's doing."""
     run(boot, kind, 2, 2, pinned=1)
