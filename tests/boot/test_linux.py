@@ -180,9 +180,10 @@ def test_sleep(machine, shell, frequency):
     assert abs(woken - began - program - 5) < 0.02 and program < 0.2, (began, woken, ended)
     now, date = stamp_of(machine, r"date:(\d+)")
     entry = int(re.search(ENTRY, machine.text).group(1)) / frequency
-    # A clock in whole seconds was read three times: the host's, the guest's, and by date.
+    # A clock in whole seconds was read three times: the host's, the guest's, and by date. To what
+    # it has read of its RTC Linux adds half a second, the mean of what it cannot see (rtc_hctosys).
     late = bochs.DATE + entry + now - int(date.group(1))
-    assert 0 <= late < 3, (date.group(0), entry, now)
+    assert -0.5 <= late < 3, (date.group(0), entry, now)
     machine.send(TIMES)
     machine.send(FOCUS_LINUX)
     machine.expect(r"^\[linux; ", 30)
