@@ -4,7 +4,7 @@
 // left to it. Interrupts are off all the time. Register state on the way is kept in memory.
 
 #include "guests/lib/layout.h"
-#include "guests/test-cpu/frame.h"
+#include "guests/lib/frame.h"
 #include "guests/test-cpu/modes.h"
 
 #define CR0_PE      0x00000001

@@ -6,7 +6,7 @@
 // register is under test.
 
 #include "guests/lib/hypercall.h"
-#include "guests/test-cpu/frame.h"
+#include "guests/lib/frame.h"
 
     .section .bss
 state_operation:

@@ -5,7 +5,7 @@
 
 #include "guests/lib/hypercall.h"
 #include "guests/lib/layout.h"
-#include "guests/test-cpu/frame.h"
+#include "guests/lib/frame.h"
 
     .section .bss
 user_saved_rsp:

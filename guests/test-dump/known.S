@@ -2,23 +2,12 @@
 //
 // See known.h.
 
+#include "guests/lib/frame.h"
+
 #define ONES 0x1111111111111111
 
-    .macro fill
-    movabs $0x0123456789ABCDEF, %rax
-    movabs $2 * ONES, %rdx
-    movabs $3 * ONES, %rbx
-    movabs $5 * ONES, %rbp
-    movabs $6 * ONES, %rsi
-    movabs $7 * ONES, %rdi
-    movabs $8 * ONES, %r8
-    movabs $9 * ONES, %r9
-    movabs $10 * ONES, %r10
-    movabs $11 * ONES, %r11
-    movabs $12 * ONES, %r12
-    movabs $13 * ONES, %r13
-    movabs $14 * ONES, %r14
-    movabs $15 * ONES, %r15
+    .macro put reg, value
+    movabs $\value, \reg
     .endm
 
     .macro check reg, value
@@ -27,50 +16,44 @@
     jne 9f
     .endm
 
+    // Puts or checks all but RCX and RSP.
+    .macro known do
+    \do %rax, 0x0123456789ABCDEF
+    \do %rdx, (2*ONES)
+    \do %rbx, (3*ONES)
+    \do %rbp, (5*ONES)
+    \do %rsi, (6*ONES)
+    \do %rdi, (7*ONES)
+    \do %r8, (8*ONES)
+    \do %r9, (9*ONES)
+    \do %r10, (10*ONES)
+    \do %r11, (11*ONES)
+    \do %r12, (12*ONES)
+    \do %r13, (13*ONES)
+    \do %r14, (14*ONES)
+    \do %r15, (15*ONES)
+    .endm
+
     .text
     .globl known_loop, known_loop_start, known_loop_end
 known_loop:
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    frame_save
     mov %rdi, %rcx
-    fill
+    known put
 known_loop_start:
     dec %rcx
     jnz known_loop_start
 known_loop_end:
-    check %rax, 0x0123456789ABCDEF
-    check %rdx, (2*ONES)
-    check %rbx, (3*ONES)
-    check %rbp, (5*ONES)
-    check %rsi, (6*ONES)
-    check %rdi, (7*ONES)
-    check %r8, (8*ONES)
-    check %r9, (9*ONES)
-    check %r10, (10*ONES)
-    check %r11, (11*ONES)
-    check %r12, (12*ONES)
-    check %r13, (13*ONES)
-    check %r14, (14*ONES)
-    check %r15, (15*ONES)
+    known check
     mov $1, %eax
     jmp 8f
 9:  xor %eax, %eax
-8:  pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    ret
+8:  frame_return
 
     .globl known_die, known_die_here
 known_die:
     lidt no_idt(%rip)
-    fill
+    known put
     movabs $ONES, %rcx
     movabs $4 * ONES, %rsp
 known_die_here:

@@ -17,6 +17,17 @@
 #define AT(label)     ((label) - probe_start)
 #define IN_PAGE(label) (PROBE_PAGE + AT(label))
 
+    .macro  keep source, words, n
+    mov     \source, %eax
+    movl    %eax, %cs:AT(\words) + 4 * \n
+    .endm
+    .macro  read_msr index, where
+    mov     $\index, %ecx
+    rdmsr
+    movl    %eax, %cs:AT(p_msr) + 8 * \where
+    movl    %edx, %cs:AT(p_msr) + 8 * \where + 4
+    .endm
+
     .section .text.probe, "ax"
     .balign 16
     .code16
@@ -36,16 +47,11 @@ probe_start:
     mov     %ss, %cs:AT(p_segments) + 12
     mov     %fs, %cs:AT(p_segments) + 16
     mov     %gs, %cs:AT(p_segments) + 20
-    movl    %ds:PROBE_MARK, %eax
-    movl    %eax, %cs:AT(p_mark)
-    movl    %es:PROBE_MARK, %eax
-    movl    %eax, %cs:AT(p_mark) + 4
-    movl    %ss:PROBE_MARK, %eax
-    movl    %eax, %cs:AT(p_mark) + 8
-    movl    %fs:PROBE_MARK, %eax
-    movl    %eax, %cs:AT(p_mark) + 12
-    movl    %gs:PROBE_MARK, %eax
-    movl    %eax, %cs:AT(p_mark) + 16
+    keep    %ds:PROBE_MARK, p_mark, 0
+    keep    %es:PROBE_MARK, p_mark, 1
+    keep    %ss:PROBE_MARK, p_mark, 2
+    keep    %fs:PROBE_MARK, p_mark, 3
+    keep    %gs:PROBE_MARK, p_mark, 4
     // The flags, by a stack of this page's.
     mov     %cs, %ax
     mov     %ax, %ss
@@ -54,35 +60,18 @@ probe_start:
     popl    %eax
     movl    %eax, %cs:AT(p_flags)
 
-    mov     %cr0, %eax
-    movl    %eax, %cs:AT(p_cr)
-    mov     %cr2, %eax
-    movl    %eax, %cs:AT(p_cr) + 4
-    mov     %cr3, %eax
-    movl    %eax, %cs:AT(p_cr) + 8
-    mov     %cr4, %eax
-    movl    %eax, %cs:AT(p_cr) + 12
-    mov     %dr0, %eax
-    movl    %eax, %cs:AT(p_dr)
-    mov     %dr1, %eax
-    movl    %eax, %cs:AT(p_dr) + 4
-    mov     %dr2, %eax
-    movl    %eax, %cs:AT(p_dr) + 8
-    mov     %dr3, %eax
-    movl    %eax, %cs:AT(p_dr) + 12
-    mov     %dr6, %eax
-    movl    %eax, %cs:AT(p_dr) + 16
-    mov     %dr7, %eax
-    movl    %eax, %cs:AT(p_dr) + 20
+    keep    %cr0, p_cr, 0
+    keep    %cr2, p_cr, 1
+    keep    %cr3, p_cr, 2
+    keep    %cr4, p_cr, 3
+    keep    %dr0, p_dr, 0
+    keep    %dr1, p_dr, 1
+    keep    %dr2, p_dr, 2
+    keep    %dr3, p_dr, 3
+    keep    %dr6, p_dr, 4
+    keep    %dr7, p_dr, 5
     sgdtl   %cs:AT(p_gdtr)
     sidtl   %cs:AT(p_idtr)
-
-    .macro  read_msr index, where
-    mov     $\index, %ecx
-    rdmsr
-    movl    %eax, %cs:AT(p_msr) + 8 * \where
-    movl    %edx, %cs:AT(p_msr) + 8 * \where + 4
-    .endm
     read_msr MSR_EFER, 0
     read_msr MSR_FS_BASE, 1
     read_msr MSR_GS_BASE, 2
