@@ -78,10 +78,9 @@ static void divided(int number)
 static int oracle_setup(void **state)
 {
     (void)state;
-    executable = guest_map(4096, 1);
+    executable = executable_copy(oracle_start, oracle_end);
     if (executable == NULL)
         return -1;
-    memcpy(executable, oracle_start, (size_t)(oracle_end - oracle_start));
     srandom(1);
     return 0;
 }
@@ -116,8 +115,7 @@ static inline bool compare_once(const struct oracle_insn *i, const struct insn *
     cpu.rflags = page.exit.rflags = 2 | ((uint64_t)random() & ALL);
     cpu.memory = &memory[0];
 
-    memset(executable + (oracle_insn - oracle_start), 0x90, 16);
-    memcpy(executable + (oracle_insn - oracle_start), i->bytes, i->length);
+    executable_insn(executable + (oracle_insn - oracle_start), i->bytes, i->length);
     error = sigsetjmp(divide_error, 1);
     if (!error)
         ((void (*)(struct oracle *))(void *)executable)(&cpu);

@@ -27,31 +27,13 @@ struct strings {
     uint8_t device[4096];
 };
 
-static uint64_t device_read(void *dev, uint64_t offset, unsigned size)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, (uint8_t *)dev + offset, size);
-    return value;
-}
-
-static enum bus_result device_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
-{
-    memcpy((uint8_t *)dev + offset, &value, size);
-    return BUS_OK;
-}
-
-static const struct device_ops device_ops = {
-    .name = "memory", .max_size = 8, .read = device_read, .write = device_write,
-};
-
 static struct strings *strings_new(void)
 {
     struct strings *s = calloc(1, sizeof(*s));
 
     guest_ram_new(&s->ram, 4 << 20);
     bus_init(&s->bus);
-    assert_true(bus_add_mmio(&s->bus, &device_ops, s->device, 0xFEB00000, 4096));
+    assert_true(bus_add_mmio(&s->bus, &device_ops, s->device, DEVICE, sizeof(s->device)));
     s->page.exit.cpu.code_size = 4;
     return s;
 }

@@ -21,7 +21,7 @@ __asm__(".text\n"
         "vector_end:\n");
 extern const uint8_t vector_start[], vector_insn[], vector_end[];
 
-enum { DEVICE = 0xFEB00000, AREA_XMM = 160, AREA_HEADER = 512, AREA_AVX = 576 };
+enum { AREA_XMM = 160, AREA_HEADER = 512, AREA_AVX = 576 };
 
 struct scene {
     uint8_t cpu[VCPU_FPU_SIZE] __attribute__((aligned(64))); // state
@@ -35,24 +35,6 @@ struct scene {
 static struct scene s;
 static uint8_t *executable;
 
-static uint64_t device_read(void *dev, uint64_t offset, unsigned size)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, (uint8_t *)dev + offset, size);
-    return value;
-}
-
-static enum bus_result device_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
-{
-    memcpy((uint8_t *)dev + offset, &value, size);
-    return BUS_OK;
-}
-
-static const struct device_ops device_ops = {
-    .name = "memory", .max_size = 8, .read = device_read, .write = device_write,
-};
-
 static bool cpu_has_avx(void)
 {
     unsigned a, b, c = 0, d;
@@ -64,10 +46,9 @@ static bool cpu_has_avx(void)
 static int setup(void **state)
 {
     (void)state;
-    executable = guest_map(4096, 1);
+    executable = executable_copy(vector_start, vector_end);
     if (executable == NULL)
         return -1;
-    memcpy(executable, vector_start, (size_t)(vector_end - vector_start));
     guest_ram_new(&s.ram, 4 << 20);
     bus_init(&s.bus);
     srandom(1);
@@ -164,8 +145,7 @@ struct vector_insn { uint8_t bytes[10], length; };
 
 static void by_cpu(const struct vector_insn *i)
 {
-    memset(executable + (vector_insn - vector_start), 0x90, 16);
-    memcpy(executable + (vector_insn - vector_start), i->bytes, i->length);
+    executable_insn(executable + (vector_insn - vector_start), i->bytes, i->length);
     ((void (*)(void *, void *))(void *)executable)(s.cpu, s.memory);
 }
 
