@@ -7,10 +7,8 @@
 #include "guests/lib/cpu.h"
 #include "guests/lib/layout.h"
 
-#define MASTER_COMMAND 0x20
-#define MASTER_DATA    0x21
-#define SLAVE_COMMAND  0xA0
-#define SLAVE_DATA     0xA1
+#define MASTER_DATA (PIC_MASTER + 1)
+#define SLAVE_DATA  (PIC_SLAVE + 1)
 
 #define ICW1_INIT_ICW4 0x11
 #define ICW3_SLAVE_IRQ 2
@@ -30,11 +28,11 @@ uint16_t pic_found(void)
 
 static void init(uint8_t icw4)
 {
-    outb(MASTER_COMMAND, ICW1_INIT_ICW4);
+    outb(PIC_MASTER, ICW1_INIT_ICW4);
     outb(MASTER_DATA, VEC_PIC);
     outb(MASTER_DATA, 1 << ICW3_SLAVE_IRQ);
     outb(MASTER_DATA, icw4);
-    outb(SLAVE_COMMAND, ICW1_INIT_ICW4);
+    outb(PIC_SLAVE, ICW1_INIT_ICW4);
     outb(SLAVE_DATA, VEC_PIC + 8);
     outb(SLAVE_DATA, ICW3_SLAVE_IRQ);
     outb(SLAVE_DATA, icw4);
@@ -53,10 +51,10 @@ void pic_init_auto_eoi(void)
     init(ICW4_8086 | ICW4_AUTO_EOI);
 }
 
-uint8_t pic_poll(void)
+uint8_t pic_poll(uint16_t chip)
 {
-    outb(MASTER_COMMAND, OCW3_POLL);
-    return inb(MASTER_COMMAND);
+    outb(chip, OCW3_POLL);
+    return inb(chip);
 }
 
 void pic_mask(unsigned int irq)
@@ -80,20 +78,20 @@ void pic_unmask(unsigned int irq)
 void pic_eoi(unsigned int irq)
 {
     if (irq >= 8)
-        outb(SLAVE_COMMAND, OCW2_EOI);
-    outb(MASTER_COMMAND, OCW2_EOI);
+        outb(PIC_SLAVE, OCW2_EOI);
+    outb(PIC_MASTER, OCW2_EOI);
 }
 
 void pic_eoi_master(void)
 {
-    outb(MASTER_COMMAND, OCW2_EOI);
+    outb(PIC_MASTER, OCW2_EOI);
 }
 
 static uint16_t read_both(uint8_t ocw3)
 {
-    outb(MASTER_COMMAND, ocw3);
-    outb(SLAVE_COMMAND, ocw3);
-    return (uint16_t)(inb(SLAVE_COMMAND) << 8 | inb(MASTER_COMMAND));
+    outb(PIC_MASTER, ocw3);
+    outb(PIC_SLAVE, ocw3);
+    return (uint16_t)(inb(PIC_SLAVE) << 8 | inb(PIC_MASTER));
 }
 
 uint16_t pic_irr(void)

@@ -7,15 +7,18 @@
 
 #include <stdint.h>
 
+#define PIC_MASTER 0x20 // the chips' command ports; the data ports are the next
+#define PIC_SLAVE  0xA0
+
 // Initialises both chips, every line masked.
 void pic_init(void);
 
 // The same, but what they have delivered ends by itself.
 void pic_init_auto_eoi(void);
 
-// Takes the first chip's request instead of the processor: bit 7 says that there was one, bits 2:0
-// which. So its output falls.
-uint8_t pic_poll(void);
+// Takes a chip's request instead of the processor: bit 7 says that there was one, bits 2:0 which.
+// So its output falls. chip: PIC_MASTER or PIC_SLAVE.
+uint8_t pic_poll(uint16_t chip);
 
 // The mask register as pic_init() has found it, the slave's in bits 15:8.
 uint16_t pic_found(void);

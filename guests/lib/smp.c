@@ -23,16 +23,17 @@
 #define CR3_TABLE      0xFFFFF000ul // without PCID
 #define EFER_LMA       (1ul << 10)
 
-enum stage { IDLE, ARMED, ARRIVED };
+enum { IDLE, ARMED, ARRIVED };     // stage
+enum { WORK_NONE, WORK_THERE }; // work
 
 struct processor {
     struct trap_ap trap; // first: its GDT tells whose it is
     uint8_t stack[STACK_SIZE] __attribute__((aligned(16)));
-    enum stage stage;
+    unsigned int stage;
     smp_entry *entry;
     smp_function *function;
     void *argument;
-    bool work;
+    unsigned int work;
 };
 
 // ACPI: "Root System Description Pointer", "System Description Table Header", "Multiple APIC
@@ -141,7 +142,7 @@ void smp_serve(unsigned int id)
             cpu_pause();
         self->function(self->argument);
         cpu_irq_disable();
-        __atomic_store_n(&self->work, false, __ATOMIC_RELEASE);
+        __atomic_store_n(&self->work, WORK_NONE, __ATOMIC_RELEASE);
     }
 }
 
@@ -162,7 +163,7 @@ void smp_arm(unsigned int id, smp_entry *entry)
     }
     smp_stack_top[id] = to->stack + sizeof(to->stack);
     to->entry = entry;
-    to->work = false;
+    to->work = WORK_NONE;
     __atomic_store_n(&to->stage, ARMED, __ATOMIC_RELEASE);
 }
 
@@ -176,10 +177,10 @@ uint8_t smp_place(uint32_t page)
     return (uint8_t)(page >> 12);
 }
 
-static bool arrives_within(unsigned int id, uint64_t ns)
+static bool becomes(const unsigned int *word, unsigned int wanted, uint64_t ns)
 {
     uint64_t start = rdtsc(), ticks = clock_ticks_of_ns(ns);
-    while (__atomic_load_n(&processors[id].stage, __ATOMIC_ACQUIRE) != ARRIVED) {
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != wanted) {
         if (rdtsc() - start > ticks)
             return false;
         cpu_pause();
@@ -189,7 +190,7 @@ static bool arrives_within(unsigned int id, uint64_t ns)
 
 bool smp_arrived(unsigned int id)
 {
-    return arrives_within(id, SMP_LIMIT_NS);
+    return becomes(&processors[id].stage, ARRIVED, SMP_LIMIT_NS);
 }
 
 bool smp_start(unsigned int id, smp_entry *entry)
@@ -200,7 +201,7 @@ bool smp_start(unsigned int id, smp_entry *entry)
     apic_send(APIC_ICR_INIT | APIC_ICR_ASSERT, id);
     smp_arm(id, entry);
     apic_send(startup, id);
-    if (arrives_within(id, SECOND_SIPI_NS))
+    if (becomes(&processors[id].stage, ARRIVED, SECOND_SIPI_NS))
         return true;
     apic_send(startup, id);
     return smp_arrived(id);
@@ -219,18 +220,12 @@ void smp_post(unsigned int id, smp_function *function, void *argument)
     struct processor *to = &processors[id];
     to->function = function;
     to->argument = argument;
-    __atomic_store_n(&to->work, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&to->work, WORK_THERE, __ATOMIC_RELEASE);
 }
 
 bool smp_wait(unsigned int id)
 {
-    uint64_t start = rdtsc(), ticks = clock_ticks_of_ns(SMP_LIMIT_NS);
-    while (__atomic_load_n(&processors[id].work, __ATOMIC_ACQUIRE)) {
-        if (rdtsc() - start > ticks)
-            return false;
-        cpu_pause();
-    }
-    return true;
+    return becomes(&processors[id].work, WORK_NONE, SMP_LIMIT_NS);
 }
 
 void smp_call(unsigned int id, smp_function *function, void *argument)

@@ -58,7 +58,7 @@ static void on_lint(struct trap_frame *frame)
     inside.lint0 = apic_read(APIC_LVT_LINT0);
     inside.tmr = apic_bit(APIC_TMR(0), VEC_LINT);
     if (poll)
-        pic_poll();
+        pic_poll(PIC_MASTER);
     if ((inside.lint0 & APIC_LVT_LEVEL) && record.count == LEVELS)
         pic_mask(IRQ_PIT);
     apic_eoi();
@@ -69,7 +69,7 @@ static void on_nmi(struct trap_frame *frame)
     (void)frame;
     nmis++;
     if (poll)
-        pic_poll();
+        pic_poll(PIC_MASTER);
 }
 
 static void expect_pace(const char *name, bool came, uint64_t start_tsc)

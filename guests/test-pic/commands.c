@@ -15,10 +15,7 @@
 #include "guests/test-pic/groups.h"
 #include "guests/test-pic/rtc.h"
 
-#define MASTER         0x20
-#define SLAVE          0xA0
 #define ELCR           0x4D0
-#define POLL           0x0C
 #define SMM_SET        0x68
 #define SMM_CLEAR      0x48
 #define EOI            0x20
@@ -33,12 +30,6 @@
 #define IRQ_RTC  8
 #define FOUND    0x80 // in the answer to a poll: there is a request, of the pin in bits 2:0
 #define TICK_NS  NS_PER_MS
-
-static uint8_t poll(uint16_t chip)
-{
-    outb(chip, POLL);
-    return inb(chip);
-}
 
 static void pit_comes(void)
 {
@@ -66,13 +57,13 @@ static void test_poll(void)
 {
     start();
     both_come();
-    uint8_t first = poll(MASTER);
+    uint8_t first = pic_poll(PIC_MASTER);
     uint16_t isr = pic_isr();
-    uint8_t held = poll(MASTER);
-    outb(MASTER, EOI);
-    uint8_t second = poll(MASTER);
-    outb(MASTER, EOI);
-    uint8_t none = poll(MASTER);
+    uint8_t held = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
+    uint8_t second = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
+    uint8_t none = pic_poll(PIC_MASTER);
     uart_line_off();
     check(first == (FOUND | IRQ_PIT) && second == (FOUND | IRQ_COM1), "poll", "%x, then %x", first,
           second);
@@ -83,16 +74,16 @@ static void test_poll(void)
 static void test_rotation(void)
 {
     start();
-    outb(MASTER, LOWEST(3)); // so 4 is the highest
+    outb(PIC_MASTER, LOWEST(3)); // so 4 is the highest
     both_come();
-    uint8_t first = poll(MASTER);
-    outb(MASTER, EOI_ROTATE); // and now the lowest
+    uint8_t first = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI_ROTATE); // and now the lowest
     uart_line_off();
     both_come();
-    uint8_t second = poll(MASTER);
-    outb(MASTER, EOI);
-    uint8_t third = poll(MASTER);
-    outb(MASTER, EOI);
+    uint8_t second = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
+    uint8_t third = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
     uart_line_off();
     check(first == (FOUND | IRQ_COM1), "rotate.specific", "%x", first);
     check(second == (FOUND | IRQ_PIT) && third == (FOUND | IRQ_COM1), "rotate.eoi", "%x, then %x",
@@ -103,18 +94,18 @@ static void test_special_mask(void)
 {
     start();
     pit_comes();
-    uint8_t pit = poll(MASTER);
+    uint8_t pit = pic_poll(PIC_MASTER);
     uart_drain();
     uart_line_on();
-    uint8_t held = poll(MASTER);
+    uint8_t held = pic_poll(PIC_MASTER);
     pic_mask(IRQ_PIT);
-    uint8_t masked = poll(MASTER);
-    outb(MASTER, SMM_SET);
-    uint8_t special = poll(MASTER);
-    outb(MASTER, EOI); // of IRQ 4: a masked one is not ended
+    uint8_t masked = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, SMM_SET);
+    uint8_t special = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI); // of IRQ 4: a masked one is not ended
     uint16_t left = pic_isr();
-    outb(MASTER, SMM_CLEAR);
-    outb(MASTER, EOI);
+    outb(PIC_MASTER, SMM_CLEAR);
+    outb(PIC_MASTER, EOI);
     uart_line_off();
     check(pit == (FOUND | IRQ_PIT) && !(held & FOUND) && !(masked & FOUND), "special-mask.off",
           "%x, %x, %x", pit, held, masked);
@@ -125,25 +116,25 @@ static void test_special_mask(void)
 static void test_auto_eoi(void)
 {
     start();
-    outb(MASTER, 0x11);
-    outb(MASTER + 1, 0x20);
-    outb(MASTER + 1, 1 << 2);
-    outb(MASTER + 1, ICW4_AEOI);
+    outb(PIC_MASTER, 0x11);
+    outb(PIC_MASTER + 1, 0x20);
+    outb(PIC_MASTER + 1, 1 << 2);
+    outb(PIC_MASTER + 1, ICW4_AEOI);
     both_come();
-    uint8_t first = poll(MASTER);
+    uint8_t first = pic_poll(PIC_MASTER);
     uint16_t isr = pic_isr();
-    uint8_t second = poll(MASTER);
+    uint8_t second = pic_poll(PIC_MASTER);
     check(first == (FOUND | IRQ_PIT) && second == (FOUND | IRQ_COM1) && isr == 0, "aeoi",
           "%x, ISR %x, %x", first, isr, second);
 
     // In rotation, one that has been served comes behind the others.
     uart_line_off();
-    outb(MASTER, ROTATE_AEOI);
+    outb(PIC_MASTER, ROTATE_AEOI);
     pit_comes();
-    first = poll(MASTER);
+    first = pic_poll(PIC_MASTER);
     both_come();
-    second = poll(MASTER);
-    outb(MASTER, ROTATE_AEOI_NO);
+    second = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, ROTATE_AEOI_NO);
     uart_line_off();
     check(first == (FOUND | IRQ_PIT) && second == (FOUND | IRQ_COM1), "aeoi.rotate", "%x, %x",
           first, second);
@@ -157,12 +148,12 @@ static void test_level(void)
     outb(ELCR, elcr | 1 << IRQ_COM1);
     uart_drain();
     uart_line_on();
-    uint8_t first = poll(MASTER);
-    outb(MASTER, EOI);
-    uint8_t again = poll(MASTER);
-    outb(MASTER, EOI);
+    uint8_t first = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
+    uint8_t again = pic_poll(PIC_MASTER);
+    outb(PIC_MASTER, EOI);
     uart_line_off();
-    uint8_t gone = poll(MASTER);
+    uint8_t gone = pic_poll(PIC_MASTER);
     uint8_t kept = inb(ELCR);
     outb(ELCR, elcr);
     check(first == (FOUND | IRQ_COM1) && again == first && !(gone & FOUND), "level", "%x, %x, %x",
@@ -178,7 +169,7 @@ static void test_cascade(void)
     rtc_write(RTC_B, RTC_24H | RTC_PIE);
     rtc_read(RTC_C);
     clock_spin_ns(2 * TICK_NS);
-    uint8_t master = poll(MASTER), slave = poll(SLAVE);
+    uint8_t master = pic_poll(PIC_MASTER), slave = pic_poll(PIC_SLAVE);
     uint16_t isr = pic_isr();
     rtc_write(RTC_B, RTC_24H);
     rtc_read(RTC_C);

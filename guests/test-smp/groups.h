@@ -64,6 +64,9 @@ void mute_all(void);
 // and then a while longer; returns takers().
 uint32_t takers_when(uint8_t vector, uint32_t expected);
 
+// Waits with PAUSE until a count is at least that, or a second is over. False: it is not.
+bool reaches(const volatile unsigned int *count, unsigned int wanted);
+
 // A rendezvous: returns when `members` have come here this often. False: it took too long.
 bool meet(volatile unsigned int *count, unsigned int members, unsigned int times);
 

@@ -15,24 +15,13 @@
 static volatile unsigned int begun, ended;
 static volatile unsigned int lost[SMP_MAX]; // by the sender: one more than to whom
 
-static bool arrives(unsigned int to, uint8_t vector, unsigned int count)
-{
-    uint64_t start = rdtsc(), limit = clock_ticks_of_ns(NS_PER_SECOND);
-    while (taken[to][vector] < count) {
-        if (rdtsc() - start > limit)
-            return false;
-        cpu_pause();
-    }
-    return true;
-}
-
 static bool send_to_each(unsigned int me, unsigned int round)
 {
     uint8_t vector = (uint8_t)(VEC_STORM + me);
     for (unsigned int step = 1; step < cpus; step++) {
         unsigned int to = (me + step) % cpus;
         apic_send(APIC_ICR_ASSERT | vector, to);
-        if (!arrives(to, vector, round)) {
+        if (!reaches(&taken[to][vector], round)) {
             lost[me] = to + 1;
             return false;
         }
@@ -45,7 +34,7 @@ static bool send_to_all(unsigned int me, unsigned int round)
     uint8_t vector = (uint8_t)(VEC_STORM + me);
     apic_send(APIC_ICR_ASSERT | APIC_ICR_ALL_BUT_SELF | vector, 0);
     for (unsigned int to = 0; to < cpus; to++) {
-        if (to != me && !arrives(to, vector, round)) {
+        if (to != me && !reaches(&taken[to][vector], round)) {
             lost[me] = to + 1;
             return false;
         }

@@ -138,16 +138,21 @@ void settle(void)
     clock_spin_ns(2 * NS_PER_MS);
 }
 
-bool meet(volatile unsigned int *count, unsigned int members, unsigned int times)
+bool reaches(const volatile unsigned int *count, unsigned int wanted)
 {
     uint64_t start = rdtsc(), limit = clock_ticks_of_ns(NS_PER_SECOND);
-    __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
-    while (*count < members * times) {
+    while (*count < wanted) {
         if (rdtsc() - start > limit)
             return false;
         cpu_pause();
     }
     return true;
+}
+
+bool meet(volatile unsigned int *count, unsigned int members, unsigned int times)
+{
+    __atomic_fetch_add(count, 1, __ATOMIC_SEQ_CST);
+    return reaches(count, members * times);
 }
 
 bool wait_word(const volatile unsigned int *word, unsigned int value)
