@@ -77,6 +77,14 @@ static void put32(unsigned reg, uint32_t value)
 static unsigned config_of(unsigned n) { return 0x100 + 0x20 * n; }
 static unsigned compare_of(unsigned n) { return 0x108 + 0x20 * n; }
 
+// The timer's configuration and comparator, and then the counter runs.
+static void begin(unsigned n, uint32_t config, uint64_t compare)
+{
+    put32(config_of(n), config);
+    put(compare_of(n), compare);
+    put32(0x10, 1);
+}
+
 static void ticks(uint64_t count)
 {
     fake_advance(&host, count * HPET_TICK_NS);
@@ -172,9 +180,7 @@ static void one_shot(void **state)
     unsigned line = pin_line(2, 21);
     (void)state;
 
-    put32(config_of(2), ENABLE | ROUTE(21));
-    put(compare_of(2), 1000);
-    put32(0x10, 1);
+    begin(2, ENABLE | ROUTE(21), 1000);
     ticks(999);
     assert_int_equal(rises[line], 0);
     ticks(1);
@@ -296,9 +302,7 @@ static void odd_periods(void **state)
     const unsigned line = pin_line(1, 23);
     (void)state;
 
-    put32(config_of(1), ENABLE | PERIODIC | SET_VALUE | ONLY_32 | ROUTE(23));
-    put(compare_of(1), 0x90000000);
-    put32(0x10, 1);
+    begin(1, ENABLE | PERIODIC | SET_VALUE | ONLY_32 | ROUTE(23), 0x90000000);
     ticks(0x90000000);
     assert_int_equal(rises[line], 1);
     assert_int_equal(get(compare_of(1)), 0x20000000);
@@ -308,24 +312,18 @@ static void odd_periods(void **state)
     assert_int_equal(rises[line], 2);
 
     setup(NULL);
-    put32(config_of(1), ENABLE | PERIODIC | SET_VALUE | ROUTE(23));
-    put(compare_of(1), 0);
-    put32(0x10, 1);
+    begin(1, ENABLE | PERIODIC | SET_VALUE | ROUTE(23), 0);
     ticks(100000000);
     assert_int_equal(rises[line], 1);
 
     setup(NULL);
-    put32(config_of(1), ENABLE | PERIODIC | SET_VALUE | ROUTE(23));
-    put(compare_of(1), 1);
-    put32(0x10, 1);
+    begin(1, ENABLE | PERIODIC | SET_VALUE | ROUTE(23), 1);
     ticks(TICKS_PAUSE_MIN_NS * 2 / HPET_TICK_NS * 10); // 1 ms
     assert_in_range(rises[line], 30, 40);
     assert_int_equal(get(compare_of(1)), get(0xF0) + 1);
 
     setup(NULL);
-    put32(config_of(1), ENABLE | PERIODIC | SET_VALUE | ROUTE(23));
-    put(compare_of(1), UINT64_MAX);
-    put32(0x10, 1);
+    begin(1, ENABLE | PERIODIC | SET_VALUE | ROUTE(23), UINT64_MAX);
     ticks(1ull << 50);
     assert_int_equal(rises[line], 0);
     assert_true(host.armed_ns == CLOCK_NEVER);
@@ -337,9 +335,7 @@ static void level(void **state)
     const unsigned line = pin_line(1, 20);
     (void)state;
 
-    put32(config_of(1), ENABLE | LEVEL | PERIODIC | SET_VALUE | ROUTE(20));
-    put(compare_of(1), 10000);
-    put32(0x10, 1);
+    begin(1, ENABLE | LEVEL | PERIODIC | SET_VALUE | ROUTE(20), 10000);
     ticks(10000);
     assert_int_equal(get(0x20), 2);
     assert_int_equal(high, 1u << line);
@@ -389,9 +385,7 @@ static void routes(void **state)
         }
     }
     setup(NULL); // without a route there is no interrupt
-    put32(config_of(0), ENABLE);
-    put(compare_of(0), 10);
-    put32(0x10, 1);
+    begin(0, ENABLE, 10);
     ticks(100);
     assert_int_equal(high, 0);
     for (unsigned i = 0; i < 16; i++)
@@ -443,9 +437,7 @@ static void owed(void **state)
     (void)state;
 
     hpet.timer[0].ticks.catch_up = true;
-    put32(config_of(0), ENABLE | PERIODIC | SET_VALUE | ROUTE(20));
-    put(compare_of(0), period);
-    put32(0x10, 1);
+    begin(0, ENABLE | PERIODIC | SET_VALUE | ROUTE(20), period);
     fake_sleep(&host, 55ull * period);
     assert_int_equal(rises[line], 1);
     ticks(period / 16);
@@ -458,9 +450,7 @@ static void owed(void **state)
     // A level is taken when its status is cleared.
     setup(NULL);
     hpet.timer[0].ticks.catch_up = true;
-    put32(config_of(0), ENABLE | LEVEL | PERIODIC | SET_VALUE | ROUTE(20));
-    put(compare_of(0), period);
-    put32(0x10, 1);
+    begin(0, ENABLE | LEVEL | PERIODIC | SET_VALUE | ROUTE(20), period);
     fake_sleep(&host, 35ull * period);
     assert_int_equal(rises[line], 1);
     put32(0x20, 1);
