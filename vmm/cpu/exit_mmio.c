@@ -37,7 +37,7 @@ static COLD int refuse_instruction(struct vcpu *vcpu)
     insn_fetch(&vcpu->vmm->insns, &vcpu->vmm->ram, &vcpu->page->exit, &insn, &fault);
     for (unsigned i = 0; i < code->count && i < INSN_BYTES; i++) {
         static const char digit[] = "0123456789abcdef";
-        uint32_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
+        uint64_t word = i < 8 ? code->low >> (8 * i) : code->high >> (8 * (i - 8));
         text[used++] = digit[word >> 4 & 15];
         text[used++] = digit[word & 15];
         text[used++] = ' ';

@@ -182,13 +182,13 @@ static void compute_scan(const struct insn *insn, uint64_t old, struct insn_resu
     }
 }
 
-// `reg2`'s low byte: from which bit on; for BEXTR the next byte: how many.
 static uint64_t low_bits(uint64_t value, unsigned count)
 {
     return count < 64 ? value & ((1ull << count) - 1) : value;
 }
 
-// BMI1 and BZHI: SF and ZF of the result (BEXTR: ZF alone), OF cleared.
+// BMI1 and BZHI: SF and ZF of the result (BEXTR: ZF alone), OF cleared. BEXTR and BZHI have in
+// `reg2`'s low byte from which bit on, and BEXTR in the next byte how many.
 static void compute_extract(const struct insn *insn, uint64_t old, uint64_t reg2,
                             struct insn_result *result)
 {

@@ -7,8 +7,8 @@
 // Beside assume=NAME,...
 static const char *const words[] = {
     "without=pcid", "without=x2apic", "without=tsc-deadline", "without=sysenter",
-    "apicv=off", "without=posted", "trace",
-    "many-objects", "without=exit-port", "panic=off", "panic=reset",
+    "apicv=off", "without=posted", "trace", "many-objects", "without=exit-port",
+    "panic=off", "panic=reset",
 };
 
 static const char *const faults[] = {

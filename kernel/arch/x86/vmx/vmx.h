@@ -24,6 +24,8 @@ enum exit_reason {
 #define EXITED_BUS_LOCK (1u << 26)          // beside another reason: a bus lock too
 
 // Of control words, what changes or is asked for; the others are in vmx.c only.
+#define PIN_POSTED      (1u << 7)
+
 #define PRI_INTR_WINDOW (1u << 2)
 #define PRI_NMI_WINDOW  (1u << 22)
 #define PRI_DR          (1u << 23)
@@ -34,7 +36,6 @@ enum exit_reason {
 #define SEC_APIC_REGS   (1u << 8)
 #define SEC_VINTR       (1u << 9)
 #define SEC_PAUSE_LOOP  (1u << 10)
-#define PIN_POSTED      (1u << 7)
 #define SEC_ENCLS       (1u << 15)
 #define SEC_BUS_LOCK    (1u << 30)
 
