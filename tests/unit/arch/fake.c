@@ -328,7 +328,7 @@ bool fake_refuses(uint32_t core, void (*code)(void *), void *argument)
     return refused;
 }
 
-void fake_stop(void) { ram_free(&ram); }
+void fake_stop(void) { ram_close(&ram); }
 
 static void start_memory(uint32_t megabytes)
 {

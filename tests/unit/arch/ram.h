@@ -6,7 +6,9 @@
 #include <stddef.h>
 
 struct ram { char *all, *kernel, *allowed; size_t bytes; };
+// In the place of what there was.
 void ram_make(struct ram *ram, size_t bytes);
-void ram_free(struct ram *ram);
+// The kernel can touch none of it any more.
+void ram_close(struct ram *ram);
 void ram_allow(struct ram *ram, size_t at, size_t bytes);
 bool ram_allowed(const struct ram *ram, size_t at);
