@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Compiler and linker flags, one INTERFACE target per environment that code runs in:
 #   bulkhead_kernel   root ring 0     bulkhead_ring3  root ring 3, on newlib
-#   bulkhead_guest    inside a VM, on newlib          bulkhead_host  this machine, with sanitizers
+#   bulkhead_guest    inside a VM, on newlib          bulkhead_tool  this machine, with sanitizers
+#                                                     bulkhead_host  the same, for tests: with counters
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -46,20 +47,19 @@ add_library(bulkhead_guest INTERFACE)
 target_link_libraries(bulkhead_guest INTERFACE bulkhead_target)
 target_compile_options(bulkhead_guest INTERFACE -mno-red-zone)
 
-# Code for this machine is built with sanitizers; for the measure of what the unit tests reach
-# (preset `coverage`), with counters instead, hardly optimised so that lines stay what they are.
-# The fuzzer's coverage goes into every host library of a clang build; without the fuzzer's own
-# main it costs a little time and nothing else.
-option(BULKHEAD_COVERAGE "count the lines that the unit tests reach; gcc only" OFF)
-set(bulkhead_host_compile -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all)
-set(bulkhead_host_checks -fsanitize=address,undefined)
-if(BULKHEAD_COVERAGE)
-    set(bulkhead_host_compile -Og)
-    set(bulkhead_host_checks --coverage)
-elseif(CMAKE_C_COMPILER_ID STREQUAL Clang)
-    list(APPEND bulkhead_host_checks -fsanitize=fuzzer-no-link)
-endif()
+# Code for this machine is built with sanitizers, hardly optimised so that lines stay what they are.
+# gcc counts, too, which of them the unit tests reach (tools/coverage.py); clang has the fuzzer's
+# coverage in every host library, which without the fuzzer's own main costs a little time and nothing
+# else. What a user runs counts nothing.
+add_library(bulkhead_tool INTERFACE)
+target_link_libraries(bulkhead_tool INTERFACE bulkhead_common)
+set(bulkhead_sanitizers -fsanitize=address,undefined)
+target_compile_options(bulkhead_tool INTERFACE
+    -Og -fno-omit-frame-pointer -fno-sanitize-recover=all ${bulkhead_sanitizers})
+target_link_options(bulkhead_tool INTERFACE ${bulkhead_sanitizers})
+
 add_library(bulkhead_host INTERFACE)
-target_link_libraries(bulkhead_host INTERFACE bulkhead_common)
-target_compile_options(bulkhead_host INTERFACE ${bulkhead_host_compile} ${bulkhead_host_checks})
-target_link_options(bulkhead_host INTERFACE ${bulkhead_host_checks})
+target_link_libraries(bulkhead_host INTERFACE bulkhead_tool)
+set(bulkhead_counters $<IF:$<C_COMPILER_ID:GNU>,--coverage,-fsanitize=fuzzer-no-link>)
+target_compile_options(bulkhead_host INTERFACE ${bulkhead_counters})
+target_link_options(bulkhead_host INTERFACE ${bulkhead_counters})

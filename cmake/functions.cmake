@@ -3,8 +3,8 @@
 #   NAME SOURCES… [LIBS LIBRARY…] [DEFINES NAME=VALUE…]
 # where a LIBRARY is one made by bulkhead_library(): the flavour that fits is chosen here.
 #
-#   bulkhead_library(NAME … [FLAVOURS ring3 guest host])   default ring3 host; targets NAME for
-#                               ring 3, NAME-guest, NAME-host
+#   bulkhead_library(NAME … [FLAVOURS ring3 guest host tool])   default ring3 host; targets NAME for
+#                               ring 3, NAME-guest, NAME-host, NAME-tool; built if something wants it
 #   bulkhead_process(NAME …)    target NAME: a ring-3 program, BUILD/boot/NAME
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME
@@ -39,7 +39,7 @@ function(bulkhead_library name)
         if(flavour STREQUAL ring3)
             set(target ${name})
         endif()
-        add_library(${target} STATIC ${arg_UNPARSED_ARGUMENTS})
+        add_library(${target} STATIC EXCLUDE_FROM_ALL ${arg_UNPARSED_ARGUMENTS})
         target_compile_definitions(${target} PRIVATE ${arg_DEFINES})
         target_link_libraries(${target} PRIVATE bulkhead_${flavour} bulkhead_warnings)
         bulkhead_link(${target} ${flavour} ${arg_LIBS})
@@ -87,8 +87,8 @@ function(bulkhead_host_tool name)
     bulkhead_parse(${ARGV})
     add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
     target_compile_definitions(${name} PRIVATE ${arg_DEFINES})
-    target_link_libraries(${name} PRIVATE bulkhead_host bulkhead_warnings)
-    bulkhead_link(${name} host ${arg_LIBS})
+    target_link_libraries(${name} PRIVATE bulkhead_tool bulkhead_warnings)
+    bulkhead_link(${name} tool ${arg_LIBS})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/host)
 endfunction()
 

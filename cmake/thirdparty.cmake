@@ -28,7 +28,7 @@ foreach(flavour ring3 host)
     if(flavour STREQUAL ring3)
         set(target zydis)
     endif()
-    add_library(${target} STATIC ${zydis_sources})
+    add_library(${target} STATIC EXCLUDE_FROM_ALL ${zydis_sources})
     target_include_directories(${target} SYSTEM PUBLIC
         ${zydis_dir}/include ${CMAKE_BINARY_DIR}/zycore)
     target_include_directories(${target} PRIVATE ${zydis_dir}/src)
@@ -53,7 +53,7 @@ if(EXISTS ${lwip_dir}/src/core/ipv4/acd.c)
     list(APPEND lwip_sources core/ipv4/acd.c) # from 2.2 on; before, it was a part of dhcp.c
 endif()
 list(TRANSFORM lwip_sources PREPEND ${lwip_dir}/src/)
-add_library(lwip-guest STATIC ${lwip_sources})
+add_library(lwip-guest STATIC EXCLUDE_FROM_ALL ${lwip_sources})
 target_include_directories(lwip-guest SYSTEM PUBLIC
     ${lwip_dir}/src/include ${CMAKE_SOURCE_DIR}/libc/lwip)
 target_compile_options(lwip-guest PRIVATE -w)

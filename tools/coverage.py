@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Prints how much of the code the unit tests reach.
 
-coverage.py [--missed]: builds them with line counters (preset `coverage`), runs them, and prints
-one row per part and per file; --missed: also the lines that no test reached. Status 1 if a part is
-below GOAL.
+coverage.py [--missed] [--as-counted]: builds and runs them, and prints one row per part and per file;
+--missed: also the lines that no test reached; --as-counted: what has run since the counters were
+put to nothing (forget()) is enough. Status 1 if a part is below GOAL.
 """
 
 import argparse
@@ -29,14 +29,14 @@ PARTS = {
     "vmm/dev": r"vmm/dev/[^/]+\.[ch]",
     "config": r"config/[^/]+\.[ch]",
 }
-BUILD = os.path.join(ROOT, "build", "coverage")
+BUILD = os.path.join(ROOT, "build")
 # The program around the part, which the tests do not link.
 LEFT_OUT = {"config/check_main.c"}
 
 
-def find(ending):
+def find(extension):
     return [os.path.join(folder, name) for folder, _, names in os.walk(BUILD)
-            for name in names if name.endswith(ending)]
+            for name in names if name.endswith(extension)]
 
 
 def run(*command):
@@ -47,15 +47,10 @@ def run(*command):
         sys.exit(f"{result.stdout}\ncoverage: failed: {' '.join(command)}")
 
 
-def measure():
-    """Builds and runs the unit tests."""
-    ninja, presets = os.path.join(BUILD, "build.ninja"), os.path.join(ROOT, "CMakePresets.json")
-    if not os.path.exists(ninja) or os.path.getmtime(ninja) < os.path.getmtime(presets):
-        run("cmake", "--fresh", "--preset", "coverage")
-    run("cmake", "--build", "--preset", "coverage")
-    for counters in find(".gcda"): # what earlier runs counted
+def forget():
+    """Puts the counters to nothing."""
+    for counters in find(".gcda"):
         os.remove(counters)
-    run("ctest", "--preset", "coverage", "-j", str(os.cpu_count()))
 
 
 def count():
@@ -91,9 +86,15 @@ def row(name, reached, total):
 def main():
     parser = argparse.ArgumentParser(prog="coverage.py")
     parser.add_argument("--missed", action="store_true", help="name the lines not reached")
+    parser.add_argument("--as-counted", action="store_true", help="do not run the tests again")
     options = parser.parse_args()
-    with locks.build_tree(BUILD, True):
-        measure()
+    if not options.as_counted:
+        run(os.path.join(ROOT, "bulkhead"), "build")
+    with locks.build_tree(BUILD), locks.build_tree(BUILD, True, "ctest.lock"):
+        if not options.as_counted:
+            forget()
+            run("ctest", "--test-dir", BUILD, "-L", "unit", "-j", str(os.cpu_count()),
+                "--output-on-failure")
         lines = count()
     low = []
     for part, pattern in PARTS.items():

@@ -19,6 +19,7 @@ import mutants
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import coverage  # noqa: E402  pylint: disable=wrong-import-position
 import ending  # noqa: E402  pylint: disable=wrong-import-position
 import locks  # noqa: E402  pylint: disable=wrong-import-position
 from arguments import Parser  # noqa: E402  pylint: disable=wrong-import-position
@@ -148,11 +149,13 @@ def run(options, suite):
     if suite.wants("check.style"):
         suite.command("check.style", script("lines.py") + ["--check"])
     if built:
+        coverage.forget()
         ctest(suite, BUILD, "unit")
     if built and not options.quick:
+        if suite.wants("check.coverage"): # of all unit tests
+            suite.command("check.coverage", script("coverage.py")
+                          + ["--as-counted"] * (not options.names), show=True)
         ctest(suite, BUILD, "torture")
-    if built and not options.quick and suite.wants("check.coverage"):
-        suite.command("check.coverage", script("coverage.py"), show=True)
     clang = any(word.startswith("fuzz") or word in "build.clang check.tidy"
                 for word in options.names)
     if not options.quick and (not options.names or clang):
