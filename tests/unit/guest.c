@@ -7,6 +7,7 @@
 
 void *guest_map(size_t bytes, int executable);
 void guest_unmap(void *base, size_t bytes);
+void guest_clear(void *base, size_t bytes);
 
 void *guest_map(size_t bytes, int executable)
 {
@@ -19,4 +20,9 @@ void *guest_map(size_t bytes, int executable)
 void guest_unmap(void *base, size_t bytes)
 {
     munmap(base, bytes);
+}
+
+void guest_clear(void *base, size_t bytes)
+{
+    madvise(base, bytes, MADV_DONTNEED);
 }

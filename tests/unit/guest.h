@@ -18,6 +18,8 @@
 // guest.c: zeroed pages that take no memory until they are touched.
 void *guest_map(size_t bytes, int executable);
 void guest_unmap(void *base, size_t bytes);
+// Its pages are as when they were mapped.
+void guest_clear(void *base, size_t bytes);
 
 static inline uint64_t guest_span(uint64_t bytes)
 {
