@@ -13,7 +13,7 @@
 #   bulkhead_fuzz(NAME … [DICT FILE])   target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang
 #                               only. Seeds are read from corpus/NAME beside the CMakeLists.txt;
 #                               FILE, also there, is a dictionary for libFuzzer. SECONDS N: how
-#                               long ctest runs it (6); the environment's BULKHEAD_FUZZ_SECONDS
+#                               long ctest runs it (3); the environment's BULKHEAD_FUZZ_SECONDS
 #                               overrules that if it is more.
 
 macro(bulkhead_parse)
@@ -116,7 +116,7 @@ function(bulkhead_fuzz name)
     endif()
     bulkhead_parse(${ARGV})
     if(NOT arg_SECONDS)
-        set(arg_SECONDS 6)
+        set(arg_SECONDS 3)
     endif()
     set(target fuzz-${name})
     set(seeds ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})

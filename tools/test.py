@@ -161,7 +161,7 @@ def run(options, suite):
     if not options.quick and (not options.names or clang):
         if suite.command("build.clang", [bulkhead, "build", "clang"]):
             if suite.wants("check.tidy"):
-                suite.command("check.tidy", script("tidy.py"))
+                suite.command("check.tidy", script("tidy.py") + ["--deep"] * options.long)
             ctest(suite, os.path.join(BUILD, "clang"), "fuzz", LONG_FUZZ if options.long else 0)
     if built:
         boot_tests(suite, options.quick, options.long)
