@@ -52,9 +52,10 @@ def check_sentry(machine, name, beats):
     assert len({line[3] for line in lines}) == 1 and int(lines[0][2]) > 300_000, lines
     stamps = [(int(match.group(1)), stamp) for stamp, match in stamped(machine.text, name, BEAT)]
     assert len(stamps) >= beats, machine.text
-    for (beat, stamp), (next_beat, next_stamp) in zip(stamps, stamps[1:]):
-        late = next_stamp - stamp - (next_beat - beat)
-        assert abs(late) < 0.01, f"{name}: beat {next_beat} is {late:.6f} s late"
+    late = [abs(next_stamp - stamp - (next_beat - beat))
+            for (beat, stamp), (next_beat, next_stamp) in zip(stamps, stamps[1:])]
+    print(f"{name}: at most {max(late):.6f} s late")
+    assert max(late) < 0.01, stamps
     return lines[0][3]
 
 
@@ -65,7 +66,7 @@ def tcg(kind):
 
 def run(boot, config, timeout, beats):
     # In QEMU a core that exits without end keeps its turn: the shorter its instructions, the less.
-    machine = boot(config, cores=2, memory=256, icount=0)
+    machine = boot(config, cores=2, memory=256, icount=1)
     machine.expect_all([rf"^{name}\| beat 1, " for name in SENTRIES], 120)
     machine.send(TIMES)
     machine.expect(rf"{STAMP}test\| done ", timeout)
@@ -86,9 +87,9 @@ def run(boot, config, timeout, beats):
 @pytest.mark.models(long=("haswell", "EPYC"))
 def test_sample(boot, kind):
     """Everything, but a sample of the pages below 4 GB and of those above."""
-    step = 16 if kind.model == "skylake_x" else 64 if kind.on_bochs else 256
+    step = 16 if kind.model == "skylake_x" else 64 if kind.on_bochs else 1024
     options = f"sample={step}"
-    run(boot, hostile(0, options + tcg(kind)), 300, 5)
+    run(boot, hostile(0, options + tcg(kind)), 300, 5 if kind.on_bochs else 3)
 
 
 @pytest.mark.long

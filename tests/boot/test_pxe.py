@@ -58,8 +58,9 @@ def modules(tree, machine):
 
 # Booting ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("mac,name", ((MAC, "lab"), ("52:54:00:ab:cd:ef", "def")),
-                         ids=("by-mac", "default"))
+@pytest.mark.parametrize("mac,name", (
+    pytest.param(MAC, "lab", id="by-mac"),
+    pytest.param("52:54:00:ab:cd:ef", "def", id="default", marks=pytest.mark.long)))
 def test_runs_guests(boot, tree, mac, name):
     """By a BIOS and the network card's ROM, with the config that is meant."""
     check_guests(boot, tree, mac, name)
@@ -85,6 +86,7 @@ def test_runs_guests_on_a_large_machine(boot, tree):
     machine.expect(r"^lab\| hello: up 1\.\d+ s, malloc ok", 600)
 
 
+@pytest.mark.long
 @pytest.mark.only("qemu", "what Bochs' CPUs can, no setting takes from them")
 @pytest.mark.parametrize("uefi", (False, True), ids=("bios", "uefi"))
 def test_lacks_vmx(boot, tree, uefi):

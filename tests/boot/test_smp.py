@@ -75,7 +75,7 @@ def expected_sum(size):
 def test_load_while_it_is_moved(machine, shell, kind):
     """Processes that hash on all of them come to the right sums, while the VM goes from core to
     core, from many to one and back."""
-    jobs, size, cores = (8, 4096, 4) if not kind.on_bochs else (4, 192, 2)
+    jobs, size, cores = (8, 4096, 4) if not kind.on_bochs else (4, 96, 2)
     machine.send(LOAD.format(jobs=" ".join(map(str, range(jobs))), size=size) + "\r")
     machine.send(MONITOR)
     machine.expect(r"^bulkhead> $", 60)
@@ -92,7 +92,7 @@ def test_load_while_it_is_moved(machine, shell, kind):
 
 def test_a_cpu_goes_off_and_on(shell, kind):
     """By sysfs, again and again: INIT and start-up IPIs to a vCPU that has run."""
-    rounds = 100 if not kind.on_bochs else 5
+    rounds = 100 if not kind.on_bochs else 2
     vcpus = shell.run("nproc").strip()
     shell.run("dmesg -n 1")
     online = "/sys/devices/system/cpu/cpu1/online"

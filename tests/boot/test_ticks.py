@@ -5,7 +5,7 @@ it counts, by the stamps that the console puts on its lines."""
 import pytest
 from stamps import TIMES, stamped
 
-SECONDS = 6
+SECONDS = 3
 SHARE = 20
 
 

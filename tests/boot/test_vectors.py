@@ -33,7 +33,7 @@ def run_linux(boot, kind, rounds):
     assert not re.search(r"^sentry\| .*(?:changed|FAIL)", machine.text, re.MULTILINE), machine.text
 
 
-@pytest.mark.models(long=("haswell", "EPYC"))
+@pytest.mark.models(long=("haswell", "ivy_bridge", "EPYC"))
 def test_registers_kept(boot, kind):
     run_linux(boot, kind, 40)
 
