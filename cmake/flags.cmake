@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Compiler and linker flags, one INTERFACE target per environment that code runs in:
 #   bulkhead_kernel   root ring 0     bulkhead_ring3  root ring 3, on newlib
-#   bulkhead_guest    inside a VM, on newlib          bulkhead_tool  this machine, with sanitizers
-#                                                     bulkhead_host  the same, for tests: with counters
+#   bulkhead_guest    inside a VM, on newlib
+#   bulkhead_tool     this machine, with sanitizers   bulkhead_host  and with counters, for tests
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -49,8 +49,8 @@ target_compile_options(bulkhead_guest INTERFACE -mno-red-zone)
 
 # Code for this machine is built with sanitizers, hardly optimised so that lines stay what they are.
 # gcc counts, too, which of them the unit tests reach (tools/coverage.py); clang has the fuzzer's
-# coverage in every host library, which without the fuzzer's own main costs a little time and nothing
-# else. What a user runs counts nothing.
+# coverage in every host library, which without the fuzzer's own main costs a little time and
+# nothing else. What a user runs counts nothing.
 add_library(bulkhead_tool INTERFACE)
 target_link_libraries(bulkhead_tool INTERFACE bulkhead_common)
 set(bulkhead_sanitizers -fsanitize=address,undefined)

@@ -3,8 +3,8 @@
 #   NAME SOURCES… [LIBS LIBRARY…] [DEFINES NAME=VALUE…]
 # where a LIBRARY is one made by bulkhead_library(): the flavour that fits is chosen here.
 #
-#   bulkhead_library(NAME … [FLAVOURS ring3 guest host tool])   default ring3 host; targets NAME for
-#                               ring 3, NAME-guest, NAME-host, NAME-tool; built if something wants it
+#   bulkhead_library(NAME … [FLAVOURS ring3 guest host tool])   default ring3 host; targets NAME
+#                               for ring 3, NAME-guest, NAME-host, NAME-tool; built if it is linked
 #   bulkhead_process(NAME …)    target NAME: a ring-3 program, BUILD/boot/NAME
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME

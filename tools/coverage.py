@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Prints how much of the code the unit tests reach.
 
-coverage.py [--missed] [--as-counted]: builds and runs them, and prints one row per part and per file;
---missed: also the lines that no test reached; --as-counted: what has run since the counters were
-put to nothing (forget()) is enough. Status 1 if a part is below GOAL.
+coverage.py [--missed] [--as-counted]: builds and runs them, and prints one row per part and per
+file; --missed: also the lines that no test reached; --as-counted: what has run since the counters
+were put to nothing (forget()) is enough. Status 1 if a part is below GOAL.
 """
 
 import argparse

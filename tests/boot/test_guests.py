@@ -43,14 +43,15 @@ def test_two_cores(boot, kind, guests):
 
 
 @ALONE
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "ivy_bridge"))
 def test_four_cores(boot, kind):
     run_guests(boot, kind, GUESTS, 4)
 
 
 @pytest.mark.only("bochs", "QEMU 7.2's CPUs have none of these")
-@pytest.mark.parametrize("options", (["without=pcid"], ["without=x2apic", "without=tsc-deadline"],
-                                     ["without=x2apic"], ["without=sysenter"]), ids="+".join)
+@pytest.mark.parametrize("options", (
+    ["without=pcid"], ["without=x2apic", "without=tsc-deadline"], ["without=sysenter"],
+    pytest.param(["without=x2apic"], marks=pytest.mark.long)), ids="+".join)
 def test_without(boot, kind, options):
     """Each load of a process's tables drops what was cached of the last one's; the host's local
     APICs in xAPIC mode, their timers counting down; system calls by the gate."""
