@@ -71,7 +71,12 @@ struct config_sink {
 
 enum config_log_level { CONFIG_LOG_QUIET, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 
-enum config_restart { CONFIG_RESTART_NEVER };
+// Whether a VM that has ended starts again by itself: never; after all but a power-off, or an end
+// that its user asked for; or after a power-off, too.
+enum config_restart { CONFIG_RESTART_NEVER, CONFIG_RESTART_ON_FAILURE, CONFIG_RESTART_ALWAYS };
+#define CONFIG_RESTARTS_MAX 32u
+#define CONFIG_RESTARTS_DEFAULT 5u
+#define CONFIG_RESTART_WINDOW_DEFAULT 600u
 
 enum config_format {
     CONFIG_FORMAT_UNKNOWN,
@@ -115,6 +120,8 @@ enum config_key {
     CONFIG_KEY_PERIOD,
     CONFIG_KEY_TICKS,
     CONFIG_KEY_RESTART,
+    CONFIG_KEY_RESTART_LIMIT,
+    CONFIG_KEY_AUTOSTART,
     CONFIG_KEY_HPET,
     CONFIG_KEY_TESTDEV,
     CONFIG_KEYS,
@@ -147,6 +154,9 @@ struct config_vm {
     uint32_t share;                     // percent of each core, 1 to 100; 0: best effort
     uint32_t period_us;                 // of the share
     enum config_restart restart;
+    uint32_t restarts;                  // at most so many, 1 to CONFIG_RESTARTS_MAX,
+    uint32_t restart_window_s;          // in any so many seconds; 1 to a week
+    bool autostart;                     // at boot
     bool catch_up;                      // ticks that it missed come later
     bool hpet;                          // with an HPET
     bool testdev;                       // with the test board

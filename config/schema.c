@@ -393,23 +393,6 @@ static void set_ticks(const struct config_target *target, const struct config_va
     target->vm->catch_up = config_value_is(value, "catch-up");
 }
 
-static void set_restart(const struct config_target *target, const struct config_value *value)
-{
-    char quote[CONFIG_QUOTE_SIZE];
-
-    if (config_value_is(value, "never")) {
-        target->vm->restart = CONFIG_RESTART_NEVER;
-        return;
-    }
-    config_quote(quote, value->text, value->length);
-    if (config_value_is(value, "on-failure") || config_value_is(value, "always"))
-        config_error(target->log, value->pos,
-                     "restart = %s is not supported: a VM that has ended stays so; write never",
-                     quote);
-    else
-        config_error(target->log, value->pos, "unknown restart policy '%s': write never", quote);
-}
-
 static bool is_yes(const struct config_target *t, const struct config_value *value, const char *key)
 {
     char quote[CONFIG_QUOTE_SIZE];
@@ -423,6 +406,11 @@ static bool is_yes(const struct config_target *t, const struct config_value *val
 static void set_hpet(const struct config_target *target, const struct config_value *value)
 {
     target->vm->hpet = is_yes(target, value, "hpet");
+}
+
+static void set_autostart(const struct config_target *target, const struct config_value *value)
+{
+    target->vm->autostart = is_yes(target, value, "autostart");
 }
 
 static void set_testdev(const struct config_target *target, const struct config_value *value)
@@ -448,7 +436,10 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_SHARE]   = {"share",   CONFIG_SECTION_VM,     false, false, set_share},
     [CONFIG_KEY_PERIOD]  = {"period",  CONFIG_SECTION_VM,     false, false, set_period},
     [CONFIG_KEY_TICKS]   = {"ticks",   CONFIG_SECTION_VM,     false, false, set_ticks},
-    [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, set_restart},
+    [CONFIG_KEY_RESTART] = {"restart", CONFIG_SECTION_VM,     false, false, config_set_restart},
+    [CONFIG_KEY_RESTART_LIMIT] = {"restart-limit", CONFIG_SECTION_VM, false, false,
+                                  config_set_restart_limit},
+    [CONFIG_KEY_AUTOSTART] = {"autostart", CONFIG_SECTION_VM, false,  false, set_autostart},
     [CONFIG_KEY_HPET]    = {"hpet",    CONFIG_SECTION_VM,     false, false, set_hpet},
     [CONFIG_KEY_TESTDEV] = {"testdev", CONFIG_SECTION_VM,     false, false, set_testdev},
 };
@@ -495,6 +486,9 @@ void config_schema_defaults(struct config_vm *vm)
     vm->vcpus = 1;
     vm->period_us = CONFIG_PERIOD_DEFAULT;
     vm->restart = CONFIG_RESTART_NEVER;
+    vm->restarts = CONFIG_RESTARTS_DEFAULT;
+    vm->restart_window_s = CONFIG_RESTART_WINDOW_DEFAULT;
+    vm->autostart = true;
     vm->format = CONFIG_FORMAT_UNKNOWN;
     vm->core = -1;
 }

@@ -57,6 +57,10 @@ bool config_parse_hex(const char *text, size_t length, uint64_t *number);
 // console.c
 void config_set_console(const struct config_target *target, const struct config_value *value);
 
+// restart.c
+void config_set_restart(const struct config_target *target, const struct config_value *value);
+void config_set_restart_limit(const struct config_target *target, const struct config_value *value);
+
 // linux.c
 void config_set_entry(const struct config_target *target, const struct config_value *value);
 

@@ -35,7 +35,8 @@ static void test_all_keys(void **state)
                            "cores   = 1 2, 0\n"
                            "share   = 50%\n"
                            "period  = 1ms\n"
-                           "restart = never\nticks = catch-up\nhpet = yes\n"
+                           "restart = always\nrestart-limit = 32 per 7d\n"
+                           "autostart = no\nticks = catch-up\nhpet = yes\n"
                            "testdev = yes\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
@@ -55,7 +56,10 @@ static void test_all_keys(void **state)
     assert_int_equal(vm->period_us, 1000);
     assert_int_equal(config.system_share, 20);
     assert_int_equal(config.system_period_us, 2000);
-    assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
+    assert_int_equal(vm->restart, CONFIG_RESTART_ALWAYS);
+    assert_int_equal(vm->restarts, 32);
+    assert_int_equal(vm->restart_window_s, 7 * 86400);
+    assert_false(vm->autostart);
     assert_true(vm->testdev && vm->hpet);
     assert_true(vm->catch_up);
     assert_false(vm->bad);
@@ -71,6 +75,10 @@ static void test_defaults(void **state)
     assert_int_equal(parse("[vm a]\nimage=x"), 0);
     const struct config_vm *vm = &config.vms[0];
     assert_false(vm->testdev || vm->hpet);
+    assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
+    assert_int_equal(vm->restarts, 5);
+    assert_int_equal(vm->restart_window_s, 600);
+    assert_true(vm->autostart);
     assert_int_equal(config.log, CONFIG_LOG_INFO);
     assert_true(vm->memory == CONFIG_MEMORY_DEFAULT);
     assert_int_equal(vm->vcpus, 1);
@@ -241,19 +249,17 @@ static void test_keys(void **state)
         {"[vm web]\n", "t.conf:1:1: VM 'web' has no image: add image = FILE"},
         {"[vm web]\nimage=d/", "t.conf:2:7: image 'd/' names a folder, not a file"},
         {"[vm web]\nimage=x\ninitrd=..", "t.conf:3:8: initrd '..' names a folder, not a file"},
-        {"[vm web]\nimage=x\nrestart = always",
-         "t.conf:3:11: restart = always is not supported: a VM that has ended stays so; "
-         "write never"},
-        {"[vm web]\nimage=x\nrestart = on-failure",
-         "t.conf:3:11: restart = on-failure is not supported: a VM that has ended stays so; "
-         "write never"},
+        {"[vm web]\nimage=x\nrestart-limit = 33 per 1m",
+         "t.conf:3:17: restart-limit = 33 per 1m is not like '5 per 10m': 1 to 32 restarts in "
+         "1s to 7d (s, m, h, d)"},
         {"[vm web]\nimage=x\nticks = slew",
          "t.conf:3:9: unknown policy 'slew' for ticks: coalesce or catch-up"},
         {"[vm web]\nimage=x\nhpet = on", "t.conf:3:8: hpet = on is neither yes nor no"},
         {"[vm web]\nimage=x\ntestdev = 1", "t.conf:3:11: testdev = 1 is neither yes nor no"},
         {"[vm web]\nimage=x\nbench = yes", "t.conf:3:1: unknown key 'bench' in [vm web]"},
         {"[vm web]\nimage=x\nrestart = no",
-         "t.conf:3:11: unknown restart policy 'no': write never"},
+         "t.conf:3:11: unknown restart policy 'no': never, on-failure or always"},
+        {"[vm web]\nimage=x\nautostart = 0", "t.conf:3:13: autostart = 0 is neither yes nor no"},
         {"[vm web]\nimage=x\n[system]\nlog = loud",
          "t.conf:4:7: unknown log level 'loud': quiet, info or debug"},
         {"[vm web]\nimage=x\n[system]\nconsole = com5",

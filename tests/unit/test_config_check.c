@@ -403,9 +403,24 @@ static void test_diag_format(void **state)
     assert_string_equal(line, "f: ");
 }
 
+static void test_restart_limits(void **state)
+{
+    static const char *const bad[] = { "5", "0 per 1m", "5 per", "5 per 10", "5 per 0s", "5 per 8d",
+                                       "5 in 10m", "x per 10m", "5 per 10y" };
+    char text[64];
+    (void)state;
+
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(text, sizeof(text), "[vm web]\nimage=x\nrestart-limit = %s\n", bad[i]);
+        assert_int_equal(parse(text), 1);
+        assert_non_null(strstr(messages, " is not like '5 per 10m': "));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restart_limits),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_check_files),
         cmocka_unit_test(test_check_names),

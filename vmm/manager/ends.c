@@ -31,7 +31,9 @@ static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
         report(manager, "VM '%s' powered off\n", name);
         break;
     case VMM_END_RESET:
-        report(manager, "VM '%s' asked for a reboot: with restart = never it stays off\n", name);
+        report(manager, "VM '%s' asked for a reboot%s\n", name,
+               vm->config->restart == CONFIG_RESTART_NEVER
+                   ? ": with restart = never it stays off" : "");
         break;
     case VMM_END_KILLED:
         report(manager, "VM '%s' killed: the reason is on its console\n", name);
@@ -65,6 +67,7 @@ uint64_t vms_report_ended(struct manager *manager)
                 report_kernel_log(manager, false); // it may know why
             }
             vm_report_end(manager, vm);
+            restart_say(manager, vm);
             report_free_memory(manager, "");
         }
     }

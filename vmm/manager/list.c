@@ -52,7 +52,7 @@ static unsigned tsc_ms(uint64_t tsc)
 static const char *state_name(char text[STATE_NAME_SIZE], const struct manager_vm *vm)
 {
     static const char *const names[] = {"running", "stopping", "off", "reset", "exit", "killed",
-                                        "failed"};
+                                        "failed", "waiting"};
     if (vm->state == VM_EXITED) {
         snprintf(text, STATE_NAME_SIZE, "exit %u", (unsigned)vms_exit_status(vm));
     } else {

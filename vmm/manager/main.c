@@ -125,12 +125,18 @@ static void start_vms(struct manager *manager)
 {
     if (load_program(manager, &manager->vmm_program, "vmm")) {
         for (uint32_t i = 0; i < manager->vms; i++) {
-            vms_start(manager, i);
+            if (manager->vm[i].state != VM_WAITING) {
+                vms_start(manager, i);
+            }
         }
+    }
+    if (vms_wait(manager)) {
+        report(manager, "no VM starts by itself: `vm start NAME` in the monitor (Ctrl-] m) does\n");
+        return;
     }
     if (manager->running == 0) {
         report(manager, "no VM could be started\n");
-        manager->failed++;
+        manager->none_started = true;
         return;
     }
     moves_report_shares(manager);
@@ -185,12 +191,13 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 // reads this line.
 static void report_off(struct manager *manager)
 {
-    const char *how = manager->failed == 0 ? "all VMs are off" : "no VM runs any more";
+    bool failed = vms_failed(manager);
+    const char *how = failed ? "no VM runs any more" : "all VMs are off";
     if (manager->last != NULL && manager->last->state == VM_EXITED) {
         report(manager, "%s: powering off, status %u of VM '%s'\n", how,
                (unsigned)vms_exit_status(manager->last), manager->last->config->name);
     } else {
-        report(manager, "%s: powering off%s\n", how, manager->failed == 0 ? "" : ", status 1");
+        report(manager, "%s: powering off%s\n", how, failed ? ", status 1" : "");
     }
 }
 
@@ -244,13 +251,15 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     for (;;) {
         uint64_t audit = audit_when_made(manager), ended = vms_report_ended(manager);
         uint64_t sample = sample_run(manager), moves = moves_run(manager);
+        uint64_t restarts = restarts_run(manager);
         vms_look_stuck(manager);
-        if (manager->running == 0 && ended == 0) {
+        if (manager->running == 0 && ended == 0 && restarts == 0 && !vms_wait(manager)) {
             break;
         }
-        manager_serve(manager, sooner(sooner(audit, ended), sooner(sample, moves)));
+        manager_serve(manager, sooner(sooner(sooner(audit, ended), sooner(sample, moves)),
+                                      restarts));
     }
     report_off(manager);
     report_flush(manager);
-    return manager->failed > 0;
+    return vms_failed(manager);
 }

@@ -22,8 +22,17 @@ _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
 _Static_assert(CONFIG_RUN_MAX == MANAGER_VMS_MAX && CONFIG_FILES_MAX == BOOT_MODULE_MAX - 4,
                "the checker knows; the other modules are three programs and the config");
 
+// VM_FAILED also: not started yet; VM_WAITING: for the monitor to start it.
 enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_EXITED, VM_KILLED,
-                        VM_FAILED };
+                        VM_FAILED, VM_WAITING };
+
+// Of a VM that starts again by itself.
+struct manager_restart {
+    uint64_t due_tsc;  // 0: it does not
+    bool refused;      // only because it has been started again so often
+    uint32_t count;    // of its restarts, of which the last ones were at
+    uint64_t at_tsc[CONFIG_RESTARTS_MAX];
+};
 
 struct manager_vm {
     const struct config_vm *config;
@@ -44,6 +53,7 @@ struct manager_vm {
     bool halted;      // for good: HLT with interrupts off
     bool unreported;  // it has ended, and what it said last is not on the console yet
     struct process_status last; // how it ended
+    struct manager_restart restart;
 };
 
 struct manager_monitor {
@@ -87,7 +97,7 @@ struct manager {
     uint32_t vms;                 // entries of vm[]
     uint32_t running;
     bool stuck;                   // all of these have halted for good, and that has been said
-    uint32_t failed;              // killed, or never started
+    bool none_started;            // at boot, though one should have
     const struct manager_vm *last; // to have ended; NULL: none has
     uint64_t vm_memory;           // bytes that all VMs may have, with what they cost
     uint64_t audit_by_tsc;        // when the boot's audit is made at the latest; 0: it has been
@@ -179,15 +189,27 @@ void list_vms(struct manager *manager);
 void list_stats(struct manager *manager, const struct manager_vm *vm);
 void list_cores(struct manager *manager);
 
+// wire.c: gives a new process its handles. -> a status; *block: its start block, for now
+int64_t wire_console(struct manager *manager, handle_t process, const struct start_block **block);
+int64_t wire_vmm(struct manager *manager, uint32_t index, handle_t process,
+                 const struct start_block **block);
+
 // vms.c: the life of a VM.
 // Makes events and lines of all VMs that can be started, and fills manager->vm. -> OK or a status
 int64_t vms_prepare(struct manager *manager);
 int64_t vms_start_console(struct manager *manager);
+// From its image, in memory that is zero. What comes of it is said.
 void vms_start(struct manager *manager, uint32_t index);
+// Whether one was killed, or could not be started, and nothing has become of it since.
+bool vms_failed(const struct manager *manager);
+// Whether the machine is only there for VMs that nobody has started yet.
+bool vms_wait(const struct manager *manager);
 // True when each VM that was started has been entered, or has ended.
 bool vms_made(const struct manager *manager);
 void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly power-off
 void vms_kill(struct manager *manager, uint32_t index);
+// Ends it, if it runs, and starts it.
+void vms_restart(struct manager *manager, uint32_t index);
 // Has the VM show the registers of its vCPUs, of this one all there is, on its console; and shows
 // what the kernel has counted here.
 void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu);
@@ -205,6 +227,15 @@ void vms_look_stuck(struct manager *manager);
 // (deadline as for kcall_event_wait()), 0 if nothing is left to say
 uint64_t vms_report_ended(struct manager *manager);
 
+// restart.c
+// Of a VM that has just ended, not by its user's wish: whether it starts again, and when.
+bool restart_plan(struct manager_vm *vm);
+// Says what was planned.
+void restart_say(struct manager *manager, const struct manager_vm *vm);
+// Starts those whose time has come. -> when to look again (deadline as for kcall_event_wait()), 0
+// if none is to start again
+uint64_t restarts_run(struct manager *manager);
+
 // move.c: which cores a VM runs on.
 #define MOVE_CORES_MAX CONFIG_MAX_VCPUS
 struct move_cores { uint32_t count; uint8_t core[MOVE_CORES_MAX]; }; // different ones
@@ -214,8 +245,12 @@ const char *move_cores_text(char text[MOVE_TEXT], const struct move_cores *cores
 struct move_cores move_cores_of(const struct manager_vm *vm); // where it is, or was sent
 // Makes the VM's scheduling contexts where the config has placed it. -> a status
 int64_t move_contexts(struct manager_vm *vm);
+// Makes them for one that has none any more, where there is room now. -> a status
+int64_t move_contexts_again(struct manager *manager, struct manager_vm *vm);
 // The context of the VMM's thread, from move_contexts() on.
 handle_t move_context_of(const struct manager_vm *vm, uint32_t thread);
+// The VM has ended, and keeps what it is promised of the cores where it was, or was sent last.
+void move_contexts_keep(struct manager_vm *vm);
 // The VM has ended: what it was promised of its cores is others' to have.
 void move_contexts_end(struct manager_vm *vm);
 // Gives manager and console their share of core 0; where that cannot be, it is said.

@@ -17,6 +17,24 @@ static void command_vm_list(struct manager *manager, const char *argument)
     list_vms(manager);
 }
 
+static void command_vm_start(struct manager *manager, const char *argument)
+{
+    const struct manager_vm *vm = list_find(manager, argument);
+    if (vm != NULL && vm->spawned.process != 0) {
+        report(manager, "VM '%s' runs\n", argument);
+    } else if (vm != NULL) {
+        vms_start(manager, (uint32_t)(vm - manager->vm));
+    }
+}
+
+static void command_vm_restart(struct manager *manager, const char *argument)
+{
+    const struct manager_vm *vm = list_find(manager, argument);
+    if (vm != NULL) {
+        vms_restart(manager, (uint32_t)(vm - manager->vm));
+    }
+}
+
 static void command_vm_stop(struct manager *manager, const char *argument)
 {
     int index = list_find_running(manager, argument);
@@ -167,7 +185,7 @@ static void command_power_off(struct manager *manager, const char *argument)
     (void)argument;
     report(manager, "the machine is powered off by the monitor\n");
     report_flush(manager);
-    kcall_system_off(BOOT_HANDLE_SYSTEM, manager->failed > 0);
+    kcall_system_off(BOOT_HANDLE_SYSTEM, vms_failed(manager));
 }
 
 static void command_reset(struct manager *manager, const char *argument)
@@ -186,6 +204,8 @@ static const struct {
 } commands[] = {
     {"help", "", "this list", command_help},
     {"vm list", "", "all VMs: state, core, share, memory, uptime, CPU", command_vm_list},
+    {"vm start", " NAME", "starts a VM that does not run", command_vm_start},
+    {"vm restart", " NAME", "ends the VM at once, if it runs, and starts it", command_vm_restart},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
     {"vm dump", " NAME [VCPU]", "shows its registers and last exits, on its console",

@@ -76,8 +76,19 @@ static void contexts_end(struct manager_context *context, uint32_t count)
     }
 }
 
+void move_contexts_keep(struct manager_vm *vm)
+{
+    if (vm->contexts > vm->here) {
+        contexts_end(vm->context + vm->here, vm->contexts - vm->here);
+        vm->contexts = vm->here;
+    }
+    memset(vm->left_sc, 0, sizeof(vm->left_sc));
+    vm->left_tsc = 0;
+}
+
 void move_contexts_end(struct manager_vm *vm)
 {
+    move_contexts_keep(vm);
     contexts_end(vm->context, vm->contexts);
     vm->contexts = 0;
 }
@@ -349,22 +360,37 @@ void vms_move(struct manager *manager, uint32_t index, const struct move_cores *
     }
 }
 
+// Where the VMs belong that have contexts, and this one. One that starts again keeps its.
+static void place(struct manager *manager, const struct manager_vm *also)
+{
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        const struct manager_vm *vm = &manager->vm[i];
+        struct config_vm *config = &manager->config.vms[vm->config - manager->config.vms];
+        config->ended = vm->contexts == 0 && vm != also;
+    }
+    config_place(&manager->config, manager->boot->cores);
+}
+
+int64_t move_contexts_again(struct manager *manager, struct manager_vm *vm)
+{
+    if (vm->contexts != 0) {
+        return OK;
+    }
+    place(manager, vm);
+    return vm->config->n_places == 0 ? ERR_BUSY : move_contexts(vm);
+}
+
 uint32_t vms_balance(struct manager *manager)
 {
     uint32_t moved = 0;
-    for (uint32_t i = 0; i < manager->vms; i++) {
-        struct config_vm *config = &manager->config.vms[manager->vm[i].config -
-                                                        manager->config.vms];
-        config->ended = manager->vm[i].spawned.process == 0;
-    }
-    config_place(&manager->config, manager->boot->cores);
+    place(manager, NULL);
     for (uint32_t i = 0; i < manager->vms; i++) {
         const struct manager_vm *vm = &manager->vm[i];
         const struct move_cores on = move_cores_of(vm);
         struct move_cores cores = {.count = vm->config->n_places};
         memcpy(cores.core, vm->config->places, sizeof(cores.core));
         // One whose share fits nowhere now stays where it is.
-        if (!vm->config->ended && cores.count != 0 && !same_cores(&on, &cores)) {
+        if (vm->spawned.process != 0 && cores.count != 0 && !same_cores(&on, &cores)) {
             vms_move(manager, i, &cores);
             moved++;
         }

@@ -25,43 +25,6 @@ static const struct process_counts vmm_counts_many = {
     .timers = 10000, .vms = 1, .vcpus = 1,
 };
 
-static struct start_block block; // too large for the stack; filled anew for each process
-
-static void block_init(const struct manager *manager, enum start_role role)
-{
-    const struct boot_info *boot = manager->boot;
-    memset(&block, 0, sizeof(block));
-    block.magic = START_MAGIC;
-    block.tsc_hz = boot->tsc_hz;
-    block.fast_strings = (uint8_t)boot->fast_strings;
-    block.apic_page = boot->apic_page;
-    block.entry_tsc = boot->entry_tsc;
-    block.wall_seconds = manager->wall_seconds;
-    block.wall_tsc = manager->wall_tsc;
-    block.role = role;
-}
-
-// What goes into the new process's table; *status keeps the first failure.
-static handle_t given(int64_t slot, int64_t *status)
-{
-    if (slot < 0) {
-        *status = slot;
-    }
-    return slot < 0 ? 0 : (handle_t)slot;
-}
-
-static handle_t give(handle_t process, handle_t h, uint32_t rights, int64_t *status)
-{
-    return *status < 0 ? 0 : given(kcall_handle_copy(process, h, rights, 0), status);
-}
-
-// An event of somebody else's, to signal these bits of it.
-static handle_t give_bits(handle_t process, handle_t event, uint64_t bits, int64_t *status)
-{
-    return *status < 0 ? 0 : given(kcall_handle_copy_bits(process, event, RIGHT_USE, 0, bits),
-                                   status);
-}
-
 // Makes what outlives the VM's process: its event, its line and its scheduling context.
 static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
 {
@@ -92,78 +55,14 @@ int64_t vms_prepare(struct manager *manager)
         }
         uint64_t line_va = VM_LINE_VA + manager->vms * VM_LINE_STRIDE;
         struct manager_vm *vm = &manager->vm[manager->vms++];
-        *vm = (struct manager_vm){.config = config, .state = VM_FAILED};
+        *vm = (struct manager_vm){.config = config,
+                                  .state = config->autostart ? VM_FAILED : VM_WAITING};
         int64_t status = vm_prepare(vm, line_va);
         if (status < 0) {
             return status;
         }
     }
     return OK;
-}
-
-static void console_line(struct start_line *line, const char *name, handle_t process,
-                         handle_t memory, handle_t event, uint64_t bits, int64_t *status)
-{
-    snprintf(line->name, sizeof(line->name), "%s", name);
-    line->memory = give(process, memory, RIGHT_READ | RIGHT_WRITE, status);
-    line->event = give_bits(process, event, bits, status);
-    line->bits = bits;
-}
-
-// The serial port. Nobody needs another: the right to give ports away ends here.
-static void console_give_port(struct manager *manager, handle_t process, int64_t *status)
-{
-    struct start_console *start = &block.console;
-    struct manager_port port;
-    port_find(manager, &port);
-    start->port = port.first;
-    start->divisor = port.divisor;
-    if (port.irq != 0) {
-        start->irq = give(process, port.irq, RIGHT_USE, status);
-        *status = *status < 0 ? *status
-                              : kcall_irq_bind(port.irq, manager->console_event, CONSOLE_BIT_IRQ);
-    }
-    if (port.first != 0 && *status >= 0) {
-        *status = kcall_ioports_grant(process, BOOT_HANDLE_PORTS, port.first, 8);
-    }
-    kcall_handle_close(BOOT_HANDLE_PORTS);
-}
-
-// The screen, and what the kernel has shown on it.
-static void console_give_screen(struct manager *manager, handle_t process, int64_t *status)
-{
-    struct start_console *start = &block.console;
-    const struct manager_log *log = &manager->kernel_log;
-    if (manager->boot->screen.width == 0) {
-        return;
-    }
-    start->mode = manager->boot->screen;
-    start->screen = give(process, BOOT_HANDLE_SCREEN, RIGHT_READ | RIGHT_WRITE, status);
-    if (!report_kernel_log_again(manager)) {
-        report_kernel_log_skip(manager);
-        start->said_len = log->len < START_SAID_MAX ? log->len : START_SAID_MAX;
-        memcpy(start->said, log->text + log->len - start->said_len, start->said_len);
-    }
-}
-
-static int64_t console_wire(struct manager *manager, handle_t process)
-{
-    struct start_console *start = &block.console;
-    int64_t status = OK;
-    block_init(manager, START_CONSOLE);
-    start->event = give(process, manager->console_event, RIGHT_USE | RIGHT_WAIT, &status);
-    console_give_port(manager, process, &status);
-    console_give_screen(manager, process, &status);
-    start->lines = manager->vms + 1;
-    console_line(&start->line[0], MANAGER_NAME, process, manager->line_memory, manager->event,
-                 MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED, &status);
-    start->line[0].bits = MANAGER_BIT_LINE; // when it has input or room
-    for (uint32_t i = 0; i < manager->vms; i++) {
-        const struct manager_vm *vm = &manager->vm[i];
-        console_line(&start->line[i + 1], vm->config->name, process, vm->line, vm->event,
-                     VMM_BIT_CONSOLE, &status);
-    }
-    return status;
 }
 
 static uint64_t console_quota(const struct manager *manager)
@@ -185,9 +84,10 @@ int64_t vms_start_console(struct manager *manager)
     if (status < 0) {
         return status;
     }
-    status = console_wire(manager, manager->console.process);
+    const struct start_block *block;
+    status = wire_console(manager, manager->console.process, &block);
     if (status >= 0) {
-        status = spawn_start(&manager->console, &manager->console_program, &block, &manager->sc);
+        status = spawn_start(&manager->console, &manager->console_program, block, &manager->sc);
     }
     if (status < 0) {
         spawn_destroy(&manager->console);
@@ -197,76 +97,13 @@ int64_t vms_start_console(struct manager *manager)
     return OK;
 }
 
-// Gives the VMM a boot module to read; -> its slot and its size.
-static handle_t vm_give_module(const struct boot_info *boot, handle_t process, const char *path,
-                               uint64_t *bytes, int64_t *status)
-{
-    int index = module_find(boot, "image", config_module_name(path));
-    if (index < 0) {
-        *status = ERR_STATE; // config_check() has seen it, and modules do not go away
-        return 0;
-    }
-    *bytes = boot->module[index].bytes;
-    return give(process, boot->module[index].handle, RIGHT_READ, status);
-}
-
-// Name and command line of a module are cut out of the config's text for it.
-static void vm_give_modules(const struct manager *manager, const struct config_vm *config,
-                            handle_t process, int64_t *status)
-{
-    struct start_vmm *start = &block.vmm;
-    _Static_assert(CONFIG_MAX_MODULES == START_MODULE_MAX &&
-                   CONFIG_MODULE_TEXT == START_MODULE_TEXT, "what the config has fits");
-    memcpy(start->module_text, config->module_text, sizeof(start->module_text));
-    for (; start->modules < config->n_modules; start->modules++) {
-        const struct config_module *from = &config->modules[start->modules];
-        const char *path = config->module_text + from->path;
-        struct start_module *module = &start->module[start->modules];
-        module->name = (uint16_t)(config_module_name(path) - config->module_text);
-        module->cmdline = from->cmdline;
-        module->file = vm_give_module(manager->boot, process, path, &module->bytes, status);
-    }
-}
-
-static int64_t vm_wire(struct manager *manager, uint32_t index, handle_t process)
-{
-    const struct manager_vm *vm = &manager->vm[index];
-    const struct config_vm *config = vm->config;
-    struct start_vmm *start = &block.vmm;
-    int64_t status = OK;
-    block_init(manager, START_VMM);
-    snprintf(start->name, sizeof(start->name), "%s", config->name);
-    snprintf(start->cmdline, sizeof(start->cmdline), "%s", config->cmdline);
-    snprintf(start->image_name, sizeof(start->image_name), "%s",
-             config_module_name(config->image));
-    start->memory = config->memory;
-    start->debug = manager->config.log == CONFIG_LOG_DEBUG;
-    start->hpet = config->hpet;
-    start->testdev = config->testdev;
-    start->catch_up = config->catch_up;
-    start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
-    start->manager_bit = 1ull << index;
-    start->manager = give_bits(process, manager->event, start->manager_bit, &status);
-    start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
-                                  &status);
-    if (config->initrd[0] != '\0') {
-        start->initrd = vm_give_module(manager->boot, process, config->initrd,
-                                       &start->initrd_bytes, &status);
-    }
-    vm_give_modules(manager, config, process, &status);
-    start->flat = config->flat;
-    start->flat_gpa = config->flat_gpa;
-    start->entry32 = config->entry32;
-    start->vcpus = config->vcpus;
-    console_line(&start->console, config->name, process, vm->line, manager->console_event,
-                 1ull << (index + 1), &status);
-    return status;
-}
-
-void vms_start(struct manager *manager, uint32_t index)
+// Its process, with what that is given, runs. -> a status
+static int64_t vm_spawn(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
+    const struct start_block *block;
     handle_t sc[1 + START_THREADS_MAX];
+    struct process_status process;
     struct spawn_limits limits = {
         .threads = vm->config->vcpus > 1 ? vm->config->vcpus : 0,
         .quota = (vm->config->memory + CONFIG_VMM_OVERHEAD + vm->config->tables) &
@@ -282,24 +119,43 @@ void vms_start(struct manager *manager, uint32_t index)
     }
     int64_t status = spawn_create(&vm->spawned, &manager->vmm_program, &limits, manager->event,
                                   1ull << index);
+    if (status < 0) {
+        return status;
+    }
+    status = wire_vmm(manager, index, vm->spawned.process, &block);
     if (status >= 0) {
-        struct process_status process;
-        status = vm_wire(manager, index, vm->spawned.process);
-        if (status >= 0) {
-            status = kcall_process_status(vm->spawned.process, &process);
-            vm->process = process.id;
-        }
-        if (status >= 0) {
-            vm->start_tsc = tsc_read();
-            status = spawn_start(&vm->spawned, &manager->vmm_program, &block, sc);
-        }
-        if (status < 0) {
-            spawn_destroy(&vm->spawned);
-        }
+        status = kcall_process_status(vm->spawned.process, &process);
+        vm->process = process.id;
+    }
+    if (status >= 0) {
+        vm->start_tsc = tsc_read();
+        status = spawn_start(&vm->spawned, &manager->vmm_program, block, sc);
+    }
+    if (status < 0) {
+        spawn_destroy(&vm->spawned);
+    }
+    return status;
+}
+
+// Nothing of how it was before.
+static void vm_renew(struct manager_vm *vm)
+{
+    uint64_t left;
+    vm->halted = vm->unreported = false;
+    vm->end_tsc = vm->restart.due_tsc = 0;
+    kcall_event_wait(vm->event, UINT64_MAX, 1, &left); // what its last process was still told
+}
+
+void vms_start(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    vm_renew(vm);
+    int64_t status = move_contexts_again(manager, vm);
+    if (status >= 0) {
+        status = vm_spawn(manager, index);
     }
     if (status < 0) {
         vm->state = VM_FAILED;
-        manager->failed++;
         move_contexts_end(vm);
         report(manager, "VM '%s' cannot be started: %s (%lld)\n", vm->config->name,
                report_status(status), (long long)status);
@@ -307,6 +163,7 @@ void vms_start(struct manager *manager, uint32_t index)
     }
     vm->state = VM_RUNNING;
     manager->running++;
+    manager->stuck = false;
     const struct move_cores cores = move_cores_of(vm);
     char vcpus[24] = "", text[MOVE_TEXT];
     if (vm->config->vcpus > 1) {
@@ -314,6 +171,25 @@ void vms_start(struct manager *manager, uint32_t index)
     }
     report(manager, "VM '%s' started: %s%s, %u MB\n", vm->config->name,
            move_cores_text(text, &cores, true), vcpus, (unsigned)(vm->config->memory >> 20));
+}
+
+bool vms_failed(const struct manager *manager)
+{
+    bool failed = manager->none_started;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        failed |= manager->vm[i].state == VM_KILLED || manager->vm[i].state == VM_FAILED;
+    }
+    return failed;
+}
+
+bool vms_wait(const struct manager *manager)
+{
+    bool started = false, waiting = false;
+    for (uint32_t i = 0; i < manager->vms; i++) {
+        waiting |= manager->vm[i].state == VM_WAITING;
+        started |= manager->vm[i].state != VM_WAITING;
+    }
+    return waiting && !started;
 }
 
 // Whether the VM's guest has run. By then it has all its memory; and what can wait, such as the
@@ -367,7 +243,7 @@ static enum manager_vm_state vm_state_after(const struct manager_vm *vm)
     switch (process->status) {
     case VMM_END_POWEROFF:
         return VM_ENDED;
-    case VMM_END_RESET: // with restart = never it stays off
+    case VMM_END_RESET:
         return VM_RESET;
     case VMM_END_SETUP:
         return VM_FAILED;
@@ -378,21 +254,35 @@ static enum manager_vm_state vm_state_after(const struct manager_vm *vm)
 
 static void vm_gone(struct manager *manager, struct manager_vm *vm, enum manager_vm_state state)
 {
+    bool asked = vm->state == VM_STOPPING;
     vm->end_tsc = tsc_read();
     vm->state = state;
+    vm->restart.refused = false;
     manager->last = vm;
-    manager->failed += state == VM_KILLED || state == VM_FAILED;
     manager->running--;
     spawn_destroy(&vm->spawned);
-    move_contexts_end(vm);
+    if (!asked && restart_plan(vm)) {
+        move_contexts_keep(vm);
+    } else {
+        move_contexts_end(vm);
+    }
 }
 
 void vms_kill(struct manager *manager, uint32_t index)
 {
     struct manager_vm *vm = &manager->vm[index];
     report(manager, "VM '%s' killed by the monitor\n", vm->config->name);
+    vm->state = VM_STOPPING;
     vm_gone(manager, vm, VM_KILLED);
     report_free_memory(manager, "");
+}
+
+void vms_restart(struct manager *manager, uint32_t index)
+{
+    if (manager->vm[index].spawned.process != 0) {
+        vms_kill(manager, index);
+    }
+    vms_start(manager, index);
 }
 
 void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu)
@@ -413,6 +303,10 @@ static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
     }
     vm->halted = true;
     report(manager, "VM '%s' has halted for good (HLT with interrupts off)\n", vm->config->name);
+    if (vm->config->restart != CONFIG_RESTART_NEVER) {
+        vm_gone(manager, vm, VM_KILLED);
+        restart_say(manager, vm);
+    }
 }
 
 void vms_look_stuck(struct manager *manager)

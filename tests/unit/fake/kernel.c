@@ -386,6 +386,8 @@ static int64_t call_event_wait(const uint64_t a[6], uint64_t *second)
         return status;
     }
     while ((event->bits & a[1]) == 0) {
+        if (a[2] == 1) // long past: a look, and no wait
+            return ERR_TIMEOUT;
         bool more = fake.idle != NULL && fake.idle(&fake);
         if (!more && (event->bits & a[1]) == 0) {
             assert(a[2] != 0); // it would sleep for ever
