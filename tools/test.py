@@ -106,10 +106,9 @@ def boot_tests(suite, quick, long):
                "-o", "junit_family=xunit1", f"--junitxml={report}", "tests/boot"]
     words = [QUICK_BOOT] if quick else suite.wanted
     command += [f"--only={word}" for word in words] + ["--long"] * long
-    # An emulator keeps one core busy, but for those that wait for the host's time. A file's tests
-    # stay together: some share a machine.
-    workers = min((os.cpu_count() or 1) + 1, EMULATORS)
-    if workers > 2 and not quick:
+    # An emulator keeps one core busy. A file's tests stay together: some share a machine.
+    workers = min(os.cpu_count() or 1, EMULATORS)
+    if workers > 1 and not quick:
         command += ["-n", str(workers), "--dist", "loadfile"]
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     status = subprocess.run(command, cwd=ROOT, check=False, env=environment,

@@ -58,6 +58,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes many minutes; runs with --long only")
     config.addinivalue_line("markers", "models(long=()): runs on several models of CPUs, on "
                             "those that have such a word in their name with --long only")
+    config.addinivalue_line("markers", "slow(emulator): takes so long in that one that it runs in "
+                            "the other, and in both with --long")
     config.addinivalue_line("markers", "only(emulator, reason): does not run in the other one")
 
 
@@ -67,12 +69,14 @@ def pytest_generate_tests(metafunc):
     models = metafunc.definition.get_closest_marker("models")
     only = metafunc.definition.get_closest_marker("only")
     emulator, reason = only.args if only else (None, "")
+    slow = metafunc.definition.get_closest_marker("slow")
     long = models.kwargs.get("long", ()) if models else ()
 
     def marks(kind):
         skipped = emulator not in (None, kind.emulator)
         return ([pytest.mark.skip(reason=reason)] if skipped else []) + \
-            [pytest.mark.long for word in long if word in kind.name]
+            [pytest.mark.long for word in long if word in kind.name] + \
+            ([pytest.mark.long] if slow and slow.args[0] == kind.emulator else [])
     metafunc.parametrize("kind", [pytest.param(kind, id=kind.name, marks=marks(kind))
                                   for kind in (MODELS if models else KINDS)],
                          indirect=True, scope="module")

@@ -3,6 +3,8 @@
 
 import re
 
+import pytest
+
 from stamps import MERGED, MONITOR
 
 FOCUS = "\x1d1"
@@ -159,6 +161,7 @@ def rounds(kind, mode, count):
     return f"{mode} count={count} size={size}"
 
 
+@pytest.mark.slow("qemu")
 def test_alive(boot, kind):
     """A guest in a loop is looked at, again and again: its registers are as it has set them, it
     goes on, and has them afterwards."""
@@ -202,6 +205,7 @@ def test_heartbeat(boot, kind):
     assert late < (0.01 if kind.on_bochs else 0.1), beats  # QEMU's time is the host's here
 
 
+@pytest.mark.slow("qemu")
 def test_several(boot, kind):
     """Of four vCPUs the one that is named is shown, and of each other where it is; then the VM
     dies, and shows the same of its end."""

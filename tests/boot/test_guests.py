@@ -36,7 +36,7 @@ def test_one_core(boot, kind, guest):
 
 
 @ALONE
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "ivy_bridge"))
 @pytest.mark.parametrize("guests", PAIRS, ids="+".join)
 def test_two_cores(boot, kind, guests):
     run_guests(boot, kind, guests, 2)
@@ -50,8 +50,9 @@ def test_four_cores(boot, kind):
 
 @pytest.mark.only("bochs", "QEMU 7.2's CPUs have none of these")
 @pytest.mark.parametrize("options", (
-    ["without=pcid"], ["without=x2apic", "without=tsc-deadline"], ["without=sysenter"],
-    pytest.param(["without=x2apic"], marks=pytest.mark.long)), ids="+".join)
+    ["without=pcid"], ["without=x2apic", "without=tsc-deadline"],
+    pytest.param(["without=x2apic"], marks=pytest.mark.long),
+    pytest.param(["without=sysenter"], marks=pytest.mark.long)), ids="+".join)
 def test_without(boot, kind, options):
     """Each load of a process's tables drops what was cached of the last one's; the host's local
     APICs in xAPIC mode, their timers counting down; system calls by the gate."""

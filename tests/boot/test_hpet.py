@@ -29,6 +29,7 @@ def test_guest(boot, kind):
     assert machine.status == 0, machine.ending
 
 
+@pytest.mark.slow("bochs")
 def test_linux_without_another_timer(boot):
     """To its shell, where it sleeps and wakes, by the HPET's interrupts."""
     machine = boot(LINUX, cores=1, memory=512)

@@ -84,7 +84,7 @@ def run(boot, config, timeout, beats):
     assert len(sums) == len(SENTRIES), sums  # each has data of its own
 
 
-@pytest.mark.models(long=("haswell", "EPYC"))
+@pytest.mark.models(long=("haswell", "ivy_bridge", "EPYC"))
 def test_sample(boot, kind):
     """Everything, but a sample of the pages below 4 GB and of those above."""
     step = 16 if kind.model == "skylake_x" else 64 if kind.on_bochs else 1024

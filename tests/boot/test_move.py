@@ -107,6 +107,7 @@ def check_linux_moved(boot, kind):
         machine.expect(r"^hello\| hello: up ", 30)
 
 
+@pytest.mark.slow("bochs")
 def test_linux_moved_a_thousand_times(boot, kind):
     check_linux_moved(boot, kind)
 
@@ -156,6 +157,7 @@ cmdline = mode=mmio report=20000
               for i in range(4))
 
 
+@pytest.mark.slow("qemu")
 @pytest.mark.parametrize("options", ([], ["without=pcid"]), ids=("pcid", "no-pcid"))
 @pytest.mark.parametrize("how", ("move", "kill"))
 def test_neighbour_of_moved_goes_on(boot, how, options):

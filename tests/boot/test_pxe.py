@@ -2,6 +2,7 @@
 """./bulkhead pxe: the tree, its updates, what it refuses, and machines that boot from it by BIOS
 and by UEFI, each with its config."""
 
+import functools
 import os
 import re
 import shutil
@@ -25,22 +26,32 @@ def config(directory, name, image="hello"):
     return str(path)
 
 
+def call_pxe(config_dir, folder, *arguments):
+    script = os.path.join(os.path.dirname(config_dir), "tools", "pxe.sh")
+    return subprocess.run([script, *map(str, arguments)], check=False, cwd=folder,
+                          capture_output=True, text=True, timeout=120)
+
+
 @pytest.fixture(name="pxe")
 def pxe_fixture(tmp_path, config_dir):
     """pxe(arguments…) makes a tree; returns the finished process."""
-    script = os.path.join(os.path.dirname(config_dir), "tools", "pxe.sh")
+    return functools.partial(call_pxe, config_dir, tmp_path)
 
-    def call(*arguments):
-        return subprocess.run([script, *map(str, arguments)], check=False, cwd=tmp_path,
-                              capture_output=True, text=True, timeout=120)
-    return call
+
+@pytest.fixture(scope="module", name="made")
+def made_fixture(tmp_path_factory, config_dir):
+    """A folder with a tree, which takes seconds to make, and its configs. It stays as it is."""
+    folder = tmp_path_factory.mktemp("made")
+    result = call_pxe(config_dir, folder, config(folder, "def"), f"{MAC}={config(folder, 'lab')}",
+                      "-o", "my tree")
+    assert result.returncode == 0, result.stderr
+    return folder
 
 
 @pytest.fixture(name="tree")
-def tree_fixture(pxe, tmp_path):
+def tree_fixture(made, tmp_path):
     """A tree in 'my tree' with the default config def.conf, and lab.conf for MAC."""
-    result = pxe(config(tmp_path, "def"), f"{MAC}={config(tmp_path, 'lab')}", "-o", "my tree")
-    assert result.returncode == 0, result.stderr
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path / "my tree"
 
 
@@ -58,6 +69,7 @@ def modules(tree, machine):
 
 # Booting ---------------------------------------------------------------------------------------
 
+@pytest.mark.slow("qemu")
 @pytest.mark.parametrize("mac,name", (
     pytest.param(MAC, "lab", id="by-mac"),
     pytest.param("52:54:00:ab:cd:ef", "def", id="default", marks=pytest.mark.long)))
