@@ -78,6 +78,7 @@ def test_runs_guests(boot, tree, mac, name):
     check_guests(boot, tree, mac, name)
 
 
+@pytest.mark.long
 @pytest.mark.only("qemu", "Bochs has no UEFI")
 def test_runs_guests_by_uefi(boot, tree):
     check_guests(boot, tree, MAC, "lab", uefi=True)

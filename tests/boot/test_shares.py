@@ -100,7 +100,9 @@ def check_share(boot, mode, neighbour, ips=IPS):
 
 
 @TWINS
-@pytest.mark.parametrize("neighbour", STORMS)
+@pytest.mark.parametrize("neighbour", [
+    pytest.param(mode, marks=pytest.mark.long) if mode in ("out", "mmio") else mode
+    for mode in STORMS])
 def test_beside(boot, neighbour):
     check_share(boot, "spin", neighbour)
 

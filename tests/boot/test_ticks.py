@@ -36,6 +36,7 @@ def test_caught_up_everywhere(boot, kind):
     assert abs(pace(boot, kind, "apic", "catch-up") - 1) < 0.01
 
 
+@pytest.mark.slow("qemu")
 @pytest.mark.parametrize("source", ("pit", "apic", "hpet"))
 def test_coalesced(boot, kind, source):
     assert pace(boot, kind, source, "coalesce") > 2
