@@ -8,8 +8,7 @@
 #   bulkhead_process(NAME …)    target NAME: a ring-3 program, BUILD/boot/NAME
 #   bulkhead_guest(NAME …)      target guest-NAME: a guest image, BUILD/images/NAME
 #   bulkhead_host_tool(NAME …)  target NAME: a program for this machine, BUILD/host/NAME
-#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME;
-#                               target unit-tests has them all
+#   bulkhead_unit_test(NAME …)  target test-NAME, BUILD/unit/NAME, ctest unit.NAME
 #   bulkhead_fuzz(NAME … [DICT FILE])   target fuzz-NAME, BUILD/fuzz/NAME, ctest fuzz.NAME; clang
 #                               only. Seeds are read from corpus/NAME beside the CMakeLists.txt;
 #                               FILE, also there, is a dictionary for libFuzzer. SECONDS N: how
@@ -92,7 +91,6 @@ function(bulkhead_host_tool name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/host)
 endfunction()
 
-add_custom_target(unit-tests)
 function(bulkhead_unit_test name)
     bulkhead_parse(${ARGV})
     set(target test-${name})
@@ -104,7 +102,6 @@ function(bulkhead_unit_test name)
     target_link_libraries(${target} PRIVATE cmocka)
     set_target_properties(${target} PROPERTIES
         OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/unit)
-    add_dependencies(unit-tests ${target})
     add_test(NAME unit.${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120 LABELS unit
         ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1)

@@ -35,8 +35,13 @@ LEFT_OUT = {"config/check_main.c"}
 
 
 def find(extension):
-    return [os.path.join(folder, name) for folder, _, names in os.walk(BUILD)
-            for name in names if name.endswith(extension)]
+    """In this build tree alone: others below it have counters of their own."""
+    found = []
+    for folder, folders, names in os.walk(BUILD):
+        folders[:] = [name for name in folders
+                      if not os.path.exists(os.path.join(folder, name, "CMakeCache.txt"))]
+        found += [os.path.join(folder, name) for name in names if name.endswith(extension)]
+    return found
 
 
 def run(*command):

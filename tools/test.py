@@ -148,13 +148,15 @@ def run(options, suite):
     built = suite.command("build.gcc", [bulkhead, "build"])
     if suite.wants("check.style"):
         suite.command("check.style", script("lines.py") + ["--check"])
+    counted = not options.names and not options.quick # all unit tests, for check.coverage
     if built:
-        coverage.forget()
+        if counted:
+            coverage.forget()
         ctest(suite, BUILD, "unit")
     if built and not options.quick:
-        if suite.wants("check.coverage"): # of all unit tests
-            suite.command("check.coverage", script("coverage.py")
-                          + ["--as-counted"] * (not options.names), show=True)
+        if suite.wants("check.coverage"):
+            suite.command("check.coverage", script("coverage.py") + ["--as-counted"] * counted,
+                          show=True)
         ctest(suite, BUILD, "torture")
     clang = any(word.startswith("fuzz") or word in "build.clang check.tidy"
                 for word in options.names)
