@@ -3,7 +3,7 @@
 # The stock Linux guest: Debian's cloud kernel, unmodified, and a busybox initramfs.
 #   linux-image.sh fetch      downloads the kernel package into the cache, unpacks its bzImage
 #   linux-image.sh install    puts vmlinuz and initrd.img into build/images
-#   linux-image.sh missing    succeeds if fetch has something to do
+#   linux-image.sh path       prints where that bzImage is (or would be)
 #   linux-image.sh stale      succeeds if install has
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -60,7 +60,7 @@ install_images() {
 case ${1:-} in
 fetch) fetch ;;
 install) install_images ;;
-missing) [ ! -e "$kernel" ] ;;
+path) echo "$kernel" ;;
 stale) ! cmp -s "$kernel" "$vmlinuz" || initrd_is_stale ;;
-*) die "usage: linux-image.sh fetch|install|missing|stale" ;;
+*) die "usage: linux-image.sh fetch|install|path|stale" ;;
 esac
