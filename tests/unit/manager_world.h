@@ -74,6 +74,12 @@ static inline void end_vm(uint32_t vm, int32_t status)
     fake_process_end(process_of(vm), PROCESS_EXITED, status);
 }
 
+// Keys that a person types at line 0.
+static inline void type(const char *keys)
+{
+    assert_int_equal(line_write(&console_side, keys, (uint32_t)strlen(keys)), strlen(keys));
+}
+
 // The text must have been on line 0.
 static inline void expect(const char *text)
 {

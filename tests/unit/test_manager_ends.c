@@ -14,7 +14,7 @@ static bool script_exits(int at)
         end_vm(0, VMM_END_EXIT + 0x21);
         return true;
     case 1:
-        assert_int_equal(line_write(&console_side, "vm list\r", 8), 8);
+        type("vm list\r");
         return true;
     case 2:
         end_vm(1, VMM_END_EXIT + 0xff);

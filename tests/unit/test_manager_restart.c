@@ -13,11 +13,6 @@ static int32_t how[8];       // it ends, time after time
 static unsigned how_many;
 static handle_t context;     // of VM one
 
-static void type(const char *text)
-{
-    assert_int_equal(line_write(&console_side, text, (uint32_t)strlen(text)), strlen(text));
-}
-
 static unsigned count(const char *text)
 {
     unsigned found = 0;

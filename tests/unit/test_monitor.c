@@ -3,11 +3,6 @@
 #include "libc/time.h"
 #include "tests/unit/manager_world.h"
 
-static void type(const char *keys)
-{
-    assert_int_equal(line_write(&console_side, keys, (uint32_t)strlen(keys)), strlen(keys));
-}
-
 static const struct fake_object *context_of(uint32_t vm)
 {
     return &fake.object[fake_handle(manager.vm[vm].spawned.thread[0])->sc];
