@@ -175,21 +175,22 @@ void vms_start(struct manager *manager, uint32_t index)
 
 bool vms_failed(const struct manager *manager)
 {
-    bool failed = manager->none_started;
     for (uint32_t i = 0; i < manager->vms; i++) {
-        failed |= manager->vm[i].state == VM_KILLED || manager->vm[i].state == VM_FAILED;
+        if (manager->vm[i].state == VM_KILLED || manager->vm[i].state == VM_FAILED) {
+            return true;
+        }
     }
-    return failed;
+    return manager->none_started;
 }
 
 bool vms_wait(const struct manager *manager)
 {
-    bool started = false, waiting = false;
     for (uint32_t i = 0; i < manager->vms; i++) {
-        waiting |= manager->vm[i].state == VM_WAITING;
-        started |= manager->vm[i].state != VM_WAITING;
+        if (manager->vm[i].state != VM_WAITING) {
+            return false;
+        }
     }
-    return waiting && !started;
+    return manager->vms != 0;
 }
 
 // Whether the VM's guest has run. By then it has all its memory; and what can wait, such as the
