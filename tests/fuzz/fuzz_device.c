@@ -34,7 +34,8 @@ static void write_access(const struct fuzz_device *device, struct fuzz_board *b,
     unsigned output = b->host.output_count;
     enum bus_result result;
 
-    memcpy(&before.dev, &b->dev, device->bytes);
+    if (device->may_block)
+        memcpy(&before.dev, &b->dev, device->bytes);
     result = mmio ? bus_mmio_write(&b->host.bus, addr, size, value)
                   : bus_port_write(&b->host.bus, (uint16_t)addr, size, (uint32_t)value);
     if (result == BUS_BLOCKED) {
@@ -131,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_host_init(&board.host);
     board.host.now_ns = NS_START;
     board.host.output_room = 4;
-    memset(&board.dev, 0, sizeof(board.dev));
+    memset(&board.dev, 0, device->bytes);
     require(device->init(&board, (unsigned)script_take(&script, 1) & 3));
     while (script.left != 0)
         step(device, &board, &script);
