@@ -36,6 +36,9 @@ struct start_line {
 #define VMM_BIT_STOP    4ull // the manager asks for an orderly power-off (ACPI power button)
 #define VMM_BIT_DUMP(vcpu) (0x10000ull << (vcpu)) // and for the registers, that one's in full
 #define VMM_BITS_DUMP   0xFFFF0000ull
+#define VMM_BIT_PAUSE   256ull // the guest stands still from now on,
+#define VMM_BIT_RESUME  512ull // and goes on. Never both: the manager takes back what is unseen
+#define VMM_BIT_NMI     1024ull // an NMI for each vCPU
 // Within a VMM, between its threads:
 #define VMM_BIT_LOCK    8ull  // the board's lock may be free
 #define VMM_BIT_ARM     16ull // the kernel's timer has another deadline

@@ -58,6 +58,14 @@ static int exit_sipi(struct vcpu *vcpu)
     return 0;
 }
 
+// The vCPUs leave their guests to see it.
+static void pause_or_resume(struct vmm *vmm, uint64_t bits)
+{
+    vmm->paused = (bits & VMM_BIT_PAUSE) != 0;
+    for (unsigned i = 0; vmm->vcpus > 1 && i < vmm->vcpus; i++)
+        kcall_event_signal(vmm->lock.event[i], VMM_BIT_ASK);
+}
+
 void exit_events(struct vmm *vmm, uint64_t bits)
 {
     struct machine *m = &vmm->machine;
@@ -68,6 +76,10 @@ void exit_events(struct vmm *vmm, uint64_t bits)
         uart16550_rx_poll(&m->com1);
     if (bits & VMM_BIT_STOP)
         acpi_pm_power_button(&m->pm);
+    if (bits & VMM_BIT_NMI)
+        machine_nmi(m);
+    if (bits & (VMM_BIT_PAUSE | VMM_BIT_RESUME))
+        pause_or_resume(vmm, bits);
     if (bits & VMM_BITS_DUMP)
         dump_request(vmm, bits);
     if (bits & VMM_BIT_ANSWER)
@@ -115,6 +127,26 @@ static inline __attribute__((always_inline)) int exit_pio(struct vcpu *vcpu, str
     return VM_RUN_NEXT;
 }
 
+// As long as the VM is paused. Where the vCPU's thread is the board's too, all else that it is told
+// waits with it.
+static __attribute__((noinline)) void stand_still(struct vcpu *vcpu)
+{
+    struct vmm *vmm = vcpu->vmm;
+    uint64_t bits;
+
+    while (vmm->paused) {
+        if (vmm->vcpus == 1) {
+            exit_events(vmm, host_wait(&vmm->host, VMM_BIT_RESUME | VMM_BITS_DUMP));
+            continue;
+        }
+        vcpu->page->holds_lock = 0;
+        lock_release(&vmm->lock);
+        kcall_event_wait(vmm->lock.event[vcpu->id], VMM_BIT_ASK, 0, &bits);
+        vmm_lock(vmm, vcpu->id);
+        dump_answer(vmm, vcpu->id);
+    }
+}
+
 // Of several vCPUs, the board's thread sees to all but what this one is asked for.
 static int exit_event(struct vcpu *vcpu)
 {
@@ -124,6 +156,7 @@ static int exit_event(struct vcpu *vcpu)
         exit_events(vmm, vcpu->page->exit.event.bits);
     else
         dump_answer(vmm, vcpu->id);
+    stand_still(vcpu);
     return 0;
 }
 
@@ -240,6 +273,7 @@ static __attribute__((noinline)) int wait_and_retry(struct vcpu *vcpu)
             vmm_lock(vmm, vcpu->id);
             dump_answer(vmm, vcpu->id);
         }
+        stand_still(vcpu);
         result = exit_handle(vcpu, exit.kind, exit.word);
     } while (result == EXIT_WAIT);
     return result;
@@ -295,12 +329,22 @@ static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct v
     }
 }
 
+// What was asked for by VMM_BIT_ASK is looked at here, for nobody asks again.
 void vmm_lock_slow(struct vmm *vmm, unsigned thread)
 {
-    do {
-        if (thread != VMM_THREAD_BOARD)
+    const bool board = thread == VMM_THREAD_BOARD;
+    uint64_t bits;
+
+    for (;;) {
+        if (!board)
             dump_answer(vmm, thread);
-    } while (!lock_take_slow(&vmm->lock, thread));
+        if (!lock_take_slow(&vmm->lock, thread))
+            continue;
+        if (board || !vmm->paused)
+            return;
+        lock_release(&vmm->lock);
+        kcall_event_wait(vmm->lock.event[thread], VMM_BIT_ASK, 0, &bits);
+    }
 }
 
 int vmm_run(struct vmm *vmm)

@@ -64,13 +64,15 @@ struct vmm {
     struct demand demand;
     struct machine machine;
     struct insn_cache insns;
+    bool paused; // by the manager: no vCPU enters its guest
     unsigned complaints; // lines about instructions that it does not emulate
     struct dump dump;
 };
 
 #define VMM_THREAD_BOARD VM_VCPUS // of the lock; vCPU i's is i
 
-// Where the lock is not free: a vCPU's view is given meanwhile, if that is asked for.
+// Where the lock is not free: a vCPU's view is given meanwhile, if that is asked for; and while the
+// VM is paused no vCPU gets it here.
 void vmm_lock_slow(struct vmm *vmm, unsigned thread);
 
 // The ring, as if its next record were the first. What is added comes before what is constant: the

@@ -267,12 +267,53 @@ static void test_all_wait(void **state)
     assert_int_equal(count("no VM could be started"), 0);
 }
 
+// A VM that runs hears of each command; of those that it has not seen, whether it is paused, of the
+// last one only.
+static bool script_pause(int at)
+{
+    static const struct { const char *command; uint64_t bits; bool seen; } steps[] = {
+        { "vm pause one\r", 0, true }, { "vm list\r", VMM_BIT_PAUSE, true },
+        { "vm pause one\r", 0, true }, { "vm resume one\r", VMM_BIT_PAUSE, false },
+        { "vm pause one\r", VMM_BIT_RESUME, false }, { "vm resume one\r", VMM_BIT_PAUSE, true },
+        { "vm resume one\r", VMM_BIT_RESUME, true }, { "vm nmi one\r", 0, true },
+        { "vm pause one\r", VMM_BIT_NMI, true }, { "vm stop one\r", VMM_BIT_PAUSE, true },
+        { "vm restart one\r", 0, true }, { "vm list\r", 0, true },
+    };
+    const int count = sizeof(steps) / sizeof(steps[0]);
+    struct fake_object *event = fake_handle(manager.vm[0].event);
+
+    if (at < count) {
+        assert_int_equal(event->bits, steps[at].bits);
+        if (steps[at].seen)
+            event->bits = 0;
+        type(steps[at].command);
+        return true;
+    }
+    if (manager.vm[0].spawned.process != 0)
+        end_vm(0, VMM_END_POWEROFF);
+    return at <= count;
+}
+
+static void test_pause(void **state)
+{
+    (void)state;
+    play(script_pause, VM("one", ""), 0);
+    expect("one             paused  ");
+    assert_int_equal(count("VM 'one' is paused\r\n"), 4);
+    assert_int_equal(count("VM 'one' goes on\r\n"), 2);
+    expect("VM 'one' is paused, and hears nothing: vm resume, or vm kill\r\n");
+    expect("VM 'one' is not paused\r\n");
+    expect("VM 'one' gets an NMI\r\n");
+    expect("one             running "); // anew
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_limit), TEST(test_limit_forgets), TEST(test_delays), TEST(test_on_failure),
         TEST(test_always), TEST(test_fault), TEST(test_monitor), TEST(test_halted),
         TEST(test_autostart), TEST(test_nobody_starts_it), TEST(test_all_wait),
+        TEST(test_pause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,12 @@ static void machine_power(void *ctx, enum power_event event)
 
 static const struct power_ops machine_power_ops = { .request = machine_power };
 
+// "Message Address Register Format", "Message Data Register Format": all processors, NMI.
+void machine_nmi(struct machine *m)
+{
+    m->ioapic.ops->msi(m->ioapic.ctx, 0xFEEFF000, 4u << 8, false);
+}
+
 void machine_reset(struct machine *m) { machine_power(m, POWER_RESET); }
 
 // Memory sizes where a BIOS leaves them: below 640 KB in KB, from 1 MB in KB, from 16 MB and from

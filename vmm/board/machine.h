@@ -66,5 +66,7 @@ struct machine {
 // above 4 GB, for the NVRAM. False: two devices claim one range; bus_error(&m->bus) says which.
 bool machine_init(struct machine *m, const struct machine_host *host, uint64_t low_bytes,
                   uint64_t high_bytes);
+// To all vCPUs, as a button on a board.
+void machine_nmi(struct machine *m);
 // The CPU itself asks for it.
 void machine_reset(struct machine *m);

@@ -56,8 +56,9 @@ static const char *state_name(char text[STATE_NAME_SIZE], const struct manager_v
     if (vm->state == VM_EXITED) {
         snprintf(text, STATE_NAME_SIZE, "exit %u", (unsigned)vms_exit_status(vm));
     } else {
-        bool halted = vm->halted && vm->spawned.process != 0;
-        snprintf(text, STATE_NAME_SIZE, "%s", halted ? "halted" : names[vm->state]);
+        bool runs = vm->spawned.process != 0;
+        snprintf(text, STATE_NAME_SIZE, "%s", runs && vm->halted ? "halted"
+                 : runs && vm->paused ? "paused" : names[vm->state]);
     }
     return text;
 }

@@ -51,6 +51,7 @@ struct manager_vm {
     uint32_t process; // id, as in struct vcpu_stats
     uint64_t start_tsc, end_tsc;
     bool halted;      // for good: HLT with interrupts off
+    bool paused;      // by the monitor
     bool unreported;  // it has ended, and what it said last is not on the console yet
     struct process_status last; // how it ended
     struct manager_restart restart;
@@ -210,6 +211,9 @@ void vms_stop(struct manager *manager, uint32_t index); // asks for an orderly p
 void vms_kill(struct manager *manager, uint32_t index);
 // Ends it, if it runs, and starts it.
 void vms_restart(struct manager *manager, uint32_t index);
+void vms_pause(struct manager *manager, uint32_t index); // its vCPUs stand still, or go on
+void vms_resume(struct manager *manager, uint32_t index);
+void vms_nmi(struct manager *manager, uint32_t index); // for each of its vCPUs
 // Has the VM show the registers of its vCPUs, of this one all there is, on its console; and shows
 // what the kernel has counted here.
 void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu);

@@ -35,20 +35,39 @@ static void command_vm_restart(struct manager *manager, const char *argument)
     }
 }
 
+// For a VM that runs.
+static void on_running(struct manager *manager, const char *name,
+                       void (*act)(struct manager *manager, uint32_t index))
+{
+    int index = list_find_running(manager, name);
+    if (index >= 0) {
+        act(manager, (uint32_t)index);
+    }
+}
+
 static void command_vm_stop(struct manager *manager, const char *argument)
 {
-    int index = list_find_running(manager, argument);
-    if (index >= 0) {
-        vms_stop(manager, (uint32_t)index);
-    }
+    on_running(manager, argument, vms_stop);
 }
 
 static void command_vm_kill(struct manager *manager, const char *argument)
 {
-    int index = list_find_running(manager, argument);
-    if (index >= 0) {
-        vms_kill(manager, (uint32_t)index);
-    }
+    on_running(manager, argument, vms_kill);
+}
+
+static void command_vm_pause(struct manager *manager, const char *argument)
+{
+    on_running(manager, argument, vms_pause);
+}
+
+static void command_vm_resume(struct manager *manager, const char *argument)
+{
+    on_running(manager, argument, vms_resume);
+}
+
+static void command_vm_nmi(struct manager *manager, const char *argument)
+{
+    on_running(manager, argument, vms_nmi);
 }
 
 // NAME, or NAME VCPU.
@@ -208,6 +227,9 @@ static const struct {
     {"vm restart", " NAME", "ends the VM at once, if it runs, and starts it", command_vm_restart},
     {"vm stop", " NAME", "asks the VM to power itself off (ACPI power button)", command_vm_stop},
     {"vm kill", " NAME", "ends the VM at once and frees its memory", command_vm_kill},
+    {"vm pause", " NAME", "has its vCPUs stand still", command_vm_pause},
+    {"vm resume", " NAME", "lets a VM that is paused go on", command_vm_resume},
+    {"vm nmi", " NAME", "sends each of its vCPUs an NMI", command_vm_nmi},
     {"vm dump", " NAME [VCPU]", "shows its registers and last exits, on its console",
      command_vm_dump},
     {"vm move", " NAME CORE[,...]", "takes the VM to other cores; it runs on", command_vm_move},

@@ -141,7 +141,7 @@ static int64_t vm_spawn(struct manager *manager, uint32_t index)
 static void vm_renew(struct manager_vm *vm)
 {
     uint64_t left;
-    vm->halted = vm->unreported = false;
+    vm->halted = vm->unreported = vm->paused = false;
     vm->end_tsc = vm->restart.due_tsc = 0;
     kcall_event_wait(vm->event, UINT64_MAX, 1, &left); // what its last process was still told
 }
@@ -226,6 +226,11 @@ void vms_stop(struct manager *manager, uint32_t index)
                vm->config->name);
         return;
     }
+    if (vm->paused) {
+        report(manager, "VM '%s' is paused, and hears nothing: vm resume, or vm kill\n",
+               vm->config->name);
+        return;
+    }
     vm->state = VM_STOPPING;
     kcall_event_signal(vm->event, VMM_BIT_STOP);
     report(manager, "VM '%s' is asked to power off\n", vm->config->name);
@@ -284,6 +289,39 @@ void vms_restart(struct manager *manager, uint32_t index)
         vms_kill(manager, index);
     }
     vms_start(manager, index);
+}
+
+// One that its VMM has not seen yet is taken back: it sees the last one only.
+static void vm_tell_pause(struct manager_vm *vm, bool pause)
+{
+    uint64_t unseen;
+    vm->paused = pause;
+    kcall_event_wait(vm->event, VMM_BIT_PAUSE | VMM_BIT_RESUME, 1, &unseen);
+    kcall_event_signal(vm->event, pause ? VMM_BIT_PAUSE : VMM_BIT_RESUME);
+}
+
+void vms_pause(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    vm_tell_pause(vm, true);
+    report(manager, "VM '%s' is paused\n", vm->config->name);
+}
+
+void vms_resume(struct manager *manager, uint32_t index)
+{
+    struct manager_vm *vm = &manager->vm[index];
+    if (!vm->paused) {
+        report(manager, "VM '%s' is not paused\n", vm->config->name);
+        return;
+    }
+    vm_tell_pause(vm, false);
+    report(manager, "VM '%s' goes on\n", vm->config->name);
+}
+
+void vms_nmi(struct manager *manager, uint32_t index)
+{
+    kcall_event_signal(manager->vm[index].event, VMM_BIT_NMI);
+    report(manager, "VM '%s' gets an NMI\n", manager->vm[index].config->name);
 }
 
 void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu)
