@@ -60,6 +60,27 @@ def test_halted_for_good(boot):
     assert len(re.findall(r"^bad\| hog hlt$", machine.text, re.MULTILINE)) == 4, machine.text
 
 
+@pytest.mark.long
+@pytest.mark.only("qemu", "it takes a quarter of an hour of the guests' time")
+def test_thousand_times(boot):
+    """What a crash takes it gives back, and its neighbour never hears of one."""
+    bad = BAD.format(image="test-hog", cmdline="mode=triple").replace("3 per 1h", "32 per 1s")
+    machine = boot(GOOD + bad, cores=1, memory=256)
+    machine.expect(r"^good\| hello: up 1\.", 120)
+    machine.send(TIMES)
+    for _ in range(1000):
+        machine.expect(r"VM 'bad' started: core 0, 16 MB$", 120)
+    for _ in range(3):
+        machine.expect(r"good\| hello: up ", 60)
+    check_heartbeats(machine.text, "good", "hello", 100)
+    free = re.findall(FREE, machine.text, re.MULTILINE)
+    assert len(free) >= 1000 and len(set(free[1:])) == 1, set(free)
+    machine.send(MONITOR)
+    machine.expect(r"^\[monitor; ", 30)
+    machine.send("audit\r")
+    machine.expect(r"^isolation audit: \d+ frames, no frame reachable from two VMs$", 60)
+
+
 @pytest.mark.only("qemu", "a boot of Linux takes half a minute in Bochs")
 def test_linux_reboots(boot):
     """A stock Linux that reboots is back at its shell; when it powers off it stays off."""
