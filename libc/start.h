@@ -88,6 +88,7 @@ struct start_console {
     struct boot_screen mode;
     uint32_t said_len;
     char said[START_SAID_MAX]; // what the kernel has said before, for the screen
+    uint32_t again;        // 1: it takes the place of one that has ended
     uint32_t lines;        // line 0 is the manager's (the monitor)
     struct start_line line[START_VM_MAX];
 };

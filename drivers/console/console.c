@@ -189,6 +189,11 @@ void console_init(struct console *console, const struct uart_port *port, uint32_
     uart_init(&console->uart, port, divisor, console_receive, console);
 }
 
+void console_again(struct console *console)
+{
+    console_say(console, "\033[0m\r\n");
+}
+
 void console_show(struct console *console, struct term *term, void (*draw)(void *opaque),
                   void *opaque)
 {

@@ -69,6 +69,9 @@ struct console {
 void console_init(struct console *console, const struct uart_port *port, uint32_t divisor,
                   uint64_t epoch_ns, uint64_t now_ns);
 
+// It takes the place of one that has ended in the middle of anything.
+void console_again(struct console *console);
+
 // Has the merged view shown on a terminal too, and draw() called when that has changed. Before any
 // line is added.
 void console_show(struct console *console, struct term *term, void (*draw)(void *opaque),

@@ -110,6 +110,9 @@ int main(int argc, char **argv)
     console_init(&console, start->port != 0 ? &port : NULL, start->divisor,
                  tsc_to_ns(block->entry_tsc), time_host_ns());
     console.polled = start->irq == 0;
+    if (start->again) {
+        console_again(&console);
+    }
     int failure = add_screen(&console, start);
     if (failure == 0) {
         failure = add_lines(&console, start);

@@ -110,6 +110,21 @@ def test_monitor_mistakes(machine):
     machine.expect(r"^bulkhead> $", 30)
 
 
+def test_restart(machine):
+    """Another process has the port: the VMs' beats go on, keys arrive, and each page of the old one
+    is back."""
+    free = [re.search(r"^(\d+) KB of", monitor(machine, "memory"), re.MULTILINE)]
+    for _ in range(3):
+        machine.send("console restart\r")
+        machine.expect(r"^bulkhead\| the console was started again: what it remembered is ", 30)
+        machine.expect_all((r"^one\| first: up \d+\.000 s, malloc ok",
+                            r"^two\| second: up \d+\.000 s, malloc ok"), 60)
+        machine.send(KEY + "m")
+        machine.expect(r"bulkhead> $", 30)
+        free.append(re.search(r"^(\d+) KB of", monitor(machine, "memory"), re.MULTILINE))
+    assert len({match[1] for match in free}) == 1, free
+
+
 def test_monitor_kills_and_powers_off(machine):
     def free():
         return int(re.search(r"^(\d+) MB of \d+ MB free", monitor(machine, "memory"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the console's process gets of the host: its serial port, as the config says, and its screen.
+#include "libc/time.h"
 #include "tests/unit/manager_world.h"
 
 static const struct start_console *console_block(void)
@@ -45,8 +46,6 @@ static void look_com4(void)
     assert_int_equal(process->port_first, 0x2e8);
     assert_int_equal(process->port_count, 8);
     expect("kernel: 2 cores"); // which was said on COM1
-    // Nobody can give ports away any more.
-    assert_int_equal(fake.handle[BOOT_HANDLE_PORTS].object, 0);
 }
 
 static void look_number(void)
@@ -157,11 +156,97 @@ static void test_no_config(void **state)
     assert_int_equal(console_block()->divisor, 1);
 }
 
+// Of a VM, to see that it is left alone; and of the first console.
+static uint32_t vm_id, console_id, handles;
+
+static uint32_t handles_used(void)
+{
+    uint32_t used = 0;
+    for (uint32_t h = 0; h < FAKE_SLOTS; h++) {
+        used += fake.handle[h].object != 0;
+    }
+    return used;
+}
+
+// It faults; then it ends at once, and again, until it stays off.
+static bool script_console_dies(int at)
+{
+    struct fake_object *process = fake_handle(manager.console.process);
+    switch (at) {
+    case 0:
+        vm_id = process_of(0)->status.id;
+        handles = handles_used();
+        fake_process_end(process, PROCESS_FAULT, 0);
+        return true;
+    case 1 ... 5:
+        if (at == 2) {
+            manager.console_start_tsc -= ns_to_tsc(20000000000ull); // this one has lived
+        }
+        assert_int_equal(console_block()->again, 1);
+        assert_int_equal(console_block()->port, 0x2f8);
+        assert_int_equal(process->port_first, 0x2f8);
+        assert_int_equal(com2_irq->bits, CONSOLE_BIT_IRQ);
+        assert_int_equal(handles_used(), handles);
+        assert_int_equal(process_of(0)->status.id, vm_id);
+        fake_process_end(process, PROCESS_EXITED, 1);
+        return true;
+    case 6:
+        assert_false(manager.console_runs);
+        assert_int_equal(manager.console.process, 0);
+        assert_non_null(strstr(fake.log, "manager: the console ends again and again"));
+        end_vm(0, VMM_END_POWEROFF);
+        return true;
+    default:
+        end_vm(1, VMM_END_POWEROFF);
+        return at < 8;
+    }
+}
+
+static void test_console_dies(void **state)
+{
+    static char text[600];
+    (void)state;
+    com2_irq = fake_handle(BOOT_HANDLE_COM2_IRQ);
+    snprintf(text, sizeof(text), "%s[system]\nconsole = com2\n", two_vms);
+    play(script_console_dies, text, 0);
+    expect("the console was started again: what it remembered is lost\r\n");
+}
+
+// By the monitor: what is left of the first one's end ends nobody else.
+static bool script_console_restart(int at)
+{
+    switch (at) {
+    case 0:
+        console_id = fake_handle(manager.console.process)->status.id;
+        type("console restart\r");
+        return true;
+    case 1:
+        assert_int_equal(console_block()->again, 1);
+        fake_signal(fake_handle(manager.event), MANAGER_BIT_CONSOLE);
+        console_id = fake_handle(manager.console.process)->status.id;
+        return true;
+    case 2:
+        assert_true(manager.console_runs);
+        assert_int_equal(fake_handle(manager.console.process)->status.id, console_id);
+        return script_two_off(0);
+    default:
+        return script_two_off(at - 2);
+    }
+}
+
+static void test_console_restart(void **state)
+{
+    (void)state;
+    play(script_console_restart, two_vms, 0);
+    expect("the console was started again: what it remembered is lost\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_com4), TEST(test_port_by_number), TEST(test_no_port), TEST(test_pci_port),
         TEST(test_pci_port_missing), TEST(test_screen), TEST(test_no_config),
+        TEST(test_console_dies), TEST(test_console_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

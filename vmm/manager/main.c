@@ -96,34 +96,9 @@ static void read_config(struct manager *manager)
     config_check(&manager->config, &host, &sink);
 }
 
-// Loads a ring-3 program from its boot module. False: it cannot be, and that has been said.
-static bool load_program(struct manager *manager, struct program *program, const char *name)
-{
-    int index = module_find(manager->boot, "bin", name);
-    const void *file = index >= 0 ? module_map(manager->boot, index, 0) : NULL;
-    const char *problem = index < 0 ? "there is no such boot module"
-                          : file == NULL ? "it cannot be mapped"
-                          : program_load(program, file, manager->boot->module[index].bytes,
-                                         (uint16_t)manager->boot->call_insn);
-    if (problem != NULL) {
-        report(manager, "bin:%s cannot be loaded: %s\n", name, problem);
-    }
-    return problem == NULL;
-}
-
-// Without a console nobody would see what was said: the ring goes to the kernel's log instead.
-static void say_without_console(struct manager *manager)
-{
-    static char said[CONSOLE_OUTPUT_SIZE];
-    struct ring_end end;
-    ring_attach_consumer(&end, manager->line.tx.ring, CONSOLE_OUTPUT_SIZE);
-    uint32_t len = ring_read(&end, said, sizeof(said));
-    report_log(said, len);
-}
-
 static void start_vms(struct manager *manager)
 {
-    if (load_program(manager, &manager->vmm_program, "vmm")) {
+    if (program_find(manager, &manager->vmm_program, "vmm")) {
         for (uint32_t i = 0; i < manager->vms; i++) {
             if (manager->vm[i].state != VM_WAITING) {
                 vms_start(manager, i);
@@ -166,9 +141,7 @@ void manager_serve(struct manager *manager, uint64_t deadline)
         return;
     }
     if (bits & MANAGER_BIT_CONSOLE) {
-        manager->console_runs = false;
-        static const char text[] = "manager: the console's process has ended\n";
-        report_log(text, sizeof(text) - 1);
+        console_ended(manager);
     }
     if (bits & MANAGER_BIT_LINE) {
         monitor_input(manager);
@@ -227,15 +200,7 @@ uint32_t manager_run(struct manager *manager, const struct boot_info *boot)
     if (status < 0) {
         report(manager, "the VMs' consoles cannot be made: %s\n", report_status(status));
     }
-    if (load_program(manager, &manager->console_program, "console")) {
-        status = vms_start_console(manager);
-        if (status < 0) {
-            report(manager, "the console cannot be started: %s\n", report_status(status));
-        }
-    }
-    if (!manager->console_runs) {
-        say_without_console(manager);
-    }
+    console_begin(manager);
     if (report_kernel_log_again(manager)) {
         report_kernel_log(manager, true);
     }

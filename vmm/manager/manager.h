@@ -85,6 +85,13 @@ struct manager_log {
     char text[32768];
 };
 
+// Where the host's serial port is.
+struct manager_port {
+    uint16_t first;   // of its eight I/O ports; 0: there is none
+    uint32_t divisor;
+    handle_t irq;     // 0: it has none that is known
+};
+
 struct manager {
     const struct boot_info *boot;
     uint64_t wall_seconds, wall_tsc; // UTC since 1970 at that TSC
@@ -93,7 +100,10 @@ struct manager {
     handle_t line_memory;
     handle_t console_event;
     handle_t sc;                  // of manager and console, on core 0
+    struct manager_port port;
     bool console_runs;
+    uint64_t console_start_tsc;   // 0: it has not been yet
+    uint32_t console_failures;    // in a row
     bool flushed;
     uint32_t vms;                 // entries of vm[]
     uint32_t running;
@@ -126,13 +136,7 @@ bool option_given(const struct boot_info *boot, const char *known);
 // between two magic breakpoints of Bochs.
 void measure_syscall(struct manager *manager);
 
-// port.c: where the host's serial port is.
-struct manager_port {
-    uint16_t first;   // of its eight I/O ports; 0: there is none
-    uint32_t divisor;
-    handle_t irq;     // 0: it has none that is known
-};
-// As the config says. What there is to say of it is said.
+// port.c: finds it as the config says. What there is to say of it is said.
 void port_find(struct manager *manager, struct manager_port *port);
 
 void date_read(struct manager *manager); // date.c: fills wall_seconds, wall_tsc
@@ -178,6 +182,16 @@ const char *module_name(const struct boot_info *boot, int index);
 enum config_find module_config_find(void *manager, const char *path,
                                     struct config_image *image);
 
+// Loads a ring-3 program from its boot module. False: it cannot be, and that has been said.
+bool program_find(struct manager *manager, struct program *program, const char *name);
+
+// console.c: the console's process.
+void console_begin(struct manager *manager);
+// After MANAGER_BIT_CONSOLE: another one, but where they fail one after the other.
+void console_ended(struct manager *manager);
+// Ends it, if it runs, and starts another.
+void console_restart(struct manager *manager);
+
 // list.c: which VMs there are.
 // NULL, or the index -1: there is none of that name, or it does not run, and that has been said.
 struct manager_vm *list_find(struct manager *manager, const char *name);
@@ -198,7 +212,6 @@ int64_t wire_vmm(struct manager *manager, uint32_t index, handle_t process,
 // vms.c: the life of a VM.
 // Makes events and lines of all VMs that can be started, and fills manager->vm. -> OK or a status
 int64_t vms_prepare(struct manager *manager);
-int64_t vms_start_console(struct manager *manager);
 // From its image, in memory that is zero. What comes of it is said.
 void vms_start(struct manager *manager, uint32_t index);
 // Whether one was killed, or could not be started, and nothing has become of it since.

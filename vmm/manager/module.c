@@ -96,3 +96,17 @@ enum config_find module_config_find(void *opaque, const char *path, struct confi
     image->problem = "it cannot be mapped";
     return image->head != NULL ? CONFIG_FOUND : CONFIG_UNREADABLE;
 }
+
+bool program_find(struct manager *manager, struct program *program, const char *name)
+{
+    int index = module_find(manager->boot, "bin", name);
+    const void *file = index >= 0 ? module_map(manager->boot, index, 0) : NULL;
+    const char *problem = index < 0 ? "there is no such boot module"
+                          : file == NULL ? "it cannot be mapped"
+                          : program_load(program, file, manager->boot->module[index].bytes,
+                                         (uint16_t)manager->boot->call_insn);
+    if (problem != NULL) {
+        report(manager, "bin:%s cannot be loaded: %s\n", name, problem);
+    }
+    return problem == NULL;
+}

@@ -199,6 +199,12 @@ static void command_memory(struct manager *manager, const char *argument)
     }
 }
 
+static void command_console_restart(struct manager *manager, const char *argument)
+{
+    (void)argument;
+    console_restart(manager);
+}
+
 static void command_power_off(struct manager *manager, const char *argument)
 {
     (void)argument;
@@ -236,6 +242,8 @@ static const struct {
     {"vm balance", "", "places the VMs anew over the cores", command_vm_balance},
     {"stats", " [NAME]", "exits by kind, injections, time run and halted; cores", command_stats},
     {"sample", " NAME MS COUNT", "what it runs in each MS ms, COUNT times over", sample_start},
+    {"console restart", "", "ends the console's process and starts it anew; VMs run on",
+     command_console_restart},
     {"audit", "", "checks that no frame is reachable from two VMs", command_audit},
     {"memory", "", "free memory, kernel objects, idle time", command_memory},
     {"log", "", "the kernel's log", command_log},

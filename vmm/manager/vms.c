@@ -10,10 +10,6 @@
 #define VM_LINE_VA       0x61000000ull
 #define VM_LINE_STRIDE   0x20000ull
 _Static_assert(CONSOLE_LINE_BYTES <= VM_LINE_STRIDE, "lines do not overlap");
-// History and pages for each line, and the program itself; and the cells of a screen.
-#define CONSOLE_QUOTA(lines) ((512ull << 10) + (lines) * (76ull << 10))
-#define CONSOLE_QUOTA_TEXT   (32ull << 10)
-#define CONSOLE_QUOTA_PIXELS (384ull << 10)
 // Its own memory, one VM and what that needs; and no processes, so all that a VMM ever makes is on
 // its VM's core and in its VM's name.
 static const struct process_counts vmm_counts = {
@@ -62,38 +58,6 @@ int64_t vms_prepare(struct manager *manager)
             return status;
         }
     }
-    return OK;
-}
-
-static uint64_t console_quota(const struct manager *manager)
-{
-    const struct boot_screen *screen = &manager->boot->screen;
-    uint64_t cells = screen->width == 0 ? 0 : screen->text ? CONSOLE_QUOTA_TEXT
-                                                           : CONSOLE_QUOTA_PIXELS;
-    return CONSOLE_QUOTA(manager->vms + 1) + cells;
-}
-
-int64_t vms_start_console(struct manager *manager)
-{
-    const struct spawn_limits limits = {
-        .quota = console_quota(manager),
-        .counts = {.mappings = 512, .memories = 64, .threads = 1, .events = 4, .timers = 4},
-    };
-    int64_t status = spawn_create(&manager->console, &manager->console_program, &limits,
-                                  manager->event, MANAGER_BIT_CONSOLE);
-    if (status < 0) {
-        return status;
-    }
-    const struct start_block *block;
-    status = wire_console(manager, manager->console.process, &block);
-    if (status >= 0) {
-        status = spawn_start(&manager->console, &manager->console_program, block, &manager->sc);
-    }
-    if (status < 0) {
-        spawn_destroy(&manager->console);
-        return status;
-    }
-    manager->console_runs = true;
     return OK;
 }
 

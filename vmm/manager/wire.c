@@ -52,12 +52,11 @@ static void console_line(struct start_line *line, const char *name, handle_t pro
     line->bits = bits;
 }
 
-// The serial port. Nobody needs another: the right to give ports away ends here.
+// The serial port. The right to give ports away stays here, for the console's next process.
 static void console_give_port(struct manager *manager, handle_t process, int64_t *status)
 {
     struct start_console *start = &block.console;
-    struct manager_port port;
-    port_find(manager, &port);
+    const struct manager_port port = manager->port;
     start->port = port.first;
     start->divisor = port.divisor;
     if (port.irq != 0) {
@@ -68,7 +67,6 @@ static void console_give_port(struct manager *manager, handle_t process, int64_t
     if (port.first != 0 && *status >= 0) {
         *status = kcall_ioports_grant(process, BOOT_HANDLE_PORTS, port.first, 8);
     }
-    kcall_handle_close(BOOT_HANDLE_PORTS);
 }
 
 // The screen, and what the kernel has shown on it.
@@ -98,6 +96,7 @@ int64_t wire_console(struct manager *manager, handle_t process, const struct sta
     console_give_port(manager, process, &status);
     console_give_screen(manager, process, &status);
     start->lines = manager->vms + 1;
+    start->again = manager->console_start_tsc != 0;
     console_line(&start->line[0], MANAGER_NAME, process, manager->line_memory, manager->event,
                  MANAGER_BIT_LINE | CONSOLE_BIT_FLUSHED, &status);
     start->line[0].bits = MANAGER_BIT_LINE; // when it has input or room
