@@ -5,11 +5,12 @@
 #include "kernel.h"
 #include <stdlib.h>
 
-#define LIVES   300 // BULKHEAD_LIVES: another number
-#define KB      1024ull
-#define QUOTA   (4 * MB)
-#define RAM_MAX (256 * KB)
-#define RAM_VA  0x40000000ull
+#define LIVES     300 // BULKHEAD_LIVES: another number
+#define KB        1024ull
+#define QUOTA     (4 * MB)
+#define RAM_MAX   (256 * KB)
+#define RAM_VA    0x40000000ull
+#define STEPS_MAX 6
 
 struct life {
     struct fake_process p; // on core 1
@@ -32,11 +33,12 @@ static void wait_its_turn(void)
         fake_advance(MS);
 }
 
-// For the process and for its guest.
-static void give_memory(struct life *l, uint64_t bytes)
+// For the process and for its guest, in pieces.
+static void give_memory(struct life *l, uint64_t bytes, bool in_pages)
 {
     for (uint64_t at = 0; at < bytes;) {
-        uint64_t part = PAGE_SIZE * (1 + pick((uint32_t)((bytes - at) / PAGE_SIZE)));
+        uint32_t most = (uint32_t)((bytes - at) / PAGE_SIZE);
+        uint64_t part = PAGE_SIZE * (in_pages ? 1 : 1 + pick(most));
         int64_t h = FINISH(1, mem_create, part, PAGE_SIZE, 0);
 
         assert_true(h > 0);
@@ -49,7 +51,8 @@ static void give_memory(struct life *l, uint64_t bytes)
     }
 }
 
-static struct life be_born(int64_t sc)
+// The first has more pieces than any other: the kernel keeps the pages in which objects lie.
+static struct life be_born(int64_t sc, bool first)
 {
     struct life l = { .p = fake_spawn(1, QUOTA, sc) };
 
@@ -62,7 +65,10 @@ static struct life be_born(int64_t sc)
     assert_true(l.h > 0);
     assert_int_equal(CALL(1, timer_arm, timer, fake.now + 1 + pick(2 * MS)), OK);
     l.v = object_to(fake_object(l.p.process, l.h), vcpu);
-    give_memory(&l, PAGE_SIZE * (1 + pick(RAM_MAX / PAGE_SIZE)));
+    if (first)
+        give_memory(&l, RAM_MAX + STEPS_MAX * PAGE_SIZE, true);
+    else
+        give_memory(&l, PAGE_SIZE * (1 + pick(RAM_MAX / PAGE_SIZE)), false);
     return l;
 }
 
@@ -73,7 +79,7 @@ static void live(const struct life *l)
 {
     static void (*const exits[])(struct vcpu *v) = { to_vmm, vcpu_halt, fake_exit_yield };
 
-    for (uint32_t steps = pick(6); steps != 0; steps--) {
+    for (uint32_t steps = pick(STEPS_MAX); steps != 0; steps--) {
         if (fake.state[1] == FAKE_USER && pick(4) == 0)
             (void)CALL(1, mem_create, MB, PAGE_SIZE, 0); // and may be in the middle of it
         else if (fake.state[1] == FAKE_USER)
@@ -111,10 +117,10 @@ static void test_lives(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < lives; i++) {
-        struct life l = be_born(sc);
+        struct life l = be_born(sc, i == 0);
         live(&l);
         die(&l);
-        if (i == 0) { // tables that the kernel keeps for the next ones
+        if (i == 0) {
             frames = frames_count_free();
             used = fake_manager->used;
             objects = object_count();
