@@ -24,6 +24,7 @@ void offsets(void)
     OFFSET(VCPU_FRESH, struct vcpu, arch.fresh);
     OFFSET(VCPU_INJECT, struct vcpu, arch.inject);
     OFFSET(VCPU_WORK, struct vcpu, work);
+    OFFSET(VCPU_SKIP_FLAGS, struct vcpu, arch.skip_flags);
     OFFSET(VCPU_VMCS, struct vcpu, arch.vmcs);
     OFFSET(VCPU_VMCB, struct vcpu, arch.svm.vmcb);
     OFFSET(VCPU_GS_BASE, struct vcpu, arch.svm.gs_base);

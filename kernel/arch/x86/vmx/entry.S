@@ -35,7 +35,7 @@ vmx_run_on:
     jnz 4f
     mov $FIELD_RFLAGS, %ecx
     vmread %rcx, %rcx
-    test $RFLAGS_TF, %ecx
+    test VCPU_SKIP_FLAGS(%rdx), %rcx
     jnz 4f
     mov $FIELD_RIP, %ecx
     vmread %rcx, %rax
