@@ -79,7 +79,9 @@ void vmm_lock_slow(struct vmm *vmm, unsigned thread);
 // compiler would fetch the sum of two addresses from memory on each exit.
 static inline struct exit_ring *vcpu_exits_next(struct vcpu *vcpu)
 {
-    return &((struct vcpu *)(void *)((uint8_t *)vcpu + vcpu->exits.next))->exits;
+    void *shifted = (uint8_t *)vcpu + vcpu->exits.next;
+
+    return &((struct vcpu *)shifted)->exits;
 }
 
 static inline void vmm_lock(struct vmm *vmm, unsigned thread)

@@ -31,14 +31,21 @@ _Static_assert(EXIT_RING * sizeof(struct exit_record) == 256 &&
                EXIT_RING * sizeof(struct exit_more) == 256, "`next` wraps by itself");
 
 // By one addition for all that belongs to the exit.
+static inline struct exit_ring *exit_ring_at(struct exit_ring *ring, uint8_t at)
+{
+    void *shifted = (uint8_t *)ring + at;
+
+    return shifted;
+}
+
 static inline struct exit_record *exit_ring_record(struct exit_ring *ring, uint8_t at)
 {
-    return ((struct exit_ring *)(void *)((uint8_t *)ring + at))->record;
+    return exit_ring_at(ring, at)->record;
 }
 
 static inline struct exit_more *exit_ring_more(struct exit_ring *ring, uint8_t at)
 {
-    return ((struct exit_ring *)(void *)((uint8_t *)ring + at))->more;
+    return exit_ring_at(ring, at)->more;
 }
 
 // Of the exit that was put last.
