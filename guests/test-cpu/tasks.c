@@ -466,7 +466,9 @@ static void test_paging(void)
     paging_on(false);
     gdt(TASKS_NEW, describe(address(&new) + TASKS_GIGABYTE, sizeof(new) - 1, 0x89));
     run(tasks_call);
-    say(expect_fault("task.page-fault", VEC_PF, 0, TASKS_MAIN, address(tasks_call)) &&
+    // QEMU 10 looks whether it may write before it reads.
+    uint32_t write = cpu_by_tcg() ? tasks_seen[0].error & 2 : 0;
+    say(expect_fault("task.page-fault", VEC_PF, write, TASKS_MAIN, address(tasks_call)) &&
             tasks_seen[0].cr2 - address(&new) - TASKS_GIGABYTE < sizeof(new) && !busy(TASKS_NEW),
         "task.page-fault-address");
 

@@ -145,6 +145,7 @@ static struct outcome try_across(const struct trial *t, unsigned int round, bool
     return o;
 }
 
+// False: what it is has been said.
 static bool try_all(const struct trial *t)
 {
     bool alike = true;
@@ -152,7 +153,13 @@ static bool try_all(const struct trial *t)
         struct outcome cpu = try(t, round, (uintptr_t)ram[1], (uintptr_t)ram[1]);
         struct outcome emulated = try(t, round, DEVICE, DEVICE);
         alike = report(t, "device", round, &cpu, &emulated);
+        struct outcome whole = cpu;
         cpu = try_across(t, round, false, PTE_W);
+        if (alike && cpu_by_tcg() && cpu.vector == whole.vector && difference(&whole, &cpu)) {
+            check_skip(t->name, "across pages: QEMU 10 goes on behind the first one's frame");
+            alike = false;
+            break;
+        }
         emulated = try_across(t, round, true, PTE_W);
         alike = alike && report(t, "across", round, &cpu, &emulated);
         cpu = try_across(t, round, false, PTE_P);
