@@ -157,7 +157,11 @@ static void check_registers(void)
         check_skip(named("cr0"), "QEMU sets CD and NW");
     else
         check(probe->cr0 == CR0_ET, named("cr0"), "%x", (unsigned int)probe->cr0);
-    check_zeros("cr2-3-4", &probe->cr2, 3);
+    check_zeros("cr2-3", &probe->cr2, 2);
+    if (cpu_by_tcg() && probe->cr4 == CR4_MCE)
+        check_skip(named("cr4"), "QEMU 10 does not exit for a read of CR4: this is the host's");
+    else
+        check_zeros("cr4", &probe->cr4, 1);
     check_zeros("dr0-3", probe->dr, 4);
     check(probe->dr6 == 0xFFFF0FF0 && probe->dr7 == 0x400, named("dr6-7"), "%x %x",
           (unsigned int)probe->dr6, (unsigned int)probe->dr7);
