@@ -74,7 +74,8 @@ static void fast_strings_are_the_hosts(void **state)
 // Systems for AMD's CPUs read and write these without asking. No other CPU has them.
 static void amds_own(void **state)
 {
-    static const uint32_t index[] = { 0xc0010010, 0xc0010015, 0xc0010055, 0xc0010114, 0xc0011029 };
+    static const uint32_t index[] = { 0xc0010000, 0xc0010007, 0xc0010010, 0xc0010015,
+                                      0xc0010055, 0xc0010114, 0xc0011029 };
     (void)state;
     for (size_t i = 0; i < sizeof(index) / sizeof(index[0]); i++) {
         msrs_init(&m, 2400000000, true, 39, false);

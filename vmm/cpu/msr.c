@@ -38,10 +38,15 @@ static const struct constant constants[] = {
     { 0x19C, false, 0, 0 }, { 0x1A2, false, 0, 0 }, { 0x1DB, false, 0, 0 },
     { 0x1DC, false, 0, 0 }, { 0x1DD, false, 0, 0 }, { 0x1DE, false, 0, 0 },
 };
-// Of AMD's CPUs alone: SYSCFG, HWCR, NB_CFG, INT_PENDING_MSG, MMIO_CFG_BASE, VM_CR (its virtual
-// machines are switched off for good), LS_CFG, IC_CFG, DC_CFG, DE_CFG where LFENCE serializes (the
-// kernel sees to that), BU_CFG2. Systems set there what their CPU's errata ask for.
+// Of AMD's CPUs alone: PERF_EVT_SEL0-3 and PERF_CTR0-3, which no CPUID bit says are missing (they
+// count nothing; old systems clear them without asking), SYSCFG, HWCR, NB_CFG, INT_PENDING_MSG,
+// MMIO_CFG_BASE, VM_CR (its virtual machines are switched off for good), LS_CFG, IC_CFG, DC_CFG,
+// DE_CFG where LFENCE serializes (the kernel sees to that), BU_CFG2. Systems set there what their
+// CPU's errata ask for.
 static const struct constant amd_constants[] = {
+    { 0xC0010000, true, 0, ~0ull }, { 0xC0010001, true, 0, ~0ull }, { 0xC0010002, true, 0, ~0ull },
+    { 0xC0010003, true, 0, ~0ull }, { 0xC0010004, true, 0, ~0ull }, { 0xC0010005, true, 0, ~0ull },
+    { 0xC0010006, true, 0, ~0ull }, { 0xC0010007, true, 0, ~0ull },
     { 0xC0010010, true, 0, ~0ull }, { 0xC0010015, true, 0, ~0ull }, { 0xC001001F, true, 0, ~0ull },
     { 0xC0010055, true, 0, ~0ull }, { 0xC0010058, true, 0, ~0ull },
     { 0xC0010114, true, 0x18, ~0ull },
