@@ -68,14 +68,14 @@ make_root() {
     mv -T "$target.new" "$target"
 }
 
-# inside COMMAND…: as root of that folder, with processes, mounts and a name of its own. No process
-# of it outlives this script.
+# inside COMMAND…: as root of that folder, with processes, mounts and a name of its own, in place of
+# this shell. No process of it outlives the one that it becomes.
 inside() {
     local proxies=() name
     for name in {http,https,ftp,no}_proxy {HTTP,HTTPS,FTP,NO}_PROXY; do
         [ -z "${!name:-}" ] || proxies+=("$name=${!name}")
     done
-    unshare --mount --pid --ipc --uts --fork --kill-child --propagation private \
+    exec unshare --mount --pid --ipc --uts --fork --kill-child --propagation private \
         bash -euc '
             mount -t proc proc "$0/proc"
             mount -t tmpfs -o mode=755 dev "$0/dev"
@@ -111,6 +111,9 @@ else
     git clone -q "$root" "$target/bulkhead"
 fi
 say "Debian $release, $(git -C "$root" log -1 --format='%h %s'): ./bulkhead test ${words[*]:-}"
+inside /bulkhead/bulkhead test ${words[@]+"${words[@]}"} &
+trap 'kill -KILL "$!" 2>/dev/null || true' EXIT # unshare holds other signals back
+trap 'exit 1' HUP INT TERM
 status=0
-inside /bulkhead/bulkhead test ${words[@]+"${words[@]}"} || status=$?
+wait "$!" || status=$?
 exit "$status"
