@@ -260,7 +260,7 @@ static void pci_reset(struct fuzz_board *b)
 static void pci_check(const struct fuzz_board *b)
 {
     require((b->dev.pci.address & 0x7F000003) == 0);
-    require(b->dev.pci.config[0] == 0x36 && b->dev.pci.config[0x0B] == 0x06);
+    require(b->dev.pci.bridge.config[0] == 0x36 && b->dev.pci.bridge.config[0x0B] == 0x06);
 }
 
 static bool uart_init(struct fuzz_board *b, unsigned kind)

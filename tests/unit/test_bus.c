@@ -207,6 +207,25 @@ static void mmio_finds_any_range(void **state)
     assert_true(bus_mmio_read(bus, UINT64_MAX, 8) == UINT64_MAX);
 }
 
+static void mmio_comes_and_goes(void **state)
+{
+    struct bus *bus = *state;
+    struct probe p = {.calls = 0};
+
+    for (uint64_t i = 0; i < 3; i++)
+        assert_true(bus_add_mmio(bus, &wide, &p, 0x1000 * (i + 1), 0x10));
+    assert_int_equal(bus_mmio_read(bus, 0x2008, 4), 0); // the last hit
+    bus_remove_mmio(bus, 0x2000);
+    assert_int_equal(bus_mmio_read(bus, 0x2008, 4), 0xFFFFFFFF);
+    assert_true(bus_mmio_claimed(bus, 0x1000) && bus_mmio_claimed(bus, 0x300F));
+    assert_true(bus_add_mmio(bus, &wide, &p, 0x1010, 0x1FF0)); // its place is free
+    bus_remove_mmio(bus, 0x3000);
+    bus_remove_mmio(bus, 0x1000);
+    assert_false(bus_mmio_claimed(bus, 0x100F));
+    assert_true(bus_mmio_claimed(bus, 0x1010) && bus_mmio_claimed(bus, 0x2FFF));
+    assert_int_equal(bus->nr_mmio, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +237,7 @@ int main(void)
         cmocka_unit_test_setup(bad_ranges_are_refused, setup),
         cmocka_unit_test_setup(blocked_writes_are_reported, setup),
         cmocka_unit_test_setup(mmio_finds_any_range, setup),
+        cmocka_unit_test_setup(mmio_comes_and_goes, setup),
     };
 
     return cmocka_run_group_tests_name("bus", tests, NULL, NULL);

@@ -107,6 +107,17 @@ bool bus_add_mmio(struct bus *bus, const struct device_ops *ops, void *dev, uint
     return true;
 }
 
+void bus_remove_mmio(struct bus *bus, uint64_t base)
+{
+    unsigned at = 0;
+
+    while (bus->mmio[at].base != base)
+        at++;
+    bus->nr_mmio--;
+    memmove(&bus->mmio[at], &bus->mmio[at + 1], (bus->nr_mmio - at) * sizeof(bus->mmio[0]));
+    bus->last_mmio = &bus->port[0];
+}
+
 uint32_t bus_port_read_split(struct bus *bus, uint16_t port, unsigned size)
 {
     uint32_t value = 0;

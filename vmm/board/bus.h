@@ -3,7 +3,8 @@
 // The board's bus: routes a guest's port and MMIO accesses to the device that claimed the range.
 //
 // One bus per VM, owned by the VMM's only thread; no lock. All ranges are added while the machine
-// is wired up, before the first vCPU runs.
+// is wired up, before the first vCPU runs; but those of memory that PCI functions decode come and
+// go as the guest says.
 //
 // Ports are looked up in a table with one byte per port, so an access costs the same whichever
 // range it meets, first or last. MMIO ranges are kept sorted and searched, the last hit first.
@@ -70,6 +71,9 @@ bool bus_add_ports(struct bus *bus, const struct device_ops *ops, void *dev, uin
 bool bus_add_mmio(struct bus *bus, const struct device_ops *ops, void *dev, uint64_t base,
                   uint64_t size);
 const char *bus_error(const struct bus *bus);
+
+// Gives up the range of memory that begins at `base`, which must be claimed.
+void bus_remove_mmio(struct bus *bus, uint64_t base);
 
 // The ways that are not hot: unclaimed ports and accesses that have to be taken apart.
 uint32_t bus_port_read_split(struct bus *bus, uint16_t port, unsigned size);

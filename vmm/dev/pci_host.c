@@ -3,8 +3,6 @@
 // PCI host bridge, configuration mechanism 1. Owned by the VMM's only thread; no lock.
 #include "vmm/dev/pci_host.h"
 
-#include <string.h>
-
 enum {
     CONFIG_ADDRESS_PORT = 0xCF8,
     OFFSET_RESET = 1, // 0xCF9
@@ -13,7 +11,7 @@ enum {
 
 #define CONFIG_ENABLE        0x80000000U
 #define CONFIG_ADDRESS_BITS  0x80FFFFFCU
-#define CONFIG_FUNCTION_BITS 0x00FFFF00U // bus, device, function
+#define CONFIG_BUS_FUNCTION  0x00FF0700U
 
 // Reset control register of the PIIX and ICH families.
 enum {
@@ -22,30 +20,28 @@ enum {
     RESET_FULL = 0x08,
 };
 
-// "Type 00h Configuration Space Header". The identity is that of a generic host bridge: an id of a
-// real chip set would make operating systems apply the workarounds for its bugs.
-static const struct {
-    uint8_t offset;
-    uint8_t value;
-} bridge_header[] = {
-    {0x00, 0x36}, {0x01, 0x1B}, // vendor
-    {0x02, 0x08}, {0x03, 0x00}, // device
-    {0x04, 0x06}, {0x05, 0x00}, // command: memory, bus master; fixed
-    {0x0A, 0x00}, {0x0B, 0x06}, // class: host bridge
-};
+// The identity is that of a generic host bridge: an id of a real chip set would make operating
+// systems apply the workarounds for its bugs.
+static const struct pci_id bridge_id = { .vendor = 0x1B36, .device = 0x0008, .class = 0x0600 };
 
-// The byte of configuration space that the address register and the data port's byte lane select,
-// or NULL if no function is there.
-static uint8_t *pci_host_config(struct pci_host *host, unsigned lane)
+// The function that the address register selects, or NULL.
+static struct pci_function *pci_host_selected(const struct pci_host *host)
 {
-    if ((host->address & CONFIG_ENABLE) == 0 || (host->address & CONFIG_FUNCTION_BITS) != 0)
+    if ((host->address & CONFIG_ENABLE) == 0 || (host->address & CONFIG_BUS_FUNCTION) != 0)
         return NULL;
-    return &host->config[(host->address & 0xFC) + lane];
+    return host->slot[host->address >> 11 & (PCI_SLOTS - 1)];
+}
+
+// Where in its configuration space: the data port has a byte lane for each byte of the doubleword.
+static unsigned pci_host_register_at(const struct pci_host *host, uint64_t offset)
+{
+    return (host->address & 0xFC) + (unsigned)(offset - OFFSET_DATA);
 }
 
 static uint64_t pci_host_read(void *dev, uint64_t offset, unsigned size)
 {
-    struct pci_host *host = dev;
+    const struct pci_host *host = dev;
+    const struct pci_function *fn = pci_host_selected(host);
 
     if (offset < OFFSET_DATA) {
         // Only a 32-bit access meets the address register; others pass on to the ISA side.
@@ -55,17 +51,14 @@ static uint64_t pci_host_read(void *dev, uint64_t offset, unsigned size)
             return host->reset_control;
         return UINT64_MAX;
     }
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++) {
-        const uint8_t *byte = pci_host_config(host, (unsigned)(offset - OFFSET_DATA) + i);
-        value |= (uint64_t)(byte != NULL ? *byte : 0xFF) << (i * 8);
-    }
-    return value;
+    return fn != NULL ? pci_function_read(fn, pci_host_register_at(host, offset), size)
+                      : UINT64_MAX;
 }
 
 static enum bus_result pci_host_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct pci_host *host = dev;
+    struct pci_function *fn = pci_host_selected(host);
 
     if (offset == 0 && size == 4) {
         host->address = (uint32_t)value & CONFIG_ADDRESS_BITS;
@@ -74,8 +67,9 @@ static enum bus_result pci_host_write(void *dev, uint64_t offset, unsigned size,
         host->reset_control = value & (RESET_HARD | RESET_CPU | RESET_FULL);
         if (pulled)
             power_request(&host->power, POWER_RESET);
+    } else if (offset >= OFFSET_DATA && fn != NULL) {
+        pci_function_write(fn, pci_host_register_at(host, offset), size, (uint32_t)value);
     }
-    // The bridge's own registers are all read-only.
     return BUS_OK;
 }
 
@@ -88,10 +82,10 @@ static const struct device_ops pci_host_ops = {
 
 void pci_host_init(struct pci_host *host, struct power_sink power)
 {
-    memset(host->config, 0, sizeof(host->config));
-    for (unsigned i = 0; i < sizeof(bridge_header) / sizeof(bridge_header[0]); i++)
-        host->config[bridge_header[i].offset] = bridge_header[i].value;
-    host->power = power;
+    *host = (struct pci_host){ .power = power, .memory_end = PCI_MEMORY_END };
+    pci_function_init(&host->bridge, &bridge_id, NULL, NULL);
+    pci_function_set16(&host->bridge, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    host->slot[0] = &host->bridge;
     pci_host_reset(host);
 }
 
@@ -104,4 +98,10 @@ void pci_host_reset(struct pci_host *host)
 bool pci_host_register(struct pci_host *host, struct bus *bus)
 {
     return bus_add_ports(bus, &pci_host_ops, host, CONFIG_ADDRESS_PORT, 8);
+}
+
+bool pci_host_plug(struct pci_host *host, unsigned slot, struct pci_function *fn, struct bus *bus)
+{
+    host->slot[slot] = fn;
+    return pci_function_place(fn, bus, &host->memory_end);
 }
