@@ -9,12 +9,14 @@
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debugcon.h"
 #include "vmm/dev/hpet.h"
+#include "vmm/dev/i6300esb.h"
 #include "vmm/dev/i8042.h"
 #include "vmm/dev/i8254.h"
 #include "vmm/dev/i8259.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/mc146818.h"
 #include "vmm/dev/pci_host.h"
+#include "vmm/dev/pvpanic.h"
 #include "vmm/dev/testdev.h"
 #include "vmm/dev/uart16550.h"
 #include "vmm/dev/vga_crtc.h"
@@ -30,12 +32,17 @@ struct fuzz_board {
         struct acpi_pm pm;
         struct debugcon debugcon;
         struct hpet hpet;
+        struct { // the bridge is the way to it
+            struct pci_host pci;
+            struct i6300esb esb;
+        } watchdog;
         struct i8042 kbc;
         struct i8254 pit;
         struct i8259 pic;
         struct ioapic ioapic;
         struct mc146818 rtc;
         struct pci_host pci;
+        struct pvpanic panic;
         struct testdev test;
         struct uart16550 uart;
         struct vga_crtc vga;

@@ -96,6 +96,57 @@ static void hpet_check(const struct fuzz_board *b)
     require(hpet->status < 1u << HPET_TIMERS);
 }
 
+static bool esb_init(struct fuzz_board *b, unsigned kind)
+{
+    struct pci_host *pci = &b->dev.watchdog.pci;
+    struct i6300esb *esb = &b->dev.watchdog.esb;
+
+    pci_host_init(pci, fake_power_sink(&b->host));
+    i6300esb_init(esb, &b->host.clock, fake_power_sink(&b->host), (kind & 1) != 0,
+                  (kind & 2) != 0 ? NS_PER_SEC : 0);
+    return pci_host_register(pci, &b->host.bus) &&
+           pci_host_plug(pci, 29, &esb->pci, &b->host.bus);
+}
+
+static void esb_reset(struct fuzz_board *b)
+{
+    pci_host_reset(&b->dev.watchdog.pci);
+    i6300esb_reset(&b->dev.watchdog.esb);
+}
+
+// The unlocking sequence, a pause and its end, or one of its registers is selected.
+static void esb_act(struct fuzz_board *b, uint8_t what)
+{
+    struct i6300esb *esb = &b->dev.watchdog.esb;
+
+    if (what < 0x40 && esb->pci.bar[0].base != 0) {
+        bus_mmio_write(&b->host.bus, esb->pci.bar[0].base + 0x0C, 1, 0x80);
+        bus_mmio_write(&b->host.bus, esb->pci.bar[0].base + 0x0C, 1, 0x86);
+    } else if (what < 0x60) {
+        i6300esb_hold(esb, (what & 1) != 0);
+    } else {
+        bus_port_write(&b->host.bus, 0xCF8, 4,
+                       0x8000E800 | (what < 0xC0 ? 0u : 0x40u) | (what & 0x3C));
+    }
+}
+
+// The alarm is set while a stage runs; and what the guest reads is what counts.
+static void esb_check(const struct fuzz_board *b)
+{
+    const struct i6300esb *esb = &b->dev.watchdog.esb;
+    const struct pci_bar *bar = &esb->pci.bar[0];
+    bool runs = esb->stage != I6300ESB_STOPPED && !esb->held;
+
+    require((esb->alarm.deadline_ns != CLOCK_NEVER) == runs);
+    require(esb->enabled == ((esb->pci.config[0x68] & 2) != 0));
+    require(esb->enabled || esb->stage == I6300ESB_STOPPED || esb->stage == I6300ESB_START);
+    require(esb->preload[0] <= 0xFFFFF && esb->preload[1] <= 0xFFFFF && esb->unlocked <= 2);
+    require(esb->pci.config[0] == 0x86 && esb->pci.config[0x0B] == 0x08);
+    require(b->host.bus.nr_mmio == (bar->base != 0));
+    require(bar->base == 0 || bar->base == pci_function_read(&esb->pci, 0x10, 4));
+    require(b->host.power_offs == 0);
+}
+
 static bool kbc_init(struct fuzz_board *b, unsigned kind)
 {
     (void)kind;
@@ -263,6 +314,25 @@ static void pci_check(const struct fuzz_board *b)
     require(b->dev.pci.bridge.config[0] == 0x36 && b->dev.pci.bridge.config[0x0B] == 0x06);
 }
 
+static bool panic_init(struct fuzz_board *b, unsigned kind)
+{
+    (void)kind;
+    pvpanic_init(&b->dev.panic, fake_power_sink(&b->host));
+    return pvpanic_register(&b->dev.panic, &b->host.bus);
+}
+
+// It has no state.
+static void panic_reset(struct fuzz_board *b)
+{
+    require(bus_port_read(&b->host.bus, PVPANIC_PORT, 1) == 3);
+}
+
+// It ends nothing by itself.
+static void panic_check(const struct fuzz_board *b)
+{
+    require(b->host.resets == 0 && b->host.power_offs == 0);
+}
+
 static bool uart_init(struct fuzz_board *b, unsigned kind)
 {
     uart16550_init(&b->dev.uart, &b->host.clock, fake_stream(&b->host), fake_line(&b->host),
@@ -342,15 +412,17 @@ static void testdev_check(const struct fuzz_board *b)
     require((b->host.exits != 0) == b->dev.test.exited && b->host.resets == 0);
 }
 
-// Rates: the PIT's shortest period is 32 ticks, each of the HPET's is 27 us; the RTC has 8,192
-// periodic flags a second and its update and alarm; a paced UART sends at most 11,520 characters,
-// the receiver's time-outs beside.
+// Rates: the PIT's shortest period is 32 ticks, each of the HPET's is 27 us, each of the watchdog's
+// stages 100 us; the RTC has 8,192 periodic flags a second and its update and alarm; a paced UART
+// sends at most 11,520 characters, the receiver's time-outs beside.
 static const struct fuzz_device devices[] = {
     { "acpi_pm", sizeof(struct acpi_pm), 10, false, true, pm_init, pm_reset, pm_act, pm_check },
     { "debugcon", sizeof(struct debugcon), 0, true, false, debugcon_start, debugcon_reset, NULL,
       NULL },
     { "hpet", sizeof(struct hpet), 112000, false, false, hpet_start, hpet_restart, NULL,
       hpet_check },
+    { "i6300esb", sizeof(((struct fuzz_board *)0)->dev.watchdog), 10000, false, true, esb_init,
+      esb_reset, esb_act, esb_check },
     { "i8042", sizeof(struct i8042), 0, false, true, kbc_init, kbc_reset, NULL, kbc_check },
     { "i8254", sizeof(struct i8254), 37300, false, false, pit_init, pit_reset, NULL, pit_check },
     { "i8259", sizeof(struct i8259), 0, false, false, pic_init, pic_reset, pic_act, pic_check },
@@ -359,6 +431,8 @@ static const struct fuzz_device devices[] = {
     { "mc146818", sizeof(struct mc146818), 8200, false, false, rtc_init, rtc_reset, NULL,
       rtc_check },
     { "pci_host", sizeof(struct pci_host), 0, false, true, pci_init, pci_reset, NULL, pci_check },
+    { "pvpanic", sizeof(struct pvpanic), 0, false, true, panic_init, panic_reset, NULL,
+      panic_check },
     { "testdev", sizeof(struct testdev), 0, false, true, testdev_start, testdev_restart,
       testdev_act, testdev_check },
     { "uart16550", sizeof(struct uart16550), 50000, true, false, uart_init, uart_reset, uart_act,
