@@ -124,6 +124,7 @@ enum config_key {
     CONFIG_KEY_AUTOSTART,
     CONFIG_KEY_HPET,
     CONFIG_KEY_TESTDEV,
+    CONFIG_KEY_WATCHDOG,
     CONFIG_KEYS,
 };
 
@@ -160,6 +161,8 @@ struct config_vm {
     bool catch_up;                      // ticks that it missed come later
     bool hpet;                          // with an HPET
     bool testdev;                       // with the test board
+    bool watchdog;                      // with a watchdog timer,
+    uint32_t watchdog_s;                // on so many seconds after the start; 0: or never
 
     // Filled in by config_check for a VM that is not bad.
     enum config_format format;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// restart and restart-limit: whether a VM that has ended starts again, and how often.
+// restart and restart-limit: whether a VM that has ended starts again, and how often; watchdog:
+// whether one that hangs ends.
 #include "config/schema.h"
 
 #include <string.h>
@@ -60,4 +61,16 @@ void config_set_restart_limit(const struct config_target *target, const struct c
     }
     target->vm->restarts = (uint32_t)number;
     target->vm->restart_window_s = seconds;
+}
+
+void config_set_watchdog(const struct config_target *target, const struct config_value *value)
+{
+    char quote[CONFIG_QUOTE_SIZE];
+    uint32_t seconds = parse_seconds(value->text, value->length);
+
+    if (seconds == 0 && !config_value_is(value, "yes") && !config_value_is(value, "no"))
+        config_error(target->log, value->pos, "watchdog = %s is none of yes, no and a time such as "
+                     "2m (1s to 7d; s, m, h, d)", config_quote(quote, value->text, value->length));
+    target->vm->watchdog = !config_value_is(value, "no");
+    target->vm->watchdog_s = seconds;
 }

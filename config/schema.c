@@ -442,6 +442,7 @@ const struct config_schema config_schema[CONFIG_KEYS] = {
     [CONFIG_KEY_AUTOSTART] = {"autostart", CONFIG_SECTION_VM, false,  false, set_autostart},
     [CONFIG_KEY_HPET]    = {"hpet",    CONFIG_SECTION_VM,     false, false, set_hpet},
     [CONFIG_KEY_TESTDEV] = {"testdev", CONFIG_SECTION_VM,     false, false, set_testdev},
+    [CONFIG_KEY_WATCHDOG] = {"watchdog", CONFIG_SECTION_VM,   false, false, config_set_watchdog},
 };
 
 enum config_key config_schema_find(enum config_section section, const char *name, size_t length)

@@ -61,6 +61,8 @@ void config_set_console(const struct config_target *target, const struct config_
 void config_set_restart(const struct config_target *target, const struct config_value *value);
 void config_set_restart_limit(const struct config_target *target, const struct config_value *value);
 
+void config_set_watchdog(const struct config_target *target, const struct config_value *value);
+
 // linux.c
 void config_set_entry(const struct config_target *target, const struct config_value *value);
 

@@ -46,6 +46,9 @@ struct start_line {
 #define VMM_BIT_ASK     64ull // a vCPU's registers are asked for
 #define VMM_BIT_ANSWER  128ull // all that were asked for are there
 
+// Bits of the event that keeps what a VMM has told the manager, until that has taken them.
+#define VMM_NOTE_PANIC 1ull // the guest says that it has panicked
+
 // A further boot module of a guest. Its name and its command line are texts in module_text.
 struct start_module {
     handle_t file;         // boot module, read-only
@@ -59,8 +62,9 @@ struct start_vmm {
     uint64_t memory;       // bytes of guest RAM
     uint32_t vcpus;        // 1 to VM_VCPUS. If more than one, vCPU i is thread i + 1's
     handle_t event;        // wait here (RIGHT_USE | RIGHT_WAIT)
-    handle_t manager;      // the manager's event: signal the bit when the guest has halted for good
-    uint64_t manager_bit;
+    handle_t manager;      // the manager's event: signal the bit when the guest has halted for
+    uint64_t manager_bit;  // good, or after a bit of
+    handle_t notes;        // another event of the manager's: VMM_NOTE_*
     handle_t image;        // boot module, read-only
     uint64_t image_bytes;
     char image_name[256];  // without folders
@@ -71,6 +75,10 @@ struct start_vmm {
     uint32_t debug;        // 1: `log = debug`
     uint32_t hpet;         // 1: `hpet = yes`
     uint32_t testdev;      // 1: `testdev = yes`
+    uint32_t watchdog;     // 1: `watchdog = yes`, or a time;
+    uint32_t watchdog_s;   // that time, by which the guest must have switched it on; 0: none
+    uint32_t watchdog_bitten; // 1: it has ended the VM's last run
+    uint32_t panic_ends;   // 1: a panic that the guest tells of is the VM's end
     uint32_t catch_up;     // 1: `ticks = catch-up`
     uint32_t entry32;      // 1: `entry = 32`
     uint64_t flat_gpa;
@@ -116,5 +124,7 @@ enum vmm_end {
     VMM_END_RESET = 1,    // the guest asked for a reset, or its CPU did (triple fault)
     VMM_END_KILLED = 2,   // the guest was killed (unknown exit, ...)
     VMM_END_SETUP = 3,    // the image or the memory could not be set up
+    VMM_END_WATCHDOG = 4, // the guest has not fed its watchdog, or not switched it on in time
+    VMM_END_PANIC = 5,    // the guest says that it has panicked
     VMM_END_EXIT = 0x100, // plus a status of 8 bits, which the guest gave to the test board
 };

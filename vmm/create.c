@@ -228,6 +228,9 @@ static bool create_board(struct vmm *vmm, const struct start_block *start)
     if (start->vmm.testdev != 0 && !create_testdev(&wires))
         return false;
     wires.hpet = start->vmm.hpet != 0;
+    wires.watchdog = start->vmm.watchdog != 0;
+    wires.watchdog_bitten = start->vmm.watchdog_bitten != 0;
+    wires.watchdog_start_ns = start->vmm.watchdog_s * NS_PER_SEC;
     wires.catch_up = start->vmm.catch_up != 0;
     wires.wall_seconds = (int64_t)(start->wall_seconds +
                                    tsc_to_ns(tsc_read() - start->wall_tsc) / NS_PER_SEC);
@@ -329,6 +332,8 @@ bool vmm_create(struct vmm *vmm, const struct start_block *start)
     vmm->lock.event[VMM_THREAD_BOARD] = vm->event;
     vmm->host.manager = vm->manager;
     vmm->host.manager_bit = vm->manager_bit;
+    vmm->host.notes = vm->notes;
+    vmm->panic_ends = vm->panic_ends != 0;
     process_output(host_print, &vmm->host);
 
     insn_cache_init(&vmm->insns);

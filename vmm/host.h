@@ -21,7 +21,8 @@ struct host {
     uint32_t waiting;      // those whose event is to hear of VMM_BIT_CONSOLE too; atomic
     uint64_t arm_tsc;      // the timer's next deadline, which the first thread has yet to arm
     handle_t manager;      // its event
-    uint64_t manager_bit;  // and there: this VM has halted for good
+    uint64_t manager_bit;  // and there: this VM has something to say,
+    handle_t notes;        // which is here: VMM_NOTE_*, or nothing: that it has halted for good
     struct start_line console;
     struct line line;
     bool in_line;         // the last byte on the console was not the end of a line

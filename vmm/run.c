@@ -62,6 +62,7 @@ static int exit_sipi(struct vcpu *vcpu)
 static void pause_or_resume(struct vmm *vmm, uint64_t bits)
 {
     vmm->paused = (bits & VMM_BIT_PAUSE) != 0;
+    machine_pause(&vmm->machine, vmm->paused);
     for (unsigned i = 0; vmm->vcpus > 1 && i < vmm->vcpus; i++)
         kcall_event_signal(vmm->lock.event[i], VMM_BIT_ASK);
 }
@@ -274,14 +275,42 @@ static __attribute__((noinline)) int wait_and_retry(struct vcpu *vcpu)
             dump_answer(vmm, vcpu->id);
         }
         stand_still(vcpu);
+        if (vmm->machine.power_pending) // time has ended it
+            return 0;
         result = exit_handle(vcpu, exit.kind, exit.word);
     } while (result == EXIT_WAIT);
     return result;
 }
 
-// The reason is also for who sees this VM's console alone. -> enum vmm_end
-static __attribute__((noinline)) int ended(const struct machine *m)
+#define GOES_ON (-1)
+
+// Each kind is told once: a guest may write it in a loop. -> enum vmm_end or GOES_ON
+static int panicked(struct vmm *vmm)
 {
+    const enum power_event kind = vmm->machine.power;
+    const bool first = (vmm->panics_said >> kind & 1) == 0;
+
+    vmm->machine.power_pending = false;
+    if (first)
+        printf("the guest says that it has panicked%s\n",
+               kind == POWER_CRASH ? ", and starts its own kernel for that case" : "");
+    vmm->panics_said |= 1u << kind;
+    if (kind == POWER_CRASH)
+        return GOES_ON;
+    if (vmm->panic_ends)
+        return VMM_END_PANIC;
+    if (first) {
+        kcall_event_signal(vmm->host.notes, VMM_NOTE_PANIC);
+        kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
+    }
+    return GOES_ON;
+}
+
+// The reason is also for who sees this VM's console alone. -> enum vmm_end or GOES_ON
+static __attribute__((noinline)) int ended(struct vmm *vmm)
+{
+    const struct machine *m = &vmm->machine;
+
     switch (m->power) {
     case POWER_OFF:
         printf("the guest powered itself off\n");
@@ -290,6 +319,13 @@ static __attribute__((noinline)) int ended(const struct machine *m)
         printf("the guest wrote 0x%" PRIx32 " to port 0x%x: status %u\n", m->testdev.exit_value,
                TESTDEV_EXIT, testdev_status(&m->testdev));
         return VMM_END_EXIT + testdev_status(&m->testdev);
+    case POWER_HUNG:
+        dump_hang(vmm, m->watchdog.enabled ? "hung: its watchdog was not fed in time"
+                                           : "hung: its watchdog was not switched on in time");
+        return VMM_END_WATCHDOG;
+    case POWER_PANIC:
+    case POWER_CRASH:
+        return panicked(vmm);
     default:
         printf("the guest asked for a reboot\n");
         return VMM_END_RESET;
@@ -320,8 +356,11 @@ static inline __attribute__((always_inline)) int run(struct vcpu *vcpu, struct v
             if (result == EXIT_KILL)
                 return VMM_END_KILLED;
         }
-        if (unlikely(vmm->machine.power_pending))
-            return ended(&vmm->machine);
+        if (unlikely(vmm->machine.power_pending)) {
+            int end = ended(vmm);
+            if (end != GOES_ON)
+                return end;
+        }
         if (locks) {
             vcpu->page->holds_lock = 0;
             lock_release(&vmm->lock);
@@ -372,7 +411,7 @@ int vmm_run_board(struct vmm *vmm)
             host_arm_timer(&vmm->host);
         exit_events(vmm, bits);
         if (vmm->machine.power_pending)
-            return ended(&vmm->machine);
+            return ended(vmm); // for good: what goes on is seen to by the thread that it came from
         lock_release(&vmm->lock);
     }
 }

@@ -65,6 +65,8 @@ struct vmm {
     struct machine machine;
     struct insn_cache insns;
     bool paused; // by the manager: no vCPU enters its guest
+    bool panic_ends; // a panic of the guest is the VM's end
+    uint32_t panics_said; // a bit for each enum power_event of that kind that has been told
     unsigned complaints; // lines about instructions that it does not emulate
     struct dump dump;
 };

@@ -80,6 +80,7 @@ int64_t fake_trap(uint64_t number, const uint64_t a[6], uint64_t *second)
         if (a[0] >= VCPU_EVENT(0) && a[0] < VCPU_EVENT(8))
             world->asked |= (a[1] & 0xFF) << 8 * (a[0] - VCPU_EVENT(0));
         world->halt_signals += a[0] == MANAGER && a[1] == HALTED_BIT;
+        world->panic_notes += a[0] == NOTES && a[1] == VMM_NOTE_PANIC;
         return OK;
     default:
         return OK;
@@ -107,11 +108,13 @@ int world_setup(void **state)
     vmm->host.event = vmm->host.self = EVENT;
     vmm->host.manager = MANAGER;
     vmm->host.manager_bit = HALTED_BIT;
+    vmm->host.notes = NOTES;
     line_attach_console(&world->console, world->line, console_signal, NULL);
     guest_ram_new(&vmm->ram, 16 << 20);
     insn_cache_init(&vmm->insns);
     host_wires(&vmm->host, &wires);
     wires.testdev_ram = world->testdev_ram;
+    wires.watchdog = true;
     assert_true(machine_init(&vmm->machine, &wires, 16 << 20, 0));
     vmm->demand = (struct demand){ VM, RAM };
     assert_true(demand_register(&vmm->demand, &vmm->machine.bus));

@@ -14,12 +14,14 @@
 #define RAM 9 // of the memory object
 #define MANAGER 10 // of its event, to signal HALTED_BIT there
 #define HALTED_BIT 4
+#define NOTES 11 // and of the one for VMM_NOTE_*
 #define VCPU_EVENT(id) (20 + (id))
 
 struct world {
     struct vmm vmm;
     struct vcpu_page page;
     unsigned runs, waits, own_signals, halt_signals, sregs_reads, sregs_writes;
+    unsigned panic_notes;
     unsigned fpu_reads, fpu_writes;
     uint32_t lapic[64]; // what its registers, 16 bytes apart, read as; all ones at first
     // What the other threads do while this one waits for bits of its event, and those bits.

@@ -37,7 +37,7 @@ static void test_all_keys(void **state)
                            "period  = 1ms\n"
                            "restart = always\nrestart-limit = 32 per 7d\n"
                            "autostart = no\nticks = catch-up\nhpet = yes\n"
-                           "testdev = yes\n"), 0);
+                           "testdev = yes\nwatchdog = 2m\n"), 0);
     assert_messages("");
     assert_int_equal(config.log, CONFIG_LOG_DEBUG);
     assert_int_equal(config.n_vms, 1);
@@ -60,7 +60,8 @@ static void test_all_keys(void **state)
     assert_int_equal(vm->restarts, 32);
     assert_int_equal(vm->restart_window_s, 7 * 86400);
     assert_false(vm->autostart);
-    assert_true(vm->testdev && vm->hpet);
+    assert_true(vm->testdev && vm->hpet && vm->watchdog);
+    assert_int_equal(vm->watchdog_s, 120);
     assert_true(vm->catch_up);
     assert_false(vm->bad);
     assert_int_equal(vm->pos.line, 7);
@@ -74,7 +75,7 @@ static void test_defaults(void **state)
     (void)state;
     assert_int_equal(parse("[vm a]\nimage=x"), 0);
     const struct config_vm *vm = &config.vms[0];
-    assert_false(vm->testdev || vm->hpet);
+    assert_false(vm->testdev || vm->hpet || vm->watchdog);
     assert_int_equal(vm->restart, CONFIG_RESTART_NEVER);
     assert_int_equal(vm->restarts, 5);
     assert_int_equal(vm->restart_window_s, 600);

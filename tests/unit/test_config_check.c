@@ -417,9 +417,35 @@ static void test_restart_limits(void **state)
     }
 }
 
+static void test_watchdog(void **state)
+{
+    static const struct { const char *text; bool there; uint32_t seconds; } good[] = {
+        {"yes", true, 0}, {"no", false, 0}, {"1s", true, 1}, {"30s", true, 30},
+        {"7d", true, 604800},
+    };
+    static const char *const bad[] = {"30", "0s", "8d", "on", "1s ago"};
+    char text[64], message[128];
+    (void)state;
+
+    for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        snprintf(text, sizeof(text), "[vm a]\nimage=x\nwatchdog=%s", good[i].text);
+        assert_int_equal(parse(text), 0);
+        assert_int_equal(config.vms[0].watchdog, good[i].there);
+        assert_int_equal(config.vms[0].watchdog_s, good[i].seconds);
+    }
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(text, sizeof(text), "[vm a]\nimage=x\nwatchdog = %s", bad[i]);
+        assert_int_equal(parse(text), 1);
+        snprintf(message, sizeof(message), "t.conf:3:12: watchdog = %s is none of yes, no and a "
+                 "time such as 2m (1s to 7d; s, m, h, d)", bad[i]);
+        assert_messages(message);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_restart_limits),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_check_files),

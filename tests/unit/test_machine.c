@@ -71,12 +71,13 @@ static const struct stream_ops world_stream = { .put = world_put, .get = world_g
 
 static struct world world;
 
-static struct machine *board_with(uint8_t *testdev_ram)
+static struct machine *board_of(uint8_t *testdev_ram, bool watchdog)
 {
     struct machine_host host = {
         .clock = &world_clock, .msi = &world_msi_ops, .intr = { &world_intr_ops, &world, 0 },
         .console = { &world_stream, &world }, .ctx = &world, .wall_seconds = 1700000000,
-        .hpet = true, .testdev_ram = testdev_ram,
+        .hpet = true, .testdev_ram = testdev_ram, .watchdog = watchdog, .watchdog_bitten = watchdog,
+        .watchdog_start_ns = 5 * NS_PER_SEC,
     };
 
     memset(&world, 0, sizeof(world));
@@ -87,7 +88,9 @@ static struct machine *board_with(uint8_t *testdev_ram)
 
 static uint8_t ram[TESTDEV_RAM_SIZE];
 
+static struct machine *board_with(uint8_t *testdev_ram) { return board_of(testdev_ram, false); }
 static struct machine *board(void) { return board_with(ram); }
+static struct machine *board_with_watchdog(void) { return board_of(NULL, true); }
 
 static void out(uint16_t port, unsigned size, uint32_t value)
 {
@@ -163,6 +166,44 @@ static void test_no_test_board(void **state)
     assert_false(bus_mmio_claimed(&m->bus, BENCH_MMIO_BASE));
     assert_false(bus_mmio_claimed(&m->bus, TESTDEV_RAM_BASE));
     assert_int_equal(bus_mmio_read(&m->bus, BENCH_MMIO_BASE, 4), 0xFFFFFFFF);
+}
+
+// Without the key its slot is empty, and so is the memory that it would have.
+static void test_watchdog(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    out(0xCF8, 4, 0x8000E800);
+    assert_int_equal(in(0xCFC, 4), 0xFFFFFFFF);
+    assert_false(bus_mmio_claimed(&m->bus, 0xFEBFF000));
+    machine_pause(m, true);
+    machine_pause(m, false);
+    m = board_with_watchdog();
+    out(0xCF8, 4, 0x8000E800);
+    assert_int_equal(in(0xCFC, 4), 0x25AB8086);
+    assert_int_equal(bus_mmio_read(&m->bus, 0xFEBFF000, 4), 0xFFFFF);
+    assert_int_equal(bus_mmio_read(&m->bus, 0xFEBFF00C, 2), 0x200); // it has ended the last run
+    machine_pause(m, true);
+    world.host.now_ns += 100 * NS_PER_SEC;
+    clock_run(&m->clock, world.host.now_ns);
+    assert_false(m->power_pending);
+    machine_pause(m, false);
+    world.host.now_ns += 5 * NS_PER_SEC;
+    clock_run(&m->clock, world.host.now_ns);
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_HUNG);
+}
+
+static void test_panic_port(void **state)
+{
+    struct machine *m = board();
+    (void)state;
+
+    assert_int_equal(in(0x505, 1), 3);
+    out(0x505, 1, 1);
+    assert_true(m->power_pending);
+    assert_int_equal(m->power, POWER_PANIC);
 }
 
 static void route(unsigned pin, unsigned vector)
@@ -399,6 +440,8 @@ int main(void)
         cmocka_unit_test(test_no_test_board),
         cmocka_unit_test(test_test_board_lines),
         cmocka_unit_test(test_shared_line),
+        cmocka_unit_test(test_watchdog),
+        cmocka_unit_test(test_panic_port),
         cmocka_unit_test(test_hpet_replaces_the_pit),
         cmocka_unit_test(test_hpet_pins),
         cmocka_unit_test(test_exit),

@@ -188,6 +188,105 @@ static void test_monitor(void **state)
     assert_int_equal(count("VM 'one' killed by the monitor\r\n"), 3);
 }
 
+// By its watchdog and by a panic, each a failure; the next run can see that the watchdog ended the
+// last one.
+static bool script_hangs(int at)
+{
+    static const int32_t ends_by[] = { VMM_END_WATCHDOG, VMM_END_PANIC, VMM_END_POWEROFF };
+    static bool ended;
+    (void)at;
+
+    if (ended) {
+        ended = false;
+        type("vm list\r");
+        return true;
+    }
+    if (manager.vm[0].spawned.process == 0 || ends == 3)
+        return false;
+    const struct start_vmm *start = &block_of(process_of(0))->vmm;
+    assert_int_equal(start->watchdog, 1);
+    assert_int_equal(start->watchdog_s, 30);
+    assert_int_equal(start->watchdog_bitten, ends == 1);
+    assert_int_equal(start->panic_ends, 1);
+    end_vm(0, ends_by[ends++]);
+    ended = ends < 3;
+    return true;
+}
+
+static void test_hangs(void **state)
+{
+    (void)state;
+    ends = 0;
+    play(script_hangs, VM("one", "restart = on-failure\nwatchdog = 30s\n"), 0);
+    assert_int_equal(ends, 3);
+    expect("VM 'one' hung: its watchdog has ended it\r\n");
+    expect("VM 'one' panicked\r\n");
+    expect("one             hung     ");
+    expect("one             panicked ");
+    assert_int_equal(count("VM 'one' started: core"), 3);
+    expect("all VMs are off: powering off\r\n");
+}
+
+// Both are failures of the machine, too; but no VM can hang by a watchdog that it has not.
+static bool script_hangs_for_good(int at)
+{
+    if (at == 0) {
+        assert_int_equal(block_of(process_of(0))->vmm.watchdog_s, 0);
+        assert_int_equal(block_of(process_of(0))->vmm.panic_ends, 0);
+        assert_int_equal(block_of(process_of(1))->vmm.watchdog, 0);
+        end_vm(0, VMM_END_WATCHDOG);
+    } else if (at == 1) {
+        end_vm(1, VMM_END_WATCHDOG);
+    }
+    return at < 2;
+}
+
+static void test_hangs_for_good(void **state)
+{
+    (void)state;
+    play(script_hangs_for_good, VM("one", "watchdog = yes\n") VM("two", ""), 1);
+    expect("VM 'one' hung: its watchdog has ended it\r\n");
+    expect("VM 'two' killed: its VMM exited with status 4\r\n");
+    expect("no VM runs any more: powering off, status 1\r\n");
+}
+
+// A guest that goes on is only told of, once; started anew it has not panicked.
+static bool script_panics(int at)
+{
+    switch (at) {
+    case 0:
+    case 1:
+        fake_signal(fake_handle(manager.vm[0].notes), VMM_NOTE_PANIC);
+        fake_signal(fake_handle(manager.event), 1);
+        return true;
+    case 2:
+        type("vm list\r");
+        return true;
+    case 3:
+        fake_signal(fake_handle(manager.vm[0].notes), VMM_NOTE_PANIC); // its last words
+        type("vm restart one\r");
+        return true;
+    case 4:
+        fake_signal(fake_handle(manager.event), 1); // left over from the last run
+        type("vm list\r");
+        return true;
+    case 5:
+        end_vm(0, VMM_END_POWEROFF);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void test_panics(void **state)
+{
+    (void)state;
+    play(script_panics, VM("one", ""), 0);
+    assert_int_equal(count("VM 'one' says that it has panicked\r\n"), 1);
+    assert_int_equal(count("one             panicked "), 1);
+    assert_int_equal(count("one             running "), 1);
+}
+
 // A VM that has halted for good has ended, if it may begin anew.
 static bool script_halts(int at)
 {
@@ -313,7 +412,7 @@ int main(void)
         TEST(test_limit), TEST(test_limit_forgets), TEST(test_delays), TEST(test_on_failure),
         TEST(test_always), TEST(test_fault), TEST(test_monitor), TEST(test_halted),
         TEST(test_autostart), TEST(test_nobody_starts_it), TEST(test_all_wait),
-        TEST(test_pause),
+        TEST(test_pause), TEST(test_hangs), TEST(test_hangs_for_good), TEST(test_panics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,17 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 1)
             })
         }
 
+        // The port by which the operating system says that it has panicked.
+        Device (PVPN)
+        {
+            Name (_HID, "QEMU0001")
+            Name (_STA, 0x0F)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0505, 0x0505, 0x01, 0x01)
+            })
+        }
+
         // What belongs to the board and to no other device.
         Device (MISC)
         {

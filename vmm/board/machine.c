@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+// Where the chip set has it, but that it is function 4 there.
+#define WATCHDOG_SLOT 29
+
 static void machine_power(void *ctx, enum power_event event)
 {
     struct machine *m = ctx;
@@ -26,6 +29,8 @@ void machine_nmi(struct machine *m)
 }
 
 void machine_reset(struct machine *m) { machine_power(m, POWER_RESET); }
+
+void machine_pause(struct machine *m, bool paused) { i6300esb_hold(&m->watchdog, paused); }
 
 // Memory sizes where a BIOS leaves them: below 640 KB in KB, from 1 MB in KB, from 16 MB and from
 // 4 GB in units of 64 KB.
@@ -111,11 +116,14 @@ static void machine_init_devices(struct machine *m, const struct machine_host *h
     vga_crtc_reset(&m->vga);
     acpi_pm_init(&m->pm, clock, irq_router_isa(router, ISA_IRQ_SCI), power);
     pci_host_init(&m->pci, power);
+    i6300esb_init(&m->watchdog, clock, power, host->watchdog_bitten,
+                  host->watchdog ? host->watchdog_start_ns : 0);
+    pvpanic_init(&m->panic, power);
     machine_init_testdev(m, host->testdev_ram, power);
 }
 
 // The address map. The bus refuses ranges that overlap.
-static bool machine_wire(struct machine *m, bool hpet, bool testdev)
+static bool machine_wire(struct machine *m, const struct machine_host *host)
 {
     struct bus *bus = &m->bus;
 
@@ -127,11 +135,14 @@ static bool machine_wire(struct machine *m, bool hpet, bool testdev)
            && debugcon_register(&m->debugcon, bus)              // 0xE9
            && vga_crtc_register(&m->vga, bus)                   // 0x3C0-3CF 0x3D4 0x3DA
            && uart16550_register(&m->com1, bus, UART_COM1)      // 0x3F8-3FF
+           && pvpanic_register(&m->panic, bus)                  // 0x505
            && acpi_pm_register(&m->pm, bus)                     // 0x600 0x604 0x608
            && pci_host_register(&m->pci, bus)                   // 0xCF8-CFF with 0xCF9
            && ioapic_register(&m->ioapic, bus)                  // 0xFEC00000
-           && (!hpet || hpet_register(&m->hpet, bus))           // 0xFED00000
-           && (!testdev || testdev_register(&m->testdev, bus)); // 0xE0 0xF4 0x2000 0x8900 0xB0F
+           && (!host->hpet || hpet_register(&m->hpet, bus))     // 0xFED00000
+           && (!host->watchdog || pci_host_plug(&m->pci, WATCHDOG_SLOT, &m->watchdog.pci, bus))
+           && (host->testdev_ram == NULL ||
+               testdev_register(&m->testdev, bus)); // 0xE0 0xF4 0x2000 0x8900 0xB0F
 }
 
 bool machine_init(struct machine *m, const struct machine_host *host, uint64_t low_bytes,
@@ -141,5 +152,5 @@ bool machine_init(struct machine *m, const struct machine_host *host, uint64_t l
     bus_init(&m->bus);
     machine_init_devices(m, host);
     machine_nvram(&m->rtc, low_bytes, high_bytes);
-    return machine_wire(m, host->hpet, host->testdev_ram != NULL);
+    return machine_wire(m, host);
 }

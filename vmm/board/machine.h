@@ -15,6 +15,7 @@
 #include "vmm/dev/acpi_pm.h"
 #include "vmm/dev/debugcon.h"
 #include "vmm/dev/hpet.h"
+#include "vmm/dev/i6300esb.h"
 #include "vmm/dev/i8042.h"
 #include "vmm/dev/i8254.h"
 #include "vmm/dev/i8259.h"
@@ -22,6 +23,7 @@
 #include "vmm/dev/mc146818.h"
 #include "vmm/dev/pci_host.h"
 #include "vmm/dev/power.h"
+#include "vmm/dev/pvpanic.h"
 #include "vmm/dev/scratch.h"
 #include "vmm/dev/stream.h"
 #include "vmm/dev/testdev.h"
@@ -37,6 +39,9 @@ struct machine_host {
     int64_t wall_seconds;            // date now, since 1970
     bool catch_up;                   // missed ticks of PIT, RTC and HPET come later
     bool hpet;                       // there is one
+    bool watchdog;                   // likewise; it
+    bool watchdog_bitten;            // has ended the VM's last run
+    uint64_t watchdog_start_ns;      // and must be switched on in this time; 0: need not be
     uint8_t *testdev_ram;            // for the test board, zeroed; NULL: there is none
 };
 
@@ -56,6 +61,8 @@ struct machine {
     struct vga_crtc vga;
     struct acpi_pm pm;
     struct pci_host pci;
+    struct i6300esb watchdog; // in its slot if the host says so; else nothing reaches it
+    struct pvpanic panic;
     struct scratch post;
     struct testdev testdev; // wired up if the host gave it memory
     bool power_pending;     // a device has pulled one of its wires
@@ -70,3 +77,5 @@ bool machine_init(struct machine *m, const struct machine_host *host, uint64_t l
 void machine_nmi(struct machine *m);
 // The CPU itself asks for it.
 void machine_reset(struct machine *m);
+// The VM stands still, or goes on: what is to watch over it must know.
+void machine_pause(struct machine *m, bool paused);

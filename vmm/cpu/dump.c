@@ -144,22 +144,45 @@ static uint32_t all(const struct vmm *vmm)
     return (1u << vmm->vcpus) - 1;
 }
 
-void dump_death(struct vcpu *vcpu, const char *why)
+// -> those that have not answered in time
+static uint32_t ask_and_wait(struct vmm *vmm, uint32_t vcpus, handle_t asker)
 {
-    struct vmm *vmm = vcpu->vmm;
-    const uint32_t bit = 1u << vcpu->id;
     const uint64_t deadline = ns_to_tsc(time_host_ns() + WAIT_NS);
     int64_t status = OK;
     uint64_t bits;
 
+    ask(vmm, vcpus, asker);
+    while (__atomic_load_n(&vmm->dump.asked, __ATOMIC_SEQ_CST) != 0 && status == OK)
+        status = kcall_event_wait(asker, VMM_BIT_ANSWER, deadline, &bits);
+    return __atomic_load_n(&vmm->dump.asked, __ATOMIC_SEQ_CST);
+}
+
+void dump_death(struct vcpu *vcpu, const char *why)
+{
+    struct vmm *vmm = vcpu->vmm;
+    const uint32_t bit = 1u << vcpu->id;
+    uint32_t silent = 0;
+
     view_take(vcpu, &vmm->dump.view[vcpu->id]);
     __atomic_fetch_and(&vmm->dump.asked, ~bit, __ATOMIC_SEQ_CST); // it has been asked before
     if (vmm->vcpus > 1)
-        ask(vmm, all(vmm) & ~bit, vmm->lock.event[vcpu->id]);
-    while (__atomic_load_n(&vmm->dump.asked, __ATOMIC_SEQ_CST) != 0 && status == OK)
-        status = kcall_event_wait(vmm->lock.event[vcpu->id], VMM_BIT_ANSWER, deadline, &bits);
+        silent = ask_and_wait(vmm, all(vmm) & ~bit, vmm->lock.event[vcpu->id]);
     print(&vmm->dump.view[vcpu->id], why);
-    print_others(vmm, bit, __atomic_load_n(&vmm->dump.asked, __ATOMIC_SEQ_CST));
+    print_others(vmm, bit, silent);
+}
+
+void dump_hang(struct vmm *vmm, const char *why)
+{
+    if (vmm->vcpus == 1) {
+        dump_death(&vmm->vcpu[0], why);
+        return;
+    }
+    uint32_t silent = ask_and_wait(vmm, all(vmm), vmm->host.event), shown = ~silent & 1;
+    if (shown != 0)
+        print(&vmm->dump.view[0], why);
+    else
+        printf("%s\n", why);
+    print_others(vmm, shown, silent);
 }
 
 static void print_wanted(struct vmm *vmm)

@@ -25,6 +25,9 @@ struct dump {
 // it, and stay out. Once; with the lock, which is not to be released.
 void dump_death(struct vcpu *vcpu, const char *why);
 
+// Likewise, where no vCPU has died: the first one's screen. The only thread, or the board's.
+void dump_hang(struct vmm *vmm, const char *why);
+
 // The manager's event has bits of VMM_BITS_DUMP, which say of which vCPUs it wants a screen. The
 // only thread, or the board's with the lock.
 void dump_request(struct vmm *vmm, uint64_t bits);

@@ -26,6 +26,10 @@ static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
                (unsigned)vms_exit_status(vm));
         return;
     }
+    if (vm->state == VM_HUNG) {
+        report(manager, "VM '%s' hung: its watchdog has ended it\n", name);
+        return;
+    }
     switch (process->status) {
     case VMM_END_POWEROFF:
         report(manager, "VM '%s' powered off\n", name);
@@ -37,6 +41,9 @@ static void vm_report_end(struct manager *manager, const struct manager_vm *vm)
         break;
     case VMM_END_KILLED:
         report(manager, "VM '%s' killed: the reason is on its console\n", name);
+        break;
+    case VMM_END_PANIC:
+        report(manager, "VM '%s' panicked\n", name);
         break;
     case VMM_END_SETUP:
         report(manager, "VM '%s' could not be set up: the reason is on its console\n", name);

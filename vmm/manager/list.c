@@ -52,13 +52,14 @@ static unsigned tsc_ms(uint64_t tsc)
 static const char *state_name(char text[STATE_NAME_SIZE], const struct manager_vm *vm)
 {
     static const char *const names[] = {"running", "stopping", "off", "reset", "exit", "killed",
-                                        "failed", "waiting"};
+                                        "hung", "panicked", "failed", "waiting"};
     if (vm->state == VM_EXITED) {
         snprintf(text, STATE_NAME_SIZE, "exit %u", (unsigned)vms_exit_status(vm));
     } else {
         bool runs = vm->spawned.process != 0;
         snprintf(text, STATE_NAME_SIZE, "%s", runs && vm->halted ? "halted"
-                 : runs && vm->paused ? "paused" : names[vm->state]);
+                 : runs && vm->paused ? "paused" : runs && vm->panicked ? "panicked"
+                 : names[vm->state]);
     }
     return text;
 }

@@ -15,7 +15,7 @@
 #define MANAGER_VMS_MAX (START_VM_MAX - 1u) // line 0 is the manager's own
 
 // Bits of the manager's event. Bit i below these: the process of VM i has ended, or lives and says
-// that its guest has halted for good.
+// that its guest has halted for good, or what is in its notes.
 #define MANAGER_BIT_LINE    (1ull << 60) // line 0 has input, or room again
 #define MANAGER_BIT_CONSOLE (1ull << 62) // the console's process has ended
 _Static_assert(MANAGER_VMS_MAX <= 60, "a bit for every VM");
@@ -24,7 +24,7 @@ _Static_assert(CONFIG_RUN_MAX == MANAGER_VMS_MAX && CONFIG_FILES_MAX == BOOT_MOD
 
 // VM_FAILED also: not started yet; VM_WAITING: for the monitor to start it.
 enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_EXITED, VM_KILLED,
-                        VM_FAILED, VM_WAITING };
+                        VM_HUNG, VM_PANICKED, VM_FAILED, VM_WAITING };
 
 // Of a VM that starts again by itself.
 struct manager_restart {
@@ -39,6 +39,7 @@ struct manager_vm {
     enum manager_vm_state state;
     struct spawned spawned;
     handle_t event;   // the VMM waits for it; VMM_BIT_*
+    handle_t notes;   // what the VMM has told; VMM_NOTE_*
     // Its scheduling contexts: the first `here` are those of the cores where it is, or was sent
     // last; those behind them it is leaving. vCPU i, on thread i + 1 or the only one, is on
     // context[i % here].
@@ -51,6 +52,7 @@ struct manager_vm {
     uint32_t process; // id, as in struct vcpu_stats
     uint64_t start_tsc, end_tsc;
     bool halted;      // for good: HLT with interrupts off
+    bool panicked;    // it says so, and goes on
     bool paused;      // by the monitor
     bool unreported;  // it has ended, and what it said last is not on the console yet
     struct process_status last; // how it ended

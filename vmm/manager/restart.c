@@ -25,7 +25,7 @@ static bool is_wanted(const struct manager_vm *vm)
     case CONFIG_RESTART_ALWAYS:
         return true;
     case CONFIG_RESTART_ON_FAILURE: // who resets himself wants to begin anew
-        return vm->state == VM_KILLED || vm->state == VM_FAILED || vm->state == VM_RESET;
+        return vm->state != VM_ENDED && vm->state != VM_EXITED;
     default:
         return false;
     }

@@ -21,7 +21,7 @@ static const struct process_counts vmm_counts_many = {
     .timers = 10000, .vms = 1, .vcpus = 1,
 };
 
-// Makes what outlives the VM's process: its event, its line and its scheduling context.
+// Makes what outlives the VM's process: its events, its line and its scheduling context.
 static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
 {
     int64_t status = kcall_event_create();
@@ -29,6 +29,11 @@ static int64_t vm_prepare(struct manager_vm *vm, uint64_t line_va)
         return status;
     }
     vm->event = (handle_t)status;
+    status = kcall_event_create();
+    if (status < 0) {
+        return status;
+    }
+    vm->notes = (handle_t)status;
     status = kcall_mem_create(CONSOLE_LINE_BYTES, PAGE_SIZE, 0);
     if (status < 0) {
         return status;
@@ -105,9 +110,10 @@ static int64_t vm_spawn(struct manager *manager, uint32_t index)
 static void vm_renew(struct manager_vm *vm)
 {
     uint64_t left;
-    vm->halted = vm->unreported = vm->paused = false;
+    vm->halted = vm->unreported = vm->paused = vm->panicked = false;
     vm->end_tsc = vm->restart.due_tsc = 0;
-    kcall_event_wait(vm->event, UINT64_MAX, 1, &left); // what its last process was still told
+    kcall_event_wait(vm->event, UINT64_MAX, 1, &left); // what its last process was still told,
+    kcall_event_wait(vm->notes, UINT64_MAX, 1, &left); // and has told
 }
 
 void vms_start(struct manager *manager, uint32_t index)
@@ -140,7 +146,8 @@ void vms_start(struct manager *manager, uint32_t index)
 bool vms_failed(const struct manager *manager)
 {
     for (uint32_t i = 0; i < manager->vms; i++) {
-        if (manager->vm[i].state == VM_KILLED || manager->vm[i].state == VM_FAILED) {
+        enum manager_vm_state state = manager->vm[i].state;
+        if (state == VM_KILLED || state == VM_HUNG || state == VM_PANICKED || state == VM_FAILED) {
             return true;
         }
     }
@@ -217,6 +224,10 @@ static enum manager_vm_state vm_state_after(const struct manager_vm *vm)
         return VM_RESET;
     case VMM_END_SETUP:
         return VM_FAILED;
+    case VMM_END_WATCHDOG:
+        return vm->config->watchdog ? VM_HUNG : VM_KILLED;
+    case VMM_END_PANIC:
+        return VM_PANICKED;
     default:
         return VM_KILLED;
     }
@@ -312,6 +323,17 @@ static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
     }
 }
 
+// It goes on, and does about it what it will.
+static void vm_look_panicked(struct manager *manager, struct manager_vm *vm)
+{
+    uint64_t notes;
+    if (kcall_event_wait(vm->notes, VMM_NOTE_PANIC, 1, &notes) != OK || vm->panicked) {
+        return;
+    }
+    vm->panicked = true;
+    report(manager, "VM '%s' says that it has panicked\n", vm->config->name);
+}
+
 void vms_look_stuck(struct manager *manager)
 {
     uint32_t halted = 0;
@@ -333,6 +355,7 @@ void vms_ended(struct manager *manager, uint32_t index)
         return;
     }
     if (vm->last.end == PROCESS_ALIVE) {
+        vm_look_panicked(manager, vm);
         vm_look_halted(manager, vm);
         return;
     }

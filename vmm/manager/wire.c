@@ -156,10 +156,15 @@ int64_t wire_vmm(struct manager *manager, uint32_t index, handle_t process,
     start->debug = manager->config.log == CONFIG_LOG_DEBUG;
     start->hpet = config->hpet;
     start->testdev = config->testdev;
+    start->watchdog = config->watchdog;
+    start->watchdog_s = config->watchdog_s;
+    start->watchdog_bitten = vm->state == VM_HUNG;
+    start->panic_ends = config->restart != CONFIG_RESTART_NEVER;
     start->catch_up = config->catch_up;
     start->event = give(process, vm->event, RIGHT_USE | RIGHT_WAIT, &status);
     start->manager_bit = 1ull << index;
     start->manager = give_bits(process, manager->event, start->manager_bit, &status);
+    start->notes = give_bits(process, vm->notes, VMM_NOTE_PANIC, &status);
     start->image = vm_give_module(manager->boot, process, config->image, &start->image_bytes,
                                   &status);
     if (config->initrd[0] != '\0') {
