@@ -63,12 +63,14 @@ def test_not_fed(boot):
     assert lines(text, r"\[vmm\] code .* <eb> fe .*") == 3, text
 
 
+@pytest.mark.slow("bochs")
 def test_not_switched_on(boot):
     text = check_starts_again(boot, "watchdog = 2s", "mode=late",
                               r"VM 'bad' hung: its watchdog has ended it", "hung")
     assert lines(text, r"\[vmm\] hung: its watchdog was not switched on in time") == 3, text
 
 
+@pytest.mark.slow("bochs")
 def test_panics(boot):
     text = check_starts_again(boot, "", "mode=panic after=1000", r"VM 'bad' panicked", "panicked")
     assert lines(text, r"\[vmm\] the guest says that it has panicked") == 3, text
@@ -94,6 +96,7 @@ def test_others(boot):
         assert f"VM '{name}' powered off" in machine.text, machine.text
 
 
+@pytest.mark.slow("bochs")
 def test_paused(boot):
     """A VM that is paused hangs for others: its watchdog waits."""
     machine = boot(BAD.format(keys="watchdog = yes", cmdline="mode=hang stage=1000 feeds=1000") +
