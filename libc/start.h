@@ -39,6 +39,7 @@ struct start_line {
 #define VMM_BIT_PAUSE   256ull // the guest stands still from now on,
 #define VMM_BIT_RESUME  512ull // and goes on. Never both: the manager takes back what is unseen
 #define VMM_BIT_NMI     1024ull // an NMI for each vCPU
+#define VMM_BIT_HALTED  2048ull // it is true that the guest of several vCPUs has halted for good
 // Within a VMM, between its threads:
 #define VMM_BIT_LOCK    8ull  // the board's lock may be free
 #define VMM_BIT_ARM     16ull // the kernel's timer has another deadline

@@ -20,15 +20,22 @@ static int exit_reset(struct vcpu *vcpu, const char *why)
     return 0;
 }
 
+static void say_halted(void)
+{
+    printf("the guest has halted with interrupts off: it will never go on\n");
+}
+
 // HLT with interrupts off, or an INIT. Where no other vCPU runs, and no NMI can come either, the
-// guest will never go on: said once, and the VM stays as it is, to be looked at.
+// guest will never go on: said once, and the VM stays as it is, to be looked at. What another vCPU
+// has been woken by, it does not tell here: of several, the manager asks the kernel first.
 static int exit_halted(struct vcpu *vcpu)
 {
     struct vmm *vmm = vcpu->vmm;
 
     vmm->halted |= 1u << vcpu->id;
     if (vmm->halted == (1u << vmm->vcpus) - 1 && !ioapic_has_nmi(&vmm->machine.ioapic)) {
-        printf("the guest has halted with interrupts off: it will never go on\n");
+        if (vmm->vcpus == 1)
+            say_halted();
         kcall_event_signal(vmm->host.manager, vmm->host.manager_bit);
     }
     return 0;
@@ -79,6 +86,8 @@ void exit_events(struct vmm *vmm, uint64_t bits)
         acpi_pm_power_button(&m->pm);
     if (bits & VMM_BIT_NMI)
         machine_nmi(m);
+    if (bits & VMM_BIT_HALTED)
+        say_halted();
     if (bits & (VMM_BIT_PAUSE | VMM_BIT_RESUME))
         pause_or_resume(vmm, bits);
     if (bits & VMM_BITS_DUMP)

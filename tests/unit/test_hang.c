@@ -238,6 +238,22 @@ static void test_panic_ends(void **state)
     assert_int_equal(world->panic_notes + world->halt_signals, 0);
 }
 
+// Of several vCPUs the manager finds out whether all have halted for good, and has it said.
+static void test_several_halted(void **state)
+{
+    static const char text[] = "the guest has halted with interrupts off: it will never go on\n";
+
+    (void)state;
+    world->vmm.vcpus = 2;
+    world->vmm.halted = 1u << 1;
+    world->kind = VM_EXIT_HALTED;
+    expect_entry(0);
+    assert_int_equal(world->halt_signals, 1);
+    assert_int_equal(count(text), 0);
+    exit_events(&world->vmm, VMM_BIT_HALTED);
+    assert_int_equal(count(text), 1);
+}
+
 #undef TEST
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -246,7 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_not_fed), TEST(test_not_switched_on), TEST(test_while_it_prints),
         TEST(test_paused), TEST(test_several), TEST(test_silent), TEST(test_panic_goes_on),
-        TEST(test_panic_ends),
+        TEST(test_panic_ends), TEST(test_several_halted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,23 +149,31 @@ static bool script_halted(int at)
         stats_of(0)->halted = 0;
         fake_signal(fake_handle(manager.event), 1);
         return true;
-    case 1:
-    case 2: // said once
+    case 1: // one of which now this vCPU has halted and now that
         stats_of(1)->halted = 1;
+        fake.stats_move = true;
         fake_signal(fake_handle(manager.event), 2);
         return true;
-    case 3:
+    case 2:
+        fake.stats_move = false;
+        assert_null(strstr(said, "has halted for good"));
+        fake_signal(fake_handle(manager.event), 2);
+        return true;
+    case 3: // said once
+        fake_signal(fake_handle(manager.event), 2);
+        return true;
+    case 4:
         assert_null(strstr(said, "no VM can go on"));
         type("vm stop two\rvm list\rstats\r");
         return true;
-    case 4:
+    case 5:
         stats_of(0)->halted = 1;
         fake_signal(fake_handle(manager.event), 1);
         return true;
-    case 5:
+    case 6:
         return script_two_off(0);
     default:
-        return script_two_off(at - 5);
+        return script_two_off(at - 6);
     }
 }
 

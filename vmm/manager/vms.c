@@ -308,14 +308,25 @@ void vms_dump(struct manager *manager, uint32_t index, uint32_t vcpu)
     list_stats(manager, vm);
 }
 
-// Its VMM has said so. The kernel is asked whether it is true.
+// Its VMM has said so. The kernel is asked whether it is true: twice, for its vCPUs are looked at
+// one after the other. Where none of them has exited in between, all had halted at once.
+static bool vm_has_halted(const struct manager_vm *vm)
+{
+    struct vcpu_stats before, after;
+    return list_counters(vm, &before) != 0 && before.halted != 0 &&
+           list_counters(vm, &after) != 0 && after.halted != 0 &&
+           memcmp(before.exits, after.exits, sizeof(before.exits)) == 0;
+}
+
 static void vm_look_halted(struct manager *manager, struct manager_vm *vm)
 {
-    struct vcpu_stats stats;
-    if (vm->halted || !list_counters(vm, &stats) || stats.halted == 0) {
+    if (vm->halted || !vm_has_halted(vm)) {
         return;
     }
     vm->halted = true;
+    if (vm->config->vcpus > 1) {
+        kcall_event_signal(vm->event, VMM_BIT_HALTED);
+    }
     report(manager, "VM '%s' has halted for good (HLT with interrupts off)\n", vm->config->name);
     if (vm->config->restart != CONFIG_RESTART_NEVER) {
         vm_gone(manager, vm, VM_KILLED);

@@ -144,7 +144,8 @@ void arch_vcpu_stats(struct vcpu *v, struct vcpu_stats *s)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(v->arch.exits); i++)
         s->exits[hvm->exit_class[i] ? hvm->exit_class[i] - 1 : EXIT_OTHER] += v->arch.exits[i];
-    s->halted = v->arch.halted == 2 || v->arch.wait_sipi;
+    s->halted = (v->arch.halted == 2 || v->arch.wait_sipi) &&
+                !(v->work & (VCPU_WORK_NMI | VCPU_WORK_INIT | VCPU_WORK_SIPI));
 }
 
 // What one of them gets. -> 1: an earlier one waits still, if that is asked

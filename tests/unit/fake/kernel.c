@@ -450,10 +450,10 @@ static int64_t call_system(uint64_t number, const uint64_t a[6], uint64_t *secon
         memcpy(to, &info, sizeof(info));
         return OK;
     }
-    if (a[1] >= fake.stats_count) {
+    if (a[1] >= fake.stats_count)
         return 0;
-    }
     memcpy((void *)(uintptr_t)a[2], &fake.stats[a[1]], sizeof(fake.stats[0]));
+    fake.stats[a[1]].exits[0] += fake.stats_move;
     return 1;
 }
 

@@ -59,6 +59,7 @@ struct fake_kernel {
     uint64_t time_apart; // of system_info
     struct vcpu_stats stats[4];
     uint32_t stats_count;
+    bool stats_move;   // each look at them finds one exit more
     int64_t audit;
     bool moves_wait;   // threads that sc_move() was asked for stay
     int off;           // status of system_off, -1 before
