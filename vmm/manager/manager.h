@@ -26,6 +26,12 @@ _Static_assert(CONFIG_RUN_MAX == MANAGER_VMS_MAX && CONFIG_FILES_MAX == BOOT_MOD
 enum manager_vm_state { VM_RUNNING, VM_STOPPING, VM_ENDED, VM_RESET, VM_EXITED, VM_KILLED,
                         VM_HUNG, VM_PANICKED, VM_FAILED, VM_WAITING };
 
+// It has ended, and neither by its guest's will nor its user's.
+static inline bool vm_state_failed(enum manager_vm_state state)
+{
+    return state == VM_KILLED || state == VM_HUNG || state == VM_PANICKED || state == VM_FAILED;
+}
+
 // Of a VM that starts again by itself.
 struct manager_restart {
     uint64_t due_tsc;  // 0: it does not

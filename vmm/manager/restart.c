@@ -25,7 +25,7 @@ static bool is_wanted(const struct manager_vm *vm)
     case CONFIG_RESTART_ALWAYS:
         return true;
     case CONFIG_RESTART_ON_FAILURE: // who resets himself wants to begin anew
-        return vm->state != VM_ENDED && vm->state != VM_EXITED;
+        return vm_state_failed(vm->state) || vm->state == VM_RESET;
     default:
         return false;
     }

@@ -146,8 +146,7 @@ void vms_start(struct manager *manager, uint32_t index)
 bool vms_failed(const struct manager *manager)
 {
     for (uint32_t i = 0; i < manager->vms; i++) {
-        enum manager_vm_state state = manager->vm[i].state;
-        if (state == VM_KILLED || state == VM_HUNG || state == VM_PANICKED || state == VM_FAILED) {
+        if (vm_state_failed(manager->vm[i].state)) {
             return true;
         }
     }
