@@ -3,6 +3,7 @@
 // The world of the run loop's tests: the kernel that answers the VMM's system calls, and the board.
 #include "exit_world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libc/time.h"
@@ -10,6 +11,10 @@
 #define EVENT 7 // the VMM's own
 
 struct world *world;
+
+static char *said;
+static size_t said_length;
+static FILE *real_stdout;
 
 // vcpu_run() gives the next exit of the script; its end is a power-off by the guest.
 static int64_t next_exit(uint64_t *word)
@@ -92,6 +97,16 @@ static void console_signal(void *opaque)
     (void)opaque;
 }
 
+void world_vcpus(unsigned count)
+{
+    world->vmm.vcpus = count;
+    for (unsigned i = 0; i < count; i++) {
+        world->vmm.vcpu[i].page = &world->page;
+        world->vmm.vcpu[i].vmm = &world->vmm;
+        world->vmm.vcpu[i].id = i;
+    }
+}
+
 int world_setup(void **state)
 {
     struct start_line console = { .name = "test" };
@@ -101,9 +116,7 @@ int world_setup(void **state)
     time_init(1000000000);
     world = calloc(1, sizeof(*world));
     struct vmm *vmm = &world->vmm;
-    vmm->vcpus = 1;
-    vmm->vcpu[0].page = &world->page;
-    vmm->vcpu[0].vmm = vmm;
+    world_vcpus(1);
     host_init(&vmm->host, &console, world->line);
     vmm->host.event = vmm->host.self = EVENT;
     vmm->host.manager = MANAGER;
@@ -131,4 +144,26 @@ int world_teardown(void **state)
     guest_ram_free(&world->vmm.ram);
     free(world);
     return 0;
+}
+
+int world_setup_heard(void **state)
+{
+    real_stdout = stdout;
+    stdout = open_memstream(&said, &said_length);
+    assert_non_null(stdout);
+    return world_setup(state);
+}
+
+int world_teardown_heard(void **state)
+{
+    fclose(stdout);
+    stdout = real_stdout;
+    free(said);
+    return world_teardown(state);
+}
+
+const char *world_said(void)
+{
+    fflush(stdout);
+    return said;
 }

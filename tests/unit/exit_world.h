@@ -45,6 +45,14 @@ extern struct world *world;
 
 int world_setup(void **state);
 int world_teardown(void **state);
+// The same, and what the VMM prints is kept for world_said(), in place of the test's own output.
+int world_setup_heard(void **state);
+int world_teardown_heard(void **state);
+// All of it up to now; valid until the next call.
+const char *world_said(void);
+
+// Has so many vCPUs, which share the page.
+void world_vcpus(unsigned count);
 
 // Takes what is on the VM's line, as the console would.
 void drain_console(void);
@@ -66,4 +74,5 @@ static inline void expect_entry(uint32_t flags)
     assert_int_equal((run & VM_RUN_PAGE) != 0, world->page.entry.flags != 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define HEARD(name) cmocka_unit_test_setup_teardown(name, world_setup_heard, world_teardown_heard)

@@ -4,41 +4,23 @@
 // asked while it lives. One vCPU's thread is the test's; it plays the others.
 #include "exit_world.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "libc/time.h"
 
 #define BIT(id) (1u << (id))
 
-static char *said;
-static size_t said_length;
-static FILE *real;
-
 static int setup(void **state)
 {
-    real = stdout;
-    stdout = open_memstream(&said, &said_length);
-    assert_non_null(stdout);
-    world_setup(state);
+    world_setup_heard(state);
     world->page.sregs.rip = 0x1000;
     world->page.sregs.cs.selector = 8;
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fclose(stdout);
-    stdout = real;
-    free(said);
-    return world_teardown(state);
-}
-
 static unsigned lines(const char *start)
 {
+    const char *said = world_said();
     unsigned found = 0;
 
-    fflush(stdout);
     for (const char *at = said; (at = strstr(at, start)) != NULL; at++)
         found += at == said || at[-1] == '\n';
     return found;
@@ -55,8 +37,9 @@ static void test_one_dies(void **state)
     assert_int_equal(lines("killed: the CPU does not enter the guest: reason 80000021, 1 2 3 4\n"),
                      1);
     assert_int_equal(lines("vcpu "), 1);
-    assert_non_null(strstr(said, " outb 5000 "));
-    assert_non_null(strstr(said, " killed 1 80000021\n")); // after its age, which is the host's
+    assert_non_null(strstr(world_said(), " outb 5000 "));
+    // After its age, which is the host's.
+    assert_non_null(strstr(world_said(), " killed 1 80000021\n"));
     assert_int_equal(world->waits, 0);
 }
 
@@ -124,17 +107,12 @@ static void test_alive_while_it_waits(void **state)
     world->meanwhile = ask_then_room;
     assert_int_equal(vmm_run(&world->vmm), VMM_END_POWEROFF);
     assert_int_equal(lines("asked for by the monitor:\n"), 1);
-    assert_non_null(strstr(said, " outb e9\n"));
+    assert_non_null(strstr(world_said(), " outb e9\n"));
 }
 
-static void several(unsigned vcpus)
+static void three(void)
 {
-    world->vmm.vcpus = vcpus;
-    for (unsigned i = 0; i < vcpus; i++) {
-        world->vmm.vcpu[i].page = &world->page;
-        world->vmm.vcpu[i].vmm = &world->vmm;
-        world->vmm.vcpu[i].id = i;
-    }
+    world_vcpus(3);
     world->vmm.vcpu[2].waits = true;
 }
 
@@ -158,7 +136,7 @@ static uint64_t all_answer(uint64_t mask)
 static void test_one_of_several_dies(void **state)
 {
     (void)state;
-    several(3);
+    three();
     world->meanwhile = all_answer;
     world->vmm.dump.asked = BIT(1); // the monitor has been asking
     world->script[0] = (struct exit){ .kind = VM_EXIT_SHUTDOWN };
@@ -184,7 +162,7 @@ static uint64_t nobody_answers(uint64_t mask)
 static void test_silence(void **state)
 {
     (void)state;
-    several(3);
+    three();
     world->meanwhile = nobody_answers;
     assert_int_equal(exit_kill(&world->vmm.vcpu[1], "%s", "for a test"), EXIT_KILL);
     assert_int_equal(lines("killed: for a test\nvcpu 1: "), 1);
@@ -208,7 +186,7 @@ static uint64_t asked_at_the_lock(uint64_t mask)
 static void test_answers_at_the_lock(void **state)
 {
     (void)state;
-    several(3);
+    three();
     world->meanwhile = asked_at_the_lock;
     assert_true(lock_try(&world->vmm.lock));
     vmm_lock(&world->vmm, 1);
@@ -222,7 +200,7 @@ static void test_several_alive(void **state)
 {
     struct vmm *vmm = &world->vmm;
     (void)state;
-    several(3);
+    three();
     exit_events(vmm, VMM_BIT_DUMP(2));
     assert_int_equal(vmm->dump.asked, BIT(0) | BIT(1) | BIT(2));
     assert_int_equal(world->asked, 0x404040);
@@ -251,7 +229,7 @@ static void test_several_alive(void **state)
 static void test_interrupt_is_kept(void **state)
 {
     (void)state;
-    several(3);
+    three();
     world->lapic[2] = 0;
     exit_ring_put(&world->vmm.vcpu[0].exits, &world->vmm.vcpu[0].exits, VM_EXIT_INTR_ACK, 0);
     world->vmm.dump.asked = BIT(0) | BIT(1);
@@ -265,7 +243,7 @@ static void test_interrupt_is_kept(void **state)
 static void test_halted_stays(void **state)
 {
     (void)state;
-    several(3);
+    three();
     world->vmm.halted = BIT(1);
     world->script[0] = (struct exit){ .kind = VM_EXIT_EVENT, .exit.event.bits = VMM_BIT_ASK };
     world->script_length = 1;
@@ -281,7 +259,7 @@ static void test_halted_stays(void **state)
 }
 
 #undef TEST
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown_heard)
 
 int main(void)
 {

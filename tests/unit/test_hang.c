@@ -4,39 +4,15 @@
 // the VM, and what is said. One vCPU's thread is the test's, or the board's is.
 #include "exit_world.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #define MEMORY 0xFEBFF000ull // of the watchdog
 #define FED    "hung: its watchdog was not fed in time\n"
 #define ON     "hung: its watchdog was not switched on in time\n"
-
-static char *said;
-static size_t said_length;
-static FILE *real;
-
-static int setup(void **state)
-{
-    real = stdout;
-    stdout = open_memstream(&said, &said_length);
-    assert_non_null(stdout);
-    return world_setup(state);
-}
-
-static int teardown(void **state)
-{
-    fclose(stdout);
-    stdout = real;
-    free(said);
-    return world_teardown(state);
-}
 
 static unsigned count(const char *text)
 {
     unsigned found = 0;
 
-    fflush(stdout);
-    for (const char *at = said; (at = strstr(at, text)) != NULL; at++)
+    for (const char *at = world_said(); (at = strstr(at, text)) != NULL; at++)
         found++;
     return found;
 }
@@ -147,16 +123,6 @@ static void test_paused(void **state)
     assert_int_equal(vmm->machine.watchdog.stage, I6300ESB_SECOND);
 }
 
-static void several(void)
-{
-    world->vmm.vcpus = 2;
-    for (unsigned i = 0; i < 2; i++) {
-        world->vmm.vcpu[i].page = &world->page;
-        world->vmm.vcpu[i].vmm = &world->vmm;
-        world->vmm.vcpu[i].id = i;
-    }
-}
-
 static uint64_t both_answer(uint64_t mask)
 {
     if (world->waits == 1)
@@ -182,7 +148,7 @@ static void test_several(void **state)
 {
     (void)state;
     first_stage_ends();
-    several();
+    world_vcpus(2);
     world->meanwhile = both_answer;
     assert_int_equal(vmm_run_board(&world->vmm), VMM_END_WATCHDOG);
     assert_int_equal(count(FED), 1);
@@ -195,7 +161,7 @@ static void test_silent(void **state)
 {
     (void)state;
     first_stage_ends();
-    several();
+    world_vcpus(2);
     world->meanwhile = one_answers;
     assert_int_equal(vmm_run_board(&world->vmm), VMM_END_WATCHDOG);
     assert_int_equal(count(FED), 1);
@@ -254,15 +220,12 @@ static void test_several_halted(void **state)
     assert_int_equal(count(text), 1);
 }
 
-#undef TEST
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_not_fed), TEST(test_not_switched_on), TEST(test_while_it_prints),
-        TEST(test_paused), TEST(test_several), TEST(test_silent), TEST(test_panic_goes_on),
-        TEST(test_panic_ends), TEST(test_several_halted),
+        HEARD(test_not_fed), HEARD(test_not_switched_on), HEARD(test_while_it_prints),
+        HEARD(test_paused), HEARD(test_several), HEARD(test_silent), HEARD(test_panic_goes_on),
+        HEARD(test_panic_ends), HEARD(test_several_halted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

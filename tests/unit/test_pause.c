@@ -18,17 +18,6 @@ static bool take_msi(void *ctx, uint64_t addr, uint32_t data, bool level)
     return false;
 }
 
-static void several(void)
-{
-    world->vmm.vcpus = 2;
-    for (unsigned i = 0; i < 2; i++) {
-        world->vmm.vcpu[i].page = &world->page;
-        world->vmm.vcpu[i].vmm = &world->vmm;
-        world->vmm.vcpu[i].id = i;
-        world->vmm.lock.event[i] = VCPU_EVENT(i);
-    }
-}
-
 // First for its registers, which are shown, and then to go on.
 static uint64_t dump_then_resume(uint64_t mask)
 {
@@ -93,7 +82,7 @@ static uint64_t resumed_by_the_board(uint64_t mask)
 static void test_several(void **state)
 {
     (void)state;
-    several();
+    world_vcpus(2);
     exit_events(&world->vmm, VMM_BIT_PAUSE);
     assert_int_equal(world->asked, 0x4040);
     world->kind = VM_EXIT_EVENT;
@@ -131,7 +120,7 @@ static uint64_t paused_at_the_lock(uint64_t mask)
 static void test_at_the_lock(void **state)
 {
     (void)state;
-    several();
+    world_vcpus(2);
     assert_true(lock_try(&world->vmm.lock));
     world->meanwhile = paused_at_the_lock;
     vmm_lock(&world->vmm, 1);
@@ -143,7 +132,7 @@ static void test_at_the_lock(void **state)
 static void test_board(void **state)
 {
     (void)state;
-    several();
+    world_vcpus(2);
     world->vmm.paused = true;
     vmm_lock_slow(&world->vmm, VMM_THREAD_BOARD);
     assert_int_equal(world->waits, 0);
