@@ -38,3 +38,13 @@ def interrupts_off(machine):
     print(f"longest time without interrupts, by core: {longest}")
     assert longest and max(longest) <= OFF_MAX, machine.text
     return longest
+
+
+def ask_monitor(machine, command, answer):
+    """A command in the monitor, and then the merged view again."""
+    machine.send(MONITOR)
+    machine.expect(r"bulkhead> $", 60)
+    machine.send(command + "\r")
+    machine.expect(answer, 60)
+    machine.send(MERGED)
+    machine.expect(r"^\[all VMs", 60)

@@ -6,23 +6,13 @@ import re
 
 import pytest
 
-from stamps import MERGED, MONITOR, TIMES, stamped
+from stamps import TIMES, ask_monitor, stamped
 from test_linux import FOCUS_LINUX, PROMPT, Shell
 
 HELLOS = "".join(f"[vm {name}]\nimage = hello\nmemory = 8M\ncores = 0\n" for name in ("one", "two"))
 # Its clock goes on while it stands still, which its watchdogs take for a lockup.
 LINUX = ("[vm linux]\nimage = vmlinuz\ninitrd = initrd.img\ncmdline = console=ttyS0 quiet "
          "nowatchdog rcupdate.rcu_cpu_stall_suppress=1\nmemory = 128M\nvcpus = 2\n")
-
-
-def monitor(machine, command, answer):
-    """A command in the monitor, and then the merged view again."""
-    machine.send(MONITOR)
-    machine.expect(r"bulkhead> $", 60)
-    machine.send(command + "\r")
-    machine.expect(answer, 60)
-    machine.send(MERGED)
-    machine.expect(r"^\[all VMs", 60)
 
 
 def beats(text, name):
@@ -43,13 +33,13 @@ def test_neighbour_goes_on(boot):
     machine.expect_all([rf"^{name}\| hello: up 2\." for name in ("one", "two")], 120)
     machine.send(TIMES)
     machine.expect_all([rf"^ *\d+\.\d+ {name}\| hello: up " for name in ("one", "two")], 60)
-    monitor(machine, "vm pause one", r"^VM 'one' is paused$")
-    monitor(machine, "vm list", r"^one +paused ")
+    ask_monitor(machine, "vm pause one", r"^VM 'one' is paused$")
+    ask_monitor(machine, "vm list", r"^one +paused ")
     still = len(beats(machine.text, "one"))
     for _ in range(4):
         machine.expect(r"^ *\d+\.\d+ two\| hello: up ", 60)
     assert len(beats(machine.text, "one")) == still, machine.text
-    monitor(machine, "vm resume one", r"^VM 'one' goes on$")
+    ask_monitor(machine, "vm resume one", r"^VM 'one' goes on$")
     for _ in range(3):
         machine.expect(r"^ *\d+\.\d+ one\| hello: up ", 60)
     one, two = beats(machine.text, "one"), beats(machine.text, "two")
@@ -68,14 +58,14 @@ def test_linux(boot):
                  "2>/dev/null | sha256sum >>/sum$i; done) & done; echo begun-$((1+1))\r")
     machine.expect(r"^linux\| begun-2$", 120)
     for _ in range(5):
-        monitor(machine, "vm pause linux", r"^VM 'linux' is paused$")
-        monitor(machine, "vm resume linux", r"^VM 'linux' goes on$")
+        ask_monitor(machine, "vm pause linux", r"^VM 'linux' is paused$")
+        ask_monitor(machine, "vm resume linux", r"^VM 'linux' goes on$")
     machine.send(FOCUS_LINUX)
     machine.expect(r"^\[linux; ", 30)
     shell = Shell(machine)
     sums = shell.run("touch /stop; wait; cat /sum1 /sum2 | uniq -c")
     assert re.fullmatch(r" *\d+ [0-9a-f]{64}  -", sums.strip()), sums
-    monitor(machine, "vm nmi linux", r"^VM 'linux' gets an NMI$")
+    ask_monitor(machine, "vm nmi linux", r"^VM 'linux' gets an NMI$")
     machine.send(FOCUS_LINUX)
     machine.expect(r"^\[linux; ", 30)
     log = shell.run("dmesg | grep NMI")

@@ -11,38 +11,20 @@ import pytest
 
 import initrd
 from conftest import ROOT
-from stamps import MERGED, MONITOR, TIMES, check_heartbeats
+from stamps import MERGED, TIMES, ask_monitor, check_heartbeats
 from test_linux import FOCUS_LINUX, PROMPT, Shell
+from test_restart import GOOD, run_until_off
 
-GOOD = "[vm good]\nimage = hello\nmemory = 8M\ncores = 0\nshare = 40%\n"
 BAD = ("[vm bad]\nimage = test-watchdog\nmemory = 16M\ncores = 0\nshare = 40%\n"
        "restart-limit = 2 per 1h\n{keys}\ncmdline = {cmdline}\n")
 
 
-def listed(machine, line):
-    """The monitor's list of VMs has such a line; and then the merged view again."""
-    machine.send(MONITOR)
-    machine.expect(r"bulkhead> $", 60)
-    machine.send("vm list\r")
-    machine.expect(line, 60)
-    machine.send(MERGED)
-    machine.expect(r"^\[all VMs", 60)
-
-
 def check_starts_again(boot, keys, cmdline, cause, state):
     """It ends for that cause each time, and at last for good. -> the text"""
-    machine = boot(GOOD + BAD.format(keys=f"restart = on-failure\n{keys}", cmdline=cmdline),
-                   cores=1, memory=256)
-    machine.expect(r"^good\| hello: up 1\.", 120)
-    machine.send(TIMES)
-    machine.expect(r"VM 'bad' stays off: it was started again 2 times in 3600 s$", 240)
-    for _ in range(3):
-        machine.expect(r"good\| hello: up ", 60)
+    machine = run_until_off(boot, BAD.format(keys=f"restart = on-failure\n{keys}", cmdline=cmdline),
+                            2, rf"bulkhead\| {cause}$", 4, 240)
     text = machine.text
-    assert len(re.findall(r"VM 'bad' started: core 0, 16 MB$", text, re.MULTILINE)) == 3, text
-    assert len(re.findall(rf"bulkhead\| {cause}$", text, re.MULTILINE)) == 3, text
-    check_heartbeats(text, "good", "hello", 4)
-    listed(machine, rf"^bad +{state} ")
+    ask_monitor(machine, "vm list", rf"^bad +{state} ")
     return text
 
 
@@ -89,7 +71,7 @@ def test_others(boot):
                         r"^bulkhead\| VM 'panic' says that it has panicked$",
                         r"^crash\| \[vmm\] the guest says that it has panicked, and starts its own "
                         r"kernel for that case$"], 120)
-    listed(machine, r"^panic +panicked ")
+    ask_monitor(machine, "vm list", r"^panic +panicked ")
     machine.expect_all([rf"^{name}\| goes on$" for name in ("panic", "crash")], 120)
     assert machine.wait(120) == 0, machine.ending
     for name in modes:
@@ -102,18 +84,10 @@ def test_paused(boot):
     machine = boot(BAD.format(keys="watchdog = yes", cmdline="mode=hang stage=1000 feeds=1000") +
                    GOOD, cores=1, memory=256)
     machine.expect(r"^bad\| fed 2$", 120)
-    machine.send(MONITOR)
-    machine.expect(r"bulkhead> $", 60)
-    machine.send("vm pause bad\r")
-    machine.expect(r"^VM 'bad' is paused$", 60)
-    machine.send(MERGED)
+    ask_monitor(machine, "vm pause bad", r"^VM 'bad' is paused$")
     for _ in range(5):
         machine.expect(r"^good\| hello: up ", 60)
-    machine.send(MONITOR)
-    machine.expect(r"bulkhead> $", 60)
-    machine.send("vm resume bad\r")
-    machine.expect(r"^VM 'bad' goes on$", 60)
-    machine.send(MERGED)
+    ask_monitor(machine, "vm resume bad", r"^VM 'bad' goes on$")
     fed = int(machine.expect(r"^bad\| fed (\d+)$", 60).group(1))
     machine.expect(rf"^bad\| fed {fed + 3}$", 60)
     assert "hung" not in machine.text, machine.text
