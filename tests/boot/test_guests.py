@@ -29,14 +29,15 @@ def run_guests(boot, kind, guests, cores, options=()):
     assert machine.status == 0, machine.ending
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell",))
 @pytest.mark.parametrize("guest", GUESTS)
 def test_one_core(boot, kind, guest):
     run_guests(boot, kind, (guest,), 1)
 
 
 @ALONE
-@pytest.mark.models(long=("haswell", "ivy_bridge"))
+@pytest.mark.long
+@pytest.mark.models
 @pytest.mark.parametrize("guests", PAIRS, ids="+".join)
 def test_two_cores(boot, kind, guests):
     run_guests(boot, kind, guests, 2)
@@ -50,8 +51,10 @@ def test_four_cores(boot, kind):
 
 @pytest.mark.only("bochs", "QEMU 7.2's CPUs have none of these")
 @pytest.mark.parametrize("options", (
-    ["without=pcid"], ["without=x2apic", "without=tsc-deadline"],
+    ["without=pcid", "without=x2apic", "without=tsc-deadline"],
+    pytest.param(["without=pcid"], marks=pytest.mark.long),
     pytest.param(["without=x2apic"], marks=pytest.mark.long),
+    pytest.param(["without=x2apic", "without=tsc-deadline"], marks=pytest.mark.long),
     pytest.param(["without=sysenter"], marks=pytest.mark.long)), ids="+".join)
 def test_without(boot, kind, options):
     """Each load of a process's tables drops what was cached of the last one's; the host's local

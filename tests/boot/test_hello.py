@@ -46,7 +46,7 @@ def test_quick(boot):
     check_two_hellos(boot, 2)
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell",))
 @pytest.mark.parametrize("cores", (1, 2, 4))
 def test_two_hellos(boot, cores):
     check_two_hellos(boot, cores)

@@ -35,7 +35,9 @@ def check_beats(machine):
         assert abs(beat - second) < 0.01, beats
 
 
-@pytest.mark.parametrize("mode", HOGS)
+@pytest.mark.parametrize("mode", [
+    pytest.param(mode, marks=pytest.mark.long) if mode in ("cpuid", "mmio") else mode
+    for mode in HOGS])
 def test_hog(boot, mode):
     """On one core with a bad neighbour, the good guest with a budget keeps its heartbeat."""
     machine = boot(hog(mode) + SHARED, memory=256, cores=1)

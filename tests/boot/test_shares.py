@@ -99,16 +99,20 @@ def check_share(boot, mode, neighbour, ips=IPS):
     assert greatest(pairs, SAMPLE_MS) <= 27, pairs
 
 
+def some(modes):
+    """All of them: some always, the others with --long."""
+    return [mode if mode in modes else pytest.param(mode, marks=pytest.mark.long)
+            for mode in STORMS]
+
+
 @TWINS
-@pytest.mark.parametrize("neighbour", [
-    pytest.param(mode, marks=pytest.mark.long) if mode in ("out", "mmio") else mode
-    for mode in STORMS])
+@pytest.mark.parametrize("neighbour", some(("cli-spin", "storm")))
 def test_beside(boot, neighbour):
     check_share(boot, "spin", neighbour)
 
 
 @TWINS
-@pytest.mark.parametrize("mode", STORMS)
+@pytest.mark.parametrize("mode", some(("cli-spin", "out", "storm")))
 def test_doing(boot, mode):
     check_share(boot, mode, "spin")
 

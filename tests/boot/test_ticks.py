@@ -37,6 +37,7 @@ def test_caught_up_everywhere(boot, kind):
 
 
 @pytest.mark.slow("qemu")
-@pytest.mark.parametrize("source", ("pit", "apic", "hpet"))
+@pytest.mark.parametrize("source", (
+    "pit", pytest.param("apic", marks=pytest.mark.long), "hpet"))
 def test_coalesced(boot, kind, source):
     assert pace(boot, kind, source, "coalesce") > 2

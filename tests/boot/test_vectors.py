@@ -35,7 +35,7 @@ def run_linux(boot, kind, rounds):
 
 @pytest.mark.models(long=("haswell", "ivy_bridge", "EPYC"))
 def test_registers_kept(boot, kind):
-    run_linux(boot, kind, 40)
+    run_linux(boot, kind, 20)
 
 
 @pytest.mark.long

@@ -59,6 +59,7 @@ def test_panics(boot):
     assert lines(text, "goes on") == 0, text
 
 
+@pytest.mark.slow("qemu")
 def test_others(boot):
     """What the watchdog is, by a guest that keeps it from ending the VM; a VM without one; a panic
     with restart = never, and a crash with another, which go on."""
