@@ -29,7 +29,7 @@ def run_guests(boot, kind, guests, cores, options=()):
     assert machine.status == 0, machine.ending
 
 
-@pytest.mark.models(long=("haswell",))
+@pytest.mark.models(long=("haswell", "EPYC"))
 @pytest.mark.parametrize("guest", GUESTS)
 def test_one_core(boot, kind, guest):
     run_guests(boot, kind, (guest,), 1)

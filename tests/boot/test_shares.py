@@ -112,7 +112,7 @@ def test_beside(boot, neighbour):
 
 
 @TWINS
-@pytest.mark.parametrize("mode", some(("cli-spin", "out", "storm")))
+@pytest.mark.parametrize("mode", some(("cli-spin", "storm")))
 def test_doing(boot, mode):
     check_share(boot, mode, "spin")
 
@@ -126,7 +126,7 @@ def test_every_pair(boot, mode, neighbour):
     check_share(boot, mode, neighbour, 50_000_000)
 
 
-@pytest.mark.parametrize("core", (0, 1))
+@pytest.mark.parametrize("core", (0, pytest.param(1, marks=pytest.mark.long)))
 def test_three(boot, kind, core):
     """The shares of a core add up to 100%, on core 0 with that of manager and console, and it is
     given as promised, to VMs that spin with interrupts off, with interrupts on, and that exit all

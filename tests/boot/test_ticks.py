@@ -31,7 +31,7 @@ def test_caught_up(boot, kind, source):
     assert abs(pace(boot, kind, source, "catch-up") - 1) < 0.01
 
 
-@pytest.mark.models
+@pytest.mark.models(long=("haswell", "EPYC"))
 def test_caught_up_everywhere(boot, kind):
     assert abs(pace(boot, kind, "apic", "catch-up") - 1) < 0.01
 

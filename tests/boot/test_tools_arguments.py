@@ -9,6 +9,7 @@ import pytest
 
 HELLO = "[vm one]\nimage = hello\nmemory = 8M\n"
 MAC = "52:54:00:12:34:56"
+SCRIPTS = ("run", "bench", "test")  # that are run as tools/NAME.py
 WRONG = {
     "run": (
         ["--nonsense"], ["--on", "vmware"], ["--cores", "0"], ["--cores", "16", "--on", "bochs"],
@@ -64,12 +65,23 @@ def bulkhead(config_dir, tmp_path):
     return call
 
 
+@pytest.fixture
+def script(config_dir, tmp_path):
+    def call(command, *words):
+        path = os.path.join(os.path.dirname(config_dir), "tools", command + ".py")
+        return subprocess.run(["/usr/bin/python3", path, *words], check=False, cwd=tmp_path,
+                              text=True, capture_output=True, timeout=240)
+    return call
+
+
 @pytest.mark.parametrize("command, words", [
     pytest.param(command, words, id=" ".join([command, *words]).replace("/", ":"))
     for command, several in WRONG.items() for words in several])
-def test_wrong(bulkhead, tmp_path, command, words):
+def test_wrong(bulkhead, script, tmp_path, command, words):
+    """The first of each command through ./bulkhead, which looks first whether all is built."""
     before = sorted(tmp_path.iterdir())
-    result = bulkhead(command, *words)
+    call = bulkhead if command not in SCRIPTS or words is WRONG[command][0] else script
+    result = call(command, *words)
     assert result.returncode == 64, result.stderr
     assert result.stdout == "", result.stdout
     shown = "COMMAND" if command == "nonsense" else command
