@@ -4,7 +4,10 @@
 #include "tests/torture/torture.h"
 #include "kernel/core/syscall.h"
 
-#define HOSTILE   24 // one argument in so many is any number
+#define HOSTILE   24 // one argument in so many is any number,
+#define CARELESS  6  // and one in so many any handle of its type
+#define PEACEFUL  3  // one call in so many has nothing to do with who stands still
+#define DEADLY    8  // and of the others one in so many may end him
 #define USER_AREA 0x10000000ull
 #define AREA      (4ull << 20)
 
@@ -14,6 +17,8 @@
 //   c core, s bytes, l alignment, q quota, o offset, a user address, g guest-physical address,
 //   p protection, r rights, b bits, w bits or none, d deadline, x small number, f flag, 0 zero,
 //   m share, k period, A MSI address, y flags of memory
+// And mostly one that serves: K memory for a vCPU's page, n event without a vCPU or 0, i event with
+// one, O vm of its own, r vcpu that can be run here.
 static const struct {
     const char *arguments;
     uint8_t vmm, manager; // how often
@@ -31,8 +36,8 @@ static const struct {
     [SYS_sc_create] = { "Scmkf", 1, 8 },
     [SYS_thread_exit] = { "x", 1, 0 },
     [SYS_sc_move] = { "BB", 1, 16 },
-    [SYS_event_create] = { "", 4, 3 },
-    [SYS_event_signal] = { "Eb", 10, 8 },
+    [SYS_event_create] = { "", 4, 6 },
+    [SYS_event_signal] = { "ib", 16, 12 },
     [SYS_event_wait] = { "Ebd", 12, 16 },
     [SYS_timer_create] = { "Eb", 4, 1 },
     [SYS_timer_arm] = { "td", 8, 2 },
@@ -40,8 +45,8 @@ static const struct {
     [SYS_vm_map] = { "VMosgp", 10, 2 },
     [SYS_vm_unmap] = { "VU", 5, 1 },
     [SYS_vm_msi] = { "VAxf", 6, 4 },
-    [SYS_vcpu_create] = { "VxMe", 8, 0 },
-    [SYS_vcpu_run] = { "v", 40, 0 },
+    [SYS_vcpu_create] = { "OxKn", 12, 0 },
+    [SYS_vcpu_run] = { "r", 40, 0 },
     [SYS_vcpu_intr] = { "vf", 3, 1 },
     [SYS_vcpu_sregs] = { "vf", 4, 0 },
     [SYS_system_audit] = { "S", 0, 2 },
@@ -57,18 +62,46 @@ static const char *const names[SYSCALL_COUNT] = {
 
 const char *call_name(uint64_t number) { return number < SYSCALL_COUNT ? names[number] : "?"; }
 
-// A handle of that type, or 0. -1: of any.
-static uint64_t any_handle(const struct process *p, int type, struct random *r)
+// Whether it is what a call with that letter wants.
+static bool serves(char letter, struct object *o, const struct thread *t)
 {
-    uint64_t found = 0;
+    const struct vcpu *v;
+    switch (letter) {
+    case 'O':
+        return o->owner == t->process;
+    case 'K':
+        return o->owner == t->process && object_as(o, memory)->flags == MEM_KERNEL;
+    case 'n':
+        return !ref_get(object_as(o, event)->vcpu);
+    case 'i':
+        return ref_get(object_as(o, event)->vcpu);
+    case 'r':
+        v = object_as(o, vcpu);
+        return o->owner == t->process && v->core == t->core &&
+               !(v->thread && v->thread->mode == THREAD_GUEST);
+    default:
+        return true;
+    }
+}
+
+// A handle of that type, or 0. -1: of any. choosy: one that serves, if there is one.
+static uint64_t any_handle(const struct thread *t, int type, char letter, bool choosy,
+                           struct random *r)
+{
+    const struct process *p = t->process;
+    uint64_t found = 0, good = 0;
     uint8_t rights;
-    unsigned seen = 0;
+    unsigned seen = 0, serving = 0;
     for (uint64_t h = 1; h < HANDLE_MAX; h++) {
         struct object *o = p->handles[h] ? handle_any(p, h, &rights) : NULL;
-        if (o && (type < 0 || o->type == type) && chance(r, ++seen))
+        if (!o || (type >= 0 && o->type != type))
+            continue;
+        if (chance(r, ++seen))
             found = h;
+        if (choosy && serves(letter, o, t) && chance(r, ++serving))
+            good = h;
     }
-    return found;
+    return good ? good : found;
 }
 
 // Address and bytes of one of the mappings in the space that a handle stands for.
@@ -134,9 +167,10 @@ static uint64_t number_for(char letter, struct random *r)
 static int type_of(char letter)
 {
     static const struct { char letter; uint8_t type; } types[] = {
-        { 'P', OBJ_PROCESS }, { 'M', OBJ_MEMORY }, { 'E', OBJ_EVENT },
-        { 'e', OBJ_EVENT }, { 'B', OBJ_SC }, { 't', OBJ_TIMER },
-        { 'V', OBJ_VM }, { 'v', OBJ_VCPU }, { 'S', OBJ_SYSTEM },
+        { 'P', OBJ_PROCESS }, { 'M', OBJ_MEMORY }, { 'K', OBJ_MEMORY }, { 'E', OBJ_EVENT },
+        { 'e', OBJ_EVENT }, { 'n', OBJ_EVENT }, { 'i', OBJ_EVENT }, { 'B', OBJ_SC },
+        { 't', OBJ_TIMER }, { 'V', OBJ_VM }, { 'O', OBJ_VM }, { 'v', OBJ_VCPU }, { 'r', OBJ_VCPU },
+        { 'S', OBJ_SYSTEM },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
         if (types[i].letter == letter)
@@ -147,12 +181,13 @@ static int type_of(char letter)
 // The manager shares its own time with nobody: it is to come to the end.
 static bool may_be_none(char letter, const struct process *p)
 {
-    return letter == 'e' || (letter == 'B' && p != fake_manager);
+    return letter == 'e' || letter == 'n' || (letter == 'B' && p != fake_manager);
 }
 
 // False: it has no such handle, so the call would be refused at once.
-static bool fill(struct call *c, const struct process *p, const char *arguments, struct random *r)
+static bool fill(struct call *c, const struct thread *t, const char *arguments, struct random *r)
 {
+    const struct process *p = t->process;
     for (unsigned n = 0; *arguments; n++, arguments++) {
         int type = type_of(*arguments);
         if (chance(r, HOSTILE)) {
@@ -165,7 +200,7 @@ static bool fill(struct call *c, const struct process *p, const char *arguments,
         } else if (*arguments == 'P' && p != fake_manager && chance(r, 2)) {
             c->a[n] = HANDLE_SELF;
         } else if (!(may_be_none(*arguments, p) && chance(r, 3))) {
-            c->a[n] = any_handle(p, type, r);
+            c->a[n] = any_handle(t, type, *arguments, !chance(r, CARELESS), r);
             if (!c->a[n] && !may_be_none(*arguments, p))
                 return false;
         }
@@ -182,8 +217,44 @@ static void spare_manager(struct call *c)
         c->a[0] = 0;
 }
 
+static uint64_t handle_of(const struct process *p, const struct object *wanted)
+{
+    uint8_t rights;
+    for (uint64_t h = 1; wanted && h < HANDLE_MAX; h++)
+        if (p->handles[h] && handle_any(p, h, &rights) == wanted)
+            return h;
+    return 0;
+}
+
+// Where a thread stands still in the middle of something, another one does what concerns it: there
+// the gaps are. False: he cannot.
+static bool interfere(struct call *c, const struct thread *t, struct thread *victim,
+                      struct random *r)
+{
+    struct vcpu *v = victim->vcpu;
+    struct event *e = v ? object_to(ref_get(v->event), event) : victim->waiting;
+    struct object *objects[] = { e ? &e->object : NULL, v ? &v->object : NULL,
+                                 &victim->sc->object, &victim->object, &victim->process->object };
+    bool deadly = chance(r, DEADLY);
+    uint64_t which = random_below(r, deadly ? ARRAY_SIZE(objects) : 3);
+    uint64_t h = handle_of(t->process, objects[which]);
+    if (!h)
+        return false;
+    *c = (struct call){ SYS_object_destroy, { h } };
+    if (!deadly && which == 0)
+        *c = (struct call){ SYS_event_signal, { h, 1ull << random_below(r, 4) } };
+    else if (!deadly && which == 1)
+        *c = (struct call){ SYS_vcpu_intr, { h, random_below(r, 2) } };
+    else if (!deadly)
+        *c = (struct call){ SYS_sc_move, { h, any_handle(t, OBJ_SC, 0, false, r) } };
+    return true;
+}
+
 bool call_choose(struct call *c, struct thread *t, struct random *r)
 {
+    struct thread *victim = core_stalled_thread();
+    if (victim && victim != t && !chance(r, PEACEFUL) && interfere(c, t, victim, r))
+        return true;
     bool manager = t->process == fake_manager;
     uint64_t sum = 0;
     for (unsigned i = 0; i < SYSCALL_COUNT; i++)
@@ -196,10 +267,14 @@ bool call_choose(struct call *c, struct thread *t, struct random *r)
             break;
         at -= weight;
     }
-    if (!fill(c, t->process, calls[c->number].arguments, r))
+    // What a VM's vCPU and its manager both know of is how they meet.
+    bool shares = manager && c->number == SYS_handle_copy && chance(r, 2);
+    if (!fill(c, t, shares ? "PEr0w" : calls[c->number].arguments, r))
         return false;
     if (c->number == SYS_sc_create && chance(r, 2))
         c->a[2] = c->a[3] = 0; // best effort
+    if (c->number == SYS_mem_create && c->a[2] == MEM_KERNEL && chance(r, 2))
+        c->a[0] = c->a[1] = PAGE_SIZE; // as for a vCPU
     if (manager)
         spare_manager(c);
     return true;

@@ -7,6 +7,9 @@
 #define STACK_BYTES  (256u << 10)
 #define SPINS_MAX    2000000u // without a core leaving the kernel: a deadlock
 #define TICKS_POINT  2        // what a basic block takes
+#define STALLS       4        // one entry in so many has the core stand still at some point of it,
+#define STALL_POINTS 80       // of the first so many, for at most
+#define STALL_TURNS  80       // while the others do whole calls
 
 struct core {
     char *stack;
@@ -17,6 +20,8 @@ struct core {
     const char *what;
     uint64_t blocks;      // since the last window for interrupts
     uint64_t blocks_spin; // the same at its last turn of a spin loop
+    uint64_t stall_in;    // points until it stands still; 0: it does not
+    uint32_t stalled;     // for so many turns
 };
 
 static struct core cores[CPU_MAX];
@@ -78,25 +83,31 @@ static void begin(void)
     abort();
 }
 
-static void go(struct core *c)
+static void go(struct core *c, uint64_t points)
 {
     uint32_t before = fake.core;
     fake.core = (uint32_t)(c - cores);
     windows = fake.windows;
-    countdown = 1 + random_below(&schedule, 2 * pace);
+    countdown = points;
     running = c;
     figures->switches++;
     core_swap(&test_sp, c->sp);
     fake.core = before;
 }
 
+// A core stands still as one does whose firmware has taken it away: so a gap of an instruction or
+// two, too, is met by what takes others a while.
 void torture_point(void)
 {
-    if (!running || fake.aside)
+    struct core *c = running;
+    if (!c || fake.aside)
         return;
     figures->points++;
-    if (--countdown == 0)
-        out();
+    if (c->stall_in && --c->stall_in == 0)
+        c->stalled = 1 + (uint32_t)random_below(&schedule, STALL_TURNS);
+    else if (--countdown)
+        return;
+    out();
 }
 
 void __sanitizer_cov_trace_pc(void);
@@ -139,6 +150,16 @@ void cores_reset(uint64_t seed)
 
 bool core_inside(uint32_t core) { return cores[core].inside; }
 
+bool core_stalls(uint32_t core) { return cores[core].stalled && cores[core].stalled--; }
+
+bool cores_stall(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cores[i].stalled)
+            return true;
+    return false;
+}
+
 bool cores_quiet(void)
 {
     for (uint32_t i = 0; i < cpu_count; i++)
@@ -147,7 +168,15 @@ bool cores_quiet(void)
     return true;
 }
 
-void core_enter(uint32_t core, const char *what, void (*code)(uint32_t core, void *argument),
+struct thread *core_stalled_thread(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cores[i].stalled && cpus[i]->current && cpus[i]->current->process != fake_manager)
+            return cpus[i]->current;
+    return NULL;
+}
+
+void core_begin(uint32_t core, const char *what, void (*code)(uint32_t core, void *argument),
                 void *argument)
 {
     struct core *c = &cores[core];
@@ -159,8 +188,19 @@ void core_enter(uint32_t core, const char *what, void (*code)(uint32_t core, voi
     c->argument = argument;
     c->what = what;
     c->blocks = c->blocks_spin = 0;
+    c->stall_in = 0;
     figures->entries++;
-    go(c);
 }
 
-void core_resume(uint32_t core) { go(&cores[core]); }
+void core_resume_for(uint32_t core, uint64_t points) { go(&cores[core], points); }
+
+void core_resume(uint32_t core) { core_resume_for(core, 1 + random_below(&schedule, 2 * pace)); }
+
+void core_enter(uint32_t core, const char *what, void (*code)(uint32_t core, void *argument),
+                void *argument)
+{
+    core_begin(core, what, code, argument);
+    if (chance(&schedule, STALLS))
+        cores[core].stall_in = 1 + random_below(&schedule, STALL_POINTS);
+    core_resume(core);
+}

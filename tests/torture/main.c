@@ -20,6 +20,7 @@
 #define SHRINK_SECONDS  30
 #define EPISODE_SECONDS 60 // of CPU time; one that takes longer hangs
 #define EPISODES_CHILD  32 // in one process, for forking costs time
+#define PAIR_POINTS     300 // how far the second of a pair goes at most before it stops
 
 struct figures *figures;
 static const char *program; // this one, as it was called
@@ -31,8 +32,10 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-// Runs `count` episodes from that one on in a child. True: all is well. quiet: nothing is printed.
-static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t size)
+// Runs that in a child. True: all is well. `why`: what it has said on standard error behind
+// the last carriage return. quiet: nothing else is printed.
+static bool run_child(void (*code)(void *argument), void *argument, bool quiet, char *why,
+                      size_t size)
 {
     int pipe_fds[2];
     fflush(stdout);
@@ -45,13 +48,7 @@ static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t 
         if (quiet)
             close(STDOUT_FILENO);
         setlinebuf(stdout);
-        for (; count; count--, e.seed++) {
-            setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = EPISODE_SECONDS },
-                      NULL);
-            dprintf(STDERR_FILENO, "seed %" PRIu64 ": ", e.seed);
-            episode_run(&e);
-            dprintf(STDERR_FILENO, "\r");
-        }
+        code(argument);
         fflush(stdout);
         _exit(0);
     }
@@ -77,6 +74,71 @@ static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t 
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
         snprintf(why + strlen(why), size - strlen(why), "hangs\n");
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+struct episodes { struct episode first; unsigned count; };
+
+static void limit_time(void)
+{
+    setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = EPISODE_SECONDS }, NULL);
+}
+
+static void run_episodes(void *argument)
+{
+    struct episodes *all = argument;
+    struct episode *e = &all->first;
+    for (unsigned i = 0; i < all->count; i++, e->seed++) {
+        limit_time();
+        dprintf(STDERR_FILENO, "seed %" PRIu64 ": ", e->seed);
+        episode_run(e);
+        dprintf(STDERR_FILENO, "\r");
+    }
+}
+
+// `count` of them, from that one on.
+static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t size)
+{
+    struct episodes all = { e, count };
+    return run_child(run_episodes, &all, quiet, why, size);
+}
+
+// False: the pair's first was over before it had come so far.
+static bool run_pair(unsigned index, uint64_t points, uint64_t others)
+{
+    struct pair pair = { .points = points, .others = others };
+    limit_time();
+    dprintf(STDERR_FILENO, "pair %u, %" PRIu64 " and %" PRIu64 " points: ", index, points, others);
+    bool met = pair_run(index, &pair);
+    dprintf(STDERR_FILENO, "\r");
+    figures->episodes += met;
+    return met;
+}
+
+// First each with the other going all its way, at each point; then, for the rest of the time, with
+// the other stopping too.
+static void run_pairs(void *argument)
+{
+    uint64_t *lengths = calloc(pairs_count(), sizeof(*lengths));
+    struct random r = random_of(1, 1);
+    for (unsigned i = 0; i < pairs_count(); i++)
+        while (run_pair(i, lengths[i] + 1, UINT64_MAX))
+            lengths[i]++;
+    printf("%u pairs, %" PRIu64 " ways to meet; and", pairs_count(), figures->episodes);
+    figures->episodes = 0;
+    for (double end = now() + *(const double *)argument; now() < end;) {
+        unsigned i = (unsigned)random_below(&r, pairs_count());
+        run_pair(i, 1 + random_below(&r, lengths[i]), 1 + random_below(&r, PAIR_POINTS));
+    }
+    printf(" %" PRIu64 " where both stop\n", figures->episodes);
+}
+
+static int pairs(double seconds)
+{
+    char why[8192];
+    bool good = run_child(run_pairs, &seconds, false, why, sizeof(why));
+    if (!good)
+        printf("FAILED: %s\n", why);
+    return !good;
 }
 
 static void shrink(struct episode e)
@@ -146,7 +208,8 @@ int main(int argc, char **argv)
     bool verbose = false;
     char why[8192];
     program = argv[0];
-    for (int o; (o = getopt(argc, argv, "c:s:t:a:k:v")) != -1;)
+    bool meet = false;
+    for (int o; (o = getopt(argc, argv, "c:s:t:a:k:vp")) != -1;)
         switch (o) {
         case 'c': e.cores = (uint32_t)atoi(optarg); break;
         case 's': e.seed = strtoull(optarg, NULL, 0); break;
@@ -154,14 +217,18 @@ int main(int argc, char **argv)
         case 'a': e.actions = strtoull(optarg, NULL, 0); break;
         case 'k': keep = optarg; break;
         case 'v': verbose = true; break;
+        case 'p': meet = true; break;
         default:
             fprintf(stderr, "usage: torture [-c CORES] [-s SEED] [-t SECONDS] [-a ACTIONS] "
-                            "[-k LIST] [-v]\n"
-                            "one episode, or with -t all from SEED on for so long\n");
+                            "[-k LIST] [-v]\n       torture -p [-t SECONDS]\n"
+                            "one episode, or with -t all from SEED on for so long; -p: pairs, and "
+                            "with -t in more ways\n");
             return 2;
         }
     figures = mmap(NULL, sizeof(*figures), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                    0);
+    if (meet)
+        return pairs(seconds);
     bool one = seconds == 0;
     e.trace = one && verbose;
     if (keep)

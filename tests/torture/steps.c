@@ -150,13 +150,15 @@ static void turn(void)
 {
     uint32_t core = (uint32_t)random_below(&steps, cpu_count);
     figures->steps++;
+    if (core_stalls(core))
+        return;
     if (core_inside(core))
         core_resume(core);
     else
         (void)core_acts(core, &acts[core]);
     hw_check();
     invariants_check();
-    if (!chance(&steps, QUIET_EVERY))
+    if (cores_stall() || !chance(&steps, QUIET_EVERY))
         return;
     while (!cores_quiet()) {
         core = (uint32_t)random_below(&steps, cpu_count);

@@ -23,9 +23,16 @@ static inline bool chance(struct random *r, unsigned one_in)
 void cores_reset(uint64_t seed);
 bool core_inside(uint32_t core);
 bool cores_quiet(void); // all are outside
+bool core_stalls(uint32_t core); // it stands still this time, inside
+bool cores_stall(void); // one does
+struct thread *core_stalled_thread(void); // whose thread that is; NULL: there is none
 void core_enter(uint32_t core, const char *what, void (*code)(uint32_t core, void *argument),
                 void *argument);
 void core_resume(uint32_t core);
+// In two steps, and for so many points, unless it comes out or waits for a lock before.
+void core_begin(uint32_t core, const char *what, void (*code)(uint32_t core, void *argument),
+                void *argument);
+void core_resume_for(uint32_t core, uint64_t points);
 
 struct figures {
     uint64_t episodes, steps, actions, entries;
@@ -53,6 +60,16 @@ struct episode {
     bool trace;                   // print what is done
 };
 void episode_run(const struct episode *e); // panics if anything is wrong
+
+// pairs.c: one thing on core 1 and another on core 0 meet in so many ways as there are. Panics if
+// anything is wrong.
+struct pair {
+    const char *one, *other;  // their names
+    uint64_t points, others;  // core 1 stops behind so many, and core 0 behind so many of its own
+};
+unsigned pairs_count(void);
+// False: the one was over before.
+bool pair_run(unsigned index, struct pair *pair);
 
 // invariants.c
 void invariants_check(void);       // at any time
