@@ -150,6 +150,17 @@ void cores_reset(uint64_t seed)
 
 bool core_inside(uint32_t core) { return cores[core].inside; }
 
+bool core_has_interrupts(uint32_t core)
+{
+    return cpus[core]->arch.ipis || cpus[core]->arch.kicks || fake.deadline[core] <= fake.now;
+}
+
+void core_take_interrupts(uint32_t core, void *unused)
+{
+    (void)unused;
+    fake_interrupts(core);
+}
+
 bool core_stalls(uint32_t core) { return cores[core].stalled && cores[core].stalled--; }
 
 bool cores_stall(void)

@@ -86,11 +86,6 @@ static void check_alarms(const struct cpu *cpu)
           "core %u will miss a timer", cpu->id);
 }
 
-static bool has_interrupt(const struct cpu *cpu)
-{
-    return cpu->arch.ipis || cpu->arch.kicks || fake.deadline[cpu->id] <= fake.now;
-}
-
 static void check_cpu(struct cpu *cpu)
 {
     const struct thread *t = cpu->current;
@@ -101,13 +96,14 @@ static void check_cpu(struct cpu *cpu)
     CHECK(!cpu->ipi_requests || cpu->arch.ipis, "core %u was not told of a request", cpu->id);
     CHECK(!cpu->work, "core %u left the kernel with work %u", cpu->id, cpu->work);
     CHECK((fake.state[cpu->id] == FAKE_IDLE) == !t, "core %u", cpu->id);
-    CHECK(t || !queued || has_interrupt(cpu), "core %u idles beside %u threads", cpu->id, queued);
+    CHECK(t || !queued || core_has_interrupts(cpu->id), "core %u idles beside %u threads", cpu->id,
+          queued);
     if (!t)
         return;
     CHECK(t->state == THREAD_RUNNABLE && t->core == cpu->id, "thread %u runs", t->object.id);
     const struct sc *s = t->sc;
     CHECK(cpu->sc == s && s->queued, "core %u charges another", cpu->id);
-    if (has_interrupt(cpu))
+    if (core_has_interrupts(cpu->id))
         return;
     CHECK(fake.state[cpu->id] != FAKE_GUEST || !t->vcpu->work, "core %u: a guest was not told",
           cpu->id);

@@ -105,10 +105,8 @@ static bool run(struct episode e, unsigned count, bool quiet, char *why, size_t 
 // False: the pair's first was over before it had come so far.
 static bool run_pair(unsigned index, uint64_t points, uint64_t others)
 {
-    struct pair pair = { .points = points, .others = others };
     limit_time();
-    dprintf(STDERR_FILENO, "pair %u, %" PRIu64 " and %" PRIu64 " points: ", index, points, others);
-    bool met = pair_run(index, &pair);
+    bool met = pair_run(index, points, others);
     dprintf(STDERR_FILENO, "\r");
     figures->episodes += met;
     return met;

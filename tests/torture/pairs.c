@@ -4,6 +4,7 @@
 // to meet can be gone through one after the other; chance comes to a gap of an instruction or two
 // rarely.
 #include "tests/torture/torture.h"
+#include <stdio.h>
 
 #define PAIR_MB     8
 #define SETTLE_MAX  2000
@@ -52,43 +53,53 @@ static void waits_a_while(uint32_t core, void *unused)
     CALL(core, event_wait, (uint64_t)event, UINT64_MAX, fake.now + 3000000);
 }
 
-// On core 0
+// On core 0: the scene is such that none is refused.
+static void must(int64_t result)
+{
+    if (result < 0 && result != FAKE_BLOCKED)
+        panic("refused: %lx", (uint64_t)result);
+}
+
 static void signals(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, event_signal, EVENT, 2);
+    must(CALL(core, event_signal, EVENT, 2));
 }
 
-static void raises(uint32_t core, void *unused) { (void)unused; CALL(core, vcpu_intr, VCPU, 1); }
+static void raises(uint32_t core, void *unused)
+{
+    (void)unused;
+    must(CALL(core, vcpu_intr, VCPU, 1));
+}
 
 static void sends(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, vm_msi, VM, 0xfee03000, 0x41, 0);
+    must(CALL(core, vm_msi, VM, 0xfee03000, 0x41, 0));
 }
 
 static void kills(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, object_destroy, vmm.thread_h);
+    must(CALL(core, object_destroy, vmm.thread_h));
 }
 
 static void destroys(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, object_destroy, VCPU);
+    must(CALL(core, object_destroy, VCPU));
 }
 
 static void ends(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, object_destroy, vmm.handle);
+    must(CALL(core, object_destroy, vmm.handle));
 }
 
 static void moves(uint32_t core, void *unused)
 {
     (void)unused;
-    CALL(core, sc_move, vmm.sc, there);
+    must(CALL(core, sc_move, vmm.sc, there));
 }
 
 enum start { IN_GUEST, IN_VMM, BACK_FAST };
@@ -120,13 +131,14 @@ static void set_scene(enum start from)
 {
     fake_start(2, PAIR_MB);
     cores_reset(1);
+    there = (uint64_t)fake_sc(0, 0, 0);
     vmm = fake_spawn(1, CHILD_QUOTA, 0);
     vm = CALL(1, vm_create, 0);
     int64_t page = CALL(1, mem_create, PAGE_SIZE, PAGE_SIZE, MEM_KERNEL);
     event = CALL(1, event_create, 0);
     vcpu = CALL(1, vcpu_create, (uint64_t)vm, 3, (uint64_t)page, (uint64_t)event);
     if (vcpu <= 0)
-        panic("no scene: %ld", vcpu);
+        panic("no scene: %lx", (uint64_t)vcpu);
     fake_manager->handles[EVENT] = vmm.process->handles[event];
     fake_manager->handles[VCPU] = vmm.process->handles[vcpu];
     fake_manager->handles[VM] = vmm.process->handles[vm];
@@ -145,45 +157,34 @@ static void finish(void)
             core_resume_for(i % 2, UINT64_MAX);
 }
 
-static void take_interrupts(uint32_t core, void *unused)
-{
-    (void)unused;
-    fake_interrupts(core);
-}
-
-static bool pending(uint32_t core)
-{
-    return cpus[core]->arch.ipis || cpus[core]->arch.kicks || fake.deadline[core] <= fake.now;
-}
-
 // Until nobody has anything to do any more, but for what waits for a time.
 static void settle(void)
 {
     for (unsigned i = 0; i < SETTLE_MAX; i++) {
         for (uint32_t core = 0; core < 2; core++)
-            if (pending(core))
-                core_begin(core, "interrupts", take_interrupts, NULL);
+            if (core_has_interrupts(core))
+                core_begin(core, "interrupts", core_take_interrupts, NULL);
         finish();
-        if (!pending(0) && !pending(1) && fake_thread->op == OP_NONE)
+        if (!core_has_interrupts(0) && !core_has_interrupts(1) && fake_thread->op == OP_NONE)
             return;
-        if (!pending(0) && !pending(1))
+        if (!core_has_interrupts(0) && !core_has_interrupts(1))
             fake.now = min_u64(fake.deadline[0], fake.deadline[1]);
     }
     panic("it does not come to an end");
 }
 
-bool pair_run(unsigned index, struct pair *pair)
+bool pair_run(unsigned index, uint64_t points, uint64_t others_points)
 {
     unsigned one = index / ARRAY_SIZE(others), other = index % ARRAY_SIZE(others);
-    pair->one = ones[one].name;
-    pair->other = others[other].name;
+    fprintf(stderr, "%s, %lu points, and %s, %ld points (-1: all): ", ones[one].name, points,
+            others[other].name, (int64_t)others_points);
     set_scene(ones[one].from);
-    core_begin(1, pair->one, ones[one].code, NULL);
-    core_resume_for(1, pair->points);
+    core_begin(1, ones[one].name, ones[one].code, NULL);
+    core_resume_for(1, points);
     if (!core_inside(1))
         return false;
-    core_begin(0, pair->other, others[other].code, NULL);
-    core_resume_for(0, pair->others);
+    core_begin(0, others[other].name, others[other].code, NULL);
+    core_resume_for(0, others_points);
     if (core_inside(1))
         core_resume_for(1, UINT64_MAX);
     finish();

@@ -41,12 +41,6 @@ static void trace_call(uint32_t core, const struct call *c, int64_t result)
 }
 
 // What happens on a core; each begins outside of the kernel and ends there.
-static void do_interrupts(uint32_t core, void *unused)
-{
-    (void)unused;
-    fake_interrupts(core);
-}
-
 static void do_call(uint32_t core, void *argument)
 {
     const struct call *c = &((struct act *)argument)->call;
@@ -87,11 +81,6 @@ static void do_exit(uint32_t core, void *argument)
     fake_exit(core, handlers[which]);
 }
 
-static bool pending(uint32_t core)
-{
-    return cpus[core]->arch.ipis || cpus[core]->arch.kicks || fake.deadline[core] <= fake.now;
-}
-
 // A thread in ring 3 does what it likes. False: nothing.
 static bool user_acts(uint32_t core, struct act *a)
 {
@@ -117,8 +106,8 @@ static bool user_acts(uint32_t core, struct act *a)
 
 static bool core_acts(uint32_t core, struct act *a)
 {
-    if (pending(core) && (ending || chance(&steps, 2))) {
-        core_enter(core, "interrupts", do_interrupts, a);
+    if (core_has_interrupts(core) && (ending || chance(&steps, 2))) {
+        core_enter(core, "interrupts", core_take_interrupts, a);
         return true;
     }
     if (fake.state[core] != FAKE_USER && fake.state[core] != FAKE_GUEST)
@@ -168,7 +157,7 @@ static void turn(void)
     invariants_check_quiet();
     bool idle = true;
     for (uint32_t i = 0; i < cpu_count; i++)
-        idle &= !pending(i) && fake.state[i] == FAKE_IDLE;
+        idle &= !core_has_interrupts(i) && fake.state[i] == FAKE_IDLE;
     time_passes(idle || (ending && cpus[fake_thread->core]->current != fake_thread));
 }
 
@@ -178,7 +167,7 @@ static bool at_end(void)
     if (!cores_quiet() || fake_thread->op != OP_NONE || call_destroy_something(&c))
         return false;
     for (uint32_t i = 0; i < cpu_count; i++)
-        if (pending(i))
+        if (core_has_interrupts(i))
             return false;
     return true;
 }

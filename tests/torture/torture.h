@@ -23,6 +23,8 @@ static inline bool chance(struct random *r, unsigned one_in)
 void cores_reset(uint64_t seed);
 bool core_inside(uint32_t core);
 bool cores_quiet(void); // all are outside
+bool core_has_interrupts(uint32_t core); // or its timer is due
+void core_take_interrupts(uint32_t core, void *unused); // for core_enter()
 bool core_stalls(uint32_t core); // it stands still this time, inside
 bool cores_stall(void); // one does
 struct thread *core_stalled_thread(void); // whose thread that is; NULL: there is none
@@ -61,15 +63,11 @@ struct episode {
 };
 void episode_run(const struct episode *e); // panics if anything is wrong
 
-// pairs.c: one thing on core 1 and another on core 0 meet in so many ways as there are. Panics if
-// anything is wrong.
-struct pair {
-    const char *one, *other;  // their names
-    uint64_t points, others;  // core 1 stops behind so many, and core 0 behind so many of its own
-};
+// pairs.c: one thing on core 1 and another on core 0 meet. Panics if anything is wrong.
 unsigned pairs_count(void);
-// False: the one was over before.
-bool pair_run(unsigned index, struct pair *pair);
+// Core 1 stops behind so many points, and core 0 behind so many of its own. False: the one was over
+// before.
+bool pair_run(unsigned index, uint64_t points, uint64_t others);
 
 // invariants.c
 void invariants_check(void);       // at any time
