@@ -82,6 +82,12 @@ def pytest_generate_tests(metafunc):
                          indirect=True, scope="module")
 
 
+def some(values, always):
+    """For parametrize: all the values, of which these always run, and the others with --long."""
+    return [value if value in always else pytest.param(value, marks=pytest.mark.long)
+            for value in values]
+
+
 def name_of(item):
     return boot_name(os.path.basename(str(item.fspath)).removesuffix(".py"), item.name)
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from conftest import some
 from stamps import MONITOR, interrupts_off
 
 HOGS = ("cli-spin", "cpuid", "out", "mmio", "hlt")
@@ -35,9 +36,7 @@ def check_beats(machine):
         assert abs(beat - second) < 0.01, beats
 
 
-@pytest.mark.parametrize("mode", [
-    pytest.param(mode, marks=pytest.mark.long) if mode in ("cpuid", "mmio") else mode
-    for mode in HOGS])
+@pytest.mark.parametrize("mode", some(HOGS, ("cli-spin", "out", "hlt")))
 def test_hog(boot, mode):
     """On one core with a bad neighbour, the good guest with a budget keeps its heartbeat."""
     machine = boot(hog(mode) + SHARED, memory=256, cores=1)

@@ -8,6 +8,7 @@ monitor every few milliseconds."""
 import re
 
 import pytest
+from conftest import some
 from stamps import MERGED, MONITOR, TIMES, stamped
 
 IPS = 20_000_000
@@ -99,20 +100,14 @@ def check_share(boot, mode, neighbour, ips=IPS):
     assert greatest(pairs, SAMPLE_MS) <= 27, pairs
 
 
-def some(modes):
-    """All of them: some always, the others with --long."""
-    return [mode if mode in modes else pytest.param(mode, marks=pytest.mark.long)
-            for mode in STORMS]
-
-
 @TWINS
-@pytest.mark.parametrize("neighbour", some(("cli-spin", "storm")))
+@pytest.mark.parametrize("neighbour", some(STORMS, ("cli-spin", "storm")))
 def test_beside(boot, neighbour):
     check_share(boot, "spin", neighbour)
 
 
 @TWINS
-@pytest.mark.parametrize("mode", some(("cli-spin", "storm")))
+@pytest.mark.parametrize("mode", some(STORMS, ("cli-spin", "storm")))
 def test_doing(boot, mode):
     check_share(boot, mode, "spin")
 

@@ -52,6 +52,11 @@ WRONG = {
 }
 
 
+def call_in(directory, *command):
+    return subprocess.run(command, check=False, cwd=directory, text=True, capture_output=True,
+                          timeout=240)
+
+
 @pytest.fixture
 def bulkhead(config_dir, tmp_path):
     """bulkhead(word…) -> the finished command, called where some.conf is."""
@@ -59,9 +64,7 @@ def bulkhead(config_dir, tmp_path):
     (tmp_path / "some.iso").write_bytes(b"")
 
     def call(*words):
-        command = os.path.join(os.path.dirname(config_dir), "bulkhead")
-        return subprocess.run([command, *words], check=False, cwd=tmp_path, text=True,
-                              capture_output=True, timeout=240)
+        return call_in(tmp_path, os.path.join(os.path.dirname(config_dir), "bulkhead"), *words)
     return call
 
 
@@ -69,8 +72,7 @@ def bulkhead(config_dir, tmp_path):
 def script(config_dir, tmp_path):
     def call(command, *words):
         path = os.path.join(os.path.dirname(config_dir), "tools", command + ".py")
-        return subprocess.run(["/usr/bin/python3", path, *words], check=False, cwd=tmp_path,
-                              text=True, capture_output=True, timeout=240)
+        return call_in(tmp_path, "/usr/bin/python3", path, *words)
     return call
 
 
